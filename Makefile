@@ -1,0 +1,111 @@
+# Everything that a person or a machine does here, one target each; `make` lists them.
+# Variables: RECORDINGS=folder (demo), TENSORFLOW=cpu|gpu|tpu, PYTHON=interpreter.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+TENSORFLOW ?= cpu
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
+PRESET := --flagfile=flags/presets/tiny.flags
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+
+# A folder of one's own is kept apart, so that no run ever meets another's dataset.
+DEMO := demo
+ifdef RECORDINGS
+DEMO := demo/from-$(shell basename "$(RECORDINGS)" | tr -c 'A-Za-z0-9._\n-' '_')
+endif
+
+.PHONY: help demo test quick check lint format benchmark results clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/installed-$(TENSORFLOW)  ## recordings to songs in minutes; RECORDINGS=folder for your own
+ifdef RECORDINGS
+	@echo "1/4 Taking the recordings in $(RECORDINGS)."
+else
+	@echo "1/4 Making example recordings in $(DEMO)/recordings."
+	@$(BIN)/python -m tools.make_recordings --output_dir=$(DEMO)/recordings
+endif
+	@echo "2/4 Preparing the dataset in $(DEMO)/dataset."
+	@$(BIN)/python create_tfrecord.py $(PRESET) --data_dir=$(DEMO)/dataset \
+	  --input_dir="$(or $(RECORDINGS),$(DEMO)/recordings)"
+	@echo "3/4 Training a small model in $(DEMO)/run."
+	@$(BIN)/python train_model.py $(PRESET) --data_dir=$(DEMO)/dataset --run_dir=$(DEMO)/run
+	@echo "4/4 Generating songs in $(DEMO)/songs."
+	@$(BIN)/python generate_songs.py $(PRESET) --run_dir=$(DEMO)/run --output_dir=$(DEMO)/songs
+	@echo "Done. The songs to listen to:"
+	@ls -1 $(DEMO)/songs/*.wav
+
+test: $(VENV)/installed-dev  ## install what the tests need and run them all
+	@echo "Running the tests."
+	@$(BIN)/python -m pytest
+
+quick: $(VENV)/installed-dev  ## the tests less the slow ones
+	@echo "Running the quick tests."
+	@$(BIN)/python -m pytest -m "not slow"
+
+lint: $(VENV)/installed-dev  ## format check, lint and types
+	@echo "Checking format, lint and types."
+	@$(BIN)/ruff format --check --quiet . || { echo "Run 'make format'."; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+
+check: lint test  ## what must pass before a commit lands: lint, then test
+
+format: $(VENV)/installed-dev  ## format the code and sort its imports
+	@echo "Formatting."
+	@$(BIN)/ruff check --quiet --fix --select I .
+	@$(BIN)/ruff format --quiet .
+
+benchmark: $(VENV)/installed-bench  ## measure every figure of the README beside its baseline
+	@echo "Measuring; some minutes, on a machine that does nothing else."
+	@$(BIN)/python -m benchmarks.run
+
+# Three piano preludes by one pianist (BWV 846, 847, 850); PRELUDES=files for others.
+PRELUDES ?= $(wildcard ../shared/data/music/kimiko_ishizaka_bwv8*)
+RESULTS := demo/results
+DEFAULT := --flagfile=flags/presets/default.flags
+
+results: $(VENV)/installed-$(TENSORFLOW)  ## train on three preludes, mixture and mse head, and judge their rollouts
+	@test -n "$(PRELUDES)" || { echo "No recordings: give PRELUDES=files."; exit 1; }
+	@mkdir -p $(RESULTS)/recordings && cp -f $(PRELUDES) $(RESULTS)/recordings/
+	@$(BIN)/python create_tfrecord.py $(DEFAULT) --input_dir=$(RESULTS)/recordings --data_dir=$(RESULTS)/dataset
+	@for head in mixture mse; do \
+	  $(BIN)/python train_model.py $(DEFAULT) --head=$$head --data_dir=$(RESULTS)/dataset --run_dir=$(RESULTS)/$$head; \
+	done
+	@$(BIN)/python -m tools.evaluate_songs $(DEFAULT) --n_songs=16 --seconds=20 \
+	  --run_dir=$(RESULTS)/mixture --run_dir=$(RESULTS)/mse --output=benchmarks/results/piano.md
+	@$(BIN)/python generate_songs.py $(DEFAULT) --run_dir=$(RESULTS)/mixture --output_dir=$(RESULTS)/songs
+
+clean:  ## remove caches, builds and the demo, and keep .venv
+	@echo "Removing caches, builds and the demo."
+	@rm -rf demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find . -path ./$(VENV) -prune -o -type d -name __pycache__ -print0 | xargs -0 rm -rf
+
+$(BIN)/python:
+	@for python in $(PYTHON) python3.12 python3.11 python3.10 python3; do \
+	  if "$$python" -c 'import ensurepip, sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' \
+	      >/dev/null 2>&1; then \
+	    echo "Making $(VENV) with $$("$$python" --version)."; \
+	    exec "$$python" -m venv $(VENV); \
+	  fi; \
+	done; \
+	echo "error: Python 3.10, 3.11 or 3.12 with its venv module is needed, and none was found;" \
+	  "install one (on Debian: python3 and python3-venv) or name it: make PYTHON=/path/to/python"; \
+	exit 1
+
+# One stamp for each set of extras, renewed when the requirements change.
+$(VENV)/installed-dev: EXTRAS = $(TENSORFLOW),dev
+$(VENV)/installed-bench: EXTRAS = $(TENSORFLOW),bench
+$(VENV)/installed-%: EXTRAS = $*
+
+$(VENV)/installed-%: setup.py | $(BIN)/python
+	@echo "Installing the packages for '$(EXTRAS)' into $(VENV); the first time takes minutes."
+	@$(PIP_INSTALL) --editable '.[$(EXTRAS)]'
+	@touch $@

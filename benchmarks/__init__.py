@@ -1,0 +1,1 @@
+"""Every figure in the README, measured beside its baseline in one run."""

@@ -1,0 +1,270 @@
+"""Preparing and reading datasets: whole commands beside whole baseline processes.
+
+Recordings come from `../shared/data/music` where that folder is there, else they are
+synthesised. Everything is read from a warm page cache, ours and the baselines' alike.
+"""
+
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+
+import numpy as np
+import soundfile
+
+from benchmarks import harness
+from lstm_gen import config
+from lstm_gen.data import manifest, records
+
+_ROOT = pathlib.Path(__file__).parents[1]
+_MUSIC = _ROOT.parent / "shared" / "data" / "music"
+_LONGEST = "trow_acoustic_guitar_arrangement.mp3"
+_PROCESSES = 2
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+_HOUR_SECONDS = 3600
+_SHARDS, _RECORDS, _FRAMES = 8, 100, 1000
+_BATCH_SIZE, _PASSES = 16, 5
+
+
+def rows() -> list[harness.Row]:
+    """Measure memory, both preparations, size on disk and reading."""
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = pathlib.Path(folder)
+        # First, while this process is small: a child's peak counts from its parent's size.
+        measured = [_measure_memory(scratch)]
+        music = _find_music(scratch)
+        measured += [_measure_folder(music, scratch), _measure_size(scratch)]
+        measured += _measure_recording(music, scratch)
+        measured.append(_measure_reading(scratch))
+    return measured
+
+
+def _measure_memory(scratch: pathlib.Path) -> harness.Row:
+    """Return the peak memory of the largest process on a recording of an hour."""
+    folder = scratch / "hour"
+    folder.mkdir()
+    _write_hour(folder / "hour.flac")
+    start = time.perf_counter()
+    process = subprocess.Popen(
+        _prepare_command(folder, scratch / "hour-dataset"),
+        cwd=_ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError("create_tfrecord.py failed")
+    seconds = time.perf_counter() - start
+    return harness.Row(
+        what="memory of create_tfrecord, per worker",
+        beside="one hour of 44.1 kHz stereo FLAC",
+        value=usage.ru_maxrss / 2**20,
+        unit="GiB",
+        reach=1.0,
+        at_least=False,
+        detail=f"{usage.ru_maxrss / 2**10:.0f} MiB; {_HOUR_SECONDS / seconds:.0f} x real time",
+    )
+
+
+def _measure_folder(music: pathlib.Path, scratch: pathlib.Path) -> harness.Row:
+    """Return how much faster the whole command is than librosa's loading and analysis."""
+    dataset = scratch / "folder-dataset"
+    baseline = _baseline_command(f"analyse({str(music)!r}, {_PROCESSES})")
+    times = harness.take_turns(
+        {
+            "ours": lambda: _run([*_prepare_command(music, dataset), "--overwrite"]),
+            "librosa": lambda: _run(baseline),
+        },
+        rounds=5,
+    )
+    ours, theirs = (float(np.median(times[name])) for name in ("ours", "librosa"))
+    seconds = sum(line["seconds"] for line in manifest.load_lines(str(dataset)))
+    return harness.Row(
+        what="preparing a folder, whole command",
+        beside=f"{_PROCESSES} processes of librosa.load + melspectrogram, writing nothing",
+        value=harness.ratio(times["librosa"], times["ours"]),
+        unit="x",
+        reach=1.5,
+        detail=f"{ours:.2f} s beside {theirs:.2f} s for {seconds / 60:.1f} minutes of audio, "
+        f"{seconds / ours:.0f} x real time",
+    )
+
+
+def _measure_size(scratch: pathlib.Path) -> harness.Row:
+    """Return the bytes of all shards per byte of float16 frames."""
+    dataset = manifest.load(str(scratch / "folder-dataset"))
+    n_bytes = sum(split.n_bytes for split in dataset.splits.values())
+    n_frames = sum(split.n_frames for split in dataset.splits.values())
+    return harness.Row(
+        what="bytes on disk",
+        beside="frames x mels x 2",
+        value=n_bytes / (n_frames * dataset.audio.n_mels * 2),
+        unit="x",
+        reach=1.05,
+        at_least=False,
+        detail=f"{n_bytes:,} bytes for {n_frames:,} frames",
+    )
+
+
+def _measure_recording(music: pathlib.Path, scratch: pathlib.Path) -> list[harness.Row]:
+    """Return speed and bytes for one recording beside windows written as float lists."""
+    recording = music / _LONGEST
+    folder, dataset, theirs = scratch / "one", scratch / "one-dataset", scratch / "windows"
+    for directory in (folder, theirs):
+        directory.mkdir()
+    (folder / recording.name).symlink_to(recording)
+    ours = [*_prepare_command(folder, dataset), "--overwrite"]
+    windows = _baseline_command(f"write_windows({str(recording)!r}, {str(theirs)!r})")
+    times = harness.take_turns(
+        {
+            "ours": lambda: _run(ours),
+            "with picture": lambda: _run([*ours, f"--plots_dir={scratch / 'plots'}"]),
+            "windows": lambda: _run(windows),
+        },
+        rounds=1,
+    )
+    seconds = manifest.load_lines(str(dataset))[0]["seconds"]
+    n_bytes = sum(split.n_bytes for split in manifest.load(str(dataset)).splits.values())
+    their_bytes = (theirs / "windows.tfrecord").stat().st_size
+    what = f"preparing a recording of {seconds:.0f} s, whole command"
+    beside = "a picture, and overlapping windows as float lists (system 003)"
+    return [
+        harness.Row(
+            what=what,
+            beside=beside,
+            value=harness.ratio(times["windows"], times["ours"]),
+            unit="x",
+            reach=25,
+            detail=f"{times['ours'][0]:.2f} s ({times['with picture'][0]:.2f} s with picture) "
+            f"beside {times['windows'][0]:.1f} s",
+        ),
+        harness.Row(
+            what="bytes of that recording",
+            beside=beside,
+            value=n_bytes / their_bytes,
+            unit="x",
+            reach=1 / 90,
+            at_least=False,
+            detail=f"{n_bytes / 1e6:.1f} MB beside {their_bytes / 1e6:.0f} MB, 1/"
+            f"{their_bytes / n_bytes:.0f}",
+        ),
+    ]
+
+
+def _measure_reading(scratch: pathlib.Path) -> harness.Row:
+    """Return delivered float32 bytes per second beside raw record bytes per second."""
+    import tensorflow as tf
+
+    from lstm_gen.data import pipeline
+
+    dataset = _write_shards(scratch / "shards", manifest.load(str(scratch / "folder-dataset")))
+    train = dataset.splits["train"]
+    window = config.WindowConfig()
+    n_batches = _PASSES * pipeline.windows_per_epoch(dataset, "train", window) // _BATCH_SIZE
+    batches = pipeline.windows(dataset, "train", window, _BATCH_SIZE, seed=0).take(n_batches)
+    paths = [dataset.path(shard) for shard in train.shards]
+    raw = tf.data.TFRecordDataset(paths).repeat(_PASSES)
+    # Each turn starts afresh, or one would work ahead in the background of the other's turn.
+    times = harness.take_turns(
+        {"ours": lambda: _drain(batches), "raw": lambda: _drain(raw)}, rounds=7
+    )
+    delivered = n_batches * _BATCH_SIZE * window.frames * dataset.audio.n_mels * 4
+    stored = _PASSES * train.n_bytes
+    ours, theirs = (float(np.median(times[name])) for name in ("ours", "raw"))
+    return harness.Row(
+        what="reading windows, shuffled and batched: float32 bytes delivered per second",
+        beside="the same shards' bytes per second as raw TFRecordDataset records",
+        value=100 * delivered / stored * harness.ratio(times["raw"], times["ours"]),
+        unit="%",
+        reach=50,
+        detail=f"{delivered / ours / 1e9:.2f} GB/s of float32 out, from "
+        f"{stored / ours / 1e9:.2f} GB/s of float16 shards, beside {stored / theirs / 1e9:.2f} "
+        "GB/s of raw records",
+    )
+
+
+def _baseline_command(call: str) -> list[str]:
+    """Return the command line that makes a call of `benchmarks.dataset_baselines`."""
+    code = f"from benchmarks import dataset_baselines; dataset_baselines.{call}"
+    return [sys.executable, "-c", code]
+
+
+def _prepare_command(input_dir: pathlib.Path, data_dir: pathlib.Path) -> list[str]:
+    """Return the command line that makes a dataset."""
+    command = [sys.executable, "create_tfrecord.py", f"--workers={_PROCESSES}"]
+    return [*command, f"--input_dir={input_dir}", f"--data_dir={data_dir}"]
+
+
+def _run(command: list[str]) -> None:
+    """Run a command to its end in the project's folder, linear algebra on one thread."""
+    environment = {**os.environ, **_ONE_THREAD, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    subprocess.run(command, check=True, cwd=_ROOT, env=environment, capture_output=True)
+
+
+def _drain(elements: Iterable[object]) -> None:
+    """Take all there is."""
+    for _ in elements:
+        pass
+
+
+def _find_music(scratch: pathlib.Path) -> pathlib.Path:
+    """Return a folder of recordings, made here if there is no other."""
+    if _MUSIC.is_dir():
+        return _MUSIC
+    folder = scratch / "music"
+    folder.mkdir()
+    for index, seconds in enumerate((222, 150, 120, 90, 90, 60, 60, 60)):
+        name = _LONGEST if index == 0 else f"{index}.mp3"
+        soundfile.write(folder / name, _tone(44100 * seconds, 220 + 55 * index), 44100)
+    return folder
+
+
+def _write_hour(path: pathlib.Path) -> None:
+    """Write an hour of stereo sound, a minute at a time."""
+    minute = _tone(44100 * 60, 220.0)
+    stereo = np.stack([minute, 0.8 * minute], axis=1)
+    with soundfile.SoundFile(path, "w", 44100, 2, "PCM_16") as file:
+        for _ in range(_HOUR_SECONDS // 60):
+            file.write(stereo)
+
+
+def _tone(n_samples: int, frequency_hz: float) -> np.ndarray:
+    """Return a decaying, repeating tone in noise, float32 [n_samples]."""
+    seconds = np.arange(n_samples, dtype=np.float32) / 44100
+    noise = np.random.default_rng(0).standard_normal(n_samples, dtype=np.float32)
+    beat = np.exp(-3 * (seconds % 0.5))
+    return (beat * np.sin(2 * np.pi * frequency_hz * seconds) / 2 + noise / 50).astype(np.float32)
+
+
+def _write_shards(folder: pathlib.Path, like: manifest.Dataset) -> manifest.Dataset:
+    """Write shards large enough to time, of made-up frames, and return their dataset."""
+    frames = np.random.default_rng(0).normal(-5, 3, (_FRAMES, like.audio.n_mels))
+    frames = frames.astype(np.float16)
+    folder.mkdir()
+    shards = []
+    for index in range(_SHARDS):
+        name = f"train-{index:05d}-of-{_SHARDS:05d}.tfrecord"
+        segments = (records.Segment(frames, index, _FRAMES * n) for n in range(_RECORDS))
+        content = b"".join(records.frame(records.encode(segment)) for segment in segments)
+        (folder / name).write_bytes(content)
+        shard = manifest.Shard(
+            name=name, records=_RECORDS, bytes=len(content), sha256="", frames=(_FRAMES,) * _RECORDS
+        )
+        shards.append(shard)
+    nothing = manifest.Split(recordings=0, shards=(), seconds=0.0)
+    train = manifest.Split(recordings=_SHARDS, shards=tuple(shards), seconds=0.0)
+    return manifest.Dataset(
+        data_dir=str(folder),
+        audio=like.audio,
+        segment=like.segment,
+        split=like.split,
+        mean=like.mean,
+        std=like.std,
+        splits={"train": train, "validation": nothing, "test": nothing},
+        plan="",
+        fingerprint="",
+    )

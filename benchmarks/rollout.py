@@ -1,0 +1,84 @@
+"""Rolling a 2 x 512 LSTM forward: against real time, and against keeping no state.
+
+Measured after compilation, without inversion, in float32 on this machine's cores.
+"""
+
+import statistics
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from benchmarks import harness
+from lstm_gen import config, distribute
+from lstm_gen.models import family, lstm
+
+_AUDIO = config.AudioConfig()
+_SIGNAL = family.Signal(channels=_AUDIO.n_mels, timesteps=256, shift=1)
+_SECONDS = 20
+_ROUNDS = 5
+
+
+def rows() -> list[harness.Row]:
+    """Return the figures of the rollout."""
+    model = lstm.build(lstm.LSTMConfig(), _SIGNAL)
+    n_frames = round(_SECONDS * _AUDIO.frames_per_second)
+    rerun = _rerun(model)
+    times = harness.take_turns(
+        {
+            "1 song": lambda: _roll(model, 1, n_frames),
+            "16 songs": lambda: _roll(model, 16, n_frames),
+            "1 window": lambda: rerun(tf.zeros([1, 256, _AUDIO.n_mels])).numpy(),
+            "16 windows": lambda: rerun(tf.zeros([16, 256, _AUDIO.n_mels])).numpy(),
+        },
+        _ROUNDS,
+    )
+    one, sixteen = (statistics.median(times[name]) for name in ("1 song", "16 songs"))
+    saved_one = n_frames * harness.ratio(times["1 window"], times["1 song"])
+    saved_sixteen = n_frames * harness.ratio(times["16 windows"], times["16 songs"])
+    audio = n_frames / _AUDIO.frames_per_second
+    return [
+        harness.Row(
+            what="rollout, 1 song, 2 x 512",
+            beside="real time",
+            value=audio / one,
+            unit="x",
+            reach=30,
+            detail=f"{one / n_frames * 1e3:.2f} ms a frame",
+        ),
+        harness.Row(
+            what="rollout, 16 songs, 2 x 512",
+            beside="real time, all songs added",
+            value=16 * audio / sixteen,
+            unit="x",
+            reach=200,
+            detail=f"{sixteen / n_frames * 1e3:.2f} ms a frame of all",
+        ),
+        harness.Row(
+            what="rollout per frame, 16 songs",
+            beside="running their 256-frame windows again for each frame",
+            value=saved_sixteen,
+            unit="x",
+            reach=100,
+            detail=f"{saved_one:.0f}x for a single song",
+        ),
+    ]
+
+
+def _rerun(model: lstm.SongLSTM) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Return the compiled function that needs a whole window for one frame."""
+
+    @tf.function(jit_compile=distribute.compiles_with_xla())
+    def rerun(frames: tf.Tensor) -> tf.Tensor:
+        hidden, current = model(frames)[:, -1], frames[:, -1]
+        normal, uniform = tf.zeros(current.shape), tf.zeros(current.shape[:1])
+        scales = (tf.constant(1.0), tf.constant(1.0))
+        return model.head.sample(hidden, current, normal, uniform, scales, model.head.colouring())
+
+    return rerun
+
+
+def _roll(model: lstm.SongLSTM, n_songs: int, n_frames: int) -> np.ndarray:
+    controls = family.Controls(n_songs=n_songs, n_frames=n_frames)
+    primer = np.zeros([n_songs, 1, _AUDIO.n_mels], np.float32)
+    return lstm.generate(model, _SIGNAL, controls, primer, lambda _: None)

@@ -1,0 +1,132 @@
+"""Measure the figures of the README, each beside its baseline, and print them as one table.
+
+    python -m benchmarks.run --only=inversion,rollout
+
+Every benchmark runs in a process of its own, so that none inherits another's threads,
+memory or compiled functions. Nothing else should run on the machine meanwhile.
+"""
+
+import concurrent.futures
+import dataclasses
+import datetime
+import importlib
+import importlib.metadata
+import multiprocessing
+import os
+import pathlib
+import platform
+import re
+import sys
+import traceback
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
+
+from absl import flags
+
+from benchmarks import harness
+from flags import command
+from lstm_gen import config, storage
+
+BENCHMARKS = ("lstm_step", "inversion", "dataset", "rollout")
+_PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "numba", "librosa", "torch")
+_HEADINGS = ("what", "beside", "measured", "asked", "reached", "detail")
+
+_ONLY = flags.DEFINE_list("only", list(BENCHMARKS), "Benchmarks to run, separated by commas.")
+_RESULTS_DIR = flags.DEFINE_string(
+    "results_dir", "benchmarks/results", "Folder for one JSON file per benchmark."
+)
+
+
+def main() -> int:
+    """Run the benchmarks one after the other; return 1 if one of them failed."""
+    names = _ONLY.value
+    config.require(
+        bool(names) and set(names) <= set(BENCHMARKS),
+        f"--only must name benchmarks out of {', '.join(BENCHMARKS)}",
+        only=names,
+    )
+    facts = describe_machine()
+    print(", ".join(f"{name} {value}" for name, value in facts.items()))
+    rows: list[harness.Row] = []
+    failed = []
+    for name in names:
+        print(f"Measuring {name}.", flush=True)
+        try:
+            measured = measure_apart(name)
+        except Exception:  # one broken benchmark never costs the others
+            traceback.print_exc()
+            failed.append(f"{name} failed; the reason is above")
+            continue
+        path = storage.join(_RESULTS_DIR.value, f"{name}.json")
+        storage.write_text(path, config.to_json(describe(measured, facts)))
+        rows += measured
+    print("\n".join(["", *format_table(rows), *failed]))
+    return 1 if failed else 0
+
+
+def measure(name: str) -> list[harness.Row]:
+    """Return the rows of one benchmark, measured in this process."""
+    return list(importlib.import_module(f"benchmarks.{name}").rows())
+
+
+def measure_apart(name: str) -> list[harness.Row]:
+    """Return the rows of one benchmark, measured in a fresh process."""
+    fresh = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=fresh) as pool:
+        return pool.submit(measure, name).result()
+
+
+def describe_machine() -> dict[str, Any]:
+    """Return what the figures depend on besides the code: processor, cores, versions, date."""
+    facts: dict[str, Any] = {
+        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
+        "processor": _read_processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+    }
+    for package in _PACKAGES:
+        try:
+            facts[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return facts
+
+
+def _read_processor() -> str:
+    """Return the processor's model name."""
+    path = pathlib.Path("/proc/cpuinfo")
+    text = path.read_text("utf-8") if path.exists() else ""
+    match = re.search(r"^model name\s*: (.+)$", text, re.MULTILINE)
+    return match.group(1) if match else platform.processor() or platform.machine()
+
+
+def describe(rows: Iterable[harness.Row], facts: dict[str, Any]) -> dict[str, Any]:
+    """Return rows and machine as JSON values."""
+    listed = [{**dataclasses.asdict(row), "reached": row.reached} for row in rows]
+    return {"machine": facts, "rows": listed}
+
+
+def format_table(rows: Sequence[harness.Row]) -> list[str]:
+    """Return the lines of an aligned table, its headings first."""
+    cells = [_HEADINGS, *(_format_row(row) for row in rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(_HEADINGS))]
+    return [
+        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
+        for line in cells
+    ]
+
+
+def _format_row(row: harness.Row) -> tuple[str, ...]:
+    """Return the cells of a row."""
+    asked = f"{'>=' if row.at_least else '<='} {row.reach:.3g} {row.unit}"
+    reached = "yes" if row.reached else "no"
+    return row.what, row.beside, f"{row.value:.3g} {row.unit}", asked, reached, row.detail
+
+
+def run() -> NoReturn:
+    """Run the command."""
+    command.run(main, sys.modules[__name__])
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,68 @@
+"""Turn a folder of recordings into a TFRecord dataset of log-mel frames.
+
+  python create_tfrecord.py --input_dir=recordings --data_dir=dataset
+
+writes into the dataset directory
+  train-00000-of-00008.tfrecord ...   frames, also for validation and test
+  dataset.json                        analysis, normalisation, counts; what train_model.py reads
+  manifest.jsonl                      one line per file found: what became of it, and why
+"""
+
+import time
+
+from flags import audio_flags, command, data_dir_flags, dataset_flags, storage_flags
+from lstm_gen.data import jobs, manifest, prepare, summary
+
+
+def main() -> None:
+    """Prepare the dataset, show progress, and say what there is now and what to run next."""
+    import tqdm  # workers import this module too, and show no progress
+
+    job = jobs.Job(
+        input_dir=dataset_flags.input_dir(),
+        data_dir=data_dir_flags.output_dir(),
+        plots_dir=dataset_flags.plots_dir(),
+        audio=audio_flags.config(),
+        segment=dataset_flags.segment_config(),
+        split=dataset_flags.split_config(),
+    )
+    start = time.perf_counter()
+    with tqdm.tqdm(desc="preparing", unit="recording", dynamic_ncols=True, leave=False) as bar:
+        hours = 0.0
+
+        def progress(outcome: jobs.Outcome | None, n_recordings: int) -> None:
+            nonlocal hours
+            bar.total = n_recordings
+            if outcome is None:
+                return
+            hours += outcome.seconds / 3600
+            if outcome.verdict not in (jobs.OK, "duplicate"):
+                bar.write(f"left out: {outcome.detail}", file=bar.fp)
+            speed = hours * 3600 / (time.perf_counter() - start)
+            bar.set_postfix_str(f"{hours:.2f} h of audio, {speed:.0f} x real time")
+            bar.update()
+
+        dataset, made = prepare.prepare(
+            job, dataset_flags.workers(), dataset_flags.overwrite(), progress
+        )
+    seconds = time.perf_counter() - start
+    speed = hours * 3600 / seconds
+    print(
+        f"{dataset.data_dir}: "
+        + (
+            f"made in {seconds:.1f} seconds, {speed:.0f} x real time"
+            if made
+            else "nothing to do, it was made from these recordings with these settings"
+        )
+    )
+    print(summary.describe(dataset, manifest.load_lines(dataset.data_dir)))
+    print(f"next      python train_model.py --data_dir={dataset.data_dir} --run_dir=run")
+
+
+def run() -> None:
+    """Run the command (console script)."""
+    command.run(main, dataset_flags, data_dir_flags, audio_flags, storage_flags)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,1 @@
+"""The command-line surface: one module per concern, and ready-made presets."""

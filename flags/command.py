@@ -1,0 +1,75 @@
+"""What every command does around its one library call: help, parsing, one-line errors."""
+
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import NoReturn
+
+from absl import flags as absl_flags
+from absl import logging
+
+from lstm_gen import errors
+
+# Read when TensorFlow is imported, which commands do after this module. At its default it logs
+# the absence of a GPU as an error, among other things that no user can act on.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+_HELP = ("--help", "-help", "-h", "--helpshort", "-helpshort", "--helpfull")
+
+
+def run(main: Callable[[], int | None], *modules: ModuleType) -> NoReturn:
+    """Run a command: parse its flags, call it, and turn bad input into one line.
+
+    Args:
+      main: The command; what it returns is the exit status, None meaning 0.
+      *modules: The flag modules of this command, in the order in which `--help` shows them.
+    """
+    raise SystemExit(_run(main, modules, sys.argv))
+
+
+def _run(main: Callable[[], int | None], modules: tuple[ModuleType, ...], argv: list[str]) -> int:
+    """Return the exit status: 0 done, 1 bad input or nothing useful done, 130 interrupted."""
+    try:
+        if any(argument in _HELP for argument in argv[1:]):
+            print(help_text(main, modules), flush=True)
+            return 0
+        stray = absl_flags.FLAGS(argv)[1:]
+        if stray:
+            raise errors.InputError(
+                "every argument must be a flag; booleans are written --flag, --noflag or "
+                f"--flag=false. Received: {' '.join(stray)!r}"
+            )
+        logging.use_absl_handler()
+        return main() or 0
+    except (absl_flags.Error, errors.InputError) as error:
+        return _say(" ".join(str(error).removeprefix("ERROR:: ").split()))
+    except BrokenPipeError:  # whoever read our output has gone, as in `--help | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        if error.filename is None and not error.strerror:
+            raise
+        return _say(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return 130
+
+
+def help_text(main: Callable[[], int | None], modules: tuple[ModuleType, ...]) -> str:
+    """Return a command's docstring and its flags, grouped by concern."""
+    own = sys.modules[main.__module__]
+    parts = [inspect.getdoc(own) or ""]
+    for module in modules:
+        title = "Flags:" if module is own else (inspect.getdoc(module) or "").splitlines()[0]
+        lines = absl_flags.FLAGS.module_help(module).splitlines()[2:]  # less the module's name
+        parts.append("\n".join([title, *lines]))
+    parts.append("Ready-made settings: --flagfile=flags/presets/NAME.flags; flags after it win.")
+    return "\n\n".join(parts)
+
+
+def _say(message: str) -> int:
+    """Print one error line; return the exit status of bad input."""
+    print(f"error: {message}", file=sys.stderr)
+    return 1

@@ -1,0 +1,111 @@
+"""What becomes of a folder of recordings: how it is cut, what is held out, who does the work."""
+
+from absl import flags
+
+from flags import storage_flags
+from lstm_gen.config import SegmentConfig, SplitConfig
+
+_INPUT_DIR = flags.DEFINE_string(
+    "input_dir",
+    "recordings",
+    "Folder of recordings; every WAV, FLAC, Ogg, MP3, AIFF, Opus ... at any depth is read, and M4A "
+    "and the like where ffmpeg is installed. Nothing in it is changed.",
+)
+_WORKERS = flags.DEFINE_integer(
+    "workers",
+    0,
+    "Worker processes, up to 1 GB of memory each; 0 for one per core. The dataset is the same, "
+    "byte for byte, whatever their number.",
+    lower_bound=0,
+)
+_PLOTS_DIR = flags.DEFINE_string(
+    "plots_dir", "", "Directory for a spectrogram PNG of each recording; none when not given."
+)
+_OVERWRITE = flags.DEFINE_boolean(
+    "overwrite",
+    False,
+    "Replace a dataset in data_dir that was made from other recordings or with other settings.",
+)
+_SEGMENT_FRAMES = flags.DEFINE_integer(
+    "segment_frames",
+    SegmentConfig.segment_frames,
+    "Longest record, frames, 2 or more. Training windows (timesteps + shift frames) are cut from "
+    "within one, so it must be at least as long; several times as long wastes less.",
+)
+_TRIM_DB = flags.DEFINE_float(
+    "trim_db",
+    SegmentConfig.trim_db,
+    "Leave out lead-in, fade-out and pauses this far below a recording's loud level, dB; fades "
+    "left in teach a model to fall silent. 0 keeps everything.",
+)
+_DTYPE = flags.DEFINE_enum(
+    "dtype",
+    SegmentConfig.dtype,
+    ["float16", "float32"],
+    "How values are stored. float16 is half the bytes and precise to 0.03 dB or better.",
+)
+_SPLIT = flags.DEFINE_enum(
+    "split",
+    SplitConfig.split,
+    ["auto", "recording", "blocks"],
+    "What is held out. recording: whole recordings, chosen by their content. blocks: guarded "
+    "blocks of every recording. auto: blocks for one or two recordings, else recording.",
+)
+_VALIDATION_FRACTION = flags.DEFINE_float(
+    "validation_fraction",
+    SplitConfig.validation_fraction,
+    "Share held out to judge a model while it trains, 0 to 0.8.",
+)
+_TEST_FRACTION = flags.DEFINE_float(
+    "test_fraction",
+    SplitConfig.test_fraction,
+    "Share held out to judge it once, at the end, 0 to 0.8; with validation_fraction at most 0.8.",
+)
+_BLOCK_SECONDS = flags.DEFINE_float(
+    "block_seconds",
+    SplitConfig.block_seconds,
+    "Length of a held-out block, seconds (split blocks). Longer than a training window.",
+)
+_GUARD_SECONDS = flags.DEFINE_float(
+    "guard_seconds",
+    SplitConfig.guard_seconds,
+    "Left out on each side of a held-out block, seconds (split blocks): no note rings across.",
+)
+
+
+def input_dir() -> str:
+    """Return where the recordings are."""
+    return storage_flags.input_path(_INPUT_DIR.value)
+
+
+def plots_dir() -> str:
+    """Return where spectrograms go, or an empty string for none."""
+    return storage_flags.output_path(_PLOTS_DIR.value) if _PLOTS_DIR.value else ""
+
+
+def workers() -> int:
+    """Return how many worker processes to use, 0 for one per core."""
+    return int(_WORKERS.value)
+
+
+def overwrite() -> bool:
+    """Whether another dataset may be replaced."""
+    return bool(_OVERWRITE.value)
+
+
+def segment_config() -> SegmentConfig:
+    """Return how recordings are cut and stored."""
+    return SegmentConfig(
+        segment_frames=_SEGMENT_FRAMES.value, trim_db=_TRIM_DB.value, dtype=_DTYPE.value
+    )
+
+
+def split_config() -> SplitConfig:
+    """Return what is held out."""
+    return SplitConfig(
+        split=_SPLIT.value,
+        validation_fraction=_VALIDATION_FRACTION.value,
+        test_fraction=_TEST_FRACTION.value,
+        block_seconds=_BLOCK_SECONDS.value,
+        guard_seconds=_GUARD_SECONDS.value,
+    )

@@ -1,0 +1,25 @@
+"""Windows: what the model sees at once."""
+
+from absl import flags
+
+from lstm_gen.config import WindowConfig
+
+_TIMESTEPS = flags.DEFINE_integer(
+    "timesteps", WindowConfig.timesteps, "Input frames per window (43 a second by default)."
+)
+_SHIFT = flags.DEFINE_integer(
+    "shift", WindowConfig.shift, "Frames ahead that are predicted; 1 is the next frame."
+)
+_WINDOW_HOP = flags.DEFINE_integer(
+    "window_hop",
+    WindowConfig.window_hop,
+    "Frames from one training window to the next; 0 for windows that touch. Where the first one "
+    "starts is drawn anew each epoch.",
+)
+
+
+def config() -> WindowConfig:
+    """Return the windows asked for."""
+    return WindowConfig(
+        timesteps=_TIMESTEPS.value, shift=_SHIFT.value, window_hop=_WINDOW_HOP.value
+    )

@@ -1,0 +1,58 @@
+"""Make songs with a trained model.
+
+  python generate_songs.py --run_dir=run --output_dir=songs
+
+rolls the model forward from an excerpt of its dataset, or from your own recording with
+--primer=FILE, and writes song-000.wav, ... with a spectrogram picture and the settings beside each.
+"""
+
+import time
+from typing import NoReturn
+
+import tensorflow as tf
+import tqdm
+from absl import flags, logging
+
+from flags import command, device_flags, generation_flags, run_dir_flags, storage_flags
+from lstm_gen import distribute, runs
+from lstm_gen.generation import songs as generation
+
+_OUTPUT_DIR = flags.DEFINE_string("output_dir", "songs", "Where the songs go.")
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", "", "Dataset for the primers, if it is no longer where the run was trained on it."
+)
+
+
+def main() -> None:
+    """Make the songs, and name them."""
+    songs = generation_flags.config()
+    if songs.temperature < 1:
+        logging.warning("--temperature below 1 lets onsets vanish; --sigma_scale is safer to lower")
+    run_dir = run_dir_flags.input_dir()
+    data_dir = storage_flags.input_path(_DATA_DIR.value) if _DATA_DIR.value else ""
+    output_dir = storage_flags.output_path(_OUTPUT_DIR.value)
+    run = runs.load(run_dir)
+    n_frames = round(songs.seconds * run.audio.frames_per_second)
+    start = time.perf_counter()
+    with (
+        tf.device(distribute.main_device(device_flags.device())),
+        # Delayed, so that an error before the first frame is the only line on stderr.
+        tqdm.tqdm(total=n_frames, unit="frame", desc="rolling out", leave=False, delay=1e-3) as bar,
+    ):
+        paths = generation.make(run_dir, output_dir, songs, data_dir, bar.update)
+    seconds = time.perf_counter() - start
+    for path in paths:
+        print(path)
+    print(
+        f"{len(paths)} songs of {songs.seconds:g} s in {seconds:.1f} s, "
+        f"{len(paths) * songs.seconds / seconds:.0f} x real time with everything"
+    )
+
+
+def run() -> NoReturn:
+    """Run the command."""
+    command.run(main, run_dir_flags, generation_flags, device_flags, storage_flags)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,270 @@
+"""Log-mel frames back to a waveform, deterministically.
+
+A mel spectrogram lacks two things: what each band held inside, and all phase. `invert`
+looks for both at once. It starts from a smooth spectrum that has the given mel exactly and
+a phase integrated from that spectrum's own gradients; then each iteration makes the
+spectrum consistent (the transform of a signal), extrapolates the change, and gives every
+frame its mel back. `griffin_lim` is the simple alternative: the magnitude stays as it was
+first guessed, and only the phase is looked for.
+
+Sources: Griffin & Lim 1984; Perraudin, Balazs & Sondergaard 2013 (extrapolation); Richardson
+1972, Lucy 1974 and Lee & Seung 2001 (the multiplicative step that restores the mel);
+Prusa, Balazs & Sondergaard 2017 (phase from the magnitude's gradients; ours integrates
+frame by frame without their heap); Masuyama et al. 2023 (estimating magnitude and phase
+jointly). The schedule is our own.
+"""
+
+import functools
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import scipy.fft
+
+from lstm_gen import config
+from lstm_gen.audio import features, kernels
+
+QUALITY = {"preview": 8, "standard": 16, "high": 24, "final": 64}
+
+_START_STEPS = 10
+_EPSILON = 1e-12  # of the loudest mel power
+_LONGEST_EARLY = 16
+_FITS = 4
+# A Hann window is near the Gaussian exp(-pi t^2 / gamma) of gamma = 0.25645 n_fft^2.
+_GAMMA = 0.25645
+_BLOCK_FRAMES = 128
+
+
+class _Bank(NamedTuple):
+    """A mel filter bank as the kernels want it; each bin feeds at most two bands.
+
+    Attributes:
+      segments: uint64 [n_mels + 2], the first bin at or above each band edge.
+      rising: float32 [bins], weight in the band whose centre lies above.
+      falling: float32 [bins], weight in the band whose centre lies below.
+      blend: float32 [bins], the rising weight's share of both.
+    """
+
+    segments: np.ndarray
+    rising: np.ndarray
+    falling: np.ndarray
+    blend: np.ndarray
+
+
+class _Step(NamedTuple):
+    """What one iteration does.
+
+    Attributes:
+      momentum: How far to extrapolate the last change of the consistent spectrum.
+      trust: Share of the consistent spectrum's power in the new power; the rest is the start's.
+      over_relax: Whether a mel step takes the power 1.5 of what is lacking.
+      n_fits: Mel steps.
+    """
+
+    momentum: float
+    trust: float
+    over_relax: bool
+    n_fits: int
+
+
+def invert(
+    log_mel: np.ndarray,
+    audio: config.AudioConfig,
+    n_iterations: int = QUALITY["standard"],
+    n_samples: int | None = None,
+) -> np.ndarray:
+    """Return a signal that has these log-mel frames.
+
+    Args:
+      log_mel: float [frames, n_mels], as `features.log_mel` gives.
+      audio: The analysis that made (or a model that imitates) them.
+      n_iterations: Iterations; see `QUALITY`. Time grows in proportion.
+      n_samples: Length of the signal; (frames - 1) * hop_length by default.
+
+    Returns:
+      float32 [n_samples]; the same for the same arguments.
+
+    Raises:
+      InputError: If the frames are not finite or do not have `n_mels` bands.
+    """
+    return _render(log_mel, audio, _schedule(n_iterations), n_samples)
+
+
+def griffin_lim(
+    log_mel: np.ndarray, audio: config.AudioConfig, n_iterations: int = 32
+) -> np.ndarray:
+    """Return a signal for these log-mel frames by fast Griffin-Lim alone.
+
+    Args:
+      log_mel: float [frames, n_mels], as `features.log_mel` gives.
+      audio: The analysis that made them.
+      n_iterations: Iterations.
+
+    Returns:
+      float32 [(frames - 1) * hop_length].
+
+    Raises:
+      InputError: If the frames are not finite or do not have `n_mels` bands.
+    """
+    return _render(log_mel, audio, [_Step(0.99, 0.0, False, 0)] * n_iterations, None)
+
+
+def _schedule(n_iterations: int) -> list[_Step]:
+    """Return the steps of `invert`: bold at first, for attacks; at last the mel alone counts."""
+    n_early = min(n_iterations // 2, _LONGEST_EARLY)
+    n_late = n_iterations // 4
+    early = [_Step(1.1, 0.97, False, _FITS)] * n_early
+    middle = [_Step(0.99, 0.97, True, _FITS)] * (n_iterations - n_early - n_late)
+    return early + middle + [_Step(0.99, 1.0, True, _FITS)] * n_late
+
+
+def _render(
+    log_mel: np.ndarray,
+    audio: config.AudioConfig,
+    schedule: Sequence[_Step],
+    n_samples: int | None,
+) -> np.ndarray:
+    """Return the signal that a schedule leads to."""
+    log_mel = np.asarray(log_mel, np.float32)
+    config.require(
+        log_mel.ndim == 2 and log_mel.shape[1] == audio.n_mels and len(log_mel) > 0,
+        "log_mel must be [frames, n_mels] with at least one frame",
+        shape=log_mel.shape,
+        n_mels=audio.n_mels,
+    )
+    loudest = float(log_mel.max())
+    # NaN and infinity fail both; no recording comes near e^60, and squares of it overflow.
+    config.require(
+        bool(np.isfinite(log_mel).all()) and loudest < 60,
+        "log_mel must be finite and below 60",
+        largest=loudest,
+    )
+    covered = (len(log_mel) - 1) * audio.hop_length
+    wanted = covered if n_samples is None else n_samples
+    n_inside = min(max(covered, wanted), covered + audio.hop_length - 1)
+    signal = np.zeros(max(wanted, n_inside), np.float32)
+    mel = features.mel_power(log_mel, audio)
+    scale = float(mel.max())
+    if scale > 0:
+        signal[:n_inside] = _iterate(mel / np.float32(scale), audio, schedule, n_inside)
+    return signal[:wanted] * np.float32(np.sqrt(scale))
+
+
+def _iterate(
+    mel: np.ndarray, audio: config.AudioConfig, schedule: Sequence[_Step], n_samples: int
+) -> np.ndarray:
+    """Return the signal, float32 [n_samples], given mel power [frames, n_mels] of at most 1."""
+    bank = _bank(audio)
+    gain = _synthesis_gain(len(mel), audio, n_samples)
+    start = _start_power(mel, audio)
+    spectrum = _start_spectrum(start, audio)
+    previous = spectrum.copy()
+    for step in schedule:
+        signal = _inverse(spectrum, gain, audio)
+        for block in _blocks(len(mel)):
+            kernels.joint_step(
+                _forward(signal, block, audio),
+                previous[block],
+                start[block],
+                mel[block],
+                *bank,
+                *step,
+                _EPSILON,
+                spectrum[block],
+            )
+    return _inverse(spectrum, gain, audio)[_inside(audio, n_samples)]
+
+
+def _start_power(mel: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
+    """Return a smooth power spectrum, float32 [frames, bins], that has the mel power."""
+    bank = features.mel_filter_bank(audio)
+    area = bank.sum(axis=1)
+    filled = np.flatnonzero(area)  # at many bands, the narrow low ones can miss every bin
+    density = np.log(mel[:, filled] / area[filled] + np.float32(_EPSILON))
+    bins_hz = np.linspace(0, audio.sample_rate / 2, bank.shape[1])
+    centres_hz = features.mel_band_edges(audio)[1:-1][filled]
+    position = np.interp(bins_hz, centres_hz, np.arange(filled.size))
+    lower = np.floor(position).astype(np.intp)
+    upper = np.minimum(lower + 1, filled.size - 1)
+    # np.take, because indexing an axis that is not the first returns a transposed layout.
+    power = np.take(density, lower, axis=1)
+    power += (position - lower).astype(np.float32) * (np.take(density, upper, axis=1) - power)
+    np.exp(power, out=power)
+    power *= bank.any(axis=0)
+    kernels.fit_mel(power, mel, *_bank(audio), _START_STEPS, _EPSILON)
+    return power
+
+
+def _start_spectrum(power: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
+    """Return a spectrum, complex64 [frames, bins], of this power and the phase it implies."""
+    log_magnitude = np.log(power + np.float32(1e-20)) * np.float32(0.5)
+    phase = np.empty_like(power)
+    gamma = _GAMMA * audio.n_fft**2
+    kernels.integrate_phase(log_magnitude, audio.hop_length, audio.n_fft, gamma, phase)
+    magnitude = np.sqrt(power)
+    spectrum = np.empty(power.shape, np.complex64)
+    spectrum.real = magnitude * np.cos(phase)
+    spectrum.imag = magnitude * np.sin(phase)
+    return spectrum
+
+
+@functools.cache
+def _bank(audio: config.AudioConfig) -> _Bank:
+    """Return the two weights of each bin."""
+    bank = features.mel_filter_bank(audio)
+    n_bins = bank.shape[1]
+    edges_hz = features.mel_band_edges(audio)
+    bins_hz = np.linspace(0, audio.sample_rate / 2, n_bins)
+    segments = np.searchsorted(bins_hz, edges_hz)
+    above = np.searchsorted(segments, np.arange(n_bins), side="right") - 1
+    padded = np.pad(bank, ((1, 2), (0, 0)))  # row i + 1 is band i
+    rising = np.where(above >= 0, padded[above + 1, np.arange(n_bins)], np.float32(0))
+    falling = np.where(above >= 0, padded[above, np.arange(n_bins)], np.float32(0))
+    blend = rising / np.maximum(rising + falling, np.float32(1e-30))
+    return _Bank(segments.astype(np.uint64), rising, falling, blend)
+
+
+def _inside(audio: config.AudioConfig, n_samples: int) -> slice:
+    """Return where the signal lies between its paddings."""
+    return slice(audio.n_fft // 2, audio.n_fft // 2 + n_samples)
+
+
+def _blocks(n_frames: int) -> Iterator[slice]:
+    """Yield runs of frames, so that what is temporary stays small."""
+    for start in range(0, n_frames, _BLOCK_FRAMES):
+        yield slice(start, min(start + _BLOCK_FRAMES, n_frames))
+
+
+def _synthesis_gain(n_frames: int, audio: config.AudioConfig, n_samples: int) -> np.ndarray:
+    """Return what overlap-added windows leave to be undone, float32 [padded samples].
+
+    Outside the signal the analysis saw zeros, so the gain there is 0.
+    """
+    window = features.hann_window(audio.n_fft)
+    weight = np.zeros((n_frames - 1) * audio.hop_length + audio.n_fft, np.float32)
+    for block in _blocks(n_frames):
+        windows = np.tile(window, (block.stop - block.start, 1))
+        kernels.overlap_add(windows, window, audio.hop_length, block.start, weight)
+    gain = np.zeros_like(weight)
+    inside = _inside(audio, n_samples)
+    gain[inside] = 1 / np.maximum(weight[inside], np.float32(1e-6))
+    return gain
+
+
+def _inverse(spectrum: np.ndarray, gain: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
+    """Return the padded signal, float32 [padded samples], nearest to a spectrum."""
+    window = features.hann_window(audio.n_fft)
+    signal = np.zeros_like(gain)
+    for block in _blocks(len(spectrum)):
+        frames = scipy.fft.irfft(spectrum[block], n=audio.n_fft, axis=-1, workers=1)
+        kernels.overlap_add(frames, window, audio.hop_length, block.start, signal)
+    signal *= gain
+    return signal
+
+
+def _forward(signal: np.ndarray, block: slice, audio: config.AudioConfig) -> np.ndarray:
+    """Return the spectrum of a run of frames of a padded signal, complex64 [frames, bins]."""
+    frames = np.empty((block.stop - block.start, audio.n_fft), np.float32)
+    window = features.hann_window(audio.n_fft)
+    kernels.cut_frames(signal, window, audio.hop_length, block.start, frames)
+    return scipy.fft.rfft(frames, axis=-1, workers=1, overwrite_x=True)

@@ -1,0 +1,1 @@
+"""The dataset directory: planned, written, described, read."""

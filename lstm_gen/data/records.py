@@ -1,0 +1,192 @@
+"""The wire format of a dataset: one `tf.train.Example` per segment, framed as TFRecord.
+
+The only module that knows it. Writing and plain reading need no TensorFlow, which costs
+seconds to import: the few protobuf fields are encoded here by hand. An example holds
+
+    frames       bytes, little-endian float16 or float32 [n_frames, n_mels], raw log-mel
+    recording    int64, line of the recording in manifest.jsonl, counted from 0
+    start_frame  int64, first frame of the segment within its untrimmed recording
+
+Source: tensorflow/core/example/{example,feature}.proto, tensorflow/core/lib/io/record_writer.h.
+"""
+
+import struct
+from collections.abc import Iterator
+from typing import Any, BinaryIO, NamedTuple
+
+import google_crc32c
+import numpy as np
+
+from lstm_gen import errors, storage
+
+_CRC_MASK = 0xA282EAD8
+_HEADER = struct.Struct("<QI")  # length, masked crc32c of the length
+_FOOTER = struct.Struct("<I")  # masked crc32c of the data
+_LENGTH_DELIMITED = 2
+_BYTES_LIST, _INT64_LIST = 1, 3  # fields of Feature
+
+
+class Segment(NamedTuple):
+    """Consecutive frames of one recording.
+
+    Attributes:
+      frames: float16 or float32 [n_frames, n_mels], raw log-mel.
+      recording: Line of the recording in the manifest, counted from 0.
+      start_frame: First frame within the untrimmed recording.
+    """
+
+    frames: np.ndarray
+    recording: int
+    start_frame: int
+
+
+def encode(segment: Segment) -> bytes:
+    """Return a segment as a serialised `tf.train.Example`, features in alphabetical order."""
+    frames = np.ascontiguousarray(segment.frames, _little_endian(segment.frames.dtype))
+    return _field(
+        1,
+        _feature(b"frames", _BYTES_LIST, frames.tobytes())
+        + _feature(b"recording", _INT64_LIST, _varint(segment.recording))
+        + _feature(b"start_frame", _INT64_LIST, _varint(segment.start_frame)),
+    )
+
+
+def decode(example: bytes, n_mels: int, dtype: str) -> Segment:
+    """Return the segment that `encode` made an example of.
+
+    Raises:
+      ValueError: If the bytes are not such an example.
+    """
+    values: dict[bytes, memoryview] = {}
+    (features,) = (payload for _, payload in _fields(memoryview(example)))
+    for _, entry in _fields(features):
+        key, feature = (payload for _, payload in _fields(entry))
+        ((_, value_list),) = _fields(feature)
+        ((_, values[bytes(key)]),) = _fields(value_list)
+    frames = np.frombuffer(values[b"frames"], _little_endian(np.dtype(dtype)))
+    return Segment(
+        frames=frames.reshape(-1, n_mels),
+        recording=_read_varint(values[b"recording"], 0)[0],
+        start_frame=_read_varint(values[b"start_frame"], 0)[0],
+    )
+
+
+def parse(example: Any, n_mels: int, dtype: str) -> tuple[Any, Any, Any]:
+    """Return the tensors of a segment from an example in a `tf.data` graph.
+
+    Returns:
+      frames, float16 or float32 [n_frames, n_mels]; recording, int64; start_frame, int64.
+    """
+    import tensorflow as tf  # only readers in a graph wait for it
+
+    scalar = tf.io.FixedLenFeature([], tf.int64)
+    values = tf.io.parse_single_example(
+        example,
+        {
+            "frames": tf.io.FixedLenFeature([], tf.string),
+            "recording": scalar,
+            "start_frame": scalar,
+        },
+    )
+    frames = tf.io.decode_raw(values["frames"], tf.as_dtype(dtype), little_endian=True)
+    return tf.reshape(frames, [-1, n_mels]), values["recording"], values["start_frame"]
+
+
+def frame(data: bytes) -> bytes:
+    """Return one TFRecord record: length, its checksum, the data, its checksum."""
+    length = struct.pack("<Q", len(data))
+    return b"".join((length, _FOOTER.pack(_checksum(length)), data, _FOOTER.pack(_checksum(data))))
+
+
+def read_segments(path: str, n_mels: int, dtype: str) -> Iterator[Segment]:
+    """Yield the segments of a shard in order, every checksum verified.
+
+    Raises:
+      InputError: For a record that is cut, corrupt or not a segment, naming it.
+    """
+    with storage.local_copy(path) as local, open(local, "rb") as file:  # noqa: PTH123
+        for index, data in enumerate(_read_records(file, path)):
+            try:
+                yield decode(data, n_mels, dtype)
+            except (ValueError, KeyError, IndexError) as error:
+                raise _damaged(path, index, "is not a segment of this dataset") from error
+
+
+def _read_records(file: BinaryIO, path: str) -> Iterator[bytes]:
+    """Yield the data of each record of an open TFRecord file."""
+    index = 0
+    while header := file.read(_HEADER.size):
+        if len(header) < _HEADER.size:
+            raise _damaged(path, index, "is cut")
+        length, checksum = _HEADER.unpack(header)
+        if checksum != _checksum(header[:8]):
+            raise _damaged(path, index, "has a wrong length checksum")
+        data, footer = file.read(length), file.read(_FOOTER.size)
+        if len(data) < length or len(footer) < _FOOTER.size:
+            raise _damaged(path, index, "is cut")
+        if _FOOTER.unpack(footer)[0] != _checksum(data):
+            raise _damaged(path, index, "has a wrong checksum")
+        yield data
+        index += 1
+
+
+def _damaged(path: str, index: int, what: str) -> errors.InputError:
+    """Return the error for a record that cannot be used."""
+    return errors.InputError(
+        f"every record of a shard must be whole, but record {index} {what}; "
+        f"make the dataset again. Received: {path!r}"
+    )
+
+
+def _checksum(data: bytes) -> int:
+    """Return TFRecord's masked crc32c."""
+    crc = google_crc32c.value(data)
+    return (((crc >> 15) | (crc << 17)) + _CRC_MASK) & 0xFFFFFFFF
+
+
+def _little_endian(dtype: np.dtype) -> np.dtype:
+    """Return the little-endian form of a type."""
+    return dtype.newbyteorder("<")
+
+
+def _feature(name: bytes, kind: int, value: bytes) -> bytes:
+    """Return one entry of the map from names to features."""
+    return _field(1, _field(1, name) + _field(2, _field(kind, _field(1, value))))
+
+
+def _field(number: int, payload: bytes) -> bytes:
+    """Return a length-delimited protobuf field."""
+    return b"".join((_varint(number << 3 | _LENGTH_DELIMITED), _varint(len(payload)), payload))
+
+
+def _varint(value: int) -> bytes:
+    """Return a non-negative integer as a base-128 varint."""
+    groups = []
+    while value > 0x7F:
+        groups.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*groups, value])
+
+
+def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """Yield number and payload of each field of a message of length-delimited fields."""
+    position = 0
+    while position < len(message):
+        tag, position = _read_varint(message, position)
+        length, position = _read_varint(message, position)
+        if tag & 7 != _LENGTH_DELIMITED or position + length > len(message):
+            raise ValueError(f"not a length-delimited field: tag {tag}, length {length}")
+        yield tag >> 3, message[position : position + length]
+        position += length
+
+
+def _read_varint(message: memoryview, position: int) -> tuple[int, int]:
+    """Return a varint and the position after it."""
+    value = shift = 0
+    while True:
+        byte = message[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+        shift += 7

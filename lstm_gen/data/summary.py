@@ -1,0 +1,60 @@
+"""What a dataset holds and what was left out, as a table for people."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from lstm_gen.data import manifest, splits
+
+_NAMES_SHOWN = 3
+
+
+def describe(dataset: manifest.Dataset, lines: Iterable[Mapping[str, Any]]) -> str:
+    """Return the summary of a dataset.
+
+    Args:
+      dataset: What `dataset.json` says.
+      lines: What `manifest.jsonl` says.
+    """
+    by_verdict: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for line in lines:
+        by_verdict[line["verdict"]].append(line)
+    read = by_verdict.pop("ok", [])
+    hours = sum(line["seconds"] for line in read) / 3600
+    rows = [f"read      {len(read)} recordings, {hours:.2f} hours of audio"]
+    rows += [_left_out(verdict, by_verdict[verdict]) for verdict in sorted(by_verdict)]
+    rows += _trimmed(dataset, read)
+    rows += ["", *_split_table(dataset)]
+    if not dataset.splits["validation"].n_records and dataset.split.validation_fraction > 0:
+        rows.append("warning   the validation split is empty: no usable recording was held out")
+    return "\n".join(rows)
+
+
+def _left_out(verdict: str, lines: list[Mapping[str, Any]]) -> str:
+    """Return one line for the files left out for one reason."""
+    names = ", ".join(line["name"] for line in lines[:_NAMES_SHOWN])
+    more = ", ..." if len(lines) > _NAMES_SHOWN else ""
+    return f"left out  {len(lines)} {verdict}: {names}{more}"
+
+
+def _trimmed(dataset: manifest.Dataset, read: list[Mapping[str, Any]]) -> list[str]:
+    """Return the line that accounts for frames in no split."""
+    found = sum(line["frames"] for line in read)
+    kept = sum(sum(line["frames_kept"].values()) for line in read)
+    seconds = (found - kept) / dataset.audio.frames_per_second
+    return [f"trimmed   {seconds:.1f} seconds (lead-in, fade-out, silence, guards)"] if read else []
+
+
+def _split_table(dataset: manifest.Dataset) -> list[str]:
+    """Return the table of the splits."""
+    rows = [
+        f"{'':10}{'recordings':>12}{'segments':>10}{'frames':>12}{'hours':>8}{'MB':>9}{'shards':>8}"
+    ]
+    for name in splits.SPLITS:
+        split = dataset.splits[name]
+        if split.shards:
+            rows.append(
+                f"{name:10}{split.recordings:12,}{split.n_records:10,}{split.n_frames:12,}"
+                f"{split.seconds / 3600:8.2f}{split.n_bytes / 1e6:9.1f}{len(split.shards):8}"
+            )
+    return rows

@@ -1,0 +1,176 @@
+"""One worker's part of a preparation: recordings in, shards out.
+
+Audio and frames stay here; what goes back to the parent is a verdict per recording, and
+counts, digests and sums per shard. A recording that cannot be used costs only itself.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import os
+import pathlib
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import BinaryIO
+
+import numpy as np
+
+from lstm_gen import config, storage
+from lstm_gen.audio import features, files, pictures
+from lstm_gen.data import jobs, manifest, plan, records, segments, splits
+
+
+def write_task(
+    job: jobs.Job, task: plan.Task, report: Callable[[jobs.Outcome], None]
+) -> jobs.Written:
+    """Decode a task's recordings and write its shards, each appearing whole or not at all.
+
+    Args:
+      job: What all tasks share.
+      task: What to read and what to write.
+      report: Called with the outcome of each recording.
+    """
+    moments = jobs.Moments.zero(job.audio.n_mels)
+    with contextlib.ExitStack() as stack:
+        shards = {
+            split: stack.enter_context(_open_shard(storage.join(job.data_dir, name)))
+            for split, name in task.shards.items()
+        }
+        for recording in task.recordings:
+            outcome, pieces = _examine(job, recording, next(iter(task.shards)))
+            for split, segment in pieces:
+                shards[split].write(segment)
+                if split == "train":
+                    moments.add(segment.frames)
+            report(outcome)
+    return jobs.Written(
+        shards={name: shard.close() for name, shard in shards.items()}, moments=moments
+    )
+
+
+def _examine(
+    job: jobs.Job, recording: plan.Recording, split: str
+) -> tuple[jobs.Outcome, list[tuple[str, records.Segment]]]:
+    """Return a recording's outcome and its segments; whatever is wrong with it stays here."""
+    try:
+        return _cut(job, recording, split)
+    except files.AudioError as error:
+        verdict, detail = error.reason, str(error)
+    except MemoryError:
+        verdict, detail = "memory", "decoding it needs more memory than there is"
+    except Exception as error:  # one recording must not cost the others, whatever a decoder does
+        verdict, detail = "failed", f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return jobs.Outcome(index=recording.index, verdict=verdict, detail=detail), []
+
+
+def _cut(
+    job: jobs.Job, recording: plan.Recording, split: str
+) -> tuple[jobs.Outcome, list[tuple[str, records.Segment]]]:
+    """Decode, analyse, trim, split and cut one recording."""
+    log_mel, seconds = _analyse(storage.join(job.input_dir, recording.name), job.audio)
+    active = features.active_frames(log_mel, job.segment.trim_db, job.audio)
+    _require_frames(bool(active.any()), "silent", "a recording that is not silent", recording.name)
+    labels = _label(int(active.sum()), job, split)
+    pieces, too_short = segments.cut_recording(active, labels, job.segment)
+    _require_frames(bool(pieces), "too_short", "a recording of at least 2 frames", recording.name)
+    if job.plots_dir:
+        path = storage.join(job.plots_dir, f"{recording.name}.png")
+        pictures.spectrogram(path, log_mel, job.audio, recording.name)
+    kept: Counter[str] = Counter()
+    for piece in pieces:
+        kept[piece.split] += piece.stop - piece.start
+    outcome = jobs.Outcome(
+        index=recording.index,
+        verdict=jobs.OK,
+        seconds=seconds,
+        frames=len(log_mel),
+        kept=dict(kept),
+        pieces=dict(Counter(piece.split for piece in pieces)),
+        too_short=too_short,
+    )
+    stored = log_mel.astype(job.segment.dtype)
+    return outcome, [
+        (
+            piece.split,
+            records.Segment(stored[piece.start : piece.stop], recording.index, piece.start),
+        )
+        for piece in pieces
+    ]
+
+
+def _analyse(path: str, audio: config.AudioConfig) -> tuple[np.ndarray, float]:
+    """Return a recording's log-mel [frames, n_mels] and its seconds; the audio is streamed."""
+    n_samples = 0
+
+    def count(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        nonlocal n_samples
+        for block in blocks:
+            n_samples += len(block)
+            yield block
+
+    blocks = count(files.read_blocks(path, audio.sample_rate))
+    log_mel = np.concatenate(list(features.log_mel_blocks(blocks, audio)))
+    if not np.isfinite(log_mel).all():
+        raise files.AudioError(
+            "not_finite", f"expected samples that give finite frames. Received: path={path!r}"
+        )
+    return log_mel, n_samples / audio.sample_rate
+
+
+def _label(n_frames: int, job: jobs.Job, split: str) -> np.ndarray:
+    """Return the split of each kept frame, int8 [n_frames], -1 for none."""
+    if job.split.split == "blocks":
+        return splits.label_frames(n_frames, job.audio.frames_per_second, job.split)
+    return np.full(n_frames, splits.SPLITS.index(split), np.int8)
+
+
+def _require_frames(condition: bool, reason: str, expected: str, name: str) -> None:
+    """Raise AudioError unless the recording has something to learn from."""
+    if not condition:
+        raise files.AudioError(reason, f"expected {expected}. Received: {name!r}")
+
+
+@dataclasses.dataclass(kw_only=True)
+class _OpenShard:
+    """A shard being written: the file, and what will be known of it."""
+
+    name: str
+    file: BinaryIO
+    digest: "hashlib._Hash" = dataclasses.field(default_factory=hashlib.sha256)
+    n_bytes: int = 0
+    frames: list[int] = dataclasses.field(default_factory=list)
+
+    def write(self, segment: records.Segment) -> None:
+        """Append a segment."""
+        data = records.frame(records.encode(segment))
+        self.file.write(data)
+        self.digest.update(data)
+        self.n_bytes += len(data)
+        self.frames.append(len(segment.frames))
+
+    def close(self) -> manifest.Shard:
+        """Return what was written."""
+        return manifest.Shard(
+            name=self.name,
+            records=len(self.frames),
+            bytes=self.n_bytes,
+            sha256=self.digest.hexdigest(),
+            frames=tuple(self.frames),
+        )
+
+
+@contextlib.contextmanager
+def _open_shard(path: str) -> Iterator[_OpenShard]:
+    """Yield a shard to write to; it gets its name, or reaches the bucket, when complete."""
+    name = path.rpartition("/")[2]
+    folder = tempfile.gettempdir() if storage.is_remote(path) else str(pathlib.Path(path).parent)
+    temporary = pathlib.Path(folder, f"{name}.tmp-{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            yield _OpenShard(name=name, file=file)
+            file.flush()
+            os.fsync(file.fileno())
+        storage.publish(str(temporary), path)
+    finally:
+        temporary.unlink(missing_ok=True)

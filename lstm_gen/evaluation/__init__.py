@@ -1,0 +1,1 @@
+"""Judging free-running output, and the baselines a model must beat."""

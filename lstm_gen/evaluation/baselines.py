@@ -1,0 +1,172 @@
+"""What predictors that are fitted in seconds reach, in nats per frame and dimension.
+
+A model is worth its training time by what it says beyond these: the average frame, the
+last frame again, and a linear prediction from three frames with a full covariance, which
+a network with a diagonal Gaussian head does not beat.
+
+How a figure here is compared with a model's: both are the mean, over scored frames and
+over channels, of -log density of the normalised frame. Here a frame is scored if the
+`LAGS` frames that the longest predictor reads lie before it in its segment, the same frames
+for all predictors (`count_scored`). The trainer scores every predicted frame of the
+validation windows, so it also scores a window's second and third frame, about which a model
+knows less; the difference is against the model, and small. Both keep every deviation at
+or above `sigma_floor`: a band at the log floor is an exact constant, whose density has no
+bound otherwise, so figures with unlike floors, channels, hops or normalisations do not compare.
+
+All four are linear, so the mean outer product of (frame, its predecessors, 1) over each split
+says everything about them: a pass over the segments, memory of one segment.
+"""
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from lstm_gen import config, errors
+
+LAGS = 3
+"""Previous frames that the longest predictor reads."""
+
+_RIDGE = 1e-4  # added to each regressor's mean square, which is about 1 in normalised frames
+_JITTER = 1e-9  # lets a Cholesky factor exist where a band is constant; far under the floor
+
+
+class _Moments(NamedTuple):
+    """Mean outer product of the rows [x_t, x_(t-shift), ..., x_(t-shift-LAGS+1), 1]."""
+
+    product: np.ndarray
+    channels: int
+
+
+def fit_and_score(
+    train: Iterable[np.ndarray],
+    held_out: Iterable[np.ndarray],
+    sigma_floor: float = 0.05,
+    shift: int = 1,
+) -> dict[str, float]:
+    """Fit four predictors on training segments and score them on held-out segments.
+
+    Args:
+      train: Segments, each float [frames, channels], normalised; read once.
+      held_out: The same of the split to score.
+      sigma_floor: Least standard deviation of a band (with a full covariance: of a band given
+        the bands below it), as in the models' heads.
+      shift: Frames from the last known frame to the predicted one.
+
+    Returns:
+      "static Gaussian" (training mean, a variance per band), "copy last frame" (a variance
+      per band of the change), "copy last frame, full covariance", "VAR(3), full covariance"
+      (ridge regression on three frames and a constant), each in nats per frame and dimension.
+
+    Raises:
+      InputError: If a split has no segment long enough, or the channels differ.
+    """
+    fitted = _accumulate(train, shift, "training")
+    scored = _accumulate(held_out, shift, "held-out")
+    config.require(
+        fitted.channels == scored.channels,
+        "training and held-out segments must have the same channels",
+        train=fitted.channels,
+        held_out=scored.channels,
+    )
+    static, copy, linear = _static(fitted), _copy(fitted), _linear(fitted)
+    residuals = {
+        "static Gaussian": static,
+        "copy last frame": copy,
+        "copy last frame, full covariance": _decorrelate(copy, fitted),
+        "VAR(3), full covariance": _decorrelate(linear, fitted),
+    }
+    return {name: _score(value, fitted, scored, sigma_floor) for name, value in residuals.items()}
+
+
+def count_scored(n_frames: int, shift: int = 1) -> int:
+    """Return how many frames of a segment of `n_frames` are scored here."""
+    return max(0, n_frames - shift - LAGS + 1)
+
+
+def _accumulate(segments: Iterable[np.ndarray], shift: int, split: str) -> _Moments:
+    """Return the moments of the scored frames of all segments."""
+    total: np.ndarray | None = None
+    n_scored, channels = 0, 0
+    for segment in segments:
+        count = count_scored(len(segment), shift)
+        if count == 0:
+            continue
+        channels = channels or segment.shape[1]
+        config.require(
+            segment.shape[1] == channels,
+            f"every {split} segment must have the same channels",
+            channels=channels,
+            shape=segment.shape,
+        )
+        rows = _rows(segment.astype(np.float64), count)
+        product = rows.T @ rows
+        total = product if total is None else total + product
+        n_scored += count
+    if total is None:
+        raise errors.InputError(
+            f"the {split} split must have a segment of {LAGS + shift} frames or more; use longer "
+            "recordings. Received: none"
+        )
+    return _Moments(total / n_scored, channels)
+
+
+def _rows(segment: np.ndarray, count: int) -> np.ndarray:
+    """Return [count, (1 + LAGS) * channels + 1]: each scored frame, its predecessors, 1."""
+    known = [segment[LAGS - 1 - lag :][:count] for lag in range(LAGS)]
+    return np.concatenate([segment[-count:], *known, np.ones((count, 1))], axis=1)
+
+
+# A predictor is the matrix that takes such a row to its residual, x_t - prediction.
+
+
+def _static(fitted: _Moments) -> np.ndarray:
+    """Residual of the training mean."""
+    residual = _copy(fitted)
+    residual[fitted.channels :] = 0
+    residual[-1] = -fitted.product[-1, : fitted.channels]
+    return residual
+
+
+def _copy(fitted: _Moments) -> np.ndarray:
+    """Residual of the last known frame."""
+    channels = fitted.channels
+    residual = np.zeros((len(fitted.product), channels))
+    residual[:channels] = np.eye(channels)
+    residual[channels : 2 * channels] = -np.eye(channels)
+    return residual
+
+
+def _linear(fitted: _Moments) -> np.ndarray:
+    """Residual of the ridge regression on all known frames and a constant."""
+    channels = fitted.channels
+    regressors = fitted.product[channels:, channels:]
+    penalty = _RIDGE * np.eye(len(regressors))
+    penalty[-1, -1] = _JITTER
+    weights = np.linalg.solve(regressors + penalty, fitted.product[channels:, :channels])
+    return np.concatenate([np.eye(channels), -weights])
+
+
+def _decorrelate(residual: np.ndarray, fitted: _Moments) -> np.ndarray:
+    """Predict each band's residual also from those of the bands below it.
+
+    The transform is triangular with ones on its diagonal, so densities keep their scale and
+    one variance per band afterwards is a full covariance. It is the triangular matrix of the
+    mixture head in closed form: the floor acts on the same quantity there and here.
+    """
+    covariance = residual.T @ fitted.product @ residual
+    factor = np.linalg.cholesky(covariance + _JITTER * np.eye(len(covariance)))
+    return np.linalg.solve(factor / np.diag(factor), residual.T).T
+
+
+def _score(residual: np.ndarray, fitted: _Moments, scored: _Moments, sigma_floor: float) -> float:
+    """Return the mean negative log density of residuals with independent Gaussian bands."""
+    variance = np.maximum(_mean_square(residual, fitted), sigma_floor**2)
+    squares = _mean_square(residual, scored) / variance
+    return float(0.5 * (math.log(2 * math.pi) + np.mean(np.log(variance) + squares)))
+
+
+def _mean_square(residual: np.ndarray, moments: _Moments) -> np.ndarray:
+    """Return the mean square of each band's residual, [channels]."""
+    return np.sum(residual * (moments.product @ residual), axis=0)

@@ -1,0 +1,180 @@
+"""A run directory becomes songs: primer, rollout, inversion, files."""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from lstm_gen import checkpoints, config, runs, storage
+from lstm_gen.audio import features, files, inversion, pictures
+from lstm_gen.data import manifest, primers
+from lstm_gen.models import family
+
+FORMATS = ("wav", "flac", "ogg", "mp3")
+SUBTYPES = ("PCM_16", "PCM_24", "FLOAT")
+INVERSIONS = ("joint", "griffin_lim")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SongConfig:
+    """What songs are asked for, and how they are written.
+
+    Attributes:
+      n_songs: Songs, made in one batch.
+      seconds: Length of each, seconds.
+      seed: Song i of a seed is always the same, whatever is made beside it.
+      temperature: Mixture-weight temperature; below 1 onsets vanish and songs fall silent.
+      sigma_scale: Factor on the deviation that is sampled; 0.8 to 1 sounds natural.
+      primer: Recording to continue; "" for excerpts of the dataset.
+      primer_seconds: Length of a dataset excerpt, seconds (a recording is used whole).
+      include_primer: Put the primer in front of the song.
+      format: "wav", "flac", "ogg" or "mp3".
+      subtype: "PCM_16", "PCM_24" or "FLOAT" (WAV; FLAC has the first two).
+      inversion: "joint", or "griffin_lim" as the simple alternative.
+      inversion_quality: "preview", "standard", "high" or "final".
+    """
+
+    n_songs: int = 4
+    seconds: float = 20.0
+    seed: int = 0
+    temperature: float = 1.0
+    sigma_scale: float = 1.0
+    primer: str = ""
+    primer_seconds: float = 4.0
+    include_primer: bool = False
+    format: str = "wav"
+    subtype: str = "PCM_16"
+    inversion: str = "joint"
+    inversion_quality: str = "standard"
+
+    def __post_init__(self) -> None:
+        config.require(self.n_songs >= 1, "n_songs must be at least 1", n_songs=self.n_songs)
+        config.require(
+            0 <= self.seed < 1 << 31, "seed must be from 0 to 2147483647", seed=self.seed
+        )
+        for name in ("seconds", "temperature", "primer_seconds"):
+            value = getattr(self, name)
+            config.require(value > 0, f"{name} must be positive", **{name: value})
+        config.require(
+            self.sigma_scale >= 0, "sigma_scale must not be negative", sigma_scale=self.sigma_scale
+        )
+        choices = {
+            "format": FORMATS,
+            "subtype": SUBTYPES,
+            "inversion": INVERSIONS,
+            "inversion_quality": tuple(inversion.QUALITY),
+        }
+        for name, allowed in choices.items():
+            value = getattr(self, name)
+            config.require(
+                value in allowed, f"{name} must be one of {', '.join(allowed)}", **{name: value}
+            )
+        config.require(
+            self.format != "flac" or self.subtype != "FLOAT",
+            "FLAC holds integers; use --subtype=PCM_24 or --format=wav",
+            format=self.format,
+            subtype=self.subtype,
+        )
+
+
+def make(
+    run_dir: str,
+    output_dir: str,
+    songs: SongConfig,
+    data_dir: str = "",
+    progress: Callable[[int], None] = lambda _: None,
+) -> list[str]:
+    """Make songs and write them.
+
+    Args:
+      run_dir: A directory that training made.
+      output_dir: Where the songs go: `song-000.wav`, its picture `.png` and settings `.json`.
+      songs: What is asked for.
+      data_dir: The dataset to take primers from; "" for the one trained on.
+      progress: Called with the number of frames made since the last call.
+
+    Returns:
+      The paths of the sound files.
+
+    Raises:
+      InputError: If the run has no trained weights, or the primer cannot be used.
+    """
+    run = runs.load(run_dir)
+    primer = load_primer(run, songs, data_dir or run.data_dir)
+    model = runs.load_model(run_dir, run)
+    frames = roll_out(run, model, songs, primer, progress)
+    if songs.include_primer:
+        frames = np.concatenate([primer, frames], axis=1)
+    weights = checkpoints.newest(runs.model_dir(run_dir))
+    paths = []
+    for index, log_mel in enumerate(run.normalisation.undo(frames)):
+        path = storage.join(output_dir, f"song-{index:03d}")
+        paths.append(write_song(path, log_mel, run.audio, songs))
+        made_from = {"run_dir": run_dir, "song": index, "step": weights.step if weights else None}
+        storage.write_text(
+            f"{path}.json", config.to_json(config.to_dict(songs) | made_from | _digest(log_mel))
+        )
+    return paths
+
+
+def load_primer(run: runs.Run, songs: SongConfig, data_dir: str) -> np.ndarray:
+    """Return what each song starts from, normalised, float32 [n_songs, frames, channels]."""
+    if songs.primer:
+        samples = files.read(songs.primer, run.audio.sample_rate)
+        frames = run.normalisation.apply(features.log_mel(samples, run.audio))
+        return np.repeat(frames[np.newaxis], songs.n_songs, axis=0)
+    dataset = manifest.load(data_dir)
+    config.require(
+        dataset.fingerprint == run.fingerprint,
+        "the dataset must be the one that the run was trained on; name where that is now with "
+        "--data_dir, or continue a recording with --primer",
+        data_dir=data_dir,
+    )
+    split = "validation" if dataset.splits["validation"].n_records else "train"
+    n_frames = round(songs.primer_seconds * run.audio.frames_per_second)
+    return primers.draw(dataset, split, songs.n_songs, n_frames, songs.seed)
+
+
+def roll_out(
+    run: runs.Run,
+    model: Any,
+    songs: SongConfig,
+    primer: np.ndarray,
+    progress: Callable[[int], None] = lambda _: None,
+) -> np.ndarray:
+    """Return new frames, normalised, float32 [n_songs, frames, channels]."""
+    controls = family.Controls(
+        n_songs=songs.n_songs,
+        n_frames=max(1, round(songs.seconds * run.audio.frames_per_second)),
+        seed=songs.seed,
+        temperature=songs.temperature,
+        sigma_scale=songs.sigma_scale,
+    )
+    return np.asarray(run.family.generate(model, run.signal, controls, primer, progress))
+
+
+def write_song(path: str, log_mel: np.ndarray, audio: config.AudioConfig, songs: SongConfig) -> str:
+    """Invert frames and write the sound and its picture; return the sound's path."""
+    samples = invert(log_mel, audio, songs)
+    sound = f"{path}.{songs.format}"
+    files.write(sound, samples, audio.sample_rate, songs.subtype)
+    pictures.spectrogram(f"{path}.png", log_mel, audio, title=storage.name(path))
+    return sound
+
+
+def invert(log_mel: np.ndarray, audio: config.AudioConfig, songs: SongConfig) -> np.ndarray:
+    """Return the waveform of log-mel frames, float32, one hop of samples per frame."""
+    n_samples = len(log_mel) * audio.hop_length
+    if songs.inversion == "griffin_lim":
+        samples = inversion.griffin_lim(log_mel, audio)
+        return np.pad(samples, (0, n_samples - samples.size))
+    return inversion.invert(
+        log_mel, audio, inversion.QUALITY[songs.inversion_quality], n_samples=n_samples
+    )
+
+
+def _digest(log_mel: np.ndarray) -> dict[str, str]:
+    """Return the hash of the frames, by which two makings of a song can be compared."""
+    return {"frames_sha256": hashlib.sha256(log_mel.tobytes()).hexdigest()}

@@ -1,0 +1,19 @@
+"""The model families, in the order that help texts and tables show them."""
+
+from lstm_gen import errors
+from lstm_gen.models import family, lstm
+
+FAMILIES: tuple[family.Family, ...] = (lstm.FAMILY,)
+
+
+def by_name(name: str) -> family.Family:
+    """Return the family of that name.
+
+    Raises:
+      InputError: If there is none, naming those that there are.
+    """
+    for candidate in FAMILIES:
+        if candidate.name == name:
+            return candidate
+    names = ", ".join(candidate.name for candidate in FAMILIES)
+    raise errors.InputError(f"model must be one of: {names}. Received: model={name!r}")

@@ -1,0 +1,337 @@
+"""`lstm`: a stack of causal LSTMs with a mixture-density head, rolled forward frame by frame.
+
+Shapes: frames in, float32 [batch, timesteps, channels], normalised log-mel; one hidden state
+per frame, [batch, timesteps, units]; out, a mixture over the frame `shift` ahead.
+
+    x_t -> LSTM -> + LSTM(norm) ... (+ attention to the last frames) -> norm -> head -> x_{t+shift}
+
+Nothing sees the future: the loss at frame t is a true prediction, and generation is the same
+computation with the state carried, so a frame costs the same however long the song is.
+
+Source: LSTM, Hochreiter & Schmidhuber 1997; mixture-density recurrent generation, Graves 2013
+(arXiv 1308.0850).
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from lstm_gen import config as configs
+from lstm_gen import distribute
+from lstm_gen.models import family
+from lstm_gen.models.layers import attention, heads, lstm, noise
+
+_NOISE, _DROPOUT = 0, 1  # purposes of a training step's seed
+_FRAMES_PER_CALL = 128
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LSTMConfig:
+    """Size and head of the model.
+
+    Attributes:
+      layers: LSTM layers.
+      units: Width of each.
+      residual: Add each layer's input to its output, from the second layer on.
+      layer_norm: Normalise each layer's input from the second on, and the head's.
+      dropout: Share of each layer's outputs dropped in training.
+      attention_window: Frames that self-attention between layers looks back over; 0 for none.
+      attention_heads: Heads of that attention; where there is any, they divide `units`.
+      head: "mixture", or for comparison "gaussian" or "mse".
+      components: Components of the mixture.
+      sigma_floor: Smallest deviation, in standard deviations of a band.
+      input_noise: Largest share of noise mixed into a training sequence, 0 to 1.
+    """
+
+    layers: int = 2
+    units: int = 512
+    residual: bool = True
+    layer_norm: bool = True
+    dropout: float = 0.0
+    attention_window: int = 0
+    attention_heads: int = 4
+    head: str = "mixture"
+    components: int = 10
+    sigma_floor: float = 0.05
+    input_noise: float = 0.15
+
+    def __post_init__(self) -> None:
+        configs.require(self.layers >= 1, "layers must be at least 1", layers=self.layers)
+        configs.require(self.units >= 1, "units must be at least 1", units=self.units)
+        configs.require(
+            0 <= self.dropout < 1, "dropout must be from 0 to below 1", dropout=self.dropout
+        )
+        configs.require(
+            self.attention_window >= 0,
+            "attention_window must be 0 (off) or positive, in frames",
+            attention_window=self.attention_window,
+        )
+        configs.require(
+            self.attention_window == 0 or self.layers > 1,
+            "attention stands between layers; use layers=2 or more, or attention_window=0",
+            attention_window=self.attention_window,
+            layers=self.layers,
+        )
+        configs.require(
+            self.attention_heads >= 1
+            and (self.attention_window == 0 or self.units % self.attention_heads == 0),
+            "attention_heads must be at least 1 and divide units",
+            attention_heads=self.attention_heads,
+            units=self.units,
+        )
+        configs.require(
+            self.head in heads.KINDS, f"head must be one of {heads.KINDS}", head=self.head
+        )
+        configs.require(
+            self.components >= 1, "components must be at least 1", components=self.components
+        )
+        configs.require(
+            self.sigma_floor > 0,
+            "sigma_floor must be positive, or the likelihood has no bound",
+            sigma_floor=self.sigma_floor,
+        )
+        configs.require(
+            0 <= self.input_noise < 1,
+            "input_noise must be from 0 to below 1",
+            input_noise=self.input_noise,
+        )
+
+
+class SongLSTM(keras.Model):
+    """The stack and its head; `call` gives the hidden states, `step` one frame of them."""
+
+    def __init__(self, settings: LSTMConfig, signal: family.Signal, **kwargs: Any) -> None:
+        super().__init__(name="lstm", **kwargs)
+        self.settings = settings
+        n = settings.layers
+        self.recurrent = [lstm.LSTM(settings.units, name=f"lstm_{i}") for i in range(n)]
+        self.norms = (
+            [keras.layers.LayerNormalization(name=f"norm_{i}") for i in range(1, n + 1)]
+            if settings.layer_norm
+            else []
+        )
+        self.attentions = (
+            [
+                attention.CausalWindowAttention(
+                    settings.attention_window, settings.attention_heads, name=f"attention_{i}"
+                )
+                for i in range(n - 1)
+            ]
+            if settings.attention_window
+            else []
+        )
+        self.head = _make_head(settings, signal.channels)
+
+    def build(self, input_shape: Any) -> None:
+        """Create every layer's weights."""
+        width = self.settings.units
+        for index, layer in enumerate(self.recurrent):
+            layer.build((None, None, width if index else input_shape[-1]))
+        for layer in [*self.norms, *self.attentions, self.head]:
+            layer.build((None, None, width))
+        super().build(input_shape)
+
+    def call(self, frames: Any, seed: Any = None) -> Any:
+        """Return the hidden states, [batch, frames, units]; a seed turns dropout on."""
+        hidden = frames
+        for index, layer in enumerate(self.recurrent):
+            outputs, _ = layer(self._normed(hidden, index))
+            if seed is not None:
+                rate = self.settings.dropout
+                outputs = noise.dropout(outputs, rate, noise.seed_for(seed, index))
+            hidden = self._joined(hidden, outputs, index)
+            if index < len(self.attentions):
+                hidden = hidden + self.attentions[index](hidden)
+        return self._normed(hidden, len(self.recurrent))
+
+    def step(self, frame: Any, state: Any) -> tuple[Any, Any]:
+        """Return the hidden state after one more frame, [batch, units], and the new state."""
+        recurrent, caches = list(state[0]), list(state[1])
+        hidden = frame
+        for index, layer in enumerate(self.recurrent):
+            outputs, recurrent[index] = layer.step(self._normed(hidden, index), recurrent[index])
+            hidden = self._joined(hidden, outputs, index)
+            if index < len(self.attentions):
+                seen, caches[index] = self.attentions[index].step(hidden, caches[index])
+                hidden = hidden + seen
+        return self._normed(hidden, len(self.recurrent)), (tuple(recurrent), tuple(caches))
+
+    def zero_state(self, batch_size: int) -> Any:
+        """Return the state before the first frame."""
+        return (
+            tuple(layer.zero_state(batch_size) for layer in self.recurrent),
+            tuple(cell.zero_cache(batch_size, self.settings.units) for cell in self.attentions),
+        )
+
+    def _normed(self, hidden: Any, index: int) -> Any:
+        """Return the input of layer `index` (the head's is one past the last)."""
+        return self.norms[index - 1](hidden) if self.norms and index > 0 else hidden
+
+    def _joined(self, hidden: Any, outputs: Any, index: int) -> Any:
+        return hidden + outputs if self.settings.residual and index > 0 else outputs
+
+
+def _make_head(settings: LSTMConfig, channels: int) -> keras.layers.Layer:
+    if settings.head == "mse":
+        return heads.MeanHead(channels, settings.sigma_floor, name="head")
+    mixture = settings.head == "mixture"
+    return heads.MixtureHead(
+        channels,
+        components=settings.components if mixture else 1,
+        triangular=mixture,
+        sigma_floor=settings.sigma_floor,
+        name="head",
+    )
+
+
+def build(settings: LSTMConfig, signal: family.Signal) -> SongLSTM:
+    """Return the model with its weights created."""
+    model = SongLSTM(settings, signal)
+    model.build((None, None, signal.channels))
+    return model
+
+
+def objectives(model: SongLSTM, signal: family.Signal) -> tuple[family.Objective, ...]:
+    """Return the one objective: the likelihood (or squared error) of the frames ahead."""
+    settings = model.settings
+
+    def loss(batch: family.Batch, seed: Any, training: bool) -> family.Loss:
+        inputs, targets = _inputs_and_targets(batch, signal)
+        if training:
+            inputs = noise.corrupt(inputs, settings.input_noise, noise.seed_for(seed, _NOISE))
+        hidden = model(inputs, noise.seed_for(seed, _DROPOUT) if training else None)
+        if settings.head == "mse":
+            square, likelihood = model.head.losses_of(hidden, targets)
+            per_example = tf.reduce_mean(square + likelihood, axis=-1)
+            nats = tf.reduce_mean(likelihood, axis=-1)
+        else:
+            nll = model.head.negative_log_likelihood(hidden, inputs, targets)
+            per_example = nats = tf.reduce_mean(nll, axis=-1)
+        return family.Loss(per_example, {"nats_per_dim": nats})
+
+    variables = [variable.value for variable in model.trainable_variables]
+    return (
+        family.Objective(
+            name="likelihood", loss=loss, variables=variables, metric_names=("nats_per_dim",)
+        ),
+    )
+
+
+def predict(model: SongLSTM, signal: family.Signal, batch: family.Batch) -> Any:
+    """Return the expected frame at every target position, [batch, timesteps, channels]."""
+    inputs, _ = _inputs_and_targets(batch, signal)
+    hidden = model(inputs)
+    mean = model.settings.head == "mse"
+    return model.head(hidden) if mean else model.head.mean(hidden, inputs)
+
+
+def _inputs_and_targets(batch: family.Batch, signal: family.Signal) -> tuple[Any, Any]:
+    frames = batch["frames"]
+    return frames[:, : signal.timesteps], frames[:, signal.shift :]
+
+
+def generate(
+    model: SongLSTM,
+    signal: family.Signal,
+    controls: family.Controls,
+    primer: Any,
+    progress: Callable[[int], None],
+) -> np.ndarray:
+    """Roll the model forward from a primer; see `family.Family.generate`.
+
+    The whole primer warms the state. Frame t yields the frame at t + shift, in generation as
+    in training, so the first new frames come from the last `shift` of the primer.
+    """
+    primer = _at_least(np.asarray(primer, np.float32), signal.shift)
+    shift, n_frames = signal.shift, primer.shape[1]
+    warm, roll = _compiled(model)
+    draw = _compiled_draws(controls.n_songs, signal.channels)
+    state = model.zero_state(controls.n_songs)
+    for start in range(0, n_frames - shift, _FRAMES_PER_CALL):
+        state = warm(
+            tf.constant(primer[:, start : min(start + _FRAMES_PER_CALL, n_frames - shift)]), state
+        )
+    queue = tf.transpose(tf.constant(primer[:, n_frames - shift :]), [1, 0, 2])
+    scales = (tf.constant(controls.temperature), tf.constant(controls.sigma_scale))
+    songs = []
+    for chunk, start in enumerate(range(0, controls.n_frames, _FRAMES_PER_CALL)):
+        normal, uniform = draw(tf.constant([controls.seed, 0]), tf.constant(chunk))
+        frames, queue, state = roll(queue, state, normal, uniform, scales)
+        songs.append(frames.numpy())
+        progress(min(_FRAMES_PER_CALL, controls.n_frames - start))
+    return np.concatenate(songs, axis=0)[: controls.n_frames].transpose(1, 0, 2)
+
+
+def _at_least(primer: np.ndarray, frames: int) -> np.ndarray:
+    """Return the primer with its first frame repeated in front until it is long enough."""
+    missing = max(0, frames - primer.shape[1])
+    return np.pad(primer, [(0, 0), (missing, 0), (0, 0)], mode="edge")
+
+
+@functools.lru_cache(maxsize=4)
+def _compiled_draws(n_songs: int, channels: int) -> Any:
+    """Return a function from a seed and a chunk's number to the chunk's noise.
+
+    The noise is [frames, songs, channels], normal, and [frames, songs], uniform. A song's draws
+    depend on the seed, its index and the chunk only: the same song comes out whatever else is
+    made beside it.
+    """
+
+    @tf.function(jit_compile=distribute.compiles_with_xla())
+    def draw(seed: Any, chunk: Any) -> tuple[Any, Any]:
+        normals, uniforms = [], []
+        for song in range(n_songs):
+            key = noise.seed_for(noise.seed_for(seed, song), chunk)
+            normals.append(noise.normal([_FRAMES_PER_CALL, channels], noise.seed_for(key, 0)))
+            uniforms.append(noise.uniform([_FRAMES_PER_CALL], noise.seed_for(key, 1)))
+        return tf.stack(normals, axis=1), tf.stack(uniforms, axis=1)
+
+    return draw
+
+
+@functools.lru_cache(maxsize=4)
+def _compiled(model: SongLSTM) -> tuple[Any, Any]:
+    """Return the compiled warm-up and roll-out of a model."""
+    settings = model.settings
+    jit = distribute.compiles_with_xla()
+
+    @tf.function(jit_compile=jit)
+    def warm(frames: Any, state: Any) -> Any:
+        for index in tf.range(frames.shape[1]):
+            _, state = model.step(frames[:, index], state)
+        return state
+
+    @tf.function(jit_compile=jit)
+    def roll(queue: Any, state: Any, normal: Any, uniform: Any, scales: Any) -> Any:
+        colouring = None if settings.head == "mse" else model.head.colouring()
+        frames = tf.TensorArray(tf.float32, normal.shape[0], element_shape=queue.shape[1:])
+        for index in tf.range(normal.shape[0]):
+            current = queue[0]
+            hidden, state = model.step(current, state)
+            if settings.head == "mse":
+                frame = model.head(hidden)
+            else:
+                frame = model.head.sample(
+                    hidden, current, normal[index], uniform[index], scales, colouring
+                )
+            frames = frames.write(index, frame)
+            queue = tf.concat([queue[1:], frame[tf.newaxis]], axis=0)
+        return frames.stack(), queue, state
+
+    return warm, roll
+
+
+FAMILY = family.Family(
+    name="lstm",
+    summary="stacked causal LSTM with a mixture-density head, rolled forward frame by frame",
+    config_class=LSTMConfig,
+    build=build,
+    objectives=objectives,
+    generate=generate,
+    predict=predict,
+)

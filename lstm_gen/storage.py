@@ -1,0 +1,221 @@
+"""Local paths and gs:// paths behind one small set of functions.
+
+A path that starts with "gs://" goes to TensorFlow's built-in Google Cloud Storage client
+(imported only then, so that a local preparation never waits for TensorFlow); everything
+else is a local path. Writes are whole: a reader sees the old content or the new one.
+"""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+from lstm_gen import errors
+
+_GCS = "gs://"
+
+
+def is_remote(path: str) -> bool:
+    """Whether the path is in a bucket."""
+    return path.startswith(_GCS)
+
+
+def resolve(path: str, local: bool, bucket: str) -> str:
+    """Return where a path given on the command line really is.
+
+    Args:
+      path: As the user gave it; a full gs:// path is taken as it is.
+      local: False to mean a path inside the bucket.
+      bucket: Bucket name, with or without "gs://"; needed when `local` is false.
+
+    Raises:
+      InputError: If a bucket is needed and none is named.
+    """
+    if local or is_remote(path):
+        return path
+    name = bucket.removeprefix(_GCS).strip("/")
+    if not name:
+        raise errors.InputError(
+            "a path in a bucket needs --gcs_bucket=NAME or a full gs://NAME/... path. "
+            f"Received: path={path!r}, gcs_bucket={bucket!r}"
+        )
+    return f"{_GCS}{name}/{path.strip('/')}"
+
+
+def join(directory: str, *names: str) -> str:
+    """Return a path below a directory."""
+    if is_remote(directory):
+        return "/".join([directory.rstrip("/"), *names])
+    return str(pathlib.Path(directory, *names))
+
+
+def name(path: str) -> str:
+    """Return the last part of a path."""
+    return path.rstrip("/").rsplit("/", 1)[-1]
+
+
+def exists(path: str) -> bool:
+    """Whether a file or directory is there."""
+    return bool(_gfile().exists(path)) if is_remote(path) else pathlib.Path(path).exists()
+
+
+def is_directory(path: str) -> bool:
+    """Whether the path is a directory."""
+    return bool(_gfile().isdir(path)) if is_remote(path) else pathlib.Path(path).is_dir()
+
+
+def size_bytes(path: str) -> int:
+    """Return a file's size in bytes."""
+    return int(_gfile().stat(path).length) if is_remote(path) else pathlib.Path(path).stat().st_size
+
+
+def make_directory(path: str) -> None:
+    """Create a directory and its parents; nothing happens if it is there."""
+    if is_remote(path):
+        return  # a bucket has no directories; an object's name creates them
+    pathlib.Path(path).mkdir(parents=True, exist_ok=True)
+
+
+def list_names(directory: str) -> list[str]:
+    """Return the sorted names directly inside a directory (empty if it is not there)."""
+    if not is_directory(directory):
+        return []
+    if is_remote(directory):
+        return sorted(name.rstrip("/") for name in _gfile().listdir(directory))
+    return sorted(entry.name for entry in pathlib.Path(directory).iterdir())
+
+
+def walk_files(directory: str) -> list[str]:
+    """Return every file below a directory as a sorted, "/"-separated relative name.
+
+    Symbolic links to files are files, also when broken (reading one says so); those to
+    directories are not followed, so a loop costs nothing. Pipes, sockets and devices are no
+    files.
+
+    Raises:
+      OSError: If a directory cannot be listed; nothing is passed over in silence.
+    """
+    if is_remote(directory):
+        prefix = directory.rstrip("/") + "/"
+        walker = _gfile().walk(directory)
+        return sorted(
+            join(folder, name).removeprefix(prefix) for folder, _, names in walker for name in names
+        )
+    root = pathlib.Path(directory)
+    paths = [
+        pathlib.Path(folder, name)
+        for folder, _, names in os.walk(root, onerror=_raise)
+        for name in names
+    ]
+    return sorted(
+        path.relative_to(root).as_posix() for path in paths if path.is_file() or not path.exists()
+    )
+
+
+def read_bytes(path: str) -> bytes:
+    """Return a file's content."""
+    if is_remote(path):
+        with _gfile().GFile(path, "rb") as file:
+            return bytes(file.read())
+    return pathlib.Path(path).read_bytes()
+
+
+def read_text(path: str) -> str:
+    """Return a file's content as UTF-8 text."""
+    return read_bytes(path).decode("utf-8")
+
+
+def write_bytes(path: str, content: bytes) -> None:
+    """Write a file as a whole: a reader or a crash sees the old content or the new one."""
+    if is_remote(path):
+        with _gfile().GFile(path, "wb") as file:  # an object appears when its upload ends
+            file.write(content)
+        return
+    make_directory(str(pathlib.Path(path).parent))
+    temporary = pathlib.Path(f"{path}.tmp-{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        commit(str(temporary), path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str, content: str) -> None:
+    """Write UTF-8 text as a whole (see `write_bytes`)."""
+    write_bytes(path, content.encode("utf-8"))
+
+
+def commit(temporary: str, path: str) -> None:
+    """Give a finished, flushed local file its real name, and make the name durable."""
+    pathlib.Path(temporary).replace(path)
+    directory = os.open(pathlib.Path(path).parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def publish(local_file: str, path: str) -> None:
+    """Move a finished, flushed local file to `path`: by rename, or by one upload."""
+    if not is_remote(path):
+        commit(local_file, path)
+        return
+    _gfile().copy(local_file, path, overwrite=True)
+    pathlib.Path(local_file).unlink()
+
+
+def remove(path: str) -> None:
+    """Delete a file; nothing happens if it is not there."""
+    if not is_remote(path):
+        pathlib.Path(path).unlink(missing_ok=True)
+    elif exists(path):
+        _gfile().remove(path)
+
+
+def remove_tree(path: str) -> None:
+    """Delete a directory and everything in it; nothing happens if it is not there."""
+    if not is_remote(path):
+        shutil.rmtree(path, ignore_errors=True)
+    elif exists(path):
+        _gfile().rmtree(path)
+
+
+def sync(directory: str) -> None:
+    """Make the files directly inside a local directory durable."""
+    if is_remote(directory):
+        return  # an upload that has ended is durable
+    for entry in pathlib.Path(directory).iterdir():
+        descriptor = os.open(entry, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def local_copy(path: str) -> Iterator[str]:
+    """Yield a local file with the content of `path` (itself, when it is local already)."""
+    if not is_remote(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = str(pathlib.Path(folder, pathlib.PurePosixPath(path).name))
+        _gfile().copy(path, copy)
+        yield copy
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _gfile() -> Any:
+    """Return TensorFlow's file API; imported late because it costs seconds."""
+    import tensorflow as tf
+
+    return tf.io.gfile

@@ -1,0 +1,84 @@
+"""What a run writes for people: TensorBoard, pictures, and rollouts to listen to."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from lstm_gen import config, errors, runs, storage
+from lstm_gen.audio import files, inversion, pictures
+from lstm_gen.models import family
+
+_INVERSION_ITERATIONS = inversion.QUALITY["preview"]
+
+
+class Monitor:
+    """Writes a run's scalars, pictures and sounds.
+
+    Args:
+      run_dir: The run directory.
+      run: What it holds.
+      settings: How long and how many the rollouts are.
+      primer: Normalised frames that rollouts start from, float32 [n_samples, frames, channels].
+    """
+
+    def __init__(
+        self, run_dir: str, run: runs.Run, settings: config.MonitorConfig, primer: np.ndarray
+    ) -> None:
+        self._run_dir = run_dir
+        self._run = run
+        self._settings = settings
+        self._primer = primer
+        self._writer = tf.summary.create_file_writer(storage.join(run_dir, "logs"))
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Log numbers of one step."""
+        with self._writer.as_default(step):
+            for name, value in values.items():
+                tf.summary.scalar(name, value)
+
+    def prediction(self, step: int, model: Any, batch: family.Batch) -> None:
+        """Log the expected frames of one window under the true ones, as a picture."""
+        run = self._run
+        expected = run.family.predict(model, run.signal, batch)[0].numpy()
+        true = batch["frames"][0, run.window.shift :].numpy()
+        panels = [("true", true), (f"predicted, {run.window.shift} ahead", expected)]
+        raw = [(title, run.normalisation.undo(frames)) for title, frames in panels]
+        path = storage.join(self._run_dir, "samples", f"step-{step:08d}-prediction.png")
+        pictures.compare(path, raw, run.audio)
+        self._image(step, "prediction", path)
+
+    def rollout(self, step: int, model: Any) -> None:
+        """Write free rollouts as WAV and PNG, and log them as players and pictures."""
+        run = self._run
+        n_frames = max(1, round(self._settings.sample_seconds * run.audio.frames_per_second))
+        controls = family.Controls(n_songs=self._settings.n_samples, n_frames=n_frames)
+        songs = run.family.generate(model, run.signal, controls, self._primer, lambda _: None)
+        for index, song in enumerate(run.normalisation.undo(songs)):
+            path = storage.join(self._run_dir, "samples", f"step-{step:08d}-song-{index}")
+            try:
+                samples = inversion.invert(song, run.audio, _INVERSION_ITERATIONS)
+            except errors.InputError as error:  # a rollout that ran away must not end the run
+                logging.warning("song %d of step %d has no sound: %s", index, step, error)
+                continue
+            files.write(f"{path}.wav", samples, run.audio.sample_rate)
+            pictures.spectrogram(f"{path}.png", song, run.audio, title=f"step {step}")
+            self._image(step, f"song {index}", f"{path}.png")
+            self._audio(step, f"song {index}", samples)
+
+    def flush(self) -> None:
+        """Make what was logged readable by others."""
+        self._writer.flush()
+
+    def _image(self, step: int, name: str, path: str) -> None:
+        image = tf.io.decode_png(storage.read_bytes(path), channels=3)
+        with self._writer.as_default(step):
+            tf.summary.image(name, image[tf.newaxis])
+
+    def _audio(self, step: int, name: str, samples: np.ndarray) -> None:
+        peak = max(1.0, float(np.abs(samples).max(initial=0.0)))
+        with self._writer.as_default(step):
+            clip = (samples / peak)[np.newaxis, :, np.newaxis]
+            tf.summary.audio(name, clip, self._run.audio.sample_rate, max_outputs=1)

@@ -1,0 +1,66 @@
+"""What a training run says in words: before it starts, and when it ends."""
+
+from lstm_gen import config
+from lstm_gen.data import manifest, pipeline
+from lstm_gen.training import loop
+
+
+def describe_data(
+    dataset: manifest.Dataset, window: config.WindowConfig, training: config.TrainingConfig
+) -> str:
+    """Return how much there is to train on, in the units that the loop counts in.
+
+    Raises:
+      InputError: If there is less than a batch to train on, or a validation split in which
+        no window fits.
+    """
+    split = dataset.splits["train"]
+    windows = pipeline.windows_per_epoch(dataset, "train", window)
+    config.require(
+        windows >= training.batch_size,
+        "the training split must hold at least one batch of windows; lower --batch_size or "
+        "--timesteps, or add recordings",
+        windows=windows,
+        batch_size=training.batch_size,
+        timesteps=window.timesteps,
+    )
+    held_out = dataset.splits["validation"]
+    config.require(
+        not held_out.n_records or pipeline.windows_per_epoch(dataset, "validation", window) > 0,
+        "the validation split must hold a window, or nothing; lower --timesteps, or make the "
+        "dataset again with a larger --block_seconds or with --validation_fraction=0",
+        validation_seconds=held_out.seconds,
+        timesteps=window.timesteps,
+    )
+    epochs = training.steps * training.batch_size / windows
+    return (
+        f"data      {split.seconds / 60:.1f} min to train on, {held_out.seconds / 60:.1f} min held "
+        f"out; {windows} windows of {window.timesteps} frames "
+        f"({window.timesteps / dataset.audio.frames_per_second:.1f} s) an epoch\n"
+        f"training  {training.steps} steps of {training.batch_size} windows, {epochs:.0f} epochs"
+    )
+
+
+def describe_result(
+    result: loop.Result, training: config.TrainingConfig, baseline_scores: dict[str, float]
+) -> str:
+    """Return what was reached, beside the baselines where both are likelihoods."""
+    progress = result.progress
+    lines = [f"steps     {progress.step} of {training.steps}"]
+    if result.resumed_from:
+        lines[0] += f", resumed after {result.resumed_from}"
+    if result.stopped_early:
+        lines[0] += ", stopped early: validation no longer improves"
+    if progress.best_step:
+        lines.append(f"best      step {progress.best_step}, loss {progress.best_loss:.4f}")
+    scores = dict(baseline_scores)
+    if "nats_per_dim" in result.validation:
+        scores["this model, last validation"] = result.validation["nats_per_dim"]
+    if scores:
+        lines.append("held out  nats per frame and dimension, lower is better")
+        lines += [f"  {value:8.4f}  {name}" for name, value in _sorted(scores)]
+    return "\n".join(lines)
+
+
+def _sorted(scores: dict[str, float]) -> list[tuple[str, float]]:
+    return sorted(scores.items(), key=lambda item: -item[1])

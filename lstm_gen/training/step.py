@@ -1,0 +1,132 @@
+"""One training step for every family: differentiate each objective, clip, apply.
+
+A family names its objectives; each has its own optimizer. The inner loop runs on the device,
+so that Python is met once per call and not once per step.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from lstm_gen import config, distribute
+from lstm_gen.models import family
+from lstm_gen.models.layers import noise
+
+Metrics = dict[str, Any]
+
+
+def make_optimizer(training: config.TrainingConfig) -> keras.optimizers.Optimizer:
+    """Return Adam (AdamW with weight decay) with a linear warm-up and a cosine decay."""
+    decay_steps = max(1, training.steps - training.warmup_steps)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0 if training.warmup_steps else training.learning_rate,
+        decay_steps=decay_steps,
+        alpha=training.final_learning_rate_fraction,
+        warmup_target=training.learning_rate if training.warmup_steps else None,
+        warmup_steps=training.warmup_steps,
+    )
+    # beta_2 below Keras's default: a run on a small corpus has hundreds of steps, not millions.
+    if training.weight_decay:
+        return keras.optimizers.AdamW(schedule, weight_decay=training.weight_decay, beta_2=0.99)
+    return keras.optimizers.Adam(schedule, beta_2=0.99)
+
+
+def make_train_call(
+    strategy: tf.distribute.Strategy,
+    objectives: Sequence[family.Objective],
+    optimizers: Sequence[keras.optimizers.Optimizer],
+    training: config.TrainingConfig,
+) -> Callable[[Any, Any, Any], Metrics]:
+    """Return a function that runs several optimizer steps on the device.
+
+    Args:
+      strategy: Where the model lives.
+      objectives: What to lower, in order.
+      optimizers: One per objective, already built.
+      training: Batch size, clipping and seed.
+
+    Returns:
+      (iterator, first step, number of steps) -> metric name to float32 [steps].
+    """
+
+    def replica_step(batch: family.Batch, step: Any) -> Metrics:
+        metrics: Metrics = {}
+        for objective, optimizer in zip(objectives, optimizers, strict=True):
+            seed = noise.seed_for(tf.stack([training.seed, 1]), step)
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(objective.variables)
+                loss = objective.loss(batch, seed, True)
+                # The sum over replicas of these is the mean over the global batch.
+                total = tf.reduce_sum(loss.per_example) / training.batch_size
+            gradients = tape.gradient(total, objective.variables)
+            gradients, norm = _clipped(gradients, training.clip_norm)
+            optimizer.apply(gradients, objective.variables)
+            metrics[f"{objective.name}_loss"] = total
+            metrics[f"{objective.name}_gradient_norm"] = norm
+            for name, values in loss.metrics.items():
+                metrics[name] = tf.reduce_sum(values) / training.batch_size
+        return metrics
+
+    compiled = tf.function(replica_step, jit_compile=distribute.compiles_with_xla(strategy))
+
+    @tf.function
+    def train_call(iterator: Any, first_step: Any, n_steps: Any) -> Metrics:
+        names = _metric_names(objectives)
+        arrays = {name: tf.TensorArray(tf.float32, n_steps) for name in names}
+        for index in tf.range(n_steps):
+            metrics = strategy.run(compiled, args=(next(iterator), first_step + index))
+            arrays = {
+                name: array.write(index, _reduced(strategy, name, metrics[name]))
+                for name, array in arrays.items()
+            }
+        return {name: array.stack() for name, array in arrays.items()}
+
+    return train_call
+
+
+def make_validate_call(
+    strategy: tf.distribute.Strategy, objectives: Sequence[family.Objective]
+) -> Callable[[Any], Metrics]:
+    """Return a function from a batch to the weighted sums of each metric, and of the weights."""
+
+    def replica_sums(batch: family.Batch) -> Metrics:
+        sums: Metrics = {"weight": tf.reduce_sum(batch["weight"])}
+        for objective in objectives:
+            loss = objective.loss(batch, tf.zeros([2], tf.int32), False)
+            values = loss.metrics | {f"{objective.name}_loss": loss.per_example}
+            sums |= {name: tf.reduce_sum(batch["weight"] * v) for name, v in values.items()}
+        return sums
+
+    compiled = tf.function(replica_sums, jit_compile=distribute.compiles_with_xla(strategy))
+
+    @tf.function
+    def validate_call(batch: family.Batch) -> Metrics:
+        sums = strategy.run(compiled, args=(batch,))
+        return {name: strategy.reduce("SUM", value, axis=None) for name, value in sums.items()}
+
+    return validate_call
+
+
+def _clipped(gradients: list[Any], clip_norm: float) -> tuple[list[Any], Any]:
+    """Return gradients of at most this global norm over all replicas, and the norm they had."""
+    context = tf.distribute.get_replica_context()
+    replicas = context.num_replicas_in_sync
+    if replicas > 1:
+        gradients = context.all_reduce("SUM", gradients)
+    norm = tf.linalg.global_norm(gradients)
+    scale = tf.minimum(1.0, clip_norm / tf.maximum(norm, 1e-12)) if clip_norm else 1.0
+    # The optimizer sums over replicas once more, hence the division.
+    return [gradient * (scale / replicas) for gradient in gradients], norm
+
+
+def _reduced(strategy: tf.distribute.Strategy, name: str, value: Any) -> Any:
+    """Return a metric over all replicas; each holds its share of the sum, or the same norm."""
+    kind = "MEAN" if name.endswith("_gradient_norm") else "SUM"
+    return strategy.reduce(kind, value, axis=None)
+
+
+def _metric_names(objectives: Sequence[family.Objective]) -> list[str]:
+    names = [f"{o.name}_{what}" for o in objectives for what in ("loss", "gradient_norm")]
+    return names + [name for o in objectives for name in o.metric_names]

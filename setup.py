@@ -1,0 +1,70 @@
+"""Package metadata, all of it; also what Vertex AI builds its source distribution from."""
+
+import pathlib
+import re
+
+from setuptools import find_packages, setup
+
+# TensorFlow is an extra: `tensorflow` and `tensorflow-tpu` are two distributions of one
+# module, and a hard requirement on either would have pip install them over each other.
+TENSORFLOW = ">=2.19,<2.22"
+
+REQUIREMENTS = [
+    "absl-py>=2.1",
+    "google-crc32c>=1.5",
+    "keras>=3.5",
+    "matplotlib>=3.8",
+    "numba>=0.60",
+    "numpy>=1.26",
+    "scipy>=1.11",
+    "soundfile>=0.12.1",
+    "soxr>=0.4",
+    "tensorboard>=2.19",  # TensorFlow no longer brings it, and writes no summaries without it
+    "tqdm>=4.66",
+]
+
+EXTRAS = {
+    "cpu": [f"tensorflow{TENSORFLOW}"],
+    "gpu": [f"tensorflow[and-cuda]{TENSORFLOW}"],
+    "tpu": ["tensorflow-tpu==2.19.1"],  # the last version that runs on TPUs
+    "cloud": ["google-cloud-aiplatform>=1.60"],
+    "bench": ["librosa==0.11.0", "torch==2.13.0"],
+    "dev": [
+        "librosa==0.11.0",
+        "mypy==2.4.1",
+        "pytest==9.2.0",
+        "pytest-xdist==3.8.0",
+        "ruff==0.17.5",
+    ],
+}
+
+
+def read_version() -> str:
+    """Return the version that the package states, without importing it."""
+    text = pathlib.Path(__file__).with_name("lstm_gen").joinpath("__init__.py").read_text("utf-8")
+    match = re.search(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)
+    if match is None:
+        raise RuntimeError("lstm_gen/__init__.py must state __version__")
+    return match.group(1)
+
+
+setup(
+    name="lstm_gen",
+    version=read_version(),
+    description="Recordings to a trained audio generator, and from there to new songs.",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.10,<3.13",
+    install_requires=REQUIREMENTS,
+    extras_require=EXTRAS,
+    packages=find_packages(include=["lstm_gen", "lstm_gen.*", "flags", "tools", "tools.*"]),
+    package_data={"lstm_gen": ["py.typed"], "flags": ["presets/*.flags"]},
+    py_modules=["create_tfrecord", "train_model", "generate_songs"],
+    entry_points={
+        "console_scripts": [
+            "create_tfrecord=create_tfrecord:run",
+            "train_model=train_model:run",
+            "generate_songs=generate_songs:run",
+        ]
+    },
+)

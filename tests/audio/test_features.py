@@ -1,0 +1,163 @@
+"""Features against librosa, the inverse transform, streaming and trimming."""
+
+from typing import Any
+
+import librosa
+import numpy as np
+import pytest
+
+from lstm_gen import config
+from lstm_gen.audio import features
+
+DEFAULT = config.AudioConfig()
+CONFIGS = [
+    DEFAULT,
+    config.AudioConfig(sample_rate=16000, n_fft=1024, hop_length=256, n_mels=80),
+    config.AudioConfig(
+        sample_rate=44100, n_fft=2046, hop_length=441, n_mels=96, fmin_hz=30, fmax_hz=16000
+    ),
+    config.AudioConfig(sample_rate=8000, n_fft=256, hop_length=128, n_mels=20, fmax_hz=3000),
+]
+LENGTHS = [1, 5, 511, 512, 513, 2048, 30_000, 40_001]
+
+
+def noise(n_samples: Any, seed: Any = 0) -> Any:
+    return np.random.default_rng(seed).standard_normal(n_samples).astype("f4") * np.float32(0.1)
+
+
+@pytest.mark.parametrize("audio", CONFIGS)
+def test_bank_is_librosas(audio: Any) -> None:
+    oracle = librosa.filters.mel(
+        sr=audio.sample_rate,
+        n_fft=audio.n_fft,
+        n_mels=audio.n_mels,
+        fmin=audio.fmin_hz,
+        fmax=audio.fmax_hz,
+    )
+    bank = features.mel_filter_bank(audio)
+    assert bank.dtype == np.float32
+    np.testing.assert_allclose(bank, oracle, rtol=1e-5, atol=1e-9)
+    assert not bank.flags.writeable
+
+
+def test_mel_scale_is_librosas_and_inverts() -> None:
+    hz = np.geomspace(1, 20_000, 200)
+    np.testing.assert_allclose(features.hz_to_mel(hz), librosa.hz_to_mel(hz), rtol=1e-12)
+    np.testing.assert_allclose(features.mel_to_hz(features.hz_to_mel(hz)), hz, rtol=1e-12)
+
+
+@pytest.mark.parametrize("audio", CONFIGS)
+@pytest.mark.parametrize("n_samples", [5000, 40_001])
+def test_stft_is_librosas(audio: Any, n_samples: Any) -> None:
+    samples = noise(n_samples)
+    oracle = librosa.stft(samples, n_fft=audio.n_fft, hop_length=audio.hop_length).T
+    spectrum = features.stft(samples, audio)
+    assert spectrum.dtype == np.complex64
+    assert len(spectrum) == features.n_frames(n_samples, audio)
+    np.testing.assert_allclose(spectrum, oracle, atol=1e-5 * np.abs(oracle).max())
+
+
+@pytest.mark.parametrize("audio", CONFIGS[:3])
+@pytest.mark.parametrize("n_samples", LENGTHS)
+def test_istft_takes_the_transform_back(audio: Any, n_samples: Any) -> None:
+    samples = noise(n_samples)
+    back = features.istft(features.stft(samples, audio), audio, n_samples)
+    assert back.dtype == np.float32
+    np.testing.assert_allclose(back, samples, atol=1e-6)
+
+
+def test_istft_takes_half_overlap_back() -> None:
+    audio = CONFIGS[3]
+    samples = noise(128 * 40)
+    back = features.istft(features.stft(samples, audio), audio, samples.size)
+    np.testing.assert_allclose(back, samples, atol=1e-6)
+
+
+@pytest.mark.parametrize("audio", CONFIGS)
+def test_log_mel_is_librosas(audio: Any) -> None:
+    samples = noise(40_001)
+    oracle = librosa.feature.melspectrogram(
+        y=samples,
+        sr=audio.sample_rate,
+        n_fft=audio.n_fft,
+        hop_length=audio.hop_length,
+        n_mels=audio.n_mels,
+        fmin=audio.fmin_hz,
+        fmax=audio.fmax_hz,
+    ).T
+    log_mel = features.log_mel(samples, audio)
+    assert log_mel.dtype == np.float32
+    np.testing.assert_allclose(log_mel, np.log(oracle + audio.log_floor), atol=1e-4)
+
+
+@pytest.mark.parametrize("sizes", [[1] * 700, [0, 513, 0, 2047, 1], [40_000], [33_000, 7], [0]])
+@pytest.mark.parametrize("audio", CONFIGS[:3])
+def test_streamed_frames_are_the_same_to_the_bit(audio: Any, sizes: Any) -> None:
+    samples = noise(sum(sizes) + 100)
+    blocks = np.split(samples, np.cumsum(sizes))
+    streamed = np.concatenate(list(features.log_mel_blocks(blocks, audio)))
+    np.testing.assert_array_equal(streamed, features.log_mel(samples, audio))
+
+
+def test_streaming_holds_little() -> None:
+    """A minute goes through in blocks, and no array that comes out is longer than a chunk."""
+    blocks = (noise(DEFAULT.sample_rate, seed) for seed in range(60))
+    lengths = [len(frames) for frames in features.log_mel_blocks(blocks, DEFAULT)]
+    assert sum(lengths) == features.n_frames(60 * DEFAULT.sample_rate, DEFAULT)
+    assert max(lengths) <= 128
+
+
+@pytest.mark.parametrize("n_samples", [0, 1, 512])
+def test_short_signals_have_a_frame(n_samples: Any) -> None:
+    log_mel = features.log_mel(np.zeros(n_samples, "f4"), DEFAULT)
+    assert log_mel.shape == (1 + n_samples // 512, 128)
+    np.testing.assert_allclose(log_mel, np.log(DEFAULT.log_floor), rtol=1e-6)
+
+
+def test_mel_power_undoes_the_logarithm() -> None:
+    power = np.array([[0, 1e-6, 1e-3, 1, 1e4]], "f4")
+    back = features.mel_power(np.log(power + np.float32(DEFAULT.log_floor)), DEFAULT)
+    np.testing.assert_allclose(back, power, rtol=1e-5, atol=1e-10)
+    below = features.mel_power(np.full((1, 3), -40, "f4"), DEFAULT)
+    np.testing.assert_array_equal(below, 0)
+
+
+def loudness(*parts: Any) -> Any:
+    """Log-mel frames of given lengths and levels, each (frames, dB)."""
+    levels = np.concatenate([np.full(frames, level_db) for frames, level_db in parts])
+    power = 10 ** (levels[:, np.newaxis] / 10) / 128 * np.ones(128)
+    return np.log(power + DEFAULT.log_floor).astype("f4")
+
+
+def test_quiet_ends_are_left_out() -> None:
+    active = features.active_frames(loudness((7, -10), (100, 30), (9, -5)), 30)
+    np.testing.assert_array_equal(np.flatnonzero(active), np.arange(7, 107))
+
+
+def test_a_fade_is_cut_where_it_passes_the_threshold() -> None:
+    fade = [(1, 30 - index) for index in range(60)]
+    active = features.active_frames(loudness((300, 30), *fade), 30.5)
+    assert active.sum() == 300 + 31
+
+
+def test_only_long_rests_are_left_out() -> None:
+    second = round(DEFAULT.frames_per_second)
+    short = features.active_frames(loudness((99, 20), (second, -20), (99, 20)), 30)
+    long = features.active_frames(loudness((99, 20), (second + 1, -20), (99, 20)), 30)
+    assert short.all()
+    assert long.sum() == 198
+
+
+@pytest.mark.parametrize("samples", [np.zeros(50_000, "f4"), np.full(50_000, 1e-7, "f4")])
+def test_digital_silence_keeps_nothing(samples: Any) -> None:
+    log_mel = features.log_mel(samples, DEFAULT)
+    assert not features.active_frames(log_mel, 30).any()
+    assert features.active_frames(log_mel, 0).all()
+
+
+def test_a_click_in_silence_keeps_the_click() -> None:
+    samples = np.zeros(200_000, "f4")
+    samples[100_000] = 1
+    kept = np.flatnonzero(features.active_frames(features.log_mel(samples, DEFAULT), 30))
+    assert 1 <= kept.size <= 5
+    assert abs(kept.mean() - 100_000 / 512) < 1

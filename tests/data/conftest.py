@@ -1,0 +1,35 @@
+"""A small folder of recordings and the dataset made of it."""
+
+import pathlib
+
+import material
+import pytest
+import soundfile
+
+from lstm_gen.data import manifest, prepare
+
+
+@pytest.fixture(scope="session")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """Return a folder of five recordings, one of them twice, and a text."""
+    folder = tmp_path_factory.mktemp("recordings")
+    (folder / "deep" / "er").mkdir(parents=True)
+    for index in range(5):
+        name = f"deep/er/{index}.flac" if index % 2 else f"{index}.wav"
+        soundfile.write(
+            folder / name, material.tone(8 + 3 * index, 200 + 150 * index), material.RATE
+        )
+    (folder / "twice.wav").write_bytes((folder / "2.wav").read_bytes())
+    (folder / "notes.txt").write_text("not audio")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def dataset(recordings: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> manifest.Dataset:
+    """Return the dataset made of `recordings`; tests must not change it."""
+    data_dir = tmp_path_factory.mktemp("made") / "dataset"
+    made, is_new = prepare.prepare(
+        material.make_job(recordings, data_dir, validation_fraction=0.3), 2
+    )
+    assert is_new
+    return made

@@ -1,0 +1,30 @@
+"""Small recordings, and the settings that they are prepared with."""
+
+import pathlib
+
+import numpy as np
+
+from lstm_gen import config
+from lstm_gen.data import jobs
+
+RATE = 8000
+AUDIO = config.AudioConfig(sample_rate=RATE, n_fft=256, hop_length=128, n_mels=8)  # 62.5 per second
+SEGMENT = config.SegmentConfig(segment_frames=100)
+
+
+def tone(seconds: float, frequency_hz: float) -> np.ndarray:
+    """Return a beating tone, float64 [samples]."""
+    time = np.arange(round(seconds * RATE)) / RATE
+    return 0.4 * np.sin(2 * np.pi * frequency_hz * time) * (1 + 0.5 * np.sin(9 * time))
+
+
+def make_job(input_dir: pathlib.Path, data_dir: pathlib.Path, **split: object) -> jobs.Job:
+    """Return a job with the settings of these tests."""
+    return jobs.Job(
+        input_dir=str(input_dir),
+        data_dir=str(data_dir),
+        plots_dir="",
+        audio=AUDIO,
+        segment=SEGMENT,
+        split=config.SplitConfig(**split),  # type: ignore[arg-type]
+    )

@@ -1,0 +1,186 @@
+import dataclasses
+import pathlib
+from typing import Any
+
+import material
+import numpy as np
+import pytest
+import soundfile
+import tensorflow as tf
+
+from lstm_gen import config, errors
+from lstm_gen.audio import features
+from lstm_gen.data import manifest, pipeline, prepare
+
+WINDOW = config.WindowConfig(timesteps=20, shift=3, window_hop=10)
+BATCH = 4
+
+Batch = dict[str, Any]
+
+
+def batches(
+    dataset: manifest.Dataset, split: str = "train", take: int = -1, **arguments: Any
+) -> list[Batch]:
+    arguments = {"batch_size": BATCH, "seed": 5, **arguments}
+    stream = pipeline.windows(dataset, split, WINDOW, **arguments)
+    return list(stream.take(take).as_numpy_iterator())
+
+
+def places(found: list[Batch]) -> list[tuple[int, int]]:
+    return [
+        (int(recording), int(start))
+        for batch in found
+        for recording, start, weight in zip(
+            batch["recording"], batch["start_frame"], batch["weight"], strict=True
+        )
+        if weight
+    ]
+
+
+def assert_same(first: list[Batch], second: list[Batch]) -> None:
+    assert len(first) == len(second) > 0
+    for one, other in zip(first, second, strict=True):
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name])
+
+
+def one_epoch(dataset: manifest.Dataset, number: int = 0, **arguments: Any) -> list[Batch]:
+    count = pipeline.windows_per_epoch(dataset, "train", WINDOW)
+    arguments = {"batch_size": 1, "start_step": number * count, **arguments}
+    return batches(dataset, take=count, **arguments)
+
+
+@pytest.mark.parametrize("n_frames", range(20, 60, 3))
+def test_a_segment_gives_as_many_windows_as_fit(n_frames: int) -> None:
+    fits = len(range(0, n_frames - WINDOW.frames + 1, WINDOW.hop))
+    assert pipeline.count_windows(n_frames, WINDOW) == fits
+
+
+def test_batches_are_as_the_contract_says(dataset: manifest.Dataset) -> None:
+    stream = pipeline.windows(dataset, "train", WINDOW, BATCH, seed=0)
+    assert stream.element_spec == {
+        "frames": tf.TensorSpec([BATCH, 23, 8], tf.float32),
+        "weight": tf.TensorSpec([BATCH], tf.float32),
+        "recording": tf.TensorSpec([BATCH], tf.int64),
+        "start_frame": tf.TensorSpec([BATCH], tf.int64),
+    }
+    assert all((batch["weight"] == 1).all() for batch in stream.take(9).as_numpy_iterator())
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_windows_are_the_normalised_frames_of_their_place(
+    dataset: manifest.Dataset, training: bool
+) -> None:
+    segments = list(pipeline.segments(dataset, "train"))
+    for batch in batches(dataset, take=10, training=training):
+        for frames, weight, recording, start in zip(*batch.values(), strict=True):
+            (segment, first), *others = [
+                (segment, first)
+                for segment, number, first in segments
+                if number == recording and first <= start < first + len(segment)
+            ]
+            assert not others
+            assert weight == 1
+            # Frames are scaled and shifted here, shifted and divided there.
+            np.testing.assert_allclose(frames, segment[start - first :][:23], atol=1e-5)
+
+
+def test_an_epoch_has_every_window_once(dataset: manifest.Dataset) -> None:
+    found = places(one_epoch(dataset))
+    assert len(found) == len(set(found)) == pipeline.windows_per_epoch(dataset, "train", WINDOW)
+    for segment, recording, first in pipeline.segments(dataset, "train"):
+        starts = sorted(
+            start for r, start in found if r == recording and first <= start < first + len(segment)
+        )
+        assert len(starts) == pipeline.count_windows(len(segment), WINDOW)
+        assert set(np.diff(starts)) <= {WINDOW.hop}
+
+
+def test_epochs_differ_in_order_and_phase(dataset: manifest.Dataset) -> None:
+    first, second = (places(one_epoch(dataset, number)) for number in (0, 1))
+    assert first != second
+    assert set(first) != set(second)
+    assert first != sorted(first)
+    assert places(one_epoch(dataset, seed=6)) != first
+
+
+@pytest.mark.parametrize("step", [0, 1, 7, 30, 31, 75])
+def test_resuming_goes_on_as_if_never_stopped(dataset: manifest.Dataset, step: int) -> None:
+    per_epoch = pipeline.windows_per_epoch(dataset, "train", WINDOW)
+    assert per_epoch < 75 * BATCH  # the last case is in a later epoch
+    assert_same(batches(dataset, take=6, start_step=step), batches(dataset, take=step + 6)[step:])
+
+
+@pytest.mark.parametrize("global_seed", [0, 1, 99])
+def test_the_global_seed_changes_nothing(dataset: manifest.Dataset, global_seed: int) -> None:
+    expected = batches(dataset, take=8)
+    tf.random.set_seed(global_seed)
+    try:
+        assert_same(batches(dataset, take=8), expected)
+    finally:
+        tf.random.set_seed(None)
+
+
+def test_pipelines_share_the_stream_out(dataset: manifest.Dataset) -> None:
+    together = places(batches(dataset, take=10, batch_size=2 * BATCH))
+    apart = [
+        places(batches(dataset, take=10, input_pipeline_id=i, num_input_pipelines=2))
+        for i in range(2)
+    ]
+    assert [place for pair in zip(*apart, strict=True) for place in pair] == together
+    later = batches(dataset, take=3, start_step=7, input_pipeline_id=1, num_input_pipelines=2)
+    assert places(later) == apart[1][7 * BATCH :]
+
+
+def test_validation_is_one_pass_in_order_filled_with_weight_0(dataset: manifest.Dataset) -> None:
+    count = pipeline.windows_per_epoch(dataset, "validation", WINDOW)
+    size = next(size for size in (4, 5, 7, 9, 11) if count % size)
+    found = batches(dataset, "validation", training=False, batch_size=size)
+    assert [batch["frames"].shape for batch in found] == [(size, 23, 8)] * -(-count // size)
+    wanted = [
+        (recording, first + start)
+        for segment, recording, first in pipeline.segments(dataset, "validation")
+        for start in range(0, len(segment) - 22, WINDOW.hop)
+    ]
+    assert places(found) == wanted
+    assert sum(batch["weight"].sum() for batch in found) == count
+    assert all(np.isfinite(batch["frames"]).all() for batch in found)
+
+
+def test_short_segments_are_counted_and_give_nothing(dataset: manifest.Dataset) -> None:
+    lengths = [n for shard in dataset.splits["train"].shards for n in shard.frames]
+    longest = max(lengths)
+    window = config.WindowConfig(timesteps=longest - 1, shift=1)
+    short = [n for n in lengths if n < longest]
+    assert pipeline.count_short_segments(dataset, "train", window) == (len(short), sum(short))
+    count = pipeline.windows_per_epoch(dataset, "train", window)
+    assert count == len(lengths) - len(short)
+    for training in (True, False):
+        stream = pipeline.windows(dataset, "train", window, count, 0, training=training)
+        (batch,) = stream.take(1).as_numpy_iterator()
+        assert len(set(places([batch]))) == count
+
+
+def test_no_window_at_all_is_an_error(dataset: manifest.Dataset) -> None:
+    window = config.WindowConfig(timesteps=500)
+    with pytest.raises(errors.InputError, match=r"501 frames must fit.*longest segment \d+ frames"):
+        pipeline.windows(dataset, "train", window, BATCH, seed=0)
+    with pytest.raises(errors.InputError, match=r"longest segment 0 frames"):
+        pipeline.windows(dataset, "test", window, BATCH, seed=0)
+    with pytest.raises(errors.InputError, match="split must be one of train, validation, test"):
+        pipeline.windows(dataset, "training", window, BATCH, seed=0)
+
+
+def test_float32_datasets_are_read_too(tmp_path: pathlib.Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    soundfile.write(source / "a.wav", material.tone(10, 300), material.RATE)
+    job = material.make_job(source, tmp_path / "out", validation_fraction=0.2)
+    wide = dataclasses.replace(job, segment=dataclasses.replace(job.segment, dtype="float32"))
+    made, _ = prepare.prepare(wide)
+    (batch,) = pipeline.windows(made, "train", WINDOW, 2, seed=0).take(1).as_numpy_iterator()
+    whole = features.log_mel(material.tone(10, 300), material.AUDIO)
+    start = batch["start_frame"][0]
+    # The file holds 16-bit samples: their rounding shows where the tone is not.
+    difference = made.denormalise(batch["frames"][0]) - whole[start : start + 23]
+    assert np.abs(difference).max() < 0.05

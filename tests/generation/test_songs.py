@@ -1,0 +1,192 @@
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import tiny
+
+from lstm_gen import errors, runs
+from lstm_gen.audio import features
+from lstm_gen.data import manifest
+from lstm_gen.generation import songs
+
+RATE, HOP = tiny.AUDIO.sample_rate, tiny.AUDIO.hop_length
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> manifest.Dataset:
+    return tiny.make_dataset(tmp_path_factory.mktemp("dataset"))
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory: pytest.TempPathFactory, dataset: manifest.Dataset) -> str:
+    """Return a run whose model was never trained, which is enough to be heard."""
+    path, run = str(tmp_path_factory.mktemp("runs") / "run"), tiny.make_run(dataset)
+    runs.open_or_create(path, run)
+    runs.save_model(path, run.build_model(), 7, {})
+    return path
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """Return a recording of 1.5 seconds, in stereo and at another rate."""
+    path = tmp_path_factory.mktemp("clip") / "clip.flac"
+    seconds = np.arange(12_000) / 8000
+    tone = 0.3 * np.sin(2 * np.pi * 440 * seconds) * np.exp(-seconds)
+    soundfile.write(path, np.stack([tone, 0.5 * tone], axis=1), 8000)
+    return path
+
+
+@pytest.fixture(scope="module")
+def made(
+    tmp_path_factory: pytest.TempPathFactory, run_dir: str
+) -> tuple[pathlib.Path, list[str], list[int]]:
+    """Return a folder with two songs of a second, their paths and the progress that was told."""
+    folder, told = tmp_path_factory.mktemp("songs"), list[int]()
+    asked = songs.SongConfig(n_songs=2, seconds=1.0, seed=3)
+    return folder, songs.make(run_dir, str(folder), asked, progress=told.append), told
+
+
+def test_each_song_is_a_sound_a_picture_and_its_settings(
+    made: tuple[pathlib.Path, list[str], list[int]], run_dir: str
+) -> None:
+    folder, paths, told = made
+    assert paths == [str(folder / f"song-00{index}.wav") for index in range(2)]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        f"song-00{index}.{suffix}" for index in range(2) for suffix in ("json", "png", "wav")
+    ]
+    assert sum(told) == round(RATE / HOP)
+    digests = set()
+    for index, path in enumerate(paths):
+        samples, rate = soundfile.read(path)
+        assert rate == RATE
+        assert samples.shape == (round(RATE / HOP) * HOP,)
+        assert abs(len(samples) - RATE) <= HOP
+        assert 0 < np.abs(samples).max() < 1
+        assert (folder / f"song-00{index}.png").read_bytes().startswith(b"\x89PNG")
+        settings = json.loads((folder / f"song-00{index}.json").read_text())
+        digests.add(settings.pop("frames_sha256"))
+        expected = dataclasses.asdict(songs.SongConfig(n_songs=2, seconds=1.0, seed=3))
+        assert settings == expected | {"run_dir": run_dir, "song": index, "step": 7}
+    assert len(digests) == 2
+
+
+def test_the_same_seed_makes_the_same_songs(
+    made: tuple[pathlib.Path, list[str], list[int]], run_dir: str, tmp_path: pathlib.Path
+) -> None:
+    asked = songs.SongConfig(n_songs=2, seconds=1.0, seed=3)
+    for old, new in zip(made[1], songs.make(run_dir, str(tmp_path), asked), strict=True):
+        assert pathlib.Path(old).read_bytes() == pathlib.Path(new).read_bytes()
+
+
+def test_a_clip_is_used_whole_and_stands_in_front(
+    run_dir: str, clip: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    run = runs.load(run_dir)
+    asked = songs.SongConfig(n_songs=3, seconds=0.5, primer=str(clip), include_primer=True)
+    primer = songs.load_primer(run, asked, "no dataset is needed")
+    n_primer = 1 + 6000 // HOP  # 1.5 seconds at 4000 Hz
+    assert primer.shape == (3, n_primer, tiny.AUDIO.n_mels)
+    np.testing.assert_array_equal(primer[0], primer[2])
+    seconds = np.arange(6000) / RATE
+    heard = 0.75 * 0.3 * np.sin(2 * np.pi * 440 * seconds) * np.exp(-seconds)
+    expected = run.normalisation.apply(features.log_mel(heard.astype(np.float32), run.audio))
+    loud = features.log_mel(heard.astype(np.float32), run.audio) > -4
+    np.testing.assert_allclose(primer[0][loud], expected[loud], atol=0.1)
+    paths = songs.make(run_dir, str(tmp_path), asked, data_dir="/missing")
+    assert [soundfile.info(path).frames for path in paths] == [(n_primer + 16) * HOP] * 3
+
+
+def test_a_short_primer_is_enough(run_dir: str, tmp_path: pathlib.Path) -> None:
+    soundfile.write(tmp_path / "click.wav", [0.5], RATE)
+    asked = songs.SongConfig(n_songs=1, seconds=0.1, primer=str(tmp_path / "click.wav"))
+    assert soundfile.info(songs.make(run_dir, str(tmp_path), asked)[0]).frames == 3 * HOP
+    run = runs.load(run_dir)
+    tiny_excerpt = songs.SongConfig(n_songs=2, primer_seconds=1e-4)
+    assert songs.load_primer(run, tiny_excerpt, run.data_dir).shape[:2] == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("asked", "container", "subtype"),
+    [
+        ({"subtype": "PCM_16"}, "WAV", "PCM_16"),
+        ({"subtype": "PCM_24"}, "WAV", "PCM_24"),
+        ({"subtype": "FLOAT"}, "WAV", "FLOAT"),
+        ({"format": "flac", "subtype": "PCM_24"}, "FLAC", "PCM_24"),
+        ({"format": "ogg"}, "OGG", "VORBIS"),
+        ({"inversion": "griffin_lim"}, "WAV", "PCM_16"),
+    ],
+)
+def test_files_are_of_the_asked_kind_and_length_and_do_not_clip(
+    tmp_path: pathlib.Path, asked: dict[str, Any], container: str, subtype: str
+) -> None:
+    loud = tiny.make_frames(20, 1) + 12
+    settings = songs.SongConfig(**asked)
+    assert np.abs(songs.invert(loud, tiny.AUDIO, settings)).max() > 2, "the test must be loud"
+    path = songs.write_song(str(tmp_path / "song"), loud, tiny.AUDIO, settings)
+    info = soundfile.info(path)
+    assert (info.format, info.subtype, info.channels) == (container, subtype, 1)
+    assert (info.samplerate, info.frames) == (RATE, 20 * HOP)
+    samples, _ = soundfile.read(path)
+    lossy = 0.15 if container == "OGG" else 1e-4
+    assert np.abs(samples).max() == pytest.approx(0.999, abs=lossy)
+    assert np.mean(np.abs(samples) > 0.998) < 0.01
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"n_songs": 0}, "n_songs must be at least 1"),
+        ({"seconds": 0.0}, "seconds must be positive"),
+        ({"seconds": float("inf")}, "seconds must be positive.*inf"),
+        ({"temperature": 0.0}, "temperature must be positive"),
+        ({"temperature": float("nan")}, "temperature must be positive"),
+        ({"sigma_scale": -0.1}, "sigma_scale must not be negative"),
+        ({"primer_seconds": 0.0}, "primer_seconds must be positive"),
+        ({"seed": -1}, "seed must be from 0"),
+        ({"seed": 1 << 31}, "seed must be from 0"),
+        ({"format": "aac"}, "format must be one of wav, flac, ogg, mp3"),
+        ({"subtype": "PCM_8"}, "subtype must be one of"),
+        ({"inversion": "wavenet"}, "inversion must be one of joint, griffin_lim"),
+        ({"inversion_quality": "best"}, "inversion_quality must be one of preview"),
+        ({"format": "flac", "subtype": "FLOAT"}, "FLAC holds integers"),
+    ],
+)
+def test_what_cannot_be_made_is_refused(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(errors.InputError, match=message):
+        songs.SongConfig(**changed)
+
+
+def test_a_primer_that_is_no_recording_is_refused(run_dir: str, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "notes.wav").write_text("do re mi")
+    (tmp_path / "empty.wav").touch()
+    for name in ("missing.wav", "notes.wav", "empty.wav", "."):
+        asked = songs.SongConfig(primer=str(tmp_path / name))
+        with pytest.raises(errors.InputError, match=r"Received: path="):
+            songs.make(run_dir, str(tmp_path / "songs"), asked)
+    assert not (tmp_path / "songs").exists()
+
+
+def test_a_dataset_that_is_gone_or_another_is_refused(run_dir: str, tmp_path: pathlib.Path) -> None:
+    with pytest.raises(errors.InputError, match="must hold a finished dataset"):
+        songs.make(run_dir, str(tmp_path), songs.SongConfig(), data_dir=str(tmp_path))
+    other = tiny.make_dataset(tmp_path / "other", train=[tiny.make_frames(60, 9)])
+    with pytest.raises(errors.InputError, match="must be the one that the run was trained on"):
+        songs.make(run_dir, str(tmp_path), songs.SongConfig(), data_dir=other.data_dir)
+    moved = tiny.make_dataset(tmp_path / "moved")
+    asked = songs.SongConfig(n_songs=1)
+    run = runs.load(run_dir)
+    np.testing.assert_array_equal(
+        songs.load_primer(run, asked, moved.data_dir), songs.load_primer(run, asked, run.data_dir)
+    )
+
+
+def test_a_run_without_weights_is_refused(
+    tmp_path: pathlib.Path, dataset: manifest.Dataset
+) -> None:
+    runs.open_or_create(str(tmp_path / "run"), tiny.make_run(dataset))
+    with pytest.raises(errors.InputError, match="must hold trained weights"):
+        songs.make(str(tmp_path / "run"), str(tmp_path / "songs"), songs.SongConfig())

@@ -1,0 +1,156 @@
+"""The contract, over every family there is: a new one is tested by its name in SETTINGS."""
+
+import functools
+import pathlib
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tiny
+
+from lstm_gen import checkpoints, config, errors, models
+from lstm_gen.models import family as families
+from lstm_gen.training import step as steps
+
+SETTINGS = {"lstm": {"layers": 2, "units": 8, "components": 3, "dropout": 0.1}}
+SIGNAL = families.Signal(channels=6, timesteps=10, shift=2)
+BATCH_SIZE = 8
+TRAINING = config.TrainingConfig(batch_size=BATCH_SIZE, steps=100, learning_rate=0.01)
+
+
+@pytest.fixture(params=models.FAMILIES, ids=lambda family: family.name)
+def family(request: pytest.FixtureRequest) -> families.Family:
+    return request.param
+
+
+def make_model(family: families.Family, seed: int = 0) -> Any:
+    keras.utils.set_random_seed(seed)
+    return family.build(family.config_class(**SETTINGS[family.name]), SIGNAL)
+
+
+@functools.cache
+def make_batch() -> dict[str, Any]:
+    frames = SIGNAL.timesteps + SIGNAL.shift
+    batch = tiny.make_batch(BATCH_SIZE, frames, SIGNAL.channels)
+    return {name: tf.constant(values) for name, values in batch.items()}
+
+
+def generate(family: families.Family, model: Any, n_frames: int = 13, seed: int = 3) -> np.ndarray:
+    controls = families.Controls(n_songs=2, n_frames=n_frames, seed=seed)
+    primer = make_batch()["frames"].numpy()[:2, :5]
+    return family.generate(model, SIGNAL, controls, primer, lambda _: None)
+
+
+def test_every_family_has_settings_here() -> None:
+    assert set(SETTINGS) == {family.name for family in models.FAMILIES}
+
+
+def test_names_find_their_family(family: families.Family) -> None:
+    assert models.by_name(family.name) is family
+    assert family.summary
+    with pytest.raises(errors.InputError, match=f"one of: .*{family.name}.*'nameless'"):
+        models.by_name("nameless")
+
+
+def test_settings_survive_json(family: families.Family) -> None:
+    settings = family.config_class(**SETTINGS[family.name])
+    assert config.from_dict(family.config_class, config.to_dict(settings), "here") == settings
+
+
+def test_objectives_are_as_they_say(family: families.Family) -> None:
+    model = make_model(family)
+    objectives = family.objectives(model, SIGNAL)
+    names = [objective.name for objective in objectives]
+    names += [name for objective in objectives for name in objective.metric_names]
+    assert len(set(names)) == len(names)
+    moved = [id(variable) for objective in objectives for variable in objective.variables]
+    assert sorted(moved) == sorted(id(v.value) for v in model.trainable_variables)
+    for objective in objectives:
+        for training in (True, False):
+            loss = objective.loss(make_batch(), tf.constant([1, 2]), training)
+            assert set(loss.metrics) == set(objective.metric_names)
+            for values in (loss.per_example, *loss.metrics.values()):
+                assert values.shape == (BATCH_SIZE,)
+                assert values.dtype == tf.float32
+                assert np.isfinite(values).all()
+
+
+def test_each_example_has_its_own_loss(family: families.Family) -> None:
+    """What stands beside an example in a batch must not change what is said of it."""
+    model = make_model(family)
+    part = {name: values[:3] for name, values in make_batch().items()}
+    for objective in family.objectives(model, SIGNAL):
+        whole = objective.loss(make_batch(), tf.constant([1, 2]), False).per_example
+        alone = objective.loss(part, tf.constant([1, 2]), False).per_example
+        np.testing.assert_allclose(alone, whole[:3], rtol=1e-4)
+
+
+def test_training_under_xla_lowers_every_loss(family: families.Family) -> None:
+    model = make_model(family)
+    objectives = family.objectives(model, SIGNAL)
+    optimizers = [steps.make_optimizer(TRAINING) for _ in objectives]
+    for optimizer, objective in zip(optimizers, objectives, strict=True):
+        optimizer.build(objective.variables)
+    strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
+    call = steps.make_train_call(strategy, objectives, optimizers, TRAINING)
+    before = [variable.numpy() for variable in model.trainable_variables]
+    data = tf.data.Dataset.from_tensors(make_batch()).repeat()
+    metrics = call(iter(data), tf.constant(0), tf.constant(100))
+    for objective in objectives:
+        losses = metrics[f"{objective.name}_loss"].numpy()
+        assert losses.shape == (100,)
+        assert losses[-10:].mean() < losses[:10].mean() - 0.05
+    for variable, old in zip(model.trainable_variables, before, strict=True):
+        assert np.any(variable.numpy() != old), f"{variable.path} was never moved"
+
+
+def test_whole_training_step_is_one_xla_program(family: families.Family) -> None:
+    model = make_model(family)
+
+    @tf.function(jit_compile=True)
+    def gradients(batch: Any) -> Any:
+        results = []
+        for objective in family.objectives(model, SIGNAL):
+            with tf.GradientTape() as tape:
+                loss = objective.loss(batch, tf.constant([0, 1]), True)
+                total = tf.reduce_mean(loss.per_example)
+            results += tape.gradient(total, objective.variables)
+        return results
+
+    text = gradients.experimental_get_compiler_ir(make_batch())(stage="hlo")
+    assert "<=" not in text, "a dimension is dynamic"
+    assert all(np.isfinite(gradient).all() for gradient in gradients(make_batch()))
+
+
+def test_saved_weights_give_the_same_outputs(
+    family: families.Family, tmp_path: pathlib.Path
+) -> None:
+    model, other = make_model(family, seed=1), make_model(family, seed=2)
+    before = family.predict(model, SIGNAL, make_batch())
+    assert np.abs(family.predict(other, SIGNAL, make_batch()) - before).max() > 0
+    state = checkpoints.write(str(tmp_path), 1, checkpoints.variables_of(model=model), {})
+    checkpoints.read(state, checkpoints.variables_of(model=other))
+    for weight, expected in zip(other.weights, model.weights, strict=True):
+        np.testing.assert_array_equal(weight, expected, err_msg=weight.path)
+    np.testing.assert_array_equal(family.predict(other, SIGNAL, make_batch()), before)
+    np.testing.assert_array_equal(generate(family, other), generate(family, model))
+
+
+def test_prediction_has_a_frame_per_target(family: families.Family) -> None:
+    expected = family.predict(make_model(family), SIGNAL, make_batch())
+    assert expected.shape == (BATCH_SIZE, SIGNAL.timesteps, SIGNAL.channels)
+    assert expected.dtype == tf.float32
+
+
+def test_generation_repeats_and_is_as_long_as_asked(family: families.Family) -> None:
+    model = make_model(family)
+    songs = generate(family, model)
+    assert songs.shape == (2, 13, SIGNAL.channels)
+    assert songs.dtype == np.float32
+    assert np.isfinite(songs).all()
+    np.testing.assert_array_equal(generate(family, model), songs)
+    assert np.any(generate(family, model, seed=4) != songs)
+    for n_frames in (1, 128, 129):
+        assert generate(family, model, n_frames).shape[1] == n_frames

@@ -1,0 +1,116 @@
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from lstm_gen.models.layers import lstm
+
+BATCH, FRAMES, FEATURES, UNITS = 3, 7, 5, 4
+TOLERANCE = 1e-4  # relative, float32
+
+
+@pytest.fixture(scope="module")
+def pair() -> tuple[lstm.LSTM, keras.layers.LSTM]:
+    """Return our layer and Keras's with the same weights."""
+    ours = lstm.LSTM(UNITS)
+    stock = keras.layers.LSTM(UNITS, return_sequences=True, return_state=True)
+    for layer in (ours, stock):
+        layer.build((BATCH, FRAMES, FEATURES))
+    random = np.random.default_rng(0)
+    stock.set_weights([random.normal(size=w.shape) for w in stock.get_weights()])
+    ours.set_weights(stock.get_weights())
+    return ours, stock
+
+
+def draw(*shape: int, seed: int = 1) -> tf.Tensor:
+    return tf.constant(np.random.default_rng(seed).normal(size=shape), tf.float32)
+
+
+def gradients(run: Any, layer: Any, jit: bool) -> list[np.ndarray]:
+    """Return outputs, last state, and every gradient of a weighted sum of all of them."""
+    inputs, h, c = draw(BATCH, FRAMES, FEATURES), draw(BATCH, UNITS), draw(BATCH, UNITS, seed=2)
+    weights = [draw(BATCH, FRAMES, UNITS, seed=3), draw(BATCH, UNITS, seed=4)]
+    variables = [variable.value for variable in layer.trainable_variables]
+
+    @tf.function(jit_compile=jit)
+    def compute(inputs: Any, h: Any, c: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch([inputs, h, c])
+            outputs, last_h, last_c = run(inputs, h, c)
+            total = tf.reduce_sum(outputs * weights[0])
+            total += tf.reduce_sum(last_h * weights[1]) + tf.reduce_sum(last_c**2)
+        return outputs, last_h, last_c, tape.gradient(total, [inputs, h, c, *variables])
+
+    return [value.numpy() for value in tf.nest.flatten(compute(inputs, h, c))]
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_numbers_and_every_gradient_are_those_of_keras(
+    pair: tuple[lstm.LSTM, keras.layers.LSTM], jit: bool
+) -> None:
+    ours, stock = pair
+
+    def run_ours(inputs: Any, h: Any, c: Any) -> Any:
+        outputs, state = ours(inputs, (h, c))
+        return outputs, *state
+
+    mine = gradients(run_ours, ours, jit)
+    theirs = gradients(lambda x, h, c: stock(x, initial_state=[h, c]), stock, False)
+    assert len(mine) == len(theirs) == 9
+    for value, expected in zip(mine, theirs, strict=True):
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(value, expected, rtol=TOLERANCE, atol=TOLERANCE * scale)
+
+
+def test_without_a_state_it_starts_from_zeros(
+    pair: tuple[lstm.LSTM, keras.layers.LSTM],
+) -> None:
+    inputs = draw(BATCH, FRAMES, FEATURES)
+    outputs, _ = pair[0](inputs)
+    from_zeros, _ = pair[0](inputs, pair[0].zero_state(BATCH))
+    np.testing.assert_array_equal(outputs, from_zeros)
+    np.testing.assert_allclose(outputs, pair[1](inputs)[0], rtol=TOLERANCE, atol=1e-6)
+
+
+def test_steps_are_the_sequence(pair: tuple[lstm.LSTM, keras.layers.LSTM]) -> None:
+    ours = pair[0]
+    inputs, state = draw(BATCH, FRAMES, FEATURES), ours.zero_state(BATCH)
+    outputs, last = ours(inputs)
+    for frame in range(FRAMES):
+        output, state = ours.step(inputs[:, frame], state)
+        np.testing.assert_allclose(output, outputs[:, frame], rtol=TOLERANCE, atol=1e-6)
+    for value, expected in zip(state, last, strict=True):
+        np.testing.assert_allclose(value, expected, rtol=TOLERANCE, atol=1e-6)
+
+
+def test_bfloat16_keeps_a_float32_state() -> None:
+    layer = lstm.LSTM(UNITS, dtype="mixed_bfloat16")
+    outputs, state = layer(draw(BATCH, FRAMES, FEATURES))
+    assert outputs.dtype == tf.bfloat16
+    assert {value.dtype for value in state} == {tf.float32}
+    assert layer.kernel.dtype == "float32"
+
+
+def test_new_weights_are_keras_like_and_its_settings_come_back() -> None:
+    layer = lstm.LSTM(UNITS, name="first")
+    layer.build((None, None, FEATURES))
+    np.testing.assert_array_equal(layer.bias, np.repeat([0.0, 1.0, 0.0, 0.0], UNITS))
+    recurrent = np.asarray(layer.recurrent_kernel)
+    np.testing.assert_allclose(recurrent @ recurrent.T, np.eye(UNITS), atol=1e-5)
+    again = lstm.LSTM.from_config(layer.get_config())
+    assert (again.units, again.name) == (UNITS, "first")
+
+
+def test_shapes_stay_static_in_a_graph() -> None:
+    layer = lstm.LSTM(UNITS)
+
+    @tf.function(input_signature=[tf.TensorSpec([BATCH, FRAMES, FEATURES])])
+    def run(inputs: tf.Tensor) -> tf.Tensor:
+        outputs, (h, c) = layer(inputs)
+        assert outputs.shape == (BATCH, FRAMES, UNITS)
+        assert h.shape == c.shape == (BATCH, UNITS)
+        return outputs
+
+    run(draw(BATCH, FRAMES, FEATURES))

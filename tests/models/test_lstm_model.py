@@ -1,0 +1,288 @@
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tiny
+
+from lstm_gen import errors
+from lstm_gen.models import family, lstm
+from lstm_gen.models.layers import noise
+
+CHANNELS = 6
+SMALL = lstm.LSTMConfig(layers=3, units=8, components=3, attention_heads=2)
+VARIANTS = {
+    "plain": SMALL,
+    "attention": dataclasses.replace(SMALL, attention_window=3),
+    "bare": dataclasses.replace(SMALL, residual=False, layer_norm=False),
+    "gaussian": dataclasses.replace(SMALL, layers=1, head="gaussian"),
+    "mse": dataclasses.replace(SMALL, layers=1, head="mse"),
+}
+
+
+def make_model(settings: lstm.LSTMConfig, shift: int = 1) -> tuple[lstm.SongLSTM, family.Signal]:
+    """Return a model with every weight moved from its start, so that none hides behind a 0."""
+    signal = family.Signal(channels=CHANNELS, timesteps=12, shift=shift)
+    keras.utils.set_random_seed(5)
+    model = lstm.build(settings, signal)
+    random = np.random.default_rng(6)
+    for weight in model.weights:
+        weight.assign_add(0.1 * random.standard_normal(weight.shape))
+    return model, signal
+
+
+def make_frames(n_sequences: int, n_frames: int, seed: int = 0) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    return random.standard_normal((n_sequences, n_frames, CHANNELS)).astype(np.float32)
+
+
+def generate(
+    model: lstm.SongLSTM, signal: family.Signal, primer: np.ndarray, n_frames: int, **asked: Any
+) -> np.ndarray:
+    """Return songs that continue a primer."""
+    controls = family.Controls(n_songs=len(primer), n_frames=n_frames, **asked)
+    return lstm.generate(model, signal, controls, primer, lambda _: None)
+
+
+@pytest.fixture(scope="module", params=VARIANTS)
+def built(request: pytest.FixtureRequest) -> tuple[lstm.SongLSTM, family.Signal]:
+    return make_model(VARIANTS[request.param])
+
+
+@pytest.fixture(scope="module", params=[1, 3])
+def sampler(request: pytest.FixtureRequest) -> tuple[lstm.SongLSTM, family.Signal]:
+    """Return a model with everything on, of which many songs are made."""
+    return make_model(dataclasses.replace(SMALL, layers=2, attention_window=4), request.param)
+
+
+@pytest.fixture
+def mixed_bfloat16() -> Iterator[None]:
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    yield
+    keras.config.set_dtype_policy("float32")
+
+
+def test_no_state_sees_the_future(built: tuple[lstm.SongLSTM, family.Signal]) -> None:
+    model, _ = built
+    frames = make_frames(2, 10)
+    changed = frames.copy()
+    changed[:, 6] += 1
+    difference = np.abs(model(frames) - model(changed)).max(axis=(0, 2))
+    assert np.all(difference[:6] == 0)
+    assert np.all(difference[6:] > 0)
+
+
+def test_step_is_call_frame_by_frame(built: tuple[lstm.SongLSTM, family.Signal]) -> None:
+    model, _ = built
+    frames, state, outputs = make_frames(2, 10), model.zero_state(2), []
+    for index in range(10):
+        hidden, state = model.step(tf.constant(frames[:, index]), state)
+        outputs.append(hidden)
+    np.testing.assert_allclose(np.stack(outputs, axis=1), model(frames), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.usefixtures("mixed_bfloat16")
+def test_step_is_call_under_bfloat16() -> None:
+    model, signal = make_model(VARIANTS["attention"])
+    frames, state = make_frames(2, 10), model.zero_state(2)
+    for index in range(10):
+        hidden, state = model.step(tf.constant(frames[:, index]), state)
+    assert hidden.dtype == tf.bfloat16
+    expected = tf.cast(model(frames)[:, -1], tf.float32)
+    np.testing.assert_allclose(tf.cast(hidden, tf.float32), expected, atol=0.05)
+    (objective,) = lstm.objectives(model, signal)
+    loss = objective.loss(tiny.make_batch(2, 13, CHANNELS), tf.constant([0, 0]), True)
+    assert loss.per_example.dtype == tf.float32
+    assert {variable.dtype for variable in objective.variables} == {tf.float32}
+
+
+def test_switches_change_the_weights_that_there_are() -> None:
+    names = {
+        name: {weight.path.removeprefix("lstm/") for weight in make_model(settings)[0].weights}
+        for name, settings in VARIANTS.items()
+    }
+    assert names["attention"] - names["plain"] == {
+        f"attention_{i}/{weight}"
+        for i in (0, 1)
+        for weight in ("kernel", "out_kernel", "distance_bias")
+    }
+    assert names["plain"] - names["bare"] == {
+        f"norm_{i}/{weight}" for i in (1, 2, 3) for weight in ("gamma", "beta")
+    }
+    assert "head/coupling" in names["plain"]
+    assert "head/coupling" not in names["gaussian"] | names["mse"]
+    residual, _ = make_model(dataclasses.replace(SMALL, residual=False))
+    assert np.abs(residual(make_frames(1, 3)) - make_model(SMALL)[0](make_frames(1, 3))).max() > 0
+
+
+def test_loss_pairs_each_frame_with_the_one_it_predicts() -> None:
+    model, signal = make_model(SMALL, shift=3)
+    batch = tiny.make_batch(4, signal.timesteps + 3, CHANNELS)
+    (objective,) = lstm.objectives(model, signal)
+    loss = objective.loss(batch, tf.constant([0, 0]), False)
+    frames = batch["frames"]
+    nll = model.head.negative_log_likelihood(
+        model(frames[:, :12]), frames[:, :12], frames[:, 3:15]
+    ).numpy()
+    np.testing.assert_allclose(loss.per_example, nll.mean(axis=1), rtol=1e-5)
+    np.testing.assert_array_equal(loss.metrics["nats_per_dim"], loss.per_example)
+    expected = lstm.predict(model, signal, batch)
+    np.testing.assert_allclose(
+        expected, model.head.mean(model(frames[:, :12]), frames[:, :12]), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_squared_error_head_lowers_both_and_reports_the_likelihood() -> None:
+    model, signal = make_model(VARIANTS["mse"])
+    batch = tiny.make_batch(4, signal.timesteps + 1, CHANNELS)
+    (objective,) = lstm.objectives(model, signal)
+    loss = objective.loss(batch, tf.constant([0, 0]), False)
+    mean = lstm.predict(model, signal, batch).numpy()
+    square = ((batch["frames"][:, 1:] - mean) ** 2).mean(axis=(1, 2))
+    np.testing.assert_allclose(loss.per_example, square + loss.metrics["nats_per_dim"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("changed", [{"dropout": 0.5}, {"input_noise": 0.5}])
+def test_noise_and_dropout_act_in_training_only(changed: dict[str, Any]) -> None:
+    quiet = dataclasses.replace(SMALL, input_noise=0.0)
+    batch = tiny.make_batch(4, 13, CHANNELS)
+    losses = {}
+    for name, settings in {"quiet": quiet, "loud": dataclasses.replace(quiet, **changed)}.items():
+        model, signal = make_model(settings)
+        (objective,) = lstm.objectives(model, signal)
+        for training in (True, False):
+            for seed in (1, 2):
+                loss = objective.loss(batch, tf.constant([seed, 0]), training)
+                losses[name, training, seed] = loss.per_example.numpy()
+    calm = losses["quiet", False, 1]
+    np.testing.assert_array_equal(losses["quiet", True, 1], calm)
+    np.testing.assert_array_equal(losses["loud", False, 1], calm)
+    np.testing.assert_array_equal(losses["loud", False, 2], calm)
+    assert np.all(losses["loud", True, 1] != calm)
+    assert np.all(losses["loud", True, 1] != losses["loud", True, 2])
+
+
+def test_generation_is_what_the_whole_model_would_say(
+    sampler: tuple[lstm.SongLSTM, family.Signal],
+) -> None:
+    """Frame t + shift is drawn from the state after frame t, from the primer's last on."""
+    model, signal = sampler
+    shift, n_primer, n_frames, seed = signal.shift, 9, 140, 11  # more than one chunk
+    primer = make_frames(2, n_primer)
+    songs = generate(model, signal, primer, n_frames, seed=seed, temperature=0.7, sigma_scale=0.9)
+    assert songs.shape == (2, n_frames, CHANNELS)
+    assert songs.dtype == np.float32
+    whole = np.concatenate([primer, songs], axis=1)
+    hidden = model(whole)
+    for song in range(2):
+        draws = [
+            noise.seed_for(noise.seed_for(noise.seed_for([seed, 0], song), chunk), purpose)
+            for chunk in range(2)
+            for purpose in (0, 1)
+        ]
+        normal = np.concatenate([noise.normal([128, CHANNELS], d) for d in draws[0::2]])
+        uniform = np.concatenate([noise.uniform([128], d) for d in draws[1::2]])
+        # One "batch" of all positions: each new frame from the true frames before it.
+        before = slice(n_primer - shift, n_primer - shift + n_frames)
+        expected = model.head.sample(
+            hidden[song, before],
+            whole[song, before],
+            normal[:n_frames],
+            uniform[:n_frames],
+            (0.7, 0.9),
+            model.head.colouring(),
+        )
+        np.testing.assert_allclose(songs[song], expected, rtol=1e-3, atol=1e-3)
+
+
+def test_a_song_depends_on_its_seed_and_index_only(
+    sampler: tuple[lstm.SongLSTM, family.Signal],
+) -> None:
+    model, signal = sampler
+    primer = np.repeat(make_frames(1, 9), 3, axis=0)
+    three = generate(model, signal, primer, 20, seed=4)
+    np.testing.assert_array_equal(three, generate(model, signal, primer, 20, seed=4))
+    # Another batch size is another order of summation, and nothing else.
+    np.testing.assert_allclose(
+        generate(model, signal, primer[:1], 20, seed=4), three[:1], rtol=1e-4, atol=1e-4
+    )
+    np.testing.assert_array_equal(generate(model, signal, primer, 7, seed=4), three[:, :7])
+    assert np.abs(generate(model, signal, primer, 20, seed=5) - three).max() > 0.1
+    assert np.abs(three[0] - three[1]).max() > 0.1
+    assert np.abs(three[1] - three[2]).max() > 0.1
+
+
+def test_a_primer_shorter_than_the_shift_is_repeated_in_front() -> None:
+    model, signal = make_model(dataclasses.replace(SMALL, layers=1), shift=3)
+    short = make_frames(1, 2)
+    padded = np.concatenate([short[:, :1], short], axis=1)
+    songs = generate(model, signal, short, 5)
+    np.testing.assert_array_equal(songs, generate(model, signal, padded, 5))
+    single = generate(model, signal, short[:, :1], 5)
+    assert np.isfinite(single).all()
+
+
+def test_a_long_primer_warms_the_state_in_chunks() -> None:
+    model, signal = make_model(dataclasses.replace(SMALL, layers=1))
+    primer = make_frames(1, 300)
+    songs = generate(model, signal, primer, 2, sigma_scale=0.0)
+    hidden = model(primer)[:, -1]
+    uniform = noise.uniform([128], noise.seed_for(_song_seed(0), 1))[:1]
+    current = primer[:, -1]
+    expected = model.head.sample(
+        hidden, current, np.zeros_like(current), uniform, (1.0, 0.0), model.head.colouring()
+    )
+    np.testing.assert_allclose(songs[:, 0], expected, rtol=1e-4, atol=1e-4)
+
+
+def _song_seed(seed: int) -> Any:
+    """Return the seed of the first chunk of the first song."""
+    return noise.seed_for(noise.seed_for([seed, 0], 0), 0)
+
+
+@pytest.mark.parametrize("head", ["gaussian", "mse"])
+def test_the_other_heads_generate_too(head: str) -> None:
+    model, signal = make_model(VARIANTS[head])
+    primer = make_frames(2, 5)
+    first = generate(model, signal, primer, 6, seed=1, sigma_scale=0.0)
+    second = generate(model, signal, primer, 6, seed=2, sigma_scale=0.0)
+    np.testing.assert_array_equal(first, second)  # nothing is drawn
+    whole = np.concatenate([primer, first], axis=1)
+    expected = lstm.predict(
+        model,
+        dataclasses.replace(signal, timesteps=10),
+        {"frames": whole},
+    )
+    np.testing.assert_allclose(first, expected[:, 4:], rtol=1e-4, atol=1e-5)
+
+
+def test_progress_adds_up_to_the_frames() -> None:
+    model, signal = make_model(VARIANTS["mse"])
+    controls = family.Controls(n_songs=1, n_frames=300)
+    done: list[int] = []
+    lstm.generate(model, signal, controls, make_frames(1, 2), done.append)
+    assert done == [128, 128, 44]
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"layers": 0}, "layers"),
+        ({"units": 0}, "units"),
+        ({"dropout": 1.0}, "dropout"),
+        ({"dropout": -0.1}, "dropout"),
+        ({"attention_window": -1}, "attention_window"),
+        ({"attention_window": 4, "layers": 1}, "attention_window"),
+        ({"head": "softmax"}, "head"),
+        ({"components": 0}, "components"),
+        ({"sigma_floor": 0.0}, "sigma_floor"),
+        ({"input_noise": 1.0}, "input_noise"),
+        ({"sigma_floor": float("nan")}, "sigma_floor"),
+    ],
+)
+def test_settings_out_of_range_are_refused(changed: dict[str, Any], named: str) -> None:
+    with pytest.raises(errors.InputError, match=rf"{named}.*Received: .*{named}="):
+        lstm.LSTMConfig(**changed)

@@ -1,0 +1,169 @@
+import os
+import pathlib
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+COMMAND = '''
+"""Do the thing.
+
+Usage: thing --n=3
+"""
+
+import sys
+
+from absl import flags
+
+from flags import command, storage_flags
+from lstm_gen import errors
+
+_N = flags.DEFINE_integer("n", 1, "How many.", lower_bound=1)
+
+
+def main() -> int | None:
+    {body}
+
+
+if __name__ == "__main__":
+    command.run(main, sys.modules[__name__], storage_flags)
+'''
+
+
+def run(
+    folder: pathlib.Path, *arguments: str, body: str = "print(_N.value)"
+) -> subprocess.CompletedProcess[str]:
+    """Run a small command with the given body of `main`."""
+    path = folder / "thing.py"
+    path.write_text(COMMAND.format(body=textwrap.indent(body, "    ").lstrip()))
+    return subprocess.run(
+        [sys.executable, "-W", "error", path, *arguments],
+        cwd=folder,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def check_refused(result: subprocess.CompletedProcess[str], *parts: str) -> None:
+    """Check for exit status 1 and one line on stderr that has the given parts."""
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    for part in parts:
+        assert part in result.stderr
+
+
+def test_a_command_runs(tmp_path: pathlib.Path) -> None:
+    result = run(tmp_path, "--n=3", "--noread_local")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "3\n", "")
+
+
+def test_what_main_returns_is_the_exit_status(tmp_path: pathlib.Path) -> None:
+    assert run(tmp_path, body="return 1").returncode == 1
+
+
+def test_a_boolean_with_a_space_is_refused(tmp_path: pathlib.Path) -> None:
+    check_refused(run(tmp_path, "--read_local", "false"), "--flag=false", "Received: 'false'")
+
+
+def test_a_positional_argument_is_refused(tmp_path: pathlib.Path) -> None:
+    check_refused(run(tmp_path, "a", "--n=3", "b"), "Received: 'a b'")
+    check_refused(run(tmp_path, "--", "--n=3"), "Received: '--n=3'")
+
+
+def test_an_unknown_flag_is_refused_with_a_suggestion(tmp_path: pathlib.Path) -> None:
+    check_refused(run(tmp_path, "--read_locall=true"), "read_locall", "Did you mean: read_local")
+
+
+@pytest.mark.parametrize("value", ["0", "many", "1.5", ""])
+def test_a_value_that_does_not_fit_is_refused(tmp_path: pathlib.Path, value: str) -> None:
+    check_refused(run(tmp_path, f"--n={value}"), f"--n={value}")
+
+
+def test_a_missing_flag_file_is_refused(tmp_path: pathlib.Path) -> None:
+    check_refused(run(tmp_path, "--flagfile=missing.flags"), "missing.flags", "No such file")
+
+
+def test_flags_after_a_flag_file_win(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "few.flags").write_text("# A comment.\n--n=2\n")
+    assert run(tmp_path, "--flagfile=few.flags").stdout == "2\n"
+    assert run(tmp_path, "--flagfile=few.flags", "--n=5").stdout == "5\n"
+
+
+def test_bad_input_is_one_line(tmp_path: pathlib.Path) -> None:
+    body = "raise errors.InputError('n must be odd.\\nReceived: n=2')"
+    result = run(tmp_path, body=body)
+    check_refused(result)
+    assert result.stderr == "error: n must be odd. Received: n=2\n"
+
+
+def test_a_file_that_cannot_be_read_is_one_line(tmp_path: pathlib.Path) -> None:
+    result = run(tmp_path, body="open('missing.wav')")
+    check_refused(result)
+    assert result.stderr == "error: No such file or directory: missing.wav\n"
+
+
+def test_a_defect_keeps_its_traceback(tmp_path: pathlib.Path) -> None:
+    result = run(tmp_path, body="raise ValueError('a defect')")
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr
+
+
+def test_an_interrupt_exits_with_130(tmp_path: pathlib.Path) -> None:
+    result = run(tmp_path, body="raise KeyboardInterrupt")
+    assert (result.returncode, result.stderr) == (130, "error: interrupted\n")
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h", "--helpfull"])
+def test_help_shows_the_docstring_and_every_flag(tmp_path: pathlib.Path, flag: str) -> None:
+    result = run(tmp_path, "--n=3", flag)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("Do the thing.\n\nUsage: thing --n=3\n")
+    assert "Flags:\n  --n: How many.\n    (default: '1')\n    (a positive integer)" in result.stdout
+    assert "Where inputs and outputs live" in result.stdout
+    for name in ("--[no]read_local", "--[no]write_local", "--gcs_bucket"):
+        assert name in result.stdout
+    assert "__main__" not in result.stdout
+    assert "flags.storage_flags" not in result.stdout
+
+
+def test_a_reader_that_has_gone_is_no_defect(tmp_path: pathlib.Path) -> None:
+    run(tmp_path)
+    command = f"{sys.executable} thing.py --help | true; exit ${{PIPESTATUS[0]}}"
+    result = subprocess.run(
+        ["bash", "-c", command],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (result.returncode, result.stderr) == (1, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], ("in", "out")),
+        (["--noread_local", "--gcs_bucket=b"], ("gs://b/in", "gs://b/out")),
+        (["--read_local=false", "--write_local", "--gcs_bucket=b"], ("gs://b/in", "out")),
+        (["--write_local=false", "--gcs_bucket=gs://b"], ("in", "gs://b/out")),
+    ],
+)
+def test_where_paths_are(
+    tmp_path: pathlib.Path, arguments: list[str], expected: tuple[str, str]
+) -> None:
+    body = "print(storage_flags.input_path('in'), storage_flags.output_path('out'))"
+    assert run(tmp_path, *arguments, body=body).stdout.split() == list(expected)
+
+
+def test_a_bucket_that_is_not_named_is_refused(tmp_path: pathlib.Path) -> None:
+    body = "storage_flags.input_path('in')"
+    check_refused(run(tmp_path, "--noread_local", body=body), "--gcs_bucket=NAME", "path='in'")

@@ -1,0 +1,199 @@
+import dataclasses
+import json
+
+import pytest
+
+from lstm_gen import config, errors
+
+CLASSES = [
+    config.AudioConfig,
+    config.SegmentConfig,
+    config.SplitConfig,
+    config.WindowConfig,
+    config.TrainingConfig,
+    config.MonitorConfig,
+]
+REFUSED: list[tuple[type, dict[str, object], str]] = [
+    (config.AudioConfig, {"sample_rate": 999}, "sample_rate must be"),
+    (config.AudioConfig, {"sample_rate": 384_001}, "sample_rate must be"),
+    (config.AudioConfig, {"n_fft": 2047}, "n_fft must be even"),
+    (config.AudioConfig, {"n_fft": 14}, "n_fft must be even"),
+    (config.AudioConfig, {"n_fft": 65538}, "n_fft must be even"),
+    (config.AudioConfig, {"hop_length": 0}, "hop_length must be"),
+    (config.AudioConfig, {"hop_length": 1025}, "hop_length must be"),
+    (config.AudioConfig, {"n_mels": 0}, "n_mels must be"),
+    (config.AudioConfig, {"n_mels": 1025}, "n_mels must be"),
+    (config.AudioConfig, {"fmin_hz": -1.0}, "fmin_hz must be"),
+    (config.AudioConfig, {"fmin_hz": 8000.0, "fmax_hz": 8000.0}, "fmin_hz must be"),
+    (config.AudioConfig, {"fmax_hz": 11025.1}, "fmin_hz must be"),
+    (config.AudioConfig, {"fmax_hz": float("nan")}, "fmin_hz must be"),
+    (config.AudioConfig, {"log_floor": 0.0}, "log_floor must be"),
+    (config.AudioConfig, {"log_floor": float("inf")}, "log_floor must be"),
+    (config.SegmentConfig, {"segment_frames": 1}, "segment_frames must be"),
+    (config.SegmentConfig, {"trim_db": -0.1}, "trim_db must be"),
+    (config.SegmentConfig, {"trim_db": float("inf")}, "trim_db must be"),
+    (config.SegmentConfig, {"dtype": "float64"}, "dtype must be"),
+    (config.SplitConfig, {"split": "random"}, "split must be"),
+    (config.SplitConfig, {"validation_fraction": -0.1}, "leave at least a fifth"),
+    (config.SplitConfig, {"test_fraction": -0.1}, "leave at least a fifth"),
+    (config.SplitConfig, {"validation_fraction": 0.5, "test_fraction": 0.4}, "at least a fifth"),
+    (config.SplitConfig, {"block_seconds": 0.0}, "block_seconds must be"),
+    (config.SplitConfig, {"guard_seconds": -1.0}, "guard_seconds not negative"),
+    (config.WindowConfig, {"timesteps": 1}, "timesteps must be"),
+    (config.WindowConfig, {"shift": 0}, "shift must be"),
+    (config.WindowConfig, {"timesteps": 8, "shift": 9}, "shift must be"),
+    (config.WindowConfig, {"window_hop": -1}, "window_hop must not"),
+    (config.TrainingConfig, {"batch_size": 0}, "batch_size must be"),
+    (config.TrainingConfig, {"steps": 0}, "steps must be"),
+    (config.TrainingConfig, {"learning_rate": 0.0}, "learning_rate must be"),
+    (config.TrainingConfig, {"learning_rate": float("inf")}, "learning_rate must be"),
+    (config.TrainingConfig, {"warmup_steps": -1}, "warmup_steps must not"),
+    (config.TrainingConfig, {"final_learning_rate_fraction": 1.1}, "must be from 0 to 1"),
+    (config.TrainingConfig, {"clip_norm": -1.0}, "clip_norm must be"),
+    (config.TrainingConfig, {"weight_decay": -1.0}, "weight_decay must not"),
+    (config.TrainingConfig, {"precision": "float16"}, "precision must be"),
+    (config.MonitorConfig, {"steps_per_call": 0}, "steps_per_call must be"),
+    (config.MonitorConfig, {"validate_every_steps": 0}, "validate_every_steps must be"),
+    (config.MonitorConfig, {"checkpoint_every_steps": 0}, "checkpoint_every_steps must be"),
+    (config.MonitorConfig, {"sample_every_steps": -1}, "sample_every_steps must be"),
+    (config.MonitorConfig, {"patience": -1}, "patience must be"),
+    (config.MonitorConfig, {"n_samples": 0}, "n_samples must be"),
+    (config.MonitorConfig, {"keep_checkpoints": 0}, "keep_checkpoints must be"),
+    (config.MonitorConfig, {"sample_seconds": 0.0}, "sample_seconds must be"),
+]
+
+
+def changed(kind: type, **values: object) -> dict[str, object]:
+    """Return the default configuration as JSON values, with some of them changed."""
+    return {**config.to_dict(kind()), **values}
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_a_configuration_survives_json(kind: type) -> None:
+    text = config.to_json(config.to_dict(kind()))
+    assert config.from_dict(kind, json.loads(text), "file.json") == kind()
+
+
+def test_every_field_survives_json() -> None:
+    audio = config.AudioConfig(
+        sample_rate=44100,
+        n_fft=4096,
+        hop_length=1024,
+        n_mels=80,
+        fmin_hz=20.0,
+        fmax_hz=16000.0,
+        log_floor=1e-7,
+    )
+    defaults = config.to_dict(config.AudioConfig())
+    values = json.loads(config.to_json(config.to_dict(audio)))
+    assert all(values[name] != defaults[name] for name in defaults)
+    assert config.from_dict(config.AudioConfig, values, "file.json") == audio
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_a_configuration_is_frozen(kind: type) -> None:
+    field = dataclasses.fields(kind)[0].name
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(kind(), field, 1)
+
+
+@pytest.mark.parametrize(("kind", "values", "message"), REFUSED)
+def test_a_bad_value_is_refused_by_name(
+    kind: type, values: dict[str, object], message: str
+) -> None:
+    with pytest.raises(errors.InputError, match=message) as caught:
+        kind(**values)
+    text = str(caught.value)
+    assert "\n" not in text
+    for name, value in values.items():
+        assert f"{name}={value!r}" in text.partition("Received: ")[2]
+
+
+def test_every_class_and_every_field_that_can_be_wrong_is_tested() -> None:
+    classes = {
+        value
+        for value in vars(config).values()
+        if dataclasses.is_dataclass(value) and isinstance(value, type)
+    }
+    assert classes == set(CLASSES)
+    free = {"best_weights", "seed"}  # every value of their type is a good one
+    fields = {(kind, field.name) for kind in CLASSES for field in dataclasses.fields(kind)}
+    tested = {(kind, name) for kind, values, _ in REFUSED for name in values}
+    assert {name for _, name in fields - tested} == free
+
+
+def test_values_at_the_edge_are_taken() -> None:
+    config.AudioConfig(n_fft=16, hop_length=8, n_mels=8, fmin_hz=0.0, fmax_hz=11025.0)
+    config.SplitConfig(validation_fraction=0.4, test_fraction=0.4)
+    config.WindowConfig(timesteps=2, shift=2)
+    config.SegmentConfig(segment_frames=2, trim_db=0.0)
+
+
+def test_derived_values() -> None:
+    audio = config.AudioConfig(sample_rate=16000, hop_length=160)
+    assert audio.frames_per_second == 100.0
+    assert audio.fmax_resolved_hz == 8000.0
+    assert config.AudioConfig(fmax_hz=4000.0).fmax_resolved_hz == 4000.0
+    window = config.WindowConfig(timesteps=100, shift=5)
+    assert (window.frames, window.hop) == (105, 100)
+    assert config.WindowConfig(timesteps=100, window_hop=30).hop == 30
+
+
+def test_an_unknown_field_is_named() -> None:
+    with pytest.raises(errors.InputError, match=r"file\.json does not have .* unknown=\['hopp'\]"):
+        config.from_dict(config.AudioConfig, changed(config.AudioConfig, hopp=1), "file.json")
+
+
+def test_a_missing_field_is_named() -> None:
+    values = changed(config.AudioConfig)
+    del values["n_mels"]
+    with pytest.raises(errors.InputError, match=r"missing=\['n_mels'\]"):
+        config.from_dict(config.AudioConfig, values, "file.json")
+
+
+@pytest.mark.parametrize("values", [None, 3, "text", [["n_fft", 2048]]])
+def test_what_is_no_object_is_refused(values: object) -> None:
+    with pytest.raises(errors.InputError, match=r"file\.json must be a JSON object"):
+        config.from_dict(config.AudioConfig, values, "file.json")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value", "expected"),
+    [
+        (config.AudioConfig, "n_fft", "2048", "int"),
+        (config.AudioConfig, "n_fft", 2048.0, "int"),
+        (config.AudioConfig, "n_fft", True, "int"),
+        (config.AudioConfig, "n_fft", None, "int"),
+        (config.AudioConfig, "log_floor", "tiny", "float"),
+        (config.AudioConfig, "log_floor", True, "float"),
+        (config.AudioConfig, "fmax_hz", "high", "float or null"),
+        (config.SegmentConfig, "dtype", 16, "str"),
+        (config.MonitorConfig, "best_weights", 1, "bool"),
+    ],
+)
+def test_a_wrong_type_is_refused(kind: type, name: str, value: object, expected: str) -> None:
+    with pytest.raises(errors.InputError) as caught:
+        config.from_dict(kind, changed(kind, **{name: value}), "file.json")
+    assert str(caught.value) == f"file.json: {name} must be {expected}. Received: {value!r}"
+
+
+def test_a_value_out_of_range_in_a_file_is_refused() -> None:
+    with pytest.raises(errors.InputError, match="n_fft must be even"):
+        config.from_dict(config.AudioConfig, changed(config.AudioConfig, n_fft=3), "file.json")
+
+
+def test_a_whole_number_is_taken_where_a_float_is_meant() -> None:
+    values = changed(config.AudioConfig, fmin_hz=30)
+    fmin_hz = config.from_dict(config.AudioConfig, values, "file.json").fmin_hz
+    assert fmin_hz == 30.0
+    assert isinstance(fmin_hz, float)
+
+
+def test_json_text_does_not_depend_on_order() -> None:
+    assert config.to_json({"b": 1, "a": [2]}) == config.to_json({"a": [2], "b": 1})
+    assert config.to_json({"a": 1}) == '{\n  "a": 1\n}\n'
+
+
+def test_json_refuses_what_json_does_not_have() -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        config.to_json({"loss": float("nan")})

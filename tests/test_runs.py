@@ -1,0 +1,194 @@
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+
+from lstm_gen import checkpoints, errors, runs
+from lstm_gen.models import lstm
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> runs.Run:
+    return tiny.make_run(tiny.make_dataset(tmp_path_factory.mktemp("dataset")))
+
+
+@pytest.fixture
+def run_dir(tmp_path: pathlib.Path, run: runs.Run) -> str:
+    path = str(tmp_path / "run")
+    assert not runs.open_or_create(path, run)
+    return path
+
+
+def check_equal(one: runs.Run, other: runs.Run) -> None:
+    for field in dataclasses.fields(runs.Run):
+        first, second = getattr(one, field.name), getattr(other, field.name)
+        if field.name == "normalisation":
+            np.testing.assert_array_equal(first.mean, second.mean)
+            np.testing.assert_array_equal(first.std, second.std)
+            assert first.mean.dtype == second.mean.dtype == np.float32
+        else:
+            assert first == second
+
+
+def test_a_run_comes_back_as_it_was_written(run_dir: str, run: runs.Run) -> None:
+    check_equal(runs.load(run_dir), run)
+    text = pathlib.Path(run_dir, "config.json").read_text()
+    assert text.endswith("}\n")
+    values = json.loads(text)
+    assert values["schema_version"] == runs.SCHEMA_VERSION
+    assert values["model"] == "lstm"
+    assert set(values) == {
+        *("schema_version", "model", "settings", "window", "training", "dataset")
+    }
+
+
+def test_the_same_run_opens_and_nothing_is_written(run_dir: str, run: runs.Run) -> None:
+    path = pathlib.Path(run_dir, "config.json")
+    before = path.stat()
+    assert runs.open_or_create(run_dir, run)
+    assert path.stat().st_mtime_ns == before.st_mtime_ns
+    assert path.stat().st_ino == before.st_ino
+
+
+def test_steps_may_change_and_a_dataset_may_move(run_dir: str, run: runs.Run) -> None:
+    longer = dataclasses.replace(run, training=dataclasses.replace(run.training, steps=99))
+    assert runs.open_or_create(run_dir, longer)
+    check_equal(runs.load(run_dir), longer)
+    moved = dataclasses.replace(longer, data_dir="/elsewhere")
+    assert runs.open_or_create(run_dir, moved)
+    check_equal(runs.load(run_dir), moved)
+
+
+@pytest.mark.parametrize(
+    ("part", "changed", "named"),
+    [
+        ("settings", {"units": 16}, r"settings.units=16, there: 8"),
+        ("settings", {"head": "mse"}, r"settings.head='mse', there: 'mixture'"),
+        ("window", {"timesteps": 9}, r"window.timesteps=9, there: 8"),
+        ("window", {"shift": 2}, r"window.shift=2, there: 1"),
+        ("training", {"learning_rate": 0.5}, r"training.learning_rate=0.5, there: 0.01"),
+        ("training", {"seed": 1}, r"training.seed=1, there: 0"),
+        ("audio", {"hop_length": 64}, r"dataset of run_dir has changed.*dataset.audio.hop_length"),
+    ],
+)
+def test_another_run_is_refused_naming_the_field(
+    run_dir: str, run: runs.Run, part: str, changed: dict[str, Any], named: str
+) -> None:
+    other: Any = {part: dataclasses.replace(getattr(run, part), **changed)}
+    with pytest.raises(errors.InputError, match=named):
+        runs.open_or_create(run_dir, dataclasses.replace(run, **other))
+    check_equal(runs.load(run_dir), run)
+
+
+def test_another_dataset_is_refused(run_dir: str, run: runs.Run) -> None:
+    changed = dataclasses.replace(run, fingerprint="0" * 64)
+    with pytest.raises(
+        errors.InputError, match=r"has changed since.*differs in dataset.fingerprin"
+    ):
+        runs.open_or_create(run_dir, changed)
+
+
+def test_a_directory_of_something_else_is_refused(tmp_path: pathlib.Path, run: runs.Run) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(errors.InputError, match=r"holds files but no config.json.*run_dir="):
+        runs.open_or_create(str(tmp_path), run)
+    with pytest.raises(FileExistsError):
+        runs.open_or_create(str(tmp_path / "thesis.txt"), run)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_what_is_no_run_is_not_loaded(tmp_path: pathlib.Path) -> None:
+    for path in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(errors.InputError, match=r"that train_model.py made; no config.json"):
+            runs.load(str(path))
+
+
+def edited(**changed: Any) -> Any:
+    """Return a change of `config.json`; a dictionary changes what is inside a part."""
+
+    def edit(values: dict[str, Any]) -> Any:
+        for name, value in changed.items():
+            values[name] = values[name] | value if isinstance(value, dict) else value
+        return values
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda _: [], "is damaged"),
+        (lambda _: None, "is damaged"),
+        (lambda _: {"schema_version": 1}, "is damaged.*KeyError"),
+        (edited(schema_version=2), "schema version 1.*Received: schema_version=2"),
+        (edited(schema_version=None), "schema version 1"),
+        (edited(model="transformer"), "model must be one of: lstm"),
+        (edited(settings={"units": "8"}), "settings: units must be int"),
+        (edited(settings={"depth": 3}), "does not have the fields of LSTMConfig"),
+        (edited(settings={"units": 0}), "units must be at least 1"),
+        (edited(window={"timesteps": 1}), "timesteps must be"),
+        (edited(training={"steps": 0.5}), "training: steps must be int"),
+        (edited(dataset=3), "is damaged"),
+        (edited(dataset={"audio": {}}), "does not have the fields of AudioConfig"),
+        (edited(dataset={"mean": ["loud"] * 8}), "is damaged"),
+        (edited(dataset={"mean": [0.0]}), "a mean and a std per band"),
+    ],
+)
+def test_a_damaged_configuration_is_one_line(run_dir: str, edit: Any, message: str) -> None:
+    path = pathlib.Path(run_dir, "config.json")
+    path.write_text(json.dumps(edit(json.loads(path.read_text()))))
+    with pytest.raises(errors.InputError, match=message) as caught:
+        runs.load(run_dir)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe"])
+def test_a_configuration_that_is_no_json_is_one_line(run_dir: str, content: bytes) -> None:
+    path = pathlib.Path(run_dir, "config.json")
+    path.write_bytes(content)
+    with pytest.raises(errors.InputError, match=r"config.json is damaged; restore it"):
+        runs.load(run_dir)
+
+
+def test_weights_come_back(run_dir: str, run: runs.Run) -> None:
+    with pytest.raises(errors.InputError, match="run_dir must hold trained weights"):
+        runs.load_model(run_dir, run)
+    model = run.build_model()
+    for step in (3, 5):
+        runs.save_model(run_dir, model, step, {"loss": 0.5})
+    state = checkpoints.newest(runs.model_dir(run_dir))
+    assert state is not None
+    assert (state.step, state.facts) == (5, {"loss": 0.5})
+    assert len(list(pathlib.Path(runs.model_dir(run_dir)).iterdir())) == 1
+    loaded = runs.load_model(run_dir, run)
+    assert len(loaded.weights) == len(model.weights) > 0
+    for weight, expected in zip(loaded.weights, model.weights, strict=True):
+        np.testing.assert_array_equal(weight, expected, err_msg=weight.path)
+
+
+@pytest.mark.parametrize("changed", [{"layers": 2}, {"head": "mse"}, {"units": 4}])
+def test_weights_of_another_model_are_refused(
+    run_dir: str, run: runs.Run, changed: dict[str, Any]
+) -> None:
+    larger = dataclasses.replace(run, settings=dataclasses.replace(tiny.SETTINGS, layers=2))
+    model = (run if "layers" in changed else larger).build_model()
+    runs.save_model(run_dir, model, 1, {})
+    other = dataclasses.replace(run, settings=dataclasses.replace(tiny.SETTINGS, **changed))
+    with pytest.raises(errors.InputError, match="are not this model's"):
+        runs.load_model(run_dir, other)
+
+
+def test_the_signal_is_that_of_the_dataset_and_the_window(run: runs.Run) -> None:
+    signal = run.signal
+    assert (signal.channels, signal.timesteps, signal.shift) == (8, 8, 1)
+    assert isinstance(run.build_model(), lstm.SongLSTM)
+
+
+def test_paths_are_made_absolute(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert runs.absolute("data") == str(tmp_path / "data")
+    assert runs.absolute("gs://bucket/data") == "gs://bucket/data"

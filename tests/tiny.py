@@ -1,0 +1,122 @@
+"""Datasets and runs of a size for tests, made of synthetic frames without any audio."""
+
+import dataclasses
+import hashlib
+import itertools
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lstm_gen import config, runs
+from lstm_gen.audio import normalisation
+from lstm_gen.data import manifest, records, splits
+from lstm_gen.models import lstm
+
+AUDIO = config.AudioConfig(sample_rate=4000, n_fft=256, hop_length=128, n_mels=8)
+SETTINGS = lstm.LSTMConfig(layers=1, units=8, components=3)
+WINDOW = config.WindowConfig(timesteps=8)
+TRAINING = config.TrainingConfig(batch_size=4, steps=6, warmup_steps=1, learning_rate=0.01)
+MONITOR = config.MonitorConfig(
+    steps_per_call=2,
+    validate_every_steps=3,
+    checkpoint_every_steps=3,
+    sample_every_steps=0,
+    sample_seconds=0.5,
+    n_samples=1,
+)
+
+
+def make_frames(n_frames: int, seed: int, n_mels: int = AUDIO.n_mels) -> np.ndarray:
+    """Return frames, float32 [n_frames, n_mels], in which each says much about the next."""
+    random = np.random.default_rng(seed)
+    frames = np.zeros((n_frames, n_mels))
+    for previous, current in itertools.pairwise(frames):
+        current[:] = 0.9 * previous + 0.4 * random.standard_normal(n_mels)
+    return (frames - 3).astype(np.float32)
+
+
+def make_dataset(
+    folder: pathlib.Path,
+    train: Sequence[np.ndarray] = (make_frames(60, 1), make_frames(50, 2)),
+    validation: Sequence[np.ndarray] = (make_frames(40, 3),),
+) -> manifest.Dataset:
+    """Write these frames as a dataset, one segment a recording and one shard a split."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {"train": train, "validation": validation, "test": ()}
+    shards = {name: _write_shard(folder, name, content[name]) for name in splits.SPLITS}
+    known = np.concatenate(train).astype(np.float64)
+    dataset = manifest.Dataset(
+        data_dir=str(folder),
+        audio=AUDIO,
+        segment=config.SegmentConfig(dtype="float32"),
+        split=config.SplitConfig(split="recording"),
+        mean=np.nanmean(known, axis=0).astype(np.float32),
+        std=np.nanstd(known, axis=0).astype(np.float32),
+        splits={
+            name: manifest.Split(
+                recordings=len(content[name]),
+                shards=shards[name],
+                seconds=sum(map(len, content[name])) / AUDIO.frames_per_second,
+            )
+            for name in splits.SPLITS
+        },
+        plan="made by tests",
+        fingerprint=manifest.fingerprint("made by tests", shards),
+    )
+    manifest.save(dataset)
+    return dataset
+
+
+def _write_shard(
+    folder: pathlib.Path, split: str, recordings: Sequence[np.ndarray]
+) -> tuple[manifest.Shard, ...]:
+    if not recordings:
+        return ()
+    name = f"{split}-00000-of-00001.tfrecord"
+    content = b"".join(
+        records.frame(records.encode(records.Segment(frames, index, 0)))
+        for index, frames in enumerate(recordings)
+    )
+    (folder / name).write_bytes(content)
+    shard = manifest.Shard(
+        name=name,
+        records=len(recordings),
+        bytes=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+        frames=tuple(len(frames) for frames in recordings),
+    )
+    return (shard,)
+
+
+def make_run(dataset: manifest.Dataset, **training: Any) -> runs.Run:
+    """Return a run on a dataset, its training changed as named."""
+    return runs.Run(
+        family=lstm.FAMILY,
+        settings=SETTINGS,
+        window=WINDOW,
+        training=dataclasses.replace(TRAINING, **training),
+        audio=dataset.audio,
+        normalisation=normalisation.Normalisation(mean=dataset.mean, std=dataset.std),
+        data_dir=dataset.data_dir,
+        fingerprint=dataset.fingerprint,
+    )
+
+
+def make_batch(n_windows: int, n_frames: int, channels: int, seed: int = 0) -> Mapping[str, Any]:
+    """Return a batch of normalised windows, as numpy arrays."""
+    frames = [make_frames(n_frames, seed + index, channels) + 3 for index in range(n_windows)]
+    return {
+        "frames": np.stack(frames),
+        "weight": np.ones(n_windows, np.float32),
+        "recording": np.arange(n_windows, dtype=np.int64),
+        "start_frame": np.zeros(n_windows, np.int64),
+    }
+
+
+def flip_byte(path: pathlib.Path) -> None:
+    """Change one byte in the middle of a file."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(bytes(content))

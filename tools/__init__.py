@@ -1,0 +1,1 @@
+"""Further commands, each as thin as the three at the top level."""

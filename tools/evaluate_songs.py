@@ -1,0 +1,134 @@
+"""Judge free rollouts of trained models beside real music.
+
+  python -m tools.evaluate_songs --run_dir=run [--run_dir=other] [--output=table.md]
+
+rolls each model out from excerpts of the held-out split and prints two tables: likelihood
+of held-out music beside simple predictors, and the rollouts' figures beside the range in which
+they pass, with held-out and training music measured as if they were rollouts.
+"""
+
+from typing import NoReturn
+
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from flags import command, device_flags, evaluation_flags, storage_flags
+from lstm_gen import checkpoints, config, distribute, runs, storage
+from lstm_gen.data import manifest, pipeline, primers
+from lstm_gen.evaluation import baselines, patches, rollouts
+from lstm_gen.generation import songs as generation
+
+_EXCERPT_SHARE = 0.9  # of a segment, so that excerpts come from most segments and not one place
+_FOOTNOTE = (
+    "Bold: outside the range that passes. Held-out and training music are real; how far they are "
+    "from the range is the luck of this split. Training music is a copy of itself, which the "
+    "distance to the nearest training patch has to show."
+)
+
+
+def main() -> None:
+    """Print the tables, and write them if asked to."""
+    songs = evaluation_flags.config()
+    found = {run_dir: runs.load(run_dir) for run_dir in evaluation_flags.run_dirs()}
+    dataset = _load_dataset(found)
+    train, held_out = (
+        [frames for frames, _, _ in pipeline.segments(dataset, split)]
+        for split in ("train", "validation")
+    )
+    clips = _cut_real(dataset, held_out, songs)
+    with tf.device(distribute.main_device(device_flags.device())):
+        for run_dir, run in found.items():
+            clips[run_dir] = _roll_out(run_dir, run, songs, dataset.data_dir)
+    reports = {
+        name: rollouts.measure(frames, held_out, train, dataset.audio, dataset.mean, dataset.std)
+        for name, frames in tqdm.tqdm(clips.items(), desc="measuring", leave=False)
+    }
+    scores = [
+        _likelihoods(group, baselines.fit_and_score(train, held_out, shift=shift))
+        for shift, group in _by_shift(found).items()
+    ]
+    text = "\n".join([*scores, rollouts.table(reports), _FOOTNOTE, ""])
+    print(text)
+    if evaluation_flags.output():
+        storage.write_text(evaluation_flags.output(), text)
+
+
+def _load_dataset(found: dict[str, runs.Run]) -> manifest.Dataset:
+    """Return the one dataset of all runs, which must hold out something."""
+    config.require(
+        len({run.fingerprint for run in found.values()}) == 1,
+        "every --run_dir must be of the same dataset; evaluate the others by themselves",
+        run_dir=list(found),
+    )
+    run_dir, run = next(iter(found.items()))
+    dataset = manifest.load(evaluation_flags.data_dir() or run.data_dir)
+    config.require(
+        dataset.fingerprint == run.fingerprint,
+        "the dataset must be the one that the runs were trained on; name it with --data_dir",
+        data_dir=dataset.data_dir,
+        run_dir=run_dir,
+    )
+    config.require(
+        dataset.splits["validation"].n_records > 0,
+        "the dataset must hold out a validation split; make it again with a larger "
+        "--validation_fraction",
+        data_dir=dataset.data_dir,
+    )
+    return dataset
+
+
+def _cut_real(
+    dataset: manifest.Dataset, held_out: list[np.ndarray], songs: generation.SongConfig
+) -> dict[str, np.ndarray]:
+    """Return excerpts of real music, as long as rollouts if held-out segments are so long."""
+    wanted = round(songs.seconds * dataset.audio.frames_per_second)
+    there = _EXCERPT_SHARE * np.median([len(frames) for frames in held_out])
+    n_frames = max(2 * patches.PATCH_FRAMES, min(wanted, int(there)))
+    return {
+        name: primers.draw(dataset, split, songs.n_songs, n_frames, songs.seed)
+        for name, split in (("held-out music", "validation"), ("training music", "train"))
+    }
+
+
+def _roll_out(
+    run_dir: str, run: runs.Run, songs: generation.SongConfig, data_dir: str
+) -> np.ndarray:
+    """Return the frames that a run makes of held-out excerpts, without those."""
+    n_frames = round(songs.seconds * run.audio.frames_per_second)
+    primer = generation.load_primer(run, songs, data_dir)
+    with tqdm.tqdm(total=n_frames, unit="frame", desc=run_dir, leave=False) as bar:
+        return generation.roll_out(run, runs.load_model(run_dir, run), songs, primer, bar.update)
+
+
+def _by_shift(found: dict[str, runs.Run]) -> dict[int, list[str]]:
+    """Group runs by how far ahead they predict: only equal ones compare in likelihood."""
+    groups: dict[int, list[str]] = {}
+    for run_dir, run in found.items():
+        groups.setdefault(run.window.shift, []).append(run_dir)
+    return groups
+
+
+def _likelihoods(run_dirs: list[str], baseline_scores: dict[str, float]) -> str:
+    """Return a Markdown table of held-out likelihoods, worst first."""
+    scores = dict(baseline_scores)
+    linear = min(baseline_scores.values())
+    for run_dir in run_dirs:
+        weights = checkpoints.newest(runs.model_dir(run_dir))
+        if weights is not None and "nats_per_dim" in weights.facts:
+            scores[f"{run_dir}, step {weights.step}"] = weights.facts["nats_per_dim"]
+    rows = [
+        f"| {name} | {score:.3f} | {score - linear:+.3f} |"
+        for name, score in sorted(scores.items(), key=lambda item: -item[1])
+    ]
+    head = "| held-out music | nats per frame and dimension | beside the best baseline |"
+    return "\n".join([head, "| --- | ---: | ---: |", *rows, ""])
+
+
+def run() -> NoReturn:
+    """Run the command."""
+    command.run(main, evaluation_flags, device_flags, storage_flags)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,92 @@
+"""Train a model on a dataset.
+
+  python train_model.py --data_dir=dataset --run_dir=run
+
+writes into the run directory
+  config.json     everything needed to rebuild the model and to take its output back to sound
+  checkpoints/    states to resume from: the same command line goes on where a run stopped
+  model/          the weights that generate_songs.py uses
+  logs/           for TensorBoard: scalars, spectrograms, audio players
+  samples/        free rollouts made on the way, to look at and listen to
+"""
+
+from typing import NoReturn
+
+from absl import flags
+
+from flags import (
+    command,
+    data_dir_flags,
+    device_flags,
+    model_flags,
+    run_dir_flags,
+    storage_flags,
+    training_flags,
+    window_flags,
+)
+from lstm_gen import distribute, runs
+from lstm_gen.audio import normalisation
+from lstm_gen.data import manifest, pipeline
+from lstm_gen.evaluation import baselines
+from lstm_gen.training import loop, report
+
+_BASELINES = flags.DEFINE_boolean(
+    "baselines",
+    True,
+    "Fit simple predictors first, in seconds, and show the model's likelihood beside theirs.",
+)
+
+
+def main() -> None:
+    """Train, and say what was reached and what to run next."""
+    dataset = manifest.load(data_dir_flags.input_dir())
+    run_dir = run_dir_flags.output_dir()
+    run = runs.Run(
+        family=model_flags.family(),
+        settings=model_flags.config(),
+        window=window_flags.config(),
+        training=training_flags.config(),
+        audio=dataset.audio,
+        normalisation=normalisation.Normalisation(mean=dataset.mean, std=dataset.std),
+        data_dir=runs.absolute(dataset.data_dir),
+        fingerprint=dataset.fingerprint,
+    )
+    settings = training_flags.monitor_config()
+    strategy = distribute.strategy(device_flags.device())
+    print(report.describe_data(dataset, run.window, run.training))
+    runs.open_or_create(run_dir, run)
+    result = loop.train(run_dir, run, dataset, settings, strategy)
+    scores = _baseline_scores(dataset, run) if _BASELINES.value else {}
+    print(report.describe_result(result, run.training, scores))
+    print(f"listen    python generate_songs.py --run_dir={run_dir} --output_dir=songs")
+    print(f"look      tensorboard --logdir={run_dir}")
+
+
+def _baseline_scores(dataset: manifest.Dataset, run: runs.Run) -> dict[str, float]:
+    """Return what simple predictors reach on the validation split, if there is one."""
+    if not dataset.splits["validation"].n_records:
+        return {}
+    train, held_out = (
+        (frames for frames, _, _ in pipeline.segments(dataset, split))
+        for split in ("train", "validation")
+    )
+    return baselines.fit_and_score(train, held_out, shift=run.window.shift)
+
+
+def run() -> NoReturn:
+    """Run the command."""
+    command.run(
+        main,
+        run_dir_flags,
+        data_dir_flags,
+        model_flags,
+        *model_flags.MODULES.values(),
+        window_flags,
+        training_flags,
+        device_flags,
+        storage_flags,
+    )
+
+
+if __name__ == "__main__":
+    run()
