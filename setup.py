@@ -14,6 +14,7 @@ REQUIREMENTS = [
     "google-crc32c>=1.5",
     "keras>=3.5",
     "matplotlib>=3.8",
+    "llvmlite>=0.43",
     "numba>=0.60",
     "numpy>=1.26",
     "scipy>=1.11",

@@ -70,7 +70,8 @@ def _rerun(model: lstm.SongLSTM) -> Callable[[tf.Tensor], tf.Tensor]:
 
     @tf.function(jit_compile=distribute.compiles_with_xla())
     def rerun(frames: tf.Tensor) -> tf.Tensor:
-        hidden, current = model(frames)[:, -1], frames[:, -1]
+        with distribute.portable():
+            hidden, current = model(frames)[:, -1], frames[:, -1]
         normal, uniform = tf.zeros(current.shape), tf.zeros(current.shape[:1])
         scales = (tf.constant(1.0), tf.constant(1.0))
         return model.head.sample(hidden, current, normal, uniform, scales, model.head.colouring())

@@ -1,10 +1,15 @@
 """A device request becomes a tf.distribute strategy; nothing else asks about devices."""
 
+import contextlib
+import contextvars
+from collections.abc import Iterator
+
 import tensorflow as tf
 
 from lstm_gen import errors
 
 DEVICES = ("auto", "cpu", "gpu", "tpu")
+_PORTABLE = contextvars.ContextVar("portable", default=False)
 
 
 def strategy(device: str) -> tf.distribute.Strategy:
@@ -63,7 +68,7 @@ def _tpu_strategy() -> tf.distribute.Strategy:
 
 
 def compiles_with_xla(strategy: tf.distribute.Strategy | None = None) -> bool:
-    """Whether `jit_compile=True` works here and pays.
+    """Whether `jit_compile=True` works here and pays for a function without long loops.
 
     A TPU wheel's host CPU has no XLA compiler (it fails with "could not find registered
     transfer manager for platform Host"), and on a TPU `strategy.run` is compiled anyway.
@@ -72,3 +77,31 @@ def compiles_with_xla(strategy: tf.distribute.Strategy | None = None) -> bool:
     if tf.config.list_physical_devices("TPU_SYSTEM"):
         return False
     return strategy is None or strategy.num_replicas_in_sync == 1
+
+
+def compiles_whole_steps(strategy: tf.distribute.Strategy) -> bool:
+    """Whether XLA should compile a training step as a whole.
+
+    Not where layers run kernels of their own: those are no TensorFlow operations that XLA could
+    take in. Functions inside the step may still be compiled.
+    """
+    return compiles_with_xla(strategy) and not uses_host_kernels()
+
+
+def uses_host_kernels() -> bool:
+    """Whether layers may run kernels written for this machine's processor.
+
+    They may where the processor is all there is, outside of `portable`.
+    """
+    kinds = {device.device_type for device in tf.config.list_physical_devices()}
+    return kinds == {"CPU"} and not _PORTABLE.get()
+
+
+@contextlib.contextmanager
+def portable() -> Iterator[None]:
+    """Trace with TensorFlow operations alone, as XLA, other devices and saved graphs need."""
+    token = _PORTABLE.set(True)
+    try:
+        yield
+    finally:
+        _PORTABLE.reset(token)

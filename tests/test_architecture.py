@@ -15,7 +15,13 @@ COMMANDS = ("create_tfrecord", "train_model", "generate_songs")
 PACKAGES = ("lstm_gen", "flags", "tools", "benchmarks")
 # A module imports from lower layers, and within its own package. Layer 0 is one package.
 LAYERS = (
-    ("lstm_gen.config", "lstm_gen.storage", "lstm_gen.distribute", "lstm_gen.errors"),
+    (
+        "lstm_gen.compiled",
+        "lstm_gen.config",
+        "lstm_gen.storage",
+        "lstm_gen.distribute",
+        "lstm_gen.errors",
+    ),
     ("lstm_gen.audio",),
     ("lstm_gen.data", "lstm_gen.models"),
     ("lstm_gen.checkpoints", "lstm_gen.runs"),

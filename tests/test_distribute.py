@@ -44,3 +44,18 @@ def test_xla_compiles_where_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not distribute.compiles_with_xla(several)
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
     assert not distribute.compiles_with_xla()
+
+
+def test_host_kernels_are_for_a_machine_with_a_processor_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one = tf.distribute.OneDeviceStrategy("/cpu:0")
+    assert distribute.uses_host_kernels()
+    assert not distribute.compiles_whole_steps(one)
+    with distribute.portable():
+        assert not distribute.uses_host_kernels()
+        assert distribute.compiles_whole_steps(one)
+    assert distribute.uses_host_kernels()
+    device = tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda *_: [device])
+    assert not distribute.uses_host_kernels()

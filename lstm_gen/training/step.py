@@ -69,7 +69,7 @@ def make_train_call(
                 metrics[name] = tf.reduce_sum(values) / training.batch_size
         return metrics
 
-    compiled = tf.function(replica_step, jit_compile=distribute.compiles_with_xla(strategy))
+    compiled = tf.function(replica_step, jit_compile=distribute.compiles_whole_steps(strategy))
 
     @tf.function
     def train_call(iterator: Any, first_step: Any, n_steps: Any) -> Metrics:
@@ -99,7 +99,7 @@ def make_validate_call(
             sums |= {name: tf.reduce_sum(batch["weight"] * v) for name, v in values.items()}
         return sums
 
-    compiled = tf.function(replica_sums, jit_compile=distribute.compiles_with_xla(strategy))
+    compiled = tf.function(replica_sums, jit_compile=distribute.compiles_whole_steps(strategy))
 
     @tf.function
     def validate_call(batch: family.Batch) -> Metrics:

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lstm_gen.models.layers import lstm
+from lstm_gen import distribute
+from lstm_gen.models.layers import lstm, lstm_kernel
 
 BATCH, FRAMES, FEATURES, UNITS = 3, 7, 5, 4
 TOLERANCE = 1e-4  # relative, float32
@@ -46,9 +47,9 @@ def gradients(run: Any, layer: Any, jit: bool) -> list[np.ndarray]:
     return [value.numpy() for value in tf.nest.flatten(compute(inputs, h, c))]
 
 
-@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize("route", ["host kernel", "loop", "loop under XLA"])
 def test_numbers_and_every_gradient_are_those_of_keras(
-    pair: tuple[lstm.LSTM, keras.layers.LSTM], jit: bool
+    pair: tuple[lstm.LSTM, keras.layers.LSTM], route: str
 ) -> None:
     ours, stock = pair
 
@@ -56,7 +57,13 @@ def test_numbers_and_every_gradient_are_those_of_keras(
         outputs, state = ours(inputs, (h, c))
         return outputs, *state
 
-    mine = gradients(run_ours, ours, jit)
+    assert distribute.uses_host_kernels()
+    if route == "host kernel":
+        mine = gradients(run_ours, ours, False)
+    else:
+        with distribute.portable():
+            assert not distribute.uses_host_kernels()
+            mine = gradients(run_ours, ours, route == "loop under XLA")
     theirs = gradients(lambda x, h, c: stock(x, initial_state=[h, c]), stock, False)
     assert len(mine) == len(theirs) == 9
     for value, expected in zip(mine, theirs, strict=True):
@@ -114,3 +121,36 @@ def test_shapes_stay_static_in_a_graph() -> None:
         return outputs
 
     run(draw(BATCH, FRAMES, FEATURES))
+
+
+@pytest.mark.parametrize(("batch", "frames", "features", "units"), [(1, 1, 3, 2), (9, 19, 34, 70)])
+def test_the_kernel_takes_any_size(batch: int, frames: int, features: int, units: int) -> None:
+    inputs, h, c = draw(batch, frames, features), draw(batch, units), draw(batch, units, seed=2)
+    layer = lstm.LSTM(units)
+    outputs, state = layer(inputs, (h, c))
+    with distribute.portable():
+        expected, expected_state = layer(inputs, (h, c))
+    for value, wanted in zip((outputs, *state), (expected, *expected_state), strict=True):
+        np.testing.assert_allclose(value, wanted, rtol=TOLERANCE, atol=1e-6)
+
+
+def test_the_bits_do_not_depend_on_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    arrays = [draw(*shape).numpy() for shape in ((5, 9, 12), (12, 512), (128, 512), (512,))]
+    arrays += [draw(5, 128).numpy(), draw(5, 128, seed=2).numpy()]
+    found = []
+    for blocks in (1, 2, 3):
+        monkeypatch.setattr(lstm_kernel, "_count_blocks", lambda _, blocks=blocks: blocks)
+        hs, last_c, cs, gates = lstm_kernel.forward(*arrays)
+        d_hs = draw(5, 9, 128, seed=6).numpy()
+        found.append(
+            [
+                hs,
+                last_c,
+                *lstm_kernel.backward(
+                    d_hs, d_hs[:, 0], d_hs[:, 1], arrays[2], arrays[5], cs, gates
+                ),
+            ]
+        )
+    for others in found[1:]:
+        for value, expected in zip(others, found[0], strict=True):
+            np.testing.assert_array_equal(value, expected)

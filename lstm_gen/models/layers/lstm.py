@@ -1,9 +1,19 @@
-"""LSTM layer that keeps only the recurrent product inside its loop."""
+"""LSTM layer that keeps only the recurrent product inside its loop.
 
+On a machine whose processor is all there is, sequences run through `lstm_kernel`; on a GPU,
+on a TPU and under XLA through a loop of TensorFlow operations. Both give Keras's numbers.
+"""
+
+import concurrent.futures
+from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
+
+from lstm_gen import distribute
+from lstm_gen.models.layers import lstm_kernel
 
 State = tuple[tf.Tensor, tf.Tensor]
 
@@ -54,7 +64,8 @@ class LSTM(keras.layers.Layer):
         inputs, kernel, recurrent_kernel, bias = self._cast(
             inputs, self.kernel, self.recurrent_kernel, self.bias
         )
-        outputs, h, c = _sequence(
+        host = distribute.uses_host_kernels() and inputs.dtype == tf.float32
+        outputs, h, c = (_sequence_on_host if host else _sequence)(
             inputs,
             kernel,
             recurrent_kernel,
@@ -147,6 +158,55 @@ def _sequence(
         )
 
     return (tf.cast(tf.transpose(hs, [1, 0, 2]), inputs.dtype), h_last, c_last), gradient
+
+
+@tf.custom_gradient
+def _sequence_on_host(
+    inputs: tf.Tensor,
+    kernel: tf.Tensor,
+    recurrent_kernel: tf.Tensor,
+    bias: tf.Tensor,
+    h0: tf.Tensor,
+    c0: tf.Tensor,
+) -> Any:
+    """Return what `_sequence` does, the loops being run by `lstm_kernel`."""
+    features, units = inputs.shape[2], recurrent_kernel.shape[0]
+    hs, last_c, cs, gates = _on_host(
+        lstm_kernel.forward, [inputs, kernel, recurrent_kernel, bias, h0, c0]
+    )
+    hs = tf.ensure_shape(hs, [inputs.shape[0], inputs.shape[1], units])
+
+    def gradient(d_hs: tf.Tensor, d_last_h: tf.Tensor, d_last_c: tf.Tensor) -> Any:
+        d_products, d_bias, d_h0, d_c0 = _on_host(
+            lstm_kernel.backward, [d_hs, d_last_h, d_last_c, recurrent_kernel, c0, cs, gates]
+        )
+        d_products = tf.reshape(d_products, [-1, 4 * units])
+        before = tf.concat([h0[:, None], hs[:, :-1]], 1)
+        d_inputs = tf.reshape(tf.matmul(d_products, kernel, transpose_b=True), tf.shape(inputs))
+        rows, before = tf.reshape(inputs, [-1, features]), tf.reshape(before, [-1, units])
+        return (
+            tf.ensure_shape(d_inputs, inputs.shape),
+            tf.matmul(rows, d_products, transpose_a=True),
+            tf.matmul(before, d_products, transpose_a=True),
+            tf.ensure_shape(d_bias, bias.shape),
+            tf.ensure_shape(d_h0, h0.shape),
+            tf.ensure_shape(d_c0, c0.shape),
+        )
+
+    return (hs, hs[:, -1], tf.ensure_shape(last_c, c0.shape)), gradient
+
+
+# Numba's threads serve one caller at a time, and TensorFlow may call from several.
+_HOST = concurrent.futures.ThreadPoolExecutor(1)
+
+
+def _on_host(function: Callable[..., Any], arguments: list[tf.Tensor]) -> list[tf.Tensor]:
+    """Return the four float32 results of a host function of arrays."""
+
+    def run(*arrays: np.ndarray) -> Any:
+        return _HOST.submit(function, *map(np.ascontiguousarray, arrays)).result()
+
+    return tf.numpy_function(run, arguments, [tf.float32] * 4, stateful=False)
 
 
 def _run_forward(
