@@ -25,7 +25,7 @@ class _Network(keras.Model):
     """A stack of the given recurrent layers and a dense layer."""
 
     def __init__(self, layers: list[keras.layers.Layer]) -> None:
-        super().__init__()
+        super().__init__(name="network")  # Keras scopes may not begin with an underscore
         self.recurrent = layers
         self.dense = keras.layers.Dense(_MELS)
 

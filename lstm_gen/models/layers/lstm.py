@@ -182,12 +182,17 @@ def _sequence_on_host(
         )
         d_products = tf.reshape(d_products, [-1, 4 * units])
         before = tf.concat([h0[:, None], hs[:, :-1]], 1)
-        d_inputs = tf.reshape(tf.matmul(d_products, kernel, transpose_b=True), tf.shape(inputs))
         rows, before = tf.reshape(inputs, [-1, features]), tf.reshape(before, [-1, units])
+        d_kernel = tf.matmul(rows, d_products, transpose_a=True)
+        d_recurrent_kernel = tf.matmul(before, d_products, transpose_a=True)
+        d_inputs = tf.reshape(tf.matmul(d_products, kernel, transpose_b=True), tf.shape(inputs))
+        # The layer below starts when these products are done: its kernel wants every core.
+        with tf.control_dependencies([d_kernel, d_recurrent_kernel]):
+            d_inputs = tf.ensure_shape(tf.identity(d_inputs), inputs.shape)
         return (
-            tf.ensure_shape(d_inputs, inputs.shape),
-            tf.matmul(rows, d_products, transpose_a=True),
-            tf.matmul(before, d_products, transpose_a=True),
+            d_inputs,
+            d_kernel,
+            d_recurrent_kernel,
             tf.ensure_shape(d_bias, bias.shape),
             tf.ensure_shape(d_h0, h0.shape),
             tf.ensure_shape(d_c0, c0.shape),

@@ -9,6 +9,8 @@ forth, so that each frame begins with what the one before left in the cache.
 Sums run over the depth in order, whatever the number of threads: the bits do not depend on it.
 """
 
+import math
+
 import numba
 import numpy as np
 
@@ -20,6 +22,7 @@ _ROWS = tile.ROWS
 _PAD = 16  # floats between rows, so that rows of a power of two do not share cache sets
 _FRAMES_AHEAD = 8  # input projections at a time
 _BYTES = 4
+_LINE_BYTES = 64
 
 _FAST = {"contract", "nsz", "arcp"}
 _jit = compiled.kernel(fastmath=_FAST)
@@ -53,9 +56,9 @@ def forward(
     blocks = _count_blocks(units)
     panels = _pack(_padded(kernel), blocks)
     recurrent_panels = _pack(_padded(recurrent_kernel), blocks)
-    hs = np.empty((batch, frames, units), np.float32)
-    cs = np.empty((blocks, frames, batch, -(-units // blocks)), np.float32)
-    gates = np.empty((blocks, frames, batch, panels.shape[1] * _WIDTH), np.float32)
+    hs = _empty(batch, frames, units)
+    cs = _empty(blocks, frames, batch, -(-units // blocks))
+    gates = _empty(blocks, frames, batch, panels.shape[1] * _WIDTH)
     if missing := -features % tile.UNROLL:
         inputs = np.pad(inputs, [(0, 0), (0, 0), (0, missing)])
     last_c = _forward(inputs, panels, recurrent_panels, bias, h0, c0, hs, cs, gates)
@@ -87,10 +90,22 @@ def backward(
       [4 units], and of h0 and c0, [batch, units].
     """
     batch, frames, units = d_hs.shape
-    d_products = np.empty((batch, frames, 4 * units), np.float32)
+    d_products = _empty(batch, frames, 4 * units)
     panels = _pack_transposed(recurrent_kernel, _count_blocks(units))
     d_h0, d_c0, d_bias = _backward(d_hs, d_last_h, d_last_c, panels, c0, cs, gates, d_products)
     return d_products, d_bias, d_h0, d_c0
+
+
+def _empty(*shape: int) -> np.ndarray:
+    """Return an uninitialised float32 array that begins at a cache line.
+
+    TensorFlow takes such an array as it is and would copy any other; and no vector straddles
+    two lines.
+    """
+    size = math.prod(shape) * _BYTES
+    memory = np.empty(size + _LINE_BYTES, np.uint8)
+    first = -memory.ctypes.data % _LINE_BYTES
+    return memory[first : first + size].view(np.float32).reshape(shape)
 
 
 def _count_blocks(units: int) -> int:
@@ -216,7 +231,7 @@ def _forward(
                                 gates[block, t + later, row, gate * own : gate * own + n],
                                 bias[gate * units + first : gate * units + first + n],
                             )
-                        gates[block, t + later, row, 4 * own :] = 0
+                        lstm_rows.clear(gates[block, t + later, row, 4 * own :])
                 for p in range(panels.shape[1]):
                     panel = block * panels.shape[1] + p
                     address = panels.ctypes.data + _BYTES * panel * features * _WIDTH
@@ -267,9 +282,11 @@ def _backward(
             first = block * own
             n = min(own, units - first)
             if turn == 0:
-                d_h[block, :, :n] = d_last_h[:, first : first + n]
+                for row in range(batch):
+                    lstm_rows.copy(d_h[block, row, :n], d_last_h[row, first : first + n])
             else:
-                d_h[block] = 0
+                for row in range(batch):
+                    lstm_rows.clear(d_h[block, row])
                 after = around.ctypes.data + _BYTES * ((t + 1) % 2) * batch * stride
                 target = d_h.ctypes.data + _BYTES * block * batch * columns
                 _multiply(after, stride, panels[block], target, columns, batch, t % 2 == 1)

@@ -74,6 +74,13 @@ def add(a: np.ndarray, b: np.ndarray) -> None:
 
 
 @_jit
+def clear(a: np.ndarray) -> None:
+    """Set a to zeros."""
+    for j in range(a.size):
+        a[j] = 0
+
+
+@_jit
 def copy(a: np.ndarray, b: np.ndarray) -> None:
     """Copy b to a."""
     for j in range(a.size):
