@@ -10,7 +10,14 @@ writes into the dataset directory
 
 import time
 
-from flags import audio_flags, command, data_dir_flags, dataset_flags, storage_flags
+from flags import (
+    audio_flags,
+    command,
+    data_dir_flags,
+    dataset_flags,
+    label_flags,
+    storage_flags,
+)
 from lstm_gen.data import jobs, manifest, prepare, summary
 
 
@@ -25,6 +32,7 @@ def main() -> None:
         audio=audio_flags.config(),
         segment=dataset_flags.segment_config(),
         split=dataset_flags.split_config(),
+        label_source=label_flags.config(),
     )
     start = time.perf_counter()
     with tqdm.tqdm(desc="preparing", unit="recording", dynamic_ncols=True, leave=False) as bar:
@@ -61,7 +69,7 @@ def main() -> None:
 
 def run() -> None:
     """Run the command (console script)."""
-    command.run(main, dataset_flags, data_dir_flags, audio_flags, storage_flags)
+    command.run(main, dataset_flags, data_dir_flags, label_flags, audio_flags, storage_flags)
 
 
 if __name__ == "__main__":

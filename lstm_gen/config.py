@@ -176,6 +176,37 @@ class SplitConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class LabelConfig:
+    """What is known of each recording beside its sound.
+
+    Attributes:
+      labels: Where it is written: "none", "folder", "csv", "nsynth" or "pattern".
+      labels_file: The file, for csv and nsynth; empty for one among the recordings.
+      labels_pattern: Regular expression with named groups over recordings' names, for pattern.
+      label_names: Which labels to take, with their kinds if need be: "pitch:number,player".
+    """
+
+    labels: str = "none"
+    labels_file: str = ""
+    labels_pattern: str = ""
+    label_names: str = ""
+
+    def __post_init__(self) -> None:
+        require(
+            self.labels in ("none", "folder", "csv", "nsynth", "pattern"),
+            "labels must be none, folder, csv, nsynth or pattern",
+            labels=self.labels,
+        )
+        require(
+            (self.labels_pattern != "") == (self.labels == "pattern")
+            and (self.labels_file == "" or self.labels in ("csv", "nsynth"))
+            and (self.label_names == "" or self.labels != "none"),
+            "labels=pattern needs labels_pattern; labels_file is for csv or nsynth; none has names",
+            **dataclasses.asdict(self),
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class WindowConfig:
     """What a model sees at once; cut from segments as they are read.
 

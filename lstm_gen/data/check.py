@@ -1,12 +1,13 @@
 """What can be wrong with a dataset directory, found by looking; a line per problem."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
 from lstm_gen import errors, storage
-from lstm_gen.data import digests, jobs, manifest, records, splits
+from lstm_gen.data import digests, jobs, labels, manifest, plan, records, splits
 
 _TOLERANCE = 1e-4  # of mean and std, in standard deviations: float32 rounding is far below it
 
@@ -26,12 +27,13 @@ def find_problems(dataset: manifest.Dataset, deep: bool) -> Iterator[str]:
     if not deep:
         return
     spans: dict[int, list[Span]] = defaultdict(list)
+    said = _labels_by_recording(dataset)
     moments = jobs.Moments.zero(dataset.audio.n_mels)
     for split in splits.SPLITS:
         for shard in dataset.splits[split].shards:
             if storage.exists(dataset.path(shard)):
                 yield from _check_digest(dataset, shard)
-                yield from _check_records(dataset, split, shard, spans, moments)
+                yield from _check_records(dataset, split, shard, spans, moments, said)
     yield from _check_distances(dataset, spans)
     yield from _check_moments(dataset, moments)
 
@@ -42,7 +44,9 @@ def _check_lines(dataset: manifest.Dataset) -> Iterator[str]:
         yield f"{manifest.MANIFEST_FILE} must be there, but is missing"
         return
     segments = dict.fromkeys(splits.SPLITS, 0)
-    for line in manifest.load_lines(dataset.data_dir):
+    lines = manifest.load_lines(dataset.data_dir)
+    yield from _check_vocabulary(dataset, lines)
+    for line in lines:
         pieces = line.get("segments", {})
         if dataset.split.split == "recording" and len(pieces) > 1:
             yield f"recording {line['name']} must be in one split, but is in {', '.join(pieces)}"
@@ -54,6 +58,28 @@ def _check_lines(dataset: manifest.Dataset) -> Iterator[str]:
                 f"split {split} must have the {count} segments of {manifest.MANIFEST_FILE}, "
                 f"but has {dataset.splits[split].n_records}"
             )
+
+
+def _check_vocabulary(
+    dataset: manifest.Dataset, lines: Iterable[Mapping[str, Any]]
+) -> Iterator[str]:
+    """The vocabulary must be that of the usable recordings."""
+    kinds = {name: label.kind for name, label in dataset.labels.items()}
+    usable = [labels.read_line(line) for line in lines if line["verdict"] == jobs.OK]
+    for name, label in labels.build(kinds, usable).items():
+        if dataset.labels[name] != label:
+            yield f"label {name} must be {label}, but {manifest.DATASET_FILE} has another"
+
+
+def _labels_by_recording(dataset: manifest.Dataset) -> dict[int, labels.Values]:
+    """Return what the manifest, if it is there, says of each usable recording."""
+    path = storage.join(dataset.data_dir, manifest.MANIFEST_FILE)
+    lines = manifest.load_lines(dataset.data_dir) if storage.exists(path) else []
+    return {
+        plan.recording_id(line["sha256"]): labels.read_line(line)
+        for line in lines
+        if line["verdict"] == jobs.OK
+    }
 
 
 def _check_digest(dataset: manifest.Dataset, shard: manifest.Shard) -> Iterator[str]:
@@ -68,6 +94,7 @@ def _check_records(
     shard: manifest.Shard,
     spans: dict[int, list[Span]],
     moments: jobs.Moments,
+    said: Mapping[int, labels.Values],
 ) -> Iterator[str]:
     """Read a shard: its records must be whole, as many and as long as was said, and finite."""
     lengths: list[int] = []
@@ -82,6 +109,9 @@ def _check_records(
             lengths.append(len(segment.frames))
             span = (segment.start_frame, segment.start_frame + lengths[-1], split)
             spans[segment.recording].append(span)
+            wanted = said.get(segment.recording, segment.labels)
+            for difference in labels.find_differences(wanted, segment.labels):
+                yield f"recording {segment.recording} must have {difference}"
     except errors.InputError as error:
         yield str(error)
         return

@@ -33,6 +33,7 @@ class Job:
     audio: config.AudioConfig
     segment: config.SegmentConfig
     split: config.SplitConfig
+    label_source: config.LabelConfig = dataclasses.field(default_factory=config.LabelConfig)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -8,12 +8,13 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lstm_gen import config, errors, storage
-from lstm_gen.data import plan, splits
+from lstm_gen.data import labels, plan, splits
+from lstm_gen.data.labels import Vocabulary
 
 DATASET_FILE = "dataset.json"
 MANIFEST_FILE = "manifest.jsonl"
@@ -63,6 +64,16 @@ class Split:
         return sum(shard.bytes for shard in self.shards)
 
 
+class UnusedRows(NamedTuple):
+    """How many rows of labels are of no recording, and the keys of the first few."""
+
+    total: int
+    first: tuple[str, ...]
+
+
+_NONE_UNUSED = UnusedRows(0, ())
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Dataset:
     """A dataset directory, as `dataset.json` describes it.
@@ -77,6 +88,9 @@ class Dataset:
       splits: "train", "validation" and "test" to what they hold, perhaps nothing.
       plan: Digest of the inputs and the configuration that it was made from.
       fingerprint: Digest of the plan and of the content of every shard.
+      labels: Vocabulary of the usable recordings' labels.
+      label_source: Where labels were found.
+      unused_rows: Rows of labels that are of no recording.
     """
 
     data_dir: str
@@ -88,6 +102,9 @@ class Dataset:
     splits: dict[str, Split]
     plan: str
     fingerprint: str
+    labels: Vocabulary = dataclasses.field(default_factory=dict)
+    label_source: config.LabelConfig = dataclasses.field(default_factory=config.LabelConfig)
+    unused_rows: UnusedRows = _NONE_UNUSED
 
     def normalise(self, frames: np.ndarray) -> np.ndarray:
         """Return raw log-mel frames [..., n_mels] as float32 of mean 0 and sd 1 per band."""
@@ -117,6 +134,9 @@ def save(dataset: Dataset) -> None:
         "split": config.to_dict(dataset.split),
         "normalisation": {"mean": _to_floats(dataset.mean), "std": _to_floats(dataset.std)},
         "splits": {name: _split_values(split) for name, split in dataset.splits.items()},
+        "labels": labels.to_json(dataset.labels),
+        "label_source": config.to_dict(dataset.label_source),
+        "unused_rows": dataset.unused_rows._asdict(),
         "plan": dataset.plan,
         "fingerprint": dataset.fingerprint,
     }
@@ -210,7 +230,7 @@ def load_lines(data_dir: str) -> list[dict[str, Any]]:
 def _build(data_dir: str, values: Mapping[str, Any], where: str) -> Dataset:
     """Return the dataset that the values of `dataset.json` describe."""
     audio = config.from_dict(config.AudioConfig, values["audio"], f"{where}: audio")
-    normalisation = values["normalisation"]
+    normalisation, unused = values["normalisation"], values["unused_rows"]
     mean, std = (np.asarray(normalisation[key], np.float32) for key in ("mean", "std"))
     config.require(
         mean.shape == std.shape == (audio.n_mels,)
@@ -228,6 +248,11 @@ def _build(data_dir: str, values: Mapping[str, Any], where: str) -> Dataset:
         splits={name: _build_split(values["splits"][name]) for name in splits.SPLITS},
         plan=values["plan"],
         fingerprint=values["fingerprint"],
+        labels=labels.from_json(values["labels"]),
+        label_source=config.from_dict(
+            config.LabelConfig, values["label_source"], f"{where}: label_source"
+        ),
+        unused_rows=UnusedRows(unused["total"], tuple(unused["first"])),
     )
 
 

@@ -10,17 +10,19 @@ import dataclasses
 import hashlib
 import pathlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from lstm_gen import config, errors, storage
 from lstm_gen.audio import files
-from lstm_gen.data import digests, splits
+from lstm_gen.data import digests, label_sources, splits
+from lstm_gen.data.labels import Values
 
 SCHEMA = 2
 _SHARD_BYTES = 128 << 20  # two blocks of TensorFlow's bucket client
 _SPREAD = 16  # shards per split, where there are as many recordings, so that work spreads
 # How much fuller than the mean, counted in recordings, a shard may get before it overflows.
 _OVERFULL = 1.5
+_NO_LABELS = config.LabelConfig()
 _ID_DIGITS = 15  # 60 bits: positive as int64, and no two of a million recordings alike
 # Bytes of one second of audio, to guess from a file's size how much it will become.
 _PCM_BYTES_PER_SECOND, _FLAC_BYTES_PER_SECOND, _CODED_BYTES_PER_SECOND = 176_400, 88_200, 12_000
@@ -37,6 +39,7 @@ class Recording:
       sha256: Of its content, hexadecimal; empty if it cannot be read.
       same_as: Name of the recording with the same content that stands for it, or empty.
       problem: Why it cannot be read, or empty.
+      labels: What is known of it; every label, whether it has it or not.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Recording:
     sha256: str
     same_as: str = ""
     problem: str = ""
+    labels: Values = dataclasses.field(default_factory=dict)
 
     @property
     def id(self) -> int:
@@ -83,6 +87,8 @@ class Plan:
       recordings: Every audio file found, by name.
       not_audio: Names of the other files found.
       split: The split configuration, "auto" decided.
+      kinds: Label to kind.
+      unused_rows: Keys of rows of labels that are of no recording.
       tasks: Units of work, in the order of their shards.
       digest: sha256 over all that determines the dataset's content.
     """
@@ -90,6 +96,8 @@ class Plan:
     recordings: tuple[Recording, ...]
     not_audio: tuple[str, ...]
     split: config.SplitConfig
+    kinds: Mapping[str, str]
+    unused_rows: tuple[str, ...]
     tasks: tuple[Task, ...]
     digest: str
 
@@ -100,14 +108,16 @@ def make(
     segment: config.SegmentConfig,
     split: config.SplitConfig,
     known: digests.Digests,
+    label_source: config.LabelConfig = _NO_LABELS,
 ) -> Plan:
     """Find and hash the recordings below a folder, and decide what goes where.
 
     Raises:
-      InputError: If the folder is missing or holds no recordings.
+      InputError: If the folder is missing or holds no recordings, or its labels cannot be read.
     """
     names, not_audio = find(input_dir)
-    recordings = _mark_duplicates(_examine(input_dir, names, known))
+    table = label_sources.read(label_source, input_dir, names)
+    recordings = _mark_duplicates(_examine(input_dir, names, known, table.values))
     usable = [r for r in recordings if not (r.same_as or r.problem)]
     split = splits.resolve(split, len(usable))
     settings = {
@@ -116,11 +126,19 @@ def make(
         "segment": config.to_dict(segment),
         "split": config.to_dict(split),
     }
-    found = {"recordings": [[r.name, r.sha256] for r in recordings], "not_audio": not_audio}
+    found = {
+        "recordings": [[r.name, r.sha256, r.labels] for r in recordings],
+        "not_audio": not_audio,
+        "label_source": config.to_dict(label_sources.without_folder(label_source)),
+        "kinds": table.kinds,
+        "unused_rows": table.unused_rows,
+    }
     return Plan(
         recordings=tuple(recordings),
         not_audio=tuple(not_audio),
         split=split,
+        kinds=table.kinds,
+        unused_rows=table.unused_rows,
         tasks=tuple(_assign(usable, audio, segment, split, settings)),
         digest=_digest({**settings, **found}),
     )
@@ -159,8 +177,13 @@ def _suffix(name: str) -> str:
     return pathlib.PurePosixPath(name).suffix.lower()
 
 
-def _examine(input_dir: str, names: list[str], known: digests.Digests) -> list[Recording]:
-    """Return the recordings with sizes and hashes."""
+def _examine(
+    input_dir: str,
+    names: list[str],
+    known: digests.Digests,
+    values: Mapping[str, Values],
+) -> list[Recording]:
+    """Return the recordings with sizes, hashes and labels."""
     paths = [storage.join(input_dir, name) for name in names]
     found = known.find(paths)
     known.save()  # whatever ends this run, the next one need not read them again
@@ -170,6 +193,7 @@ def _examine(input_dir: str, names: list[str], known: digests.Digests) -> list[R
             n_bytes=digest.n_bytes,
             sha256=digest.sha256,
             problem=digest.problem.replace(path, name),  # wherever the folder is, the same
+            labels=values.get(name, {}),
         )
         for name, path, digest in zip(names, paths, found, strict=True)
     ]
@@ -211,7 +235,7 @@ def _assign(
         for index, group in enumerate(shared_out):
             number = f"{index:05d}-of-{len(shared_out):05d}"
             shards = {name: f"{name}-{number}.tfrecord" for name in names}
-            contents = [[r.name, r.sha256] for r in group]
+            contents = [[r.name, r.sha256, r.labels] for r in group]
             tasks.append(
                 Task(
                     name=f"{'-'.join(names)}-{number}",

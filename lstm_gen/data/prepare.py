@@ -11,11 +11,11 @@ import fcntl
 import pathlib
 import re
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from lstm_gen import config, errors, failpoints, storage
-from lstm_gen.data import digests, jobs, manifest, plan, splits, workers
+from lstm_gen.data import digests, jobs, label_sources, labels, manifest, plan, splits, workers
 
 Progress = Callable[[jobs.Outcome | None, int], None]
 
@@ -23,6 +23,7 @@ _SHARD = r"(train|validation|test)-\d{5}-of-\d{5}\.tfrecord"
 _OURS = re.compile(rf"(dataset\.json|manifest\.jsonl|{_SHARD})")
 _TEMPORARY = re.compile(rf"{_OURS.pattern}\.tmp-\d+")
 _DIGESTS = "digests.json"
+_UNUSED_SHOWN = 3
 _ELSEWHERE = "choose another --data_dir"
 
 
@@ -51,8 +52,10 @@ def prepare(
     _require_apart(job.input_dir, job.data_dir)
     _require_ours(job, overwrite)
     known = digests.Digests(jobs.state_path(job.data_dir, _DIGESTS))
-    planned = plan.make(job.input_dir, job.audio, job.segment, job.split, known)
-    job = dataclasses.replace(job, split=planned.split)
+    planned = plan.make(job.input_dir, job.audio, job.segment, job.split, known, job.label_source)
+    job = dataclasses.replace(
+        job, split=planned.split, label_source=label_sources.without_folder(job.label_source)
+    )
     with _only_one(job.data_dir):
         receipts = _find_receipts(job, planned.tasks, known)
         if len(receipts) == len(planned.tasks) and _is_committed(job, planned):
@@ -99,7 +102,7 @@ def _commit(
     _require_training_frames(job, receipts, outcomes.values())
     manifest.save_lines(job.data_dir, _lines(planned, outcomes))
     failpoints.reach("manifest.written")
-    dataset = _collect(job, planned, receipts, outcomes.values())
+    dataset = _collect(job, planned, receipts, outcomes)
     manifest.save(dataset)
     failpoints.reach("dataset.written")
     return dataset
@@ -213,7 +216,8 @@ def _difference(values: dict[str, Any], job: jobs.Job) -> str:
     """Return in words how a dataset differs from the one that was asked for."""
     if values.get("schema") != plan.SCHEMA:
         return f"schema version {values.get('schema')} instead of {plan.SCHEMA}"
-    for part in ("audio", "segment", "split"):
+    job = dataclasses.replace(job, label_source=label_sources.without_folder(job.label_source))
+    for part in ("audio", "segment", "split", "label_source"):
         there, wanted = values.get(part), config.to_dict(getattr(job, part))
         for name, value in wanted.items():
             found = there.get(name) if isinstance(there, dict) else None
@@ -281,6 +285,7 @@ def _lines(planned: plan.Plan, outcomes: dict[str, jobs.Outcome]) -> Iterator[di
             "frames_too_short": outcome.too_short,
             "segments": outcome.pieces,
             "shards": {split: shards[recording.name][split] for split in outcome.pieces},
+            "labels": recording.labels,
         }
     for name in planned.not_audio:
         yield {"name": name, "verdict": "not_audio", "detail": "its suffix is not of audio"}
@@ -290,14 +295,15 @@ def _collect(
     job: jobs.Job,
     planned: plan.Plan,
     receipts: Sequence[jobs.Receipt],
-    outcomes: Iterable[jobs.Outcome],
+    outcomes: Mapping[str, jobs.Outcome],
 ) -> manifest.Dataset:
     """Return the dataset that the workers' results make together, merged in shard order."""
     moments = jobs.Moments.zero(job.audio.n_mels)
     for part in receipts:
         moments.merge(part.moments)
     mean, std = moments.normalisation()
-    present = Counter(split for outcome in outcomes for split in outcome.pieces)
+    present = Counter(split for outcome in outcomes.values() for split in outcome.pieces)
+    usable = [r.labels for r in planned.recordings if outcomes[r.name].verdict == jobs.OK]
     shards = {
         split: tuple(part.shards[split] for part in receipts if split in part.shards)
         for split in splits.SPLITS
@@ -319,4 +325,9 @@ def _collect(
         },
         plan=planned.digest,
         fingerprint=manifest.fingerprint(planned.digest, shards),
+        labels=labels.build(planned.kinds, usable),
+        label_source=job.label_source,
+        unused_rows=manifest.UnusedRows(
+            len(planned.unused_rows), planned.unused_rows[:_UNUSED_SHOWN]
+        ),
     )

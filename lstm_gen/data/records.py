@@ -4,13 +4,16 @@ The only module that knows it. Writing and plain reading need no TensorFlow, whi
 seconds to import: the few protobuf fields are encoded here by hand. An example holds
 
     frames       bytes, little-endian float16 or float32 [n_frames, n_mels], raw log-mel
+    label/NAME   for each label: texts, one of "" if there are none; or a float, perhaps NaN
     recording    int64, line of the recording in manifest.jsonl, counted from 0
     start_frame  int64, first frame of the segment within its untrimmed recording
 
 Source: tensorflow/core/example/{example,feature}.proto, tensorflow/core/lib/io/record_writer.h.
 """
 
+import math
 import struct
+import types
 from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple
 
@@ -18,12 +21,16 @@ import google_crc32c
 import numpy as np
 
 from lstm_gen import errors, storage
+from lstm_gen.data import labels
+from lstm_gen.data.labels import Value, Values
 
 _CRC_MASK = 0xA282EAD8
 _HEADER = struct.Struct("<QI")  # length, masked crc32c of the length
 _FOOTER = struct.Struct("<I")  # masked crc32c of the data
 _LENGTH_DELIMITED = 2
-_BYTES_LIST, _INT64_LIST = 1, 3  # fields of Feature
+_BYTES_LIST, _FLOAT_LIST, _INT64_LIST = 1, 2, 3  # fields of Feature
+_FLOAT = struct.Struct("<f")
+_NO_LABELS: Values = types.MappingProxyType({})
 
 
 class Segment(NamedTuple):
@@ -33,11 +40,13 @@ class Segment(NamedTuple):
       frames: float16 or float32 [n_frames, n_mels], raw log-mel.
       recording: Line of the recording in the manifest, counted from 0.
       start_frame: First frame within the untrimmed recording.
+      labels: Of the recording; a number is rounded to float32 when it is read again.
     """
 
     frames: np.ndarray
     recording: int
     start_frame: int
+    labels: Values = _NO_LABELS
 
 
 def encode(segment: Segment) -> bytes:
@@ -46,6 +55,7 @@ def encode(segment: Segment) -> bytes:
     return _field(
         1,
         _feature(b"frames", _BYTES_LIST, frames.tobytes())
+        + b"".join(_label(name, segment.labels[name]) for name in sorted(segment.labels))
         + _feature(b"recording", _INT64_LIST, _varint(segment.recording))
         + _feature(b"start_frame", _INT64_LIST, _varint(segment.start_frame)),
     )
@@ -57,17 +67,23 @@ def decode(example: bytes, n_mels: int, dtype: str) -> Segment:
     Raises:
       ValueError: If the bytes are not such an example.
     """
-    values: dict[bytes, memoryview] = {}
+    values: dict[str, tuple[int, list[memoryview]]] = {}
     (features,) = (payload for _, payload in _fields(memoryview(example)))
     for _, entry in _fields(features):
         key, feature = (payload for _, payload in _fields(entry))
-        ((_, value_list),) = _fields(feature)
-        ((_, values[bytes(key)]),) = _fields(value_list)
-    frames = np.frombuffer(values[b"frames"], _little_endian(np.dtype(dtype)))
+        ((kind, value_list),) = _fields(feature)
+        values[str(key, "utf-8")] = kind, [payload for _, payload in _fields(value_list)]
+    frames, recording, start_frame = (
+        values.pop(name)[1][0] for name in ("frames", "recording", "start_frame")
+    )
     return Segment(
-        frames=frames.reshape(-1, n_mels),
-        recording=_read_varint(values[b"recording"], 0)[0],
-        start_frame=_read_varint(values[b"start_frame"], 0)[0],
+        frames=np.frombuffer(frames, _little_endian(np.dtype(dtype))).reshape(-1, n_mels),
+        recording=_read_varint(recording, 0)[0],
+        start_frame=_read_varint(start_frame, 0)[0],
+        labels={
+            name.removeprefix(labels.PREFIX): _read_label(kind, payloads)
+            for name, (kind, payloads) in values.items()
+        },
     )
 
 
@@ -108,7 +124,7 @@ def read_segments(path: str, n_mels: int, dtype: str) -> Iterator[Segment]:
         for index, data in enumerate(_read_records(file, path)):
             try:
                 yield decode(data, n_mels, dtype)
-            except (ValueError, KeyError, IndexError) as error:
+            except (ValueError, KeyError, IndexError, struct.error) as error:
                 raise _damaged(path, index, "is not a segment of this dataset") from error
 
 
@@ -149,9 +165,26 @@ def _little_endian(dtype: np.dtype) -> np.dtype:
     return dtype.newbyteorder("<")
 
 
-def _feature(name: bytes, kind: int, value: bytes) -> bytes:
+def _label(name: str, value: Value) -> bytes:
+    """Return the feature of a label; what is not known is an empty text or NaN, never missing."""
+    key = f"{labels.PREFIX}{name}".encode()
+    if isinstance(value, tuple):
+        return _feature(key, _BYTES_LIST, *(text.encode() for text in value or ("",)))
+    return _feature(key, _FLOAT_LIST, _FLOAT.pack(math.nan if value is None else value))
+
+
+def _read_label(kind: int, payloads: list[memoryview]) -> Value:
+    """Return the value that `_label` made a feature of."""
+    if kind == _BYTES_LIST:
+        return tuple(str(text, "utf-8") for text in payloads if text)
+    (number,) = _FLOAT.unpack(payloads[0])
+    return None if math.isnan(number) else number
+
+
+def _feature(name: bytes, kind: int, *values: bytes) -> bytes:
     """Return one entry of the map from names to features."""
-    return _field(1, _field(1, name) + _field(2, _field(kind, _field(1, value))))
+    value_list = b"".join(_field(1, value) for value in values)
+    return _field(1, _field(1, name) + _field(2, _field(kind, value_list)))
 
 
 def _field(number: int, payload: bytes) -> bytes:

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lstm_gen.data import manifest, splits
+from lstm_gen.data import labels, manifest, splits
 
 _NAMES_SHOWN = 3
 
@@ -24,6 +24,9 @@ def describe(dataset: manifest.Dataset, lines: Iterable[Mapping[str, Any]]) -> s
     rows = [f"read      {len(read)} recordings, {hours:.2f} hours of audio"]
     rows += [_left_out(verdict, by_verdict[verdict]) for verdict in sorted(by_verdict)]
     rows += _trimmed(dataset, read)
+    known = [labels.read_line(line) for line in read]
+    rows += [f"label     {text}" for text in labels.describe(dataset.labels, known)]
+    rows += _unused(dataset)
     rows += ["", *_split_table(dataset)]
     if not dataset.splits["validation"].n_records and dataset.split.validation_fraction > 0:
         rows.append("warning   the validation split is empty: no usable recording was held out")
@@ -43,6 +46,15 @@ def _trimmed(dataset: manifest.Dataset, read: list[Mapping[str, Any]]) -> list[s
     kept = sum(sum(line["frames_kept"].values()) for line in read)
     seconds = (found - kept) / dataset.audio.frames_per_second
     return [f"trimmed   {seconds:.1f} seconds (lead-in, fade-out, silence, guards)"] if read else []
+
+
+def _unused(dataset: manifest.Dataset) -> list[str]:
+    """Return the line about rows of labels that are of no recording."""
+    total, first = dataset.unused_rows
+    if not total:
+        return []
+    names = ", ".join(first) + (", ..." if total > len(first) else "")
+    return [f"warning   {total} rows of labels are of no recording: {names}"]
 
 
 def _split_table(dataset: manifest.Dataset) -> list[str]:

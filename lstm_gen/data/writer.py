@@ -109,7 +109,9 @@ def _cut(
     return outcome, [
         (
             piece.split,
-            records.Segment(stored[piece.start : piece.stop], recording.id, piece.start),
+            records.Segment(
+                stored[piece.start : piece.stop], recording.id, piece.start, recording.labels
+            ),
         )
         for piece in pieces
     ]

@@ -62,7 +62,7 @@ def test_the_graph_parses_what_we_write() -> None:
     segment = random_segment(300, "float16", seed=5)
     frames, recording, start_frame = records.parse(records.encode(segment), 4, "float16")
     np.testing.assert_array_equal(frames, segment.frames)
-    assert (int(recording), int(start_frame)) == segment[1:]
+    assert (int(recording), int(start_frame)) == (segment.recording, segment.start_frame)
 
 
 def write(path: pathlib.Path, segments: list[records.Segment]) -> bytes:

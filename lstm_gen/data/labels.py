@@ -1,0 +1,178 @@
+"""What is known of a recording beside its sound: classes, sets of values, numbers.
+
+The value of a label is the tuple of texts that apply (at most one if its kind is "class"), or
+for kind "number" a float, or None where it is not known. Records hold these values
+themselves, so that a new class changes no shard that is there; the vocabulary, which
+`dataset.json` holds, turns them into what a model takes. Neither needs TensorFlow.
+"""
+
+import dataclasses
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lstm_gen import config
+
+KINDS = ("class", "multi", "number")
+PREFIX = "label/"
+"""What the name of a label's feature begins with, in records and in batches."""
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+"""What a label may be called."""
+UNLABELLED = -1
+"""Index of no class."""
+
+_SHOWN = 6  # values of a label, in a summary
+
+Value = tuple[str, ...] | float | None
+Values = Mapping[str, Value]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Label:
+    """What a dataset's recordings have of one label.
+
+    Attributes:
+      kind: One of `KINDS`.
+      values: Every text that occurs, sorted; empty for numbers.
+      minimum: Smallest number that occurs; None for texts, and where none is known.
+      maximum: Largest number.
+    """
+
+    kind: str
+    values: tuple[str, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+
+    def __post_init__(self) -> None:
+        config.require(
+            self.kind in KINDS, f"the kind of a label must be {' or '.join(KINDS)}", kind=self.kind
+        )
+
+
+Vocabulary = Mapping[str, Label]
+
+
+def build(kinds: Mapping[str, str], recordings: Iterable[Values]) -> dict[str, Label]:
+    """Return the vocabulary of recordings.
+
+    Args:
+      kinds: Name to kind, of every label.
+      recordings: The labels of each usable recording.
+    """
+    found: dict[str, set[Any]] = {name: set() for name in kinds}
+    for values in recordings:
+        for name, value in values.items():
+            found[name].update(value if isinstance(value, tuple) else {value} - {None})
+    return {name: _describe(kind, found[name]) for name, kind in sorted(kinds.items())}
+
+
+def encode(vocabulary: Vocabulary, values: Values) -> dict[str, np.ndarray]:
+    """Return one recording's labels as arrays, by the names that a batch has them under.
+
+    Args:
+      vocabulary: The dataset's.
+      values: Some or all of the labels; one that is not there counts as not known.
+
+    Returns:
+      "label/NAME" to, by kind: class, int64 [], index into the sorted values, -1 if not
+      known; multi, float32 [n_values], 1 for those that apply; number, float32 [], NaN if
+      not known.
+
+    Raises:
+      InputError: If a text is not in the vocabulary, which a dataset's always are.
+    """
+    return {
+        f"{PREFIX}{name}": _encode(name, label, values.get(name))
+        for name, label in vocabulary.items()
+    }
+
+
+def to_json(vocabulary: Vocabulary) -> dict[str, Any]:
+    """Return a vocabulary as JSON values."""
+    return {
+        name: {"kind": label.kind, "minimum": label.minimum, "maximum": label.maximum}
+        if label.kind == "number"
+        else {"kind": label.kind, "values": list(label.values)}
+        for name, label in vocabulary.items()
+    }
+
+
+def from_json(values: Mapping[str, Any]) -> dict[str, Label]:
+    """Return the vocabulary that `to_json` wrote."""
+    return {
+        name: Label(**{**label, "values": tuple(label.get("values", ()))})
+        for name, label in values.items()
+    }
+
+
+def read_line(line: Mapping[str, Any]) -> dict[str, Value]:
+    """Return a recording's labels from its line in the manifest."""
+    return {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in line["labels"].items()
+    }
+
+
+def find_differences(wanted: Values, found: Values) -> Iterator[str]:
+    """Yield a phrase for each label that a record has otherwise than it must.
+
+    Args:
+      wanted: What the manifest says.
+      found: What a record holds; numbers there are float32.
+    """
+    for name in sorted({*wanted, *found}):
+        value, other = wanted.get(name), found.get(name)
+        rounded = float(np.float32(value)) if isinstance(value, float) else value
+        if rounded != other or (name in wanted) != (name in found):
+            yield f"label {name} {_show(value)}, but has {_show(other)}"
+
+
+def describe(vocabulary: Vocabulary, recordings: Sequence[Values]) -> Iterator[str]:
+    """Yield a line for each label, for people.
+
+    Args:
+      vocabulary: The dataset's.
+      recordings: The labels of the usable recordings.
+    """
+    for name, label in vocabulary.items():
+        values = [recording[name] for recording in recordings]
+        absent = sum(value in (None, ()) for value in values)
+        lacking = f"; {absent} of {len(values)} recordings have none" if absent else ""
+        if label.kind == "number":
+            yield f"{name}: number from {_show(label.minimum)} to {_show(label.maximum)}{lacking}"
+            continue
+        counts = Counter(text for value in values if isinstance(value, tuple) for text in value)
+        ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        shown = ", ".join(f"{text} ({count})" for text, count in ranked[:_SHOWN])
+        more = ", ..." if len(ranked) > _SHOWN else ""
+        yield f"{name}: {label.kind}, {len(label.values)} values: {shown}{more}{lacking}"
+
+
+def _describe(kind: str, found: set[Any]) -> Label:
+    """Return the label of a kind that these texts or numbers occur for."""
+    if kind == "number":
+        return Label(kind=kind, minimum=min(found, default=None), maximum=max(found, default=None))
+    return Label(kind=kind, values=tuple(sorted(found)))
+
+
+def _encode(name: str, label: Label, value: Value) -> np.ndarray:
+    """Return the array of one label."""
+    if label.kind == "number":
+        return np.array(math.nan if value is None else value, np.float32)
+    texts = value if isinstance(value, tuple) else ()
+    unknown = sorted(set(texts) - set(label.values))
+    config.require(not unknown, f"label {name} must have values of the vocabulary", values=unknown)
+    if label.kind == "multi":
+        return np.array([text in texts for text in label.values], np.float32)
+    return np.array(label.values.index(texts[0]) if texts else UNLABELLED, np.int64)
+
+
+def _show(value: Value) -> str:
+    """Return a value for people."""
+    if isinstance(value, tuple):
+        return "|".join(value) or "none"
+    return "none" if value is None else f"{value:g}"
