@@ -6,6 +6,7 @@ writes into the dataset directory
   train-00000-of-00008.tfrecord ...   frames, also for validation and test
   dataset.json                        analysis, normalisation, counts; what train_model.py reads
   manifest.jsonl                      one line per file found: what became of it, and why
+  dataset_info.json, features.json    for tensorflow_datasets.builder_from_directory
 """
 
 import time
@@ -51,7 +52,12 @@ def main() -> None:
             bar.update()
 
         dataset, n_tasks = prepare.prepare(
-            job, dataset_flags.workers(), dataset_flags.overwrite(), progress
+            job,
+            dataset_flags.workers(),
+            dataset_flags.overwrite(),
+            progress,
+            dataset_flags.runner(),
+            dataset_flags.runner_options(),
         )
     seconds = time.perf_counter() - start
     speed = hours * 3600 / seconds

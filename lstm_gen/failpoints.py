@@ -20,7 +20,7 @@ POINTS = (
     *("dataset.removed", "stale.removed"),
     *("shard.opened", "shard.filled", "shard.synced", "shard.verified", "shard.published"),
     *("file.written", "file.synced", "file.renamed"),
-    *("receipt.written", "manifest.written", "dataset.written"),
+    *("receipt.written", "manifest.written", "tfds.written", "dataset.written"),
 )
 """Every point, in the order in which a preparation first reaches them."""
 

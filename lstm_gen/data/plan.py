@@ -47,7 +47,7 @@ class Recording:
     sha256: str
     same_as: str = ""
     problem: str = ""
-    labels: Values = dataclasses.field(default_factory=dict)
+    labels: Values = dataclasses.field(default_factory=dict, hash=False)
 
     @property
     def id(self) -> int:

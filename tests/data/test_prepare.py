@@ -200,7 +200,7 @@ def test_another_dataset_is_replaced_only_on_request(tmp_path: pathlib.Path) -> 
     assert n_tasks == 2
     assert made.splits["train"].recordings == 2
     assert set(tree(data_dir)) == {
-        *("dataset.json", "manifest.jsonl"),
+        *("dataset.json", "manifest.jsonl", "dataset_info.json", "features.json"),
         *(shard.name for split in made.splits.values() for shard in split.shards),
     }
 
