@@ -27,7 +27,6 @@ Array = npt.NDArray[np.float32]
 
 _ROWS, _COLUMNS, _UNROLL = lstm_tile.ROWS, lstm_tile.COLUMNS, lstm_tile.UNROLL
 _FLOAT_BYTES = 4
-_DEPTH = 512
 _CHUNK_FRAMES = 16
 """Frames whose inputs are projected at once, so that those weights are read once for all."""
 _PADDING = 16
@@ -222,20 +221,15 @@ def _add_panel(
     a: int, a_stride: int, panel: int, c: int, c_stride: int, rows: int, depth: int
 ) -> None:
     """Add a[rows, depth] @ panel[depth, columns] to c; addresses, and strides in values."""
-    for start in range(0, depth, _DEPTH):
-        steps = min(_DEPTH, depth - start)
-        source, weights = a + _FLOAT_BYTES * start, panel + _FLOAT_BYTES * start * _COLUMNS
-        row = 0
-        while row + _ROWS <= rows:
-            row_source = source + _FLOAT_BYTES * row * a_stride
-            target = c + _FLOAT_BYTES * row * c_stride
-            lstm_tile.add_tile(row_source, a_stride, weights, target, c_stride, steps)
-            row += _ROWS
-        while row < rows:
-            row_source = source + _FLOAT_BYTES * row * a_stride
-            target = c + _FLOAT_BYTES * row * c_stride
-            lstm_tile.add_row(row_source, a_stride, weights, target, c_stride, steps)
-            row += 1
+    row = 0
+    while row + _ROWS <= rows:
+        source, target = a + _FLOAT_BYTES * row * a_stride, c + _FLOAT_BYTES * row * c_stride
+        lstm_tile.add_tile(source, a_stride, panel, target, c_stride, depth)
+        row += _ROWS
+    while row < rows:
+        source, target = a + _FLOAT_BYTES * row * a_stride, c + _FLOAT_BYTES * row * c_stride
+        lstm_tile.add_row(source, a_stride, panel, target, c_stride, depth)
+        row += 1
 
 
 @_compiled
