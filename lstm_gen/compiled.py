@@ -18,6 +18,9 @@ def kernel(
 ) -> Callable[[Callable[..., Any]], Any]:
     """Return a decorator that compiles a function of arrays, without the interpreter's lock.
 
+    What is on disk is made anew when the function's own file changes, not when that of a
+    function it calls does: after a change there, touch the file.
+
     Args:
       fastmath: Whether (or in which of LLVM's ways) sums may be reordered.
       parallel: Whether `numba.prange` loops use several threads.

@@ -85,10 +85,14 @@ def test_cudnn_is_for_nvidia_s_gpus_outside_portable_code(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert not distribute.uses_cudnn()
+    one = tf.distribute.OneDeviceStrategy("/cpu:0")
     device = tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda *_: [device])
+    monkeypatch.setattr(
+        tf.config, "list_physical_devices", lambda kind="GPU": [device] * (kind == "GPU")
+    )
     for cuda in (True, False):
         monkeypatch.setattr(tf.sysconfig, "get_build_info", lambda c=cuda: {"is_cuda_build": c})
         assert distribute.uses_cudnn() == cuda
+        assert distribute.compiles_whole_steps(one) != cuda
         with distribute.portable():
             assert not distribute.uses_cudnn()

@@ -153,6 +153,17 @@ def test_the_bits_do_not_depend_on_the_threads(monkeypatch: pytest.MonkeyPatch) 
             np.testing.assert_array_equal(value, expected)
 
 
+def test_later_calls_leave_earlier_results_alone() -> None:
+    layer = lstm.LSTM(UNITS)
+    layer.build((None, None, FEATURES))
+    run = tf.function(lambda inputs: layer(inputs)[0])
+    inputs = [draw(BATCH, FRAMES, FEATURES, seed=seed) for seed in range(6)]
+    results = [run(values) for values in inputs]  # their memory is the kernel's own
+    with distribute.portable():
+        for values, found in zip(inputs, results, strict=True):
+            np.testing.assert_allclose(found, layer(values)[0], rtol=TOLERANCE, atol=1e-6)
+
+
 def test_one_bad_number_reaches_its_own_sequence_only() -> None:
     layer = lstm.LSTM(UNITS)
     inputs = draw(BATCH, FRAMES, FEATURES).numpy()

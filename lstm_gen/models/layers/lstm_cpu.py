@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from lstm_gen.models.layers import buffers, lstm_kernel, lstm_sequence
-from lstm_gen.models.layers.lstm_kernel import Array
+from lstm_gen.models.layers.lstm_rows import Array
 from lstm_gen.models.layers.lstm_sequence import Arguments, Gradients, Results
 
 # One thread for all calls: OpenMP keeps a team of workers per calling thread, and with more

@@ -1,7 +1,7 @@
 """LSTM over a sequence by cuDNN, in float32: for a GPU outside XLA.
 
-Never run so far, for want of a GPU: tests hold `pack` and `unpack` against cuDNN's order of
-weights as Keras writes it, and the operations' shapes, but no number that a GPU computed.
+Not yet run on a GPU. Tests hold `pack` against cuDNN's equations and `unpack` against `pack`,
+and build both operations into a graph; no number of theirs has been seen.
 """
 
 from typing import Any

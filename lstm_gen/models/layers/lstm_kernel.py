@@ -18,12 +18,10 @@ Every sum runs over the units in order, so the bits do not depend on the number 
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
 from lstm_gen import compiled
 from lstm_gen.models.layers import lstm_rows, lstm_tile
-
-Array = npt.NDArray[np.float32]
+from lstm_gen.models.layers.lstm_rows import Array
 
 _ROWS, _COLUMNS, _UNROLL = lstm_tile.ROWS, lstm_tile.COLUMNS, lstm_tile.UNROLL
 _FLOAT_BYTES = 4
