@@ -32,8 +32,8 @@ VERDICTS = {
 }
 # fmt: on
 
-# What is left out for these reasons is no loss. Everything else is a bad recording.
-HARMLESS = frozenset({"duplicate", "not_audio"})
+# Every other verdict is on a recording that is lost to the dataset.
+NOT_BAD = frozenset({"ok", "duplicate", "not_audio"})
 
 
 class AudioError(errors.InputError):

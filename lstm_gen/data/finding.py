@@ -4,16 +4,15 @@ Every name comes through here before anything is opened: it is relative, leads n
 what it names is a regular file inside the folder of recordings.
 """
 
-import os
 import pathlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from lstm_gen import config, errors, storage
 from lstm_gen.audio import ffmpeg, files
 
-_AUDIO_SUFFIXES = files.EXTENSIONS | ffmpeg.EXTENSIONS
+_SUFFIXES = files.EXTENSIONS | ffmpeg.EXTENSIONS
 
 
 class LeftOut(NamedTuple):
@@ -28,13 +27,13 @@ def find(input_dir: str) -> tuple[list[str], list[LeftOut]]:
     """Look for recordings below a folder.
 
     Folders behind symbolic links are not searched, so a circle of links costs nothing; files
-    behind them are taken if they are inside the folder.
+    behind them are taken if they are inside the folder, and then are duplicates by content.
 
     Args:
       input_dir: Local or gs:// path of a folder.
 
     Returns:
-      Names of the files to open and the verdicts on all others, both sorted by name; a name
+      Names of the files to open and the verdicts on all others, both sorted by name. A name
       is "/"-separated and relative to the folder, with undecodable bytes as Python has them.
 
     Raises:
@@ -46,14 +45,40 @@ def find(input_dir: str) -> tuple[list[str], list[LeftOut]]:
         "--input_dir must be a folder of recordings",
         input_dir=input_dir,
     )
-    left_out = sorted(_judge_all(input_dir))
-    names = [entry.name for entry in left_out if not entry.verdict]
-    if not any(suffix(entry.name) in _AUDIO_SUFFIXES for entry in left_out):
+    names = storage.walk_files(input_dir)
+    if not any(suffix(name) in _SUFFIXES for name in names):
         raise errors.InputError(
             "--input_dir must hold recordings such as .wav, .flac, .ogg, .mp3 or .aiff, at any "
-            f"depth. Received: input_dir={input_dir!r} with {_count_suffixes(left_out)}"
+            f"depth. Received: input_dir={input_dir!r} with {_count_suffixes(names)}"
         )
-    return names, [entry for entry in left_out if entry.verdict]
+    judged = {name: judge(input_dir, name) for name in names}
+    return (
+        [name for name, reason in judged.items() if not reason],
+        [LeftOut(name, *reason) for name, reason in judged.items() if reason],
+    )
+
+
+def judge(input_dir: str, name: str) -> tuple[str, str] | None:
+    """Return the verdict on a file and its detail, or None if it is to be opened.
+
+    Args:
+      input_dir: Local or gs:// path of the folder of recordings.
+      name: As `find` has it.
+    """
+    if any(part in ("", ".", "..") for part in name.split("/")) or "\0" in name:
+        return "bad_name", "a name with an empty, '.' or '..' part could lead out of the folder"
+    is_audio = suffix(name) in _SUFFIXES
+    if storage.is_remote(input_dir) and is_audio:
+        return None
+    path = pathlib.Path(input_dir, name)
+    try:
+        if is_audio or path.is_dir():  # only a link to a folder is listed like a file
+            return _judge_place(path, pathlib.Path(input_dir).resolve())
+    except PermissionError as error:
+        return "denied", str(error.strerror)
+    except (OSError, RuntimeError):  # a circle of links is a RuntimeError before Python 3.13
+        return "missing", "a link to nothing, or in a circle"
+    return "not_audio", "its suffix is not of audio"
 
 
 def suffix(name: str) -> str:
@@ -61,67 +86,24 @@ def suffix(name: str) -> str:
     return pathlib.PurePosixPath(name).suffix.lower()
 
 
-def _judge_all(input_dir: str) -> Iterator[LeftOut]:
-    """Yield every file found, with an empty verdict for those to open."""
-    if storage.is_remote(input_dir):
-        for name in storage.walk_files(input_dir):
-            yield LeftOut(name, *_judge_name(name))
-        return
-    root = pathlib.Path(input_dir)
-    inside = root.resolve()
-    for folder, folders, names in os.walk(root, onerror=_raise):
-        for path in (pathlib.Path(folder, name) for name in folders):
-            if path.is_symlink():
-                yield LeftOut(
-                    path.relative_to(root).as_posix(), *_judge_linked_folder(path, inside)
-                )
-        for path in (pathlib.Path(folder, name) for name in names):
-            name = path.relative_to(root).as_posix()
-            verdict, detail = _judge_name(name)
-            yield LeftOut(name, *((verdict, detail) if verdict else _judge_file(path, inside)))
-
-
-def _judge_name(name: str) -> tuple[str, str]:
-    """Return the verdict on a name and why; empty if it is one of a recording."""
-    if suffix(name) not in _AUDIO_SUFFIXES:
-        return "not_audio", "its suffix is not of audio"
-    if any(part in ("", ".", "..") for part in name.split("/")) or "\0" in name:
-        return "bad_name", "an empty, '.' or '..' part in its name could lead out of the folder"
-    return "", ""
-
-
-def _judge_linked_folder(path: pathlib.Path, inside: pathlib.Path) -> tuple[str, str]:
-    """Return the verdict on a link to a folder."""
-    if path.resolve().is_relative_to(inside):
-        return "duplicate", "a link to a folder that is searched anyway"
-    return "outside", "a link to a folder outside; name a folder that holds both as --input_dir"
-
-
-def _judge_file(path: pathlib.Path, inside: pathlib.Path) -> tuple[str, str]:
-    """Return the verdict on what has the name of a recording."""
-    try:
-        if path.is_symlink() and not path.resolve(strict=True).is_relative_to(inside):
-            return (
-                "outside",
-                "a link to a file outside; name a folder that holds both as --input_dir",
-            )
-        if not path.is_file():
-            return "not_a_file", "a pipe, a socket or a device"
-        n_bytes = path.stat().st_size
-    except (OSError, RuntimeError):  # a circle of links is a RuntimeError before Python 3.13
-        return "missing", "a link to nothing, or in a circle"
+def _judge_place(path: pathlib.Path, root: pathlib.Path) -> tuple[str, str] | None:
+    """Return the verdict on what is at a place on disk."""
+    target = path.resolve(strict=True)
+    if not target.is_relative_to(root):
+        return "outside", "it links out of the folder; let --input_dir hold both"
+    if target.is_dir():
+        return "duplicate", "it links to a folder that is searched anyway"
+    if not target.is_file():
+        return "not_a_file", "a pipe, a socket or a device"
+    n_bytes = target.stat().st_size
     if n_bytes == 0:
         return "empty", "a file of 0 bytes"
     if n_bytes > files.MOST_BYTES:
         return "too_long", f"more than {files.MOST_BYTES >> 30} GiB; split it"
-    return "", ""
+    return None
 
 
-def _count_suffixes(entries: Iterable[LeftOut]) -> str:
+def _count_suffixes(names: Iterable[str]) -> str:
     """Return the commonest suffixes and how often they occur."""
-    counts = Counter(suffix(entry.name) or "without suffix" for entry in entries).most_common(4)
+    counts = Counter(suffix(name) or "without suffix" for name in names).most_common(4)
     return ", ".join(f"{count} {kind}" for kind, count in counts) or "no files"
-
-
-def _raise(error: OSError) -> None:
-    raise error

@@ -167,7 +167,9 @@ def test_a_wav_of_a_stream_is_read(tmp_path: pathlib.Path) -> None:
 
 
 def test_the_error_survives_the_way_between_processes() -> None:
-    error = pickle.loads(pickle.dumps(verdicts.AudioError("empty", "expected more", path="a", peak=1.5)))
+    error = pickle.loads(
+        pickle.dumps(verdicts.AudioError("empty", "expected more", path="a", peak=1.5))
+    )
     assert (error.reason, error.detail) == ("empty", "expected more. Received: peak=1.5")
     assert str(error) == "expected more. Received: path='a', peak=1.5"
 
