@@ -120,20 +120,27 @@ def _id3_end(head: bytes) -> int:
 
 
 def _chunk_end(file: BinaryIO, container: str) -> int:
-    """Return where the samples' chunk says it ends; 0 if it does not say, or is not found."""
-    layout = _LAYOUTS[container]
+    """Return where the samples' chunk, or one before it that leads beyond the file, says it ends.
+
+    0 if it does not say, or there is none.
+    """
+    layout, n_bytes = _LAYOUTS[container], file.seek(0, 2)
     place = layout.start
     for _ in range(_MOST_CHUNKS):
         header = _read(file, place, layout.header.size)
         if len(header) < layout.header.size:
             return 0
         name, size = layout.header.unpack(header)
+        if any(not 32 <= byte < 127 for byte in name):
+            return 0  # lost, for instance where padding was forgotten; libsndfile may find its way
         begin = place + (0 if layout.counts_header else layout.header.size)
         if name == layout.data:
             if container == "RF64" and size == 0xFFFFFFFF:
                 size = int.from_bytes(_read(file, _RF64_DATA_BYTES_AT, 8), "little")
             return 0 if _is_unknown(size) else begin + size
         place = begin + -(-size // layout.align) * layout.align
+        if place > n_bytes:
+            return place
     return 0
 
 

@@ -16,7 +16,7 @@ VERDICTS = {
     "missing": "a link to nothing or in a circle, or a file that has gone since it was found",
     "bad_name": "a name with an empty, `.` or `..` part, which could lead out of the folder",
     "denied": "the system refuses to read it: permissions, or a disk error",
-    "empty": "no bytes, or no samples",
+    "empty": "no bytes, or no sample at the rate of the dataset",
     "unreadable": "no audio in a format that can be decoded, or damaged",
     "truncated": "ends before its own structure says so: copied in part, or a recorder cut off",
     "bad_channels": "more channels than a recording has (or none)",
