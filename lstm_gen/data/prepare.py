@@ -102,7 +102,7 @@ def _commit(
     """Write what makes the directory a dataset."""
     outcomes = {outcome.name: outcome for outcome in _judge_unread(planned.recordings)}
     outcomes |= {outcome.name: outcome for r in receipts for outcome in r.outcomes}
-    _require_training_frames(job, receipts, outcomes.values())
+    _require_training_frames(job, planned, receipts, outcomes.values())
     manifest.save_lines(job.data_dir, _lines(planned, outcomes))
     failpoints.reach("manifest.written")
     dataset = _collect(job, planned, receipts, outcomes.values())
@@ -247,7 +247,7 @@ def _judge_unread(recordings: Iterable[plan.Recording]) -> Iterator[jobs.Outcome
     """Yield the outcome of the recordings that no worker needs to look at."""
     for recording in recordings:
         if recording.problem:
-            yield jobs.Outcome(name=recording.name, verdict="unreadable", detail=recording.problem)
+            yield jobs.Outcome(name=recording.name, verdict="denied", detail=recording.problem)
         elif recording.same_as:
             yield jobs.Outcome(
                 name=recording.name, verdict="duplicate", detail=f"same as {recording.same_as!r}"
@@ -255,7 +255,10 @@ def _judge_unread(recordings: Iterable[plan.Recording]) -> Iterator[jobs.Outcome
 
 
 def _require_training_frames(
-    job: jobs.Job, receipts: Sequence[jobs.Receipt], outcomes: Iterable[jobs.Outcome]
+    job: jobs.Job,
+    planned: plan.Plan,
+    receipts: Sequence[jobs.Receipt],
+    outcomes: Iterable[jobs.Outcome],
 ) -> None:
     """Refuse to make a dataset of nothing."""
     if any(part.moments.count for part in receipts):
@@ -263,6 +266,7 @@ def _require_training_frames(
     _clear(job.data_dir)
     storage.remove_tree(jobs.state_path(job.data_dir))
     verdicts = Counter(outcome.verdict for outcome in outcomes)
+    verdicts.update(entry.verdict for entry in planned.left_out)
     found = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
     raise errors.InputError(
         "at least one recording must be usable for training; see the lines above. "
@@ -288,8 +292,7 @@ def _lines(planned: plan.Plan, outcomes: dict[str, jobs.Outcome]) -> Iterator[di
             "segments": outcome.pieces,
             "shards": {split: shards[recording.name][split] for split in outcome.pieces},
         }
-    for name in planned.not_audio:
-        yield {"name": name, "verdict": "not_audio", "detail": "its suffix is not of audio"}
+    yield from (entry._asdict() for entry in planned.left_out)
 
 
 def _collect(

@@ -18,8 +18,8 @@ import numpy as np
 import threadpoolctl
 
 from lstm_gen import config, errors, failpoints, storage
-from lstm_gen.audio import features, files, pictures
-from lstm_gen.data import digests, jobs, manifest, plan, records, segments, splits
+from lstm_gen.audio import features, files, pictures, verdicts
+from lstm_gen.data import digests, jobs, limits, manifest, plan, records, segments, splits
 
 
 def _tell_nobody(news: object) -> None:
@@ -77,8 +77,8 @@ def _examine(
         if recording.name not in crashed:
             return _cut(job, recording, split)
         verdict, detail = jobs.CRASHED, "the process that decoded it died, and died again"
-    except files.AudioError as error:
-        verdict, detail = error.reason, str(error)
+    except verdicts.AudioError as error:
+        verdict, detail = error.reason, error.detail
     except MemoryError:
         verdict, detail = "memory", "decoding it needs more memory than there is"
     except Exception as error:  # one recording must not cost the others, whatever a decoder does
@@ -94,10 +94,10 @@ def _cut(
     """Decode, analyse, trim, split and cut one recording."""
     log_mel, seconds = _analyse(storage.join(job.input_dir, recording.name), job.audio)
     active = features.active_frames(log_mel, job.segment.trim_db, job.audio)
-    _require_frames(bool(active.any()), "silent", "a recording that is not silent", recording.name)
+    verdicts.require(bool(active.any()), "silent", "a recording that is not silent")
     labels = _label(int(active.sum()), job, split)
     pieces, too_short = segments.cut_recording(active, labels, job.segment)
-    _require_frames(bool(pieces), "too_short", "a recording of at least 2 frames", recording.name)
+    verdicts.require(bool(pieces), "too_short", "2 frames or more", frames=int(active.sum()))
     if job.plots_dir:
         path = storage.join(job.plots_dir, f"{recording.name}.png")
         pictures.spectrogram(path, log_mel, job.audio, recording.name)
@@ -133,12 +133,11 @@ def _analyse(path: str, audio: config.AudioConfig) -> tuple[np.ndarray, float]:
             n_samples += len(block)
             yield block
 
-    blocks = count(files.read_blocks(path, audio.sample_rate))
+    most_seconds = limits.longest_seconds(audio)
+    blocks = count(files.read_blocks(path, audio.sample_rate, most_seconds=most_seconds))
     log_mel = np.concatenate(list(features.log_mel_blocks(blocks, audio)))
-    if not np.isfinite(log_mel).all():
-        raise files.AudioError(
-            "not_finite", f"expected samples that give finite frames. Received: path={path!r}"
-        )
+    finite = bool(np.isfinite(log_mel).all())
+    verdicts.require(finite, "not_finite", "samples that give finite frames", path=path)
     return log_mel, n_samples / audio.sample_rate
 
 
@@ -147,12 +146,6 @@ def _label(n_frames: int, job: jobs.Job, split: str) -> np.ndarray:
     if job.split.split == "blocks":
         return splits.label_frames(n_frames, job.audio.frames_per_second, job.split)
     return np.full(n_frames, splits.SPLITS.index(split), np.int8)
-
-
-def _require_frames(condition: bool, reason: str, expected: str, name: str) -> None:
-    """Raise AudioError unless the recording has something to learn from."""
-    if not condition:
-        raise files.AudioError(reason, f"expected {expected}. Received: {name!r}")
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -250,7 +250,8 @@ def bad_files(folder: pathlib.Path) -> dict[str, str]:
         "cut.flac": "unreadable",
         "renamed.wav": "unreadable",
         "zero.mp3": "empty",
-        "gone.wav": "unreadable",
+        "gone.wav": "missing",
+        "pipe.wav": "not_a_file",
     }
 
 
