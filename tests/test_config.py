@@ -3,15 +3,15 @@ import json
 
 import pytest
 
-from lstm_gen import config, errors
+from lstm_gen import config, errors, training_config
 
 CLASSES = [
     config.AudioConfig,
     config.SegmentConfig,
     config.SplitConfig,
     config.WindowConfig,
-    config.TrainingConfig,
-    config.MonitorConfig,
+    training_config.TrainingConfig,
+    training_config.MonitorConfig,
 ]
 REFUSED: list[tuple[type, dict[str, object], str]] = [
     (config.AudioConfig, {"sample_rate": 999}, "sample_rate must be"),
@@ -43,23 +43,27 @@ REFUSED: list[tuple[type, dict[str, object], str]] = [
     (config.WindowConfig, {"shift": 0}, "shift must be"),
     (config.WindowConfig, {"timesteps": 8, "shift": 9}, "shift must be"),
     (config.WindowConfig, {"window_hop": -1}, "window_hop must not"),
-    (config.TrainingConfig, {"batch_size": 0}, "batch_size must be"),
-    (config.TrainingConfig, {"steps": 0}, "steps must be"),
-    (config.TrainingConfig, {"learning_rate": 0.0}, "learning_rate must be"),
-    (config.TrainingConfig, {"learning_rate": float("inf")}, "learning_rate must be"),
-    (config.TrainingConfig, {"warmup_steps": -1}, "warmup_steps must not"),
-    (config.TrainingConfig, {"final_learning_rate_fraction": 1.1}, "must be from 0 to 1"),
-    (config.TrainingConfig, {"clip_norm": -1.0}, "clip_norm must be"),
-    (config.TrainingConfig, {"weight_decay": -1.0}, "weight_decay must not"),
-    (config.TrainingConfig, {"precision": "float16"}, "precision must be"),
-    (config.MonitorConfig, {"steps_per_call": 0}, "steps_per_call must be"),
-    (config.MonitorConfig, {"validate_every_steps": 0}, "validate_every_steps must be"),
-    (config.MonitorConfig, {"checkpoint_every_steps": 0}, "checkpoint_every_steps must be"),
-    (config.MonitorConfig, {"sample_every_steps": -1}, "sample_every_steps must be"),
-    (config.MonitorConfig, {"patience": -1}, "patience must be"),
-    (config.MonitorConfig, {"n_samples": 0}, "n_samples must be"),
-    (config.MonitorConfig, {"keep_checkpoints": 0}, "keep_checkpoints must be"),
-    (config.MonitorConfig, {"sample_seconds": 0.0}, "sample_seconds must be"),
+    (training_config.TrainingConfig, {"batch_size": 0}, "batch_size must be"),
+    (training_config.TrainingConfig, {"steps": 0}, "steps must be"),
+    (training_config.TrainingConfig, {"learning_rate": 0.0}, "learning_rate must be"),
+    (training_config.TrainingConfig, {"learning_rate": float("inf")}, "learning_rate must be"),
+    (training_config.TrainingConfig, {"warmup_steps": -1}, "warmup_steps must not"),
+    (training_config.TrainingConfig, {"final_learning_rate_fraction": 1.1}, "must be from 0 to 1"),
+    (training_config.TrainingConfig, {"clip_norm": -1.0}, "clip_norm must be"),
+    (training_config.TrainingConfig, {"weight_decay": -1.0}, "weight_decay must not"),
+    (training_config.TrainingConfig, {"precision": "float16"}, "precision must be"),
+    (training_config.MonitorConfig, {"steps_per_call": 0}, "steps_per_call must be"),
+    (training_config.MonitorConfig, {"validate_every_steps": 0}, "validate_every_steps must be"),
+    (
+        training_config.MonitorConfig,
+        {"checkpoint_every_steps": 0},
+        "checkpoint_every_steps must be",
+    ),
+    (training_config.MonitorConfig, {"sample_every_steps": -1}, "sample_every_steps must be"),
+    (training_config.MonitorConfig, {"patience": -1}, "patience must be"),
+    (training_config.MonitorConfig, {"n_samples": 0}, "n_samples must be"),
+    (training_config.MonitorConfig, {"keep_checkpoints": 0}, "keep_checkpoints must be"),
+    (training_config.MonitorConfig, {"sample_seconds": 0.0}, "sample_seconds must be"),
 ]
 
 
@@ -168,7 +172,7 @@ def test_what_is_no_object_is_refused(values: object) -> None:
         (config.AudioConfig, "log_floor", True, "float"),
         (config.AudioConfig, "fmax_hz", "high", "float or null"),
         (config.SegmentConfig, "dtype", 16, "str"),
-        (config.MonitorConfig, "best_weights", 1, "bool"),
+        (training_config.MonitorConfig, "best_weights", 1, "bool"),
     ],
 )
 def test_a_wrong_type_is_refused(kind: type, name: str, value: object, expected: str) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from lstm_gen import config, errors, runs, storage
+from lstm_gen import errors, runs, storage, training_config
 from lstm_gen.audio import files, inversion, pictures
 from lstm_gen.models import family
 
@@ -25,7 +25,11 @@ class Monitor:
     """
 
     def __init__(
-        self, run_dir: str, run: runs.Run, settings: config.MonitorConfig, primer: np.ndarray
+        self,
+        run_dir: str,
+        run: runs.Run,
+        settings: training_config.MonitorConfig,
+        primer: np.ndarray,
     ) -> None:
         self._run_dir = run_dir
         self._run = run

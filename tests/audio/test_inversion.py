@@ -32,10 +32,10 @@ def notes(audio: Any, seconds: Any = 2.0) -> Any:
 
 
 def mel_error_db(samples: Any, log_mel: Any, audio: Any) -> Any:
-    power = features.mel_power(log_mel, audio)
+    power = features.log_to_power(log_mel, audio)
     floor = power.max() * 1e-8
     length = (len(log_mel) - 1) * audio.hop_length
-    reached = features.mel_power(features.log_mel(samples[:length], audio), audio)
+    reached = features.log_to_power(features.log_mel(samples[:length], audio), audio)
     return np.abs(10 * np.log10(np.maximum(reached, floor) / np.maximum(power, floor))).mean()
 
 
