@@ -185,6 +185,13 @@ class AudioConfig:
         }[self.representation]
 
     @property
+    def is_logarithmic(self) -> bool:
+        """Whether the loudness of a frame is in natural logarithms of power, not in samples."""
+        return self.representation in ("log_mel", "log_stft") or (
+            self.representation == "complex_stft" and self.phase == "instantaneous_frequency"
+        )
+
+    @property
     def frames_per_second(self) -> float:
         """Frames per second of audio."""
         return self.sample_rate / self.hop_length

@@ -50,7 +50,7 @@ class Run:
     def signal(self) -> families.Signal:
         """Shape of what the model reads and writes."""
         return families.Signal(
-            channels=self.audio.n_mels, timesteps=self.window.timesteps, shift=self.window.shift
+            channels=self.audio.channels, timesteps=self.window.timesteps, shift=self.window.shift
         )
 
     def build_model(self) -> Any:
@@ -174,8 +174,8 @@ def _from_dict(values: dict[str, Any], path: str) -> Run:
     audio = config.from_dict(config.AudioConfig, dataset["audio"], f"{path}: audio")
     mean, std = (np.asarray(dataset[key], np.float32) for key in ("mean", "std"))
     config.require(
-        mean.shape == std.shape == (audio.n_mels,),
-        f"{path} must hold a mean and a std per band; restore it or train again",
+        mean.shape == std.shape == (audio.channels,),
+        f"{path} must hold a mean and a std per channel; restore it or train again",
         mean=mean.shape,
         std=std.shape,
     )

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from typing import Any
 
 import pytest
 
@@ -30,8 +31,13 @@ REFUSED: list[tuple[type, dict[str, object], str]] = [
     (config.AudioConfig, {"log_floor": 0.0}, "log_floor must be"),
     (config.AudioConfig, {"log_floor": float("inf")}, "log_floor must be"),
     (config.SegmentConfig, {"segment_frames": 1}, "segment_frames must be"),
-    (config.SegmentConfig, {"trim_db": -0.1}, "trim_db must be"),
-    (config.SegmentConfig, {"trim_db": float("inf")}, "trim_db must be"),
+    (config.AudioConfig, {"representation": "mfcc"}, "representation must be one of log_mel, log"),
+    (config.AudioConfig, {"phase": "none"}, "phase must be one of instantaneous_frequency, real"),
+    (config.AudioConfig, {"normalisation": "rank"}, "normalisation must be one of standard, min"),
+    (config.AudioConfig, {"n_bins": 8}, "n_bins keeps bins of log_stft and complex_stft"),
+    (config.SegmentConfig, {"trim_db": -0.1}, "trim_db must not"),
+    (config.SegmentConfig, {"trim_db": float("inf")}, "trim_db must not"),
+    (config.SegmentConfig, {"example_seconds": -1.0}, "example_seconds must not"),
     (config.SegmentConfig, {"dtype": "float64"}, "dtype must be"),
     (config.SplitConfig, {"split": "random"}, "split must be"),
     (config.SplitConfig, {"validation_fraction": -0.1}, "leave at least a fifth"),
@@ -81,6 +87,10 @@ def test_a_configuration_survives_json(kind: type) -> None:
 def test_every_field_survives_json() -> None:
     audio = config.AudioConfig(
         sample_rate=44100,
+        representation="complex_stft",
+        n_bins=2048,
+        phase="real_imaginary",
+        normalisation="min_max",
         n_fft=4096,
         hop_length=1024,
         n_mels=80,
@@ -116,7 +126,8 @@ def test_a_bad_value_is_refused_by_name(
 def test_every_class_and_every_field_that_can_be_wrong_is_tested() -> None:
     classes = {
         value
-        for value in vars(config).values()
+        for module in (config, training_config)
+        for value in vars(module).values()
         if dataclasses.is_dataclass(value) and isinstance(value, type)
     }
     assert classes == set(CLASSES)
@@ -131,6 +142,43 @@ def test_values_at_the_edge_are_taken() -> None:
     config.SplitConfig(validation_fraction=0.4, test_fraction=0.4)
     config.WindowConfig(timesteps=2, shift=2)
     config.SegmentConfig(segment_frames=2, trim_db=0.0)
+
+
+@pytest.mark.parametrize(
+    ("audio", "segment", "message"),
+    [
+        ({}, {"dtype": "int16"}, "int16 holds samples of a waveform.*representation='log_mel'"),
+        ({"hop_length": 1000}, {"example_seconds": 0.09}, "long enough for two frames"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(
+    audio: dict[str, Any], segment: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(errors.InputError, match=message):
+        config.require_fit(config.AudioConfig(**audio), config.SegmentConfig(**segment))
+
+
+def test_limits_that_are_a_representations_own() -> None:
+    with pytest.raises(errors.InputError, match=r"n_bins must be from 1 to 1 .*n_bins=1026"):
+        config.AudioConfig(representation="log_stft", n_bins=1026)
+    with pytest.raises(errors.InputError, match=r"hop_length must be from 1 to 65536 .*=65537"):
+        config.AudioConfig(representation="waveform", hop_length=65537)
+
+
+def test_what_a_representation_has_no_use_for_is_not_looked_at() -> None:
+    config.AudioConfig(representation="log_stft", n_fft=64, hop_length=16)  # fewer bins than n_mels
+    config.AudioConfig(representation="waveform", n_fft=2, hop_length=4096)
+
+
+def test_channels_are_those_of_the_representation() -> None:
+    def channels(representation: str, **values: Any) -> int:
+        return config.AudioConfig(representation=representation, **values).channels
+
+    assert channels("log_mel", n_mels=80) == 80
+    assert channels("log_stft") == 1025
+    assert channels("log_stft", n_bins=1024) == 1024
+    assert channels("complex_stft", n_bins=512) == 1024
+    assert channels("waveform", hop_length=300) == 300
 
 
 def test_derived_values() -> None:

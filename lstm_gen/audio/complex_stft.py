@@ -31,7 +31,7 @@ def extract(blocks: Iterable[np.ndarray], audio: config.AudioConfig) -> Iterator
     """Yield frames, float32 [frames, 2 * bins]; in place of phase steps the phases themselves."""
     for spectrum in features.stft_blocks(blocks, audio):
         kept = spectrum[:, : audio.n_bins_resolved]
-        if audio.phase == "real_imaginary":
+        if not audio.is_logarithmic:
             yield np.concatenate([kept.real, kept.imag], axis=1) / _unit(audio)
         else:
             half_turns = np.angle(kept) / np.float32(np.pi)
@@ -40,14 +40,14 @@ def extract(blocks: Iterable[np.ndarray], audio: config.AudioConfig) -> Iterator
 
 def power(frames: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
     """Return each frame's power summed over bins, float32 [frames]."""
-    if audio.phase == "real_imaginary":
+    if not audio.is_logarithmic:
         return np.square(frames * _unit(audio)).sum(axis=1)
     return log_stft.power(frames[:, : audio.n_bins_resolved], audio)
 
 
 def as_segment(frames: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
     """Return consecutive frames as they are stored: each phase as a step from the one before."""
-    if audio.phase == "real_imaginary":
+    if not audio.is_logarithmic:
         return frames
     n_bins = audio.n_bins_resolved
     grid = _GRID[frames.dtype.name]
@@ -84,7 +84,7 @@ def to_spectrum(frames: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
     """Return the transform of a segment, complex64 [frames, 1 + n_fft // 2]."""
     n_bins = audio.n_bins_resolved
     spectrum = np.zeros((len(frames), 1 + audio.n_fft // 2), np.complex64)
-    if audio.phase == "real_imaginary":
+    if not audio.is_logarithmic:
         spectrum.real[:, :n_bins] = frames[:, :n_bins] * _unit(audio)
         spectrum.imag[:, :n_bins] = frames[:, n_bins:] * _unit(audio)
         return spectrum
@@ -104,7 +104,7 @@ def picture(frames: np.ndarray, audio: config.AudioConfig) -> tuple[np.ndarray, 
     """Return ln(power) [frames, bins] and the frequencies of the bins, Hz."""
     n_bins = audio.n_bins_resolved
     log_power = frames[:, :n_bins]
-    if audio.phase == "real_imaginary":
+    if not audio.is_logarithmic:
         spectrum = (frames[:, :n_bins] + 1j * frames[:, n_bins:]) * _unit(audio)
         log_power = features.log_power(spectrum, audio)
     return log_stft.picture(log_power, audio)

@@ -194,7 +194,7 @@ def active_frames(power: np.ndarray, trim_db: float, audio: config.AudioConfig) 
         return np.ones(len(power), bool)
     loud = float(np.percentile(power, 99))
     if max(loud, float(power.max())) < audio.log_floor:
-        return np.zeros(len(log_mel), bool)
+        return np.zeros(len(power), bool)
     active = power >= max(loud, audio.log_floor) * 10 ** (-trim_db / 10)
     longest = round(_SILENCE_SECONDS * audio.frames_per_second)
     edges = np.flatnonzero(np.diff(np.pad(active, 1, constant_values=True).astype(np.int8)))

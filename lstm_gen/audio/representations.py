@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from lstm_gen import config
-from lstm_gen.audio import complex_stft, log_mel, log_stft, values, waveform
+from lstm_gen.audio import complex_stft, dtypes, log_mel, log_stft, waveform
 
 # No recording comes near either, and squares of larger values overflow.
 _LARGEST_LOG = 60.0
@@ -101,7 +101,7 @@ def analyse(
 
     stored, power = [], []
     for frames in representation.extract(count(), audio):
-        stored.append(values.store(frames, dtype))
+        stored.append(dtypes.store(frames, dtype))
         power.append(representation.power(frames, audio))
         finite = frames if dtype == "int16" else stored[-1]
         config.require(bool(np.isfinite(finite).all()), "samples must give finite frames")
@@ -153,7 +153,7 @@ def invert(
     Raises:
       InputError: If the frames are not finite or do not have `channels` values.
     """
-    frames = values.load(np.asarray(frames))
+    frames = dtypes.load(np.asarray(frames))
     config.require(
         frames.ndim == 2 and frames.shape[1] == audio.channels and len(frames) > 0,
         "frames must be [frames, channels] with at least one frame",
@@ -176,14 +176,13 @@ def picture(frames: np.ndarray, audio: config.AudioConfig) -> tuple[np.ndarray, 
       ln(power), float [columns, rows], the columns evenly spaced over the segment; and the
       frequency of each row, Hz, rising.
     """
-    return _of(audio).picture(values.load(np.asarray(frames)), audio)
+    return _of(audio).picture(dtypes.load(np.asarray(frames)), audio)
 
 
 def _require_sane(frames: np.ndarray, audio: config.AudioConfig) -> None:
     """Refuse what a model that ran away makes."""
-    linear = audio.representation == "waveform" or audio.phase == "real_imaginary"
-    most = _LARGEST_LINEAR if linear else _LARGEST_LOG
-    largest = float((np.abs(frames) if linear else frames).max())
+    most = _LARGEST_LOG if audio.is_logarithmic else _LARGEST_LINEAR
+    largest = float((frames if audio.is_logarithmic else np.abs(frames)).max())
     config.require(
         bool(np.isfinite(frames).all()) and largest < most,
         f"frames must be finite and below {most:g}",

@@ -1,19 +1,22 @@
 """What passes between the parent of a preparation and its workers: settings, verdicts, sums.
 
-Apart from the work itself, so that the parent need not import what decodes and analyses.
+Apart from the work itself, so that the parent need not import what decodes and analyses. A
+receipt says what a finished task left; a later run takes it instead of doing the task again.
 """
 
 import dataclasses
+import json
+from collections.abc import Iterable
+from typing import Any
 
-import numpy as np
-
-from lstm_gen import config
-from lstm_gen.data import manifest
+from lstm_gen import config, failpoints, storage
+from lstm_gen.audio import normalisation
+from lstm_gen.data import manifest, plan
 
 OK = "ok"
-# In nats, about 0.9 dB. The highest bands of many recordings stay at the log floor but for a rare
-# event; divided by their own deviation, that event would be dozens of deviations away.
-_SMALLEST_STD = 0.2
+CRASHED = "crashed"
+STATE_DIR = ".state"
+_TASKS_DIR = "tasks"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,23 +30,29 @@ class Job:
     segment: config.SegmentConfig
     split: config.SplitConfig
 
+    def __post_init__(self) -> None:
+        config.require_fit(self.audio, self.segment)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Outcome:
     """What became of one recording.
 
     Attributes:
-      index: Its line in the manifest.
+      name: Of the recording.
       verdict: "ok", or the stable code of why it was left out.
       detail: Why, in a sentence.
       seconds: Length of the audio, decoded.
       frames: Frames of the untrimmed recording.
       kept: Split to the number of its frames.
       pieces: Split to the number of its segments.
-      too_short: Kept frames in runs too short for a segment.
+      too_short: Kept frames in no segment: in runs too short for one, or in examples that the
+        edge of a split runs through.
+      padded_seconds: Zeros added to fill an example.
+      left_over_seconds: Of the rest that was too short for an example.
     """
 
-    index: int
+    name: str
     verdict: str
     detail: str = ""
     seconds: float = 0.0
@@ -51,45 +60,67 @@ class Outcome:
     kept: dict[str, int] = dataclasses.field(default_factory=dict)
     pieces: dict[str, int] = dataclasses.field(default_factory=dict)
     too_short: int = 0
-
-
-@dataclasses.dataclass(kw_only=True)
-class Moments:
-    """Sums over training frames, per band, from which mean and deviation follow."""
-
-    count: int
-    total: np.ndarray
-    squares: np.ndarray
-
-    @classmethod
-    def zero(cls, n_mels: int) -> "Moments":
-        """Return the moments of no frames."""
-        return cls(count=0, total=np.zeros(n_mels), squares=np.zeros(n_mels))
-
-    def add(self, frames: np.ndarray) -> None:
-        """Take in frames [n, n_mels], as they are stored."""
-        values = frames.astype(np.float64)
-        self.count += len(values)
-        self.total += values.sum(axis=0)
-        self.squares += np.square(values).sum(axis=0)
-
-    def merge(self, other: "Moments") -> None:
-        """Take in what another worker summed."""
-        self.count += other.count
-        self.total += other.total
-        self.squares += other.squares
-
-    def normalisation(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean and standard deviation, float32 [n_mels], of at least one frame."""
-        mean = self.total / self.count
-        variance = np.maximum(self.squares / self.count - np.square(mean), 0)
-        std = np.maximum(np.sqrt(variance), _SMALLEST_STD)
-        return mean.astype(np.float32), std.astype(np.float32)
+    padded_seconds: float = 0.0
+    left_over_seconds: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Written:
-    """What a finished task left behind: split to shard, and the sums over its training frames."""
+class Receipt:
+    """What a finished task left behind.
 
+    Attributes:
+      digest: The task's.
+      outcomes: Of its recordings, in their order.
+      shards: Split to shard.
+      statistics: Of its training frames.
+    """
+
+    digest: str
+    outcomes: tuple[Outcome, ...]
     shards: dict[str, manifest.Shard]
-    moments: Moments
+    statistics: normalisation.Statistics
+
+
+def state_path(data_dir: str, *names: str) -> str:
+    """Return where working state is kept: no part of the dataset, and free to be deleted."""
+    return storage.join(data_dir, STATE_DIR, *names)
+
+
+def save_receipt(data_dir: str, task: plan.Task, receipt: Receipt) -> None:
+    """Write down that a task is done, which is what makes it so."""
+    values = dataclasses.asdict(receipt)
+    values["statistics"] = receipt.statistics.to_dict()
+    storage.write_text(_receipt_path(data_dir, task), config.to_json(values))
+    failpoints.reach("receipt.written")
+
+
+def load_receipt(data_dir: str, task: plan.Task) -> Receipt | None:
+    """Return what the task left, or None if it has not been done just so."""
+    path = _receipt_path(data_dir, task)
+    try:
+        values = json.loads(storage.read_text(path)) if storage.exists(path) else {}
+        return _build_receipt(values) if values.get("digest") == task.digest else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # whatever is wrong with it, doing the task again mends it
+
+
+def forget_receipts(data_dir: str, tasks: Iterable[plan.Task]) -> None:
+    """Delete the receipts of all tasks but these."""
+    folder, kept = state_path(data_dir, _TASKS_DIR), {f"{task.name}.json" for task in tasks}
+    for name in storage.list_names(folder):
+        if name not in kept:
+            storage.remove(storage.join(folder, name))
+
+
+def _build_receipt(values: dict[str, Any]) -> Receipt:
+    """Return a receipt from its JSON values."""
+    return Receipt(
+        digest=values["digest"],
+        outcomes=tuple(Outcome(**outcome) for outcome in values["outcomes"]),
+        shards={name: manifest.build_shard(shard) for name, shard in values["shards"].items()},
+        statistics=normalisation.Statistics.from_dict(values["statistics"]),
+    )
+
+
+def _receipt_path(data_dir: str, task: plan.Task) -> str:
+    return state_path(data_dir, _TASKS_DIR, f"{task.name}.json")

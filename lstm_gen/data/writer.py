@@ -11,111 +11,127 @@ import os
 import pathlib
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import BinaryIO
 
 import numpy as np
 
-from lstm_gen import config, storage
-from lstm_gen.audio import features, files, pictures
-from lstm_gen.data import jobs, manifest, plan, records, segments, splits
+from lstm_gen import errors, failpoints, storage
+from lstm_gen.audio import dtypes, files, normalisation, pictures, representations
+from lstm_gen.data import analysis, digests, jobs, manifest, plan, records, segments, splits
 
 
 def write_task(
-    job: jobs.Job, task: plan.Task, report: Callable[[jobs.Outcome], None]
-) -> jobs.Written:
-    """Decode a task's recordings and write its shards, each appearing whole or not at all.
+    job: jobs.Job,
+    task: plan.Task,
+    crashed: Collection[str],
+    start: Callable[[str], None],
+    report: Callable[[jobs.Outcome], None],
+) -> None:
+    """Decode a task's recordings, write its shards and then its receipt.
 
     Args:
       job: What all tasks share.
       task: What to read and what to write.
+      crashed: Names of recordings not to be tried, since they end the process.
+      start: Called with the name of each recording before it is touched.
       report: Called with the outcome of each recording.
     """
-    moments = jobs.Moments.zero(job.audio.n_mels)
+    statistics, outcomes = normalisation.Statistics.zero(job.audio.channels), []
     with contextlib.ExitStack() as stack:
         shards = {
             split: stack.enter_context(_open_shard(storage.join(job.data_dir, name)))
             for split, name in task.shards.items()
         }
         for recording in task.recordings:
-            outcome, pieces = _examine(job, recording, next(iter(task.shards)))
+            start(recording.name)
+            outcome, pieces = _examine(job, recording, next(iter(task.shards)), crashed)
             for split, segment in pieces:
                 shards[split].write(segment)
                 if split == "train":
-                    moments.add(segment.frames)
+                    statistics.add(dtypes.load(segment.frames))
+            outcomes.append(outcome)
             report(outcome)
-    return jobs.Written(
-        shards={name: shard.close() for name, shard in shards.items()}, moments=moments
+    receipt = jobs.Receipt(
+        digest=task.digest,
+        outcomes=tuple(outcomes),
+        shards={name: shard.describe() for name, shard in shards.items()},
+        statistics=statistics,
     )
+    jobs.save_receipt(job.data_dir, task, receipt)
 
 
 def _examine(
-    job: jobs.Job, recording: plan.Recording, split: str
+    job: jobs.Job, recording: plan.Recording, split: str, crashed: Collection[str]
 ) -> tuple[jobs.Outcome, list[tuple[str, records.Segment]]]:
     """Return a recording's outcome and its segments; whatever is wrong with it stays here."""
     try:
-        return _cut(job, recording, split)
+        if recording.name not in crashed:
+            return _cut(job, recording, split)
+        verdict, detail = jobs.CRASHED, "the process that decoded it died, and died again"
     except files.AudioError as error:
         verdict, detail = error.reason, str(error)
     except MemoryError:
         verdict, detail = "memory", "decoding it needs more memory than there is"
     except Exception as error:  # one recording must not cost the others, whatever a decoder does
         verdict, detail = "failed", f"{type(error).__name__}: {' '.join(str(error).split())}"
-    return jobs.Outcome(index=recording.index, verdict=verdict, detail=detail), []
+    # Where the folder is must not show in the dataset: it is the same wherever it was made.
+    detail = detail.replace(storage.join(job.input_dir, recording.name), recording.name)
+    return jobs.Outcome(name=recording.name, verdict=verdict, detail=detail), []
 
 
 def _cut(
     job: jobs.Job, recording: plan.Recording, split: str
 ) -> tuple[jobs.Outcome, list[tuple[str, records.Segment]]]:
     """Decode, analyse, trim, split and cut one recording."""
-    log_mel, seconds = _analyse(storage.join(job.input_dir, recording.name), job.audio)
-    active = features.active_frames(log_mel, job.segment.trim_db, job.audio)
+    found = _analyse(storage.join(job.input_dir, recording.name), job)
+    active = found.active
     _require_frames(bool(active.any()), "silent", "a recording that is not silent", recording.name)
     labels = _label(int(active.sum()), job, split)
-    pieces, too_short = segments.cut_recording(active, labels, job.segment)
+    pieces, too_short = (
+        segments.cut_examples(active, labels, found.example_frames)
+        if found.example_frames
+        else segments.cut_recording(active, labels, job.segment)
+    )
     _require_frames(bool(pieces), "too_short", "a recording of at least 2 frames", recording.name)
     if job.plots_dir:
         path = storage.join(job.plots_dir, f"{recording.name}.png")
-        pictures.spectrogram(path, log_mel, job.audio, recording.name)
+        whole = representations.as_segment(found.frames, job.audio)
+        pictures.spectrogram(path, whole, job.audio, recording.name)
     kept: Counter[str] = Counter()
     for piece in pieces:
         kept[piece.split] += piece.stop - piece.start
     outcome = jobs.Outcome(
-        index=recording.index,
+        name=recording.name,
         verdict=jobs.OK,
-        seconds=seconds,
-        frames=len(log_mel),
+        seconds=found.n_samples / job.audio.sample_rate,
+        frames=len(found.frames),
         kept=dict(kept),
         pieces=dict(Counter(piece.split for piece in pieces)),
         too_short=too_short,
+        padded_seconds=found.n_padded / job.audio.sample_rate,
+        left_over_seconds=found.n_left_over / job.audio.sample_rate,
     )
-    stored = log_mel.astype(job.segment.dtype)
     return outcome, [
-        (
-            piece.split,
-            records.Segment(stored[piece.start : piece.stop], recording.index, piece.start),
-        )
+        (piece.split, records.Segment(_segment(found, piece, job), recording.id, piece.start))
         for piece in pieces
     ]
 
 
-def _analyse(path: str, audio: config.AudioConfig) -> tuple[np.ndarray, float]:
-    """Return a recording's log-mel [frames, n_mels] and its seconds; the audio is streamed."""
-    n_samples = 0
+def _segment(found: analysis.Recording, piece: segments.Piece, job: jobs.Job) -> np.ndarray:
+    """Return the frames of a piece as they are stored."""
+    return representations.as_segment(found.frames[piece.start : piece.stop], job.audio)
 
-    def count(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        nonlocal n_samples
-        for block in blocks:
-            n_samples += len(block)
-            yield block
 
-    blocks = count(files.read_blocks(path, audio.sample_rate))
-    log_mel = np.concatenate(list(features.log_mel_blocks(blocks, audio)))
-    if not np.isfinite(log_mel).all():
-        raise files.AudioError(
-            "not_finite", f"expected samples that give finite frames. Received: path={path!r}"
-        )
-    return log_mel, n_samples / audio.sample_rate
+def _analyse(path: str, job: jobs.Job) -> analysis.Recording:
+    """Return a recording's frames; the audio is streamed."""
+    try:
+        blocks = files.read_blocks(path, job.audio.sample_rate)
+        return analysis.analyse(blocks, job.audio, job.segment)
+    except files.AudioError:
+        raise
+    except errors.InputError as error:
+        raise files.AudioError("not_finite", f"{error}, path={path!r}") from error
 
 
 def _label(n_frames: int, job: jobs.Job, split: str) -> np.ndarray:
@@ -149,7 +165,7 @@ class _OpenShard:
         self.n_bytes += len(data)
         self.frames.append(len(segment.frames))
 
-    def close(self) -> manifest.Shard:
+    def describe(self) -> manifest.Shard:
         """Return what was written."""
         return manifest.Shard(
             name=self.name,
@@ -163,14 +179,30 @@ class _OpenShard:
 @contextlib.contextmanager
 def _open_shard(path: str) -> Iterator[_OpenShard]:
     """Yield a shard to write to; it gets its name, or reaches the bucket, when complete."""
-    name = path.rpartition("/")[2]
+    name = storage.name(path)
     folder = tempfile.gettempdir() if storage.is_remote(path) else str(pathlib.Path(path).parent)
     temporary = pathlib.Path(folder, f"{name}.tmp-{os.getpid()}")
+    failpoints.reach("shard.opened")
     try:
         with temporary.open("wb") as file:
-            yield _OpenShard(name=name, file=file)
+            shard = _OpenShard(name=name, file=file)
+            yield shard
             file.flush()
+            failpoints.reach("shard.filled")
             os.fsync(file.fileno())
+        failpoints.reach("shard.synced")
+        _verify(temporary, shard)
+        failpoints.reach("shard.verified")
         storage.publish(str(temporary), path)
+        failpoints.reach("shard.published")
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _verify(path: pathlib.Path, shard: _OpenShard) -> None:
+    """Read back what was written: a file system may fail in silence."""
+    if digests.hash_file(str(path)) != shard.digest.hexdigest():
+        raise errors.InputError(
+            "a shard must hold what was written to it; check the disk. "
+            f"Received: other bytes from {str(path)!r}"
+        )

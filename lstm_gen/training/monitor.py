@@ -8,7 +8,7 @@ import tensorflow as tf
 from absl import logging
 
 from lstm_gen import errors, runs, storage, training_config
-from lstm_gen.audio import files, inversion, pictures
+from lstm_gen.audio import files, inversion, pictures, representations
 from lstm_gen.models import family
 
 _INVERSION_ITERATIONS = inversion.QUALITY["preview"]
@@ -63,7 +63,7 @@ class Monitor:
         for index, song in enumerate(run.normalisation.undo(songs)):
             path = storage.join(self._run_dir, "samples", f"step-{step:08d}-song-{index}")
             try:
-                samples = inversion.invert(song, run.audio, _INVERSION_ITERATIONS)
+                samples = representations.invert(song, run.audio, _INVERSION_ITERATIONS)
             except errors.InputError as error:  # a rollout that ran away must not end the run
                 logging.warning("song %d of step %d has no sound: %s", index, step, error)
                 continue

@@ -2,8 +2,12 @@
 
 import numpy as np
 
-# Of 16-bit audio: decoders return integers divided by this.
-_INT16_SCALE = np.float32(32768)
+_INT16_SCALE = 32768  # decoders of 16-bit audio divide by it
+
+
+def unit(dtype: str) -> float:
+    """Return the value that a stored 1 means: 1, or for int16 a 32768th of full scale."""
+    return 1 / _INT16_SCALE if dtype == "int16" else 1.0
 
 
 def store(values: np.ndarray, dtype: str) -> np.ndarray:
@@ -18,7 +22,8 @@ def store(values: np.ndarray, dtype: str) -> np.ndarray:
       The same shape; infinite where float16 cannot hold a value.
     """
     if dtype == "int16":
-        return np.clip(np.rint(values * _INT16_SCALE), -32768, 32767).astype(np.int16)
+        scaled = np.rint(values * np.float32(_INT16_SCALE))
+        return np.clip(scaled, -_INT16_SCALE, _INT16_SCALE - 1).astype(np.int16)
     with np.errstate(over="ignore"):
         return values.astype(dtype)
 
@@ -26,4 +31,4 @@ def store(values: np.ndarray, dtype: str) -> np.ndarray:
 def load(stored: np.ndarray) -> np.ndarray:
     """Return stored values as float32; what `store` rounded stays rounded."""
     values = np.asarray(stored, np.float32)
-    return values / _INT16_SCALE if stored.dtype == np.int16 else values
+    return values * np.float32(unit("int16")) if stored.dtype == np.int16 else values
