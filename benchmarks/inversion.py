@@ -112,13 +112,13 @@ def _excerpts() -> list[np.ndarray]:
         str(path) for path in _RECORDINGS.glob("*") if path.suffix in files.EXTENSIONS
     )
     if not recordings:
-        return [_notes(seed) for seed in range(_SYNTHESISED)]
+        return [make_notes(seed) for seed in range(_SYNTHESISED)]
     start = _START_SECONDS * _AUDIO.sample_rate
     stop = start + _SECONDS * _AUDIO.sample_rate
     return [files.read(path, _AUDIO.sample_rate)[start:stop] for path in recordings]
 
 
-def _notes(seed: int) -> np.ndarray:
+def make_notes(seed: int) -> np.ndarray:
     """Return decaying harmonic notes, four a second."""
     random = np.random.default_rng(seed)
     signal = np.zeros(_SECONDS * _AUDIO.sample_rate, np.float32)
