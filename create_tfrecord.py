@@ -1,4 +1,4 @@
-"""Turn a folder of recordings into a TFRecord dataset of log-mel frames.
+"""Turn a folder of recordings into a TFRecord dataset of frames.
 
   python create_tfrecord.py --input_dir=recordings --data_dir=dataset
 

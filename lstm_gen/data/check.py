@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from lstm_gen import errors, storage
-from lstm_gen.data import digests, jobs, manifest, records, splits
+from lstm_gen.audio import dtypes, normalisation
+from lstm_gen.data import digests, manifest, records, splits
 
 _TOLERANCE = 1e-4  # of mean and std, in standard deviations: float32 rounding is far below it
 
@@ -26,14 +27,14 @@ def find_problems(dataset: manifest.Dataset, deep: bool) -> Iterator[str]:
     if not deep:
         return
     spans: dict[int, list[Span]] = defaultdict(list)
-    moments = jobs.Moments.zero(dataset.audio.n_mels)
+    statistics = normalisation.Statistics.zero(dataset.audio.channels)
     for split in splits.SPLITS:
         for shard in dataset.splits[split].shards:
             if storage.exists(dataset.path(shard)):
                 yield from _check_digest(dataset, shard)
-                yield from _check_records(dataset, split, shard, spans, moments)
+                yield from _check_records(dataset, split, shard, spans, statistics)
     yield from _check_distances(dataset, spans)
-    yield from _check_moments(dataset, moments)
+    yield from _check_normalisation(dataset, statistics)
 
 
 def _check_lines(dataset: manifest.Dataset) -> Iterator[str]:
@@ -67,18 +68,18 @@ def _check_records(
     split: str,
     shard: manifest.Shard,
     spans: dict[int, list[Span]],
-    moments: jobs.Moments,
+    statistics: normalisation.Statistics,
 ) -> Iterator[str]:
     """Read a shard: its records must be whole, as many and as long as was said, and finite."""
     lengths: list[int] = []
     try:
         for segment in records.read_segments(
-            dataset.path(shard), dataset.audio.n_mels, dataset.segment.dtype
+            dataset.path(shard), dataset.audio.channels, dataset.segment.dtype
         ):
             if not np.isfinite(segment.frames).all():
                 yield f"shard {shard.name} must be finite, but record {len(lengths)} is not"
             elif split == "train":
-                moments.add(segment.frames)
+                statistics.add(dtypes.load(segment.frames))
             lengths.append(len(segment.frames))
             span = (segment.start_frame, segment.start_frame + lengths[-1], split)
             spans[segment.recording].append(span)
@@ -111,12 +112,15 @@ def _check_distances(dataset: manifest.Dataset, spans: dict[int, list[Span]]) ->
             end, before = max(end, stop), split
 
 
-def _check_moments(dataset: manifest.Dataset, moments: jobs.Moments) -> Iterator[str]:
+def _check_normalisation(
+    dataset: manifest.Dataset, statistics: normalisation.Statistics
+) -> Iterator[str]:
     """The normalisation must be that of the training frames."""
-    if moments.count == 0:
+    if statistics.count == 0:
         yield "split train must hold frames, but holds none"
         return
-    mean, std = moments.normalisation()
-    off = max(np.abs(mean - dataset.mean) / std) + max(np.abs(std - dataset.std) / std)
+    own = statistics.normalisation(dataset.audio)
+    off = max(np.abs(own.mean - dataset.mean) / own.std)
+    off += max(np.abs(own.std - dataset.std) / own.std)
     if not off <= _TOLERANCE:
         yield f"mean and std must be those of the training frames, but are off by {off:.2g} sd"

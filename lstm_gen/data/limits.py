@@ -2,6 +2,8 @@
 
 import contextlib
 
+import numpy as np
+
 from lstm_gen import config
 from lstm_gen.audio import files
 
@@ -26,7 +28,7 @@ def limit_process() -> None:
             resource.setrlimit(what, (limit, hard))
 
 
-def longest_seconds(audio: config.AudioConfig) -> float:
+def longest_seconds(audio: config.AudioConfig, dtype: str) -> float:
     """Return the length of the longest recording whose frames fit a worker's memory, seconds."""
-    frame_bytes = 4 * audio.n_mels
+    frame_bytes = np.dtype(dtype).itemsize * audio.channels
     return min(files.MOST_SECONDS, _MOST_FRAME_BYTES / (audio.frames_per_second * frame_bytes))

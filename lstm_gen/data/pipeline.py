@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from lstm_gen import config, errors
+from lstm_gen.audio import dtypes
 from lstm_gen.data import manifest, records
 
 _SHUFFLE_BYTES = 32 << 20
@@ -98,12 +99,12 @@ def segments(dataset: manifest.Dataset, split: str) -> Iterator[tuple[np.ndarray
     """Yield each segment of a split in the order of its shards, without TensorFlow.
 
     Yields:
-      frames, float32 [n_frames, n_mels], normalised; the recording's line in the manifest;
+      frames, float32 [n_frames, channels], normalised; the recording's line in the manifest;
       the segment's first frame within the recording.
     """
     for shard in dataset.splits[split].shards:
         for segment in records.read_segments(
-            dataset.path(shard), dataset.audio.n_mels, dataset.segment.dtype
+            dataset.path(shard), dataset.audio.channels, dataset.segment.dtype
         ):
             yield dataset.normalise(segment.frames), segment.recording, segment.start_frame
 
@@ -149,7 +150,7 @@ def _shuffled_epoch(
     phases = tf.data.Dataset.from_tensor_slices(
         _draw([dataset.splits[split].n_records], phase_key, tf.float32)
     )
-    window_bytes = window.frames * dataset.audio.n_mels * tf.as_dtype(dataset.segment.dtype).size
+    window_bytes = window.frames * dataset.audio.channels * tf.as_dtype(dataset.segment.dtype).size
     return (
         tf.data.Dataset.zip((examples, phases))
         .map(_cutter(dataset, window), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
@@ -173,7 +174,7 @@ def _padded_pass(
         deterministic=True,
     ).unbatch()
     nothing = {
-        "frames": np.tile(dataset.mean.astype(dataset.segment.dtype), (window.frames, 1)),
+        "frames": np.tile(dtypes.store(dataset.mean, dataset.segment.dtype), (window.frames, 1)),
         "recording": np.int64(_PADDING),
         "start_frame": np.int64(0),
     }
@@ -200,14 +201,14 @@ def _cutter(dataset: manifest.Dataset, window: config.WindowConfig) -> Callable[
 
     def cut(example: Any, phase: Any) -> dict[str, Any]:
         frames, recording, start_frame = records.parse(
-            example, dataset.audio.n_mels, dataset.segment.dtype
+            example, dataset.audio.channels, dataset.segment.dtype
         )
         room = tf.shape(frames, tf.int64)[0] - window.frames
         spare = tf.math.floormod(room, window.hop) + 1
         first = tf.minimum(tf.cast(phase * tf.cast(spare, tf.float32), tf.int64), spare - 1)
         starts = tf.range(first, tf.maximum(first, room + 1), window.hop)
         windows = tf.gather(frames, starts[:, tf.newaxis] + tf.range(window.frames, dtype=tf.int64))
-        windows.set_shape([None, window.frames, dataset.audio.n_mels])
+        windows.set_shape([None, window.frames, dataset.audio.channels])
         return {
             "frames": windows,
             "recording": tf.fill(tf.shape(starts), recording),
@@ -219,7 +220,8 @@ def _cutter(dataset: manifest.Dataset, window: config.WindowConfig) -> Callable[
 
 def _finisher(dataset: manifest.Dataset) -> Callable[[Any], Any]:
     """Return the function that widens a batch to float32, normalises it and weighs its rows."""
-    scale, offset = 1 / dataset.std, -dataset.mean / dataset.std
+    scale = np.float32(dtypes.unit(dataset.segment.dtype)) / dataset.std
+    offset = -dataset.mean / dataset.std
 
     def finish(batch: dict[str, Any]) -> dict[str, Any]:
         return {

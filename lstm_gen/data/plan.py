@@ -227,5 +227,5 @@ def _record_bytes(
     suffix = finding.suffix(recording.name)
     coded = _FLAC_BYTES_PER_SECOND if suffix == ".flac" else _CODED_BYTES_PER_SECOND
     seconds = recording.n_bytes / (_PCM_BYTES_PER_SECOND if suffix in _PCM else coded)
-    value_bytes = 2 if segment.dtype == "float16" else 4
-    return seconds * audio.frames_per_second * audio.n_mels * value_bytes
+    value_bytes = 4 if segment.dtype == "float32" else 2
+    return seconds * audio.frames_per_second * audio.channels * value_bytes

@@ -15,6 +15,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import Any
 
 from lstm_gen import config, errors, failpoints, storage
+from lstm_gen.audio import normalisation
 from lstm_gen.data import beam, digests, jobs, manifest, plan, splits, workers
 
 Progress = Callable[[jobs.Outcome | None, int], None]
@@ -261,7 +262,7 @@ def _require_training_frames(
     outcomes: Iterable[jobs.Outcome],
 ) -> None:
     """Refuse to make a dataset of nothing."""
-    if any(part.moments.count for part in receipts):
+    if any(part.statistics.count for part in receipts):
         return
     _clear(job.data_dir)
     storage.remove_tree(jobs.state_path(job.data_dir))
@@ -289,6 +290,8 @@ def _lines(planned: plan.Plan, outcomes: dict[str, jobs.Outcome]) -> Iterator[di
             "frames": outcome.frames,
             "frames_kept": outcome.kept,
             "frames_too_short": outcome.too_short,
+            "seconds_padded": outcome.padded_seconds,
+            "seconds_left_over": outcome.left_over_seconds,
             "segments": outcome.pieces,
             "shards": {split: shards[recording.name][split] for split in outcome.pieces},
         }
@@ -302,10 +305,10 @@ def _collect(
     outcomes: Iterable[jobs.Outcome],
 ) -> manifest.Dataset:
     """Return the dataset that the workers' results make together, merged in shard order."""
-    moments = jobs.Moments.zero(job.audio.n_mels)
+    statistics = normalisation.Statistics.zero(job.audio.channels)
     for part in receipts:
-        moments.merge(part.moments)
-    mean, std = moments.normalisation()
+        statistics.merge(part.statistics)
+    normal = statistics.normalisation(job.audio)
     present = Counter(split for outcome in outcomes for split in outcome.pieces)
     shards = {
         split: tuple(part.shards[split] for part in receipts if split in part.shards)
@@ -316,8 +319,8 @@ def _collect(
         audio=job.audio,
         segment=job.segment,
         split=job.split,
-        mean=mean,
-        std=std,
+        mean=normal.mean,
+        std=normal.std,
         splits={
             name: manifest.Split(
                 recordings=present[name],

@@ -25,6 +25,7 @@ def describe(dataset: manifest.Dataset, lines: Iterable[Mapping[str, Any]]) -> s
     hours = sum(line["seconds"] for line in read) / 3600
     rows = [f"read      {len(read)} recordings, {hours:.2f} hours of audio"]
     rows += _trimmed(dataset, read)
+    rows += _filled(read)
     rows += ["", *_split_table(dataset)]
     if not dataset.splits["validation"].n_records and dataset.split.validation_fraction > 0:
         rows.append("warning   the validation split is empty: no usable recording was held out")
@@ -78,6 +79,18 @@ def _trimmed(dataset: manifest.Dataset, read: list[Mapping[str, Any]]) -> list[s
     kept = sum(sum(line["frames_kept"].values()) for line in read)
     seconds = (found - kept) / dataset.audio.frames_per_second
     return [f"trimmed   {seconds:.1f} seconds (lead-in, fade-out, silence, guards)"] if read else []
+
+
+def _filled(read: list[Mapping[str, Any]]) -> list[str]:
+    """Return the line that accounts for recordings that are no whole number of examples."""
+    padded = [line["seconds_padded"] for line in read if line["seconds_padded"]]
+    left_over = sum(line["seconds_left_over"] for line in read)
+    if not padded and not left_over:
+        return []
+    return [
+        f"examples  {sum(padded):.1f} seconds of silence fill up {len(padded)} recordings, "
+        f"{left_over:.1f} seconds of rests are too short"
+    ]
 
 
 def _split_table(dataset: manifest.Dataset) -> list[str]:
