@@ -12,7 +12,7 @@ Source: tensorflow/core/example/{example,feature}.proto, tensorflow/core/lib/io/
 
 import struct
 from collections.abc import Iterator
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import google_crc32c
 import numpy as np
@@ -51,7 +51,7 @@ def encode(segment: Segment) -> bytes:
     )
 
 
-def decode(example: bytes, n_mels: int, dtype: str) -> Segment:
+def decode(example: bytes | memoryview, n_mels: int, dtype: str) -> Segment:
     """Return the segment that `encode` made an example of.
 
     Raises:
@@ -69,27 +69,6 @@ def decode(example: bytes, n_mels: int, dtype: str) -> Segment:
         recording=_read_varint(values[b"recording"], 0)[0],
         start_frame=_read_varint(values[b"start_frame"], 0)[0],
     )
-
-
-def parse(example: Any, n_mels: int, dtype: str) -> tuple[Any, Any, Any]:
-    """Return the tensors of a segment from an example in a `tf.data` graph.
-
-    Returns:
-      frames, float16 or float32 [n_frames, n_mels]; recording, int64; start_frame, int64.
-    """
-    import tensorflow as tf  # only readers in a graph wait for it
-
-    scalar = tf.io.FixedLenFeature([], tf.int64)
-    values = tf.io.parse_single_example(
-        example,
-        {
-            "frames": tf.io.FixedLenFeature([], tf.string),
-            "recording": scalar,
-            "start_frame": scalar,
-        },
-    )
-    frames = tf.io.decode_raw(values["frames"], tf.as_dtype(dtype), little_endian=True)
-    return tf.reshape(frames, [-1, n_mels]), values["recording"], values["start_frame"]
 
 
 def frame(data: bytes) -> bytes:
@@ -110,6 +89,23 @@ def read_segments(path: str, n_mels: int, dtype: str) -> Iterator[Segment]:
                 yield decode(data, n_mels, dtype)
             except (ValueError, KeyError, IndexError) as error:
                 raise _damaged(path, index, "is not a segment of this dataset") from error
+
+
+def view_segments(shard: memoryview, path: str, n_mels: int, dtype: str) -> Iterator[Segment]:
+    """Yield the segments of a shard in memory; frames are views of it, and not verified.
+
+    Raises:
+      InputError: For a record that is cut or not a segment, naming it.
+    """
+    position = index = 0
+    while position < len(shard):
+        try:
+            length, _ = _HEADER.unpack_from(shard, position)
+            start = position + _HEADER.size
+            yield decode(shard[start : start + length], n_mels, dtype)
+        except (struct.error, ValueError, KeyError, IndexError) as error:
+            raise _damaged(path, index, "is not a segment of this dataset") from error
+        position, index = start + length + _FOOTER.size, index + 1
 
 
 def _read_records(file: BinaryIO, path: str) -> Iterator[bytes]:
