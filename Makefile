@@ -20,7 +20,7 @@ ifdef RECORDINGS
 DEMO := demo/from-$(shell basename "$(RECORDINGS)" | tr -c 'A-Za-z0-9._\n-' '_')
 endif
 
-.PHONY: help demo test quick check lint format benchmark results clean
+.PHONY: help demo test quick faults check lint format benchmark results clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,7 +48,11 @@ test: $(VENV)/installed-dev  ## install what the tests need and run them all
 
 quick: $(VENV)/installed-dev  ## the tests less the slow ones
 	@echo "Running the quick tests."
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -m "not slow and not faults"
+
+faults: $(VENV)/installed-dev  ## kill, damage and starve it for minutes: the long fault tests
+	@echo "Running the fault tests."
+	@$(BIN)/python -m pytest -m faults --durations=10
 
 lint: $(VENV)/installed-dev  ## format check, lint and types
 	@echo "Checking format, lint and types."

@@ -42,7 +42,7 @@ def main() -> None:
             bar.set_postfix_str(f"{hours:.2f} h of audio, {speed:.0f} x real time")
             bar.update()
 
-        dataset, made = prepare.prepare(
+        dataset, n_tasks = prepare.prepare(
             job, dataset_flags.workers(), dataset_flags.overwrite(), progress
         )
     seconds = time.perf_counter() - start
@@ -51,7 +51,7 @@ def main() -> None:
         f"{dataset.data_dir}: "
         + (
             f"made in {seconds:.1f} seconds, {speed:.0f} x real time"
-            if made
+            if n_tasks
             else "nothing to do, it was made from these recordings with these settings"
         )
     )

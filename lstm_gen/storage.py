@@ -9,11 +9,12 @@ import contextlib
 import os
 import pathlib
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
-from lstm_gen import errors
+from lstm_gen import errors, failpoints
 
 _GCS = "gs://"
 
@@ -70,6 +71,34 @@ def is_directory(path: str) -> bool:
 def size_bytes(path: str) -> int:
     """Return a file's size in bytes."""
     return int(_gfile().stat(path).length) if is_remote(path) else pathlib.Path(path).stat().st_size
+
+
+class Stamp(NamedTuple):
+    """What tells cheaply whether a file may have changed.
+
+    Attributes:
+      n_bytes: Its size.
+      seconds: When it, or what is recorded of it, was last changed, since the epoch.
+      token: Differs after every change of the content (but for one within a clock tick).
+      is_file: Whether it can be read to an end, as a pipe or a device cannot.
+    """
+
+    n_bytes: int
+    seconds: float
+    token: str
+    is_file: bool
+
+
+def stamp(path: str) -> Stamp:
+    """Return a file's stamp."""
+    if is_remote(path):
+        found = _gfile().stat(path)
+        token = f"{found.length}-{found.mtime_nsec}"
+        return Stamp(int(found.length), found.mtime_nsec / 1e9, token, not found.is_directory)
+    local = pathlib.Path(path).stat()
+    token = f"{local.st_size}-{local.st_mtime_ns}-{local.st_ctime_ns}-{local.st_ino}"
+    is_file = stat.S_ISREG(local.st_mode)
+    return Stamp(local.st_size, max(local.st_mtime, local.st_ctime), token, is_file)
 
 
 def make_directory(path: str) -> None:
@@ -140,7 +169,9 @@ def write_bytes(path: str, content: bytes) -> None:
         with temporary.open("wb") as file:
             file.write(content)
             file.flush()
+            failpoints.reach("file.written")
             os.fsync(file.fileno())
+        failpoints.reach("file.synced")
         commit(str(temporary), path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -154,6 +185,7 @@ def write_text(path: str, content: str) -> None:
 def commit(temporary: str, path: str) -> None:
     """Give a finished, flushed local file its real name, and make the name durable."""
     pathlib.Path(temporary).replace(path)
+    failpoints.reach("file.renamed")
     directory = os.open(pathlib.Path(path).parent, os.O_RDONLY)
     try:
         os.fsync(directory)

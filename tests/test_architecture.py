@@ -21,6 +21,7 @@ LAYERS = (
         "lstm_gen.storage",
         "lstm_gen.distribute",
         "lstm_gen.errors",
+        "lstm_gen.failpoints",
     ),
     ("lstm_gen.audio",),
     ("lstm_gen.data", "lstm_gen.models"),
