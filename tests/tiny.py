@@ -65,8 +65,8 @@ def make_dataset(
         plan="made by tests",
         fingerprint=manifest.fingerprint("made by tests", shards),
     )
-    manifest.save(dataset)
-    return dataset
+    manifest.save_lines(str(folder), [])
+    return manifest.save(dataset)
 
 
 def _write_shard(
