@@ -43,7 +43,12 @@ def main() -> None:
             bar.update()
 
         dataset, n_tasks = prepare.prepare(
-            job, dataset_flags.workers(), dataset_flags.overwrite(), progress
+            job,
+            dataset_flags.workers(),
+            dataset_flags.overwrite(),
+            progress,
+            dataset_flags.runner(),
+            dataset_flags.runner_options(),
         )
     seconds = time.perf_counter() - start
     speed = hours * 3600 / seconds

@@ -289,6 +289,6 @@ def test_what_is_imported_is_required_and_nothing_else() -> None:
         if not module.name.startswith("benchmarks")  # not installed; has the bench extra
     }
     foreign = imported - {*PACKAGES, *COMMANDS} - sys.stdlib_module_names
-    extras = {"tensorflow"}  # of cpu, gpu and tpu
+    extras = {"tensorflow", "apache_beam"}  # of cpu, gpu and tpu; of beam
     names = {DISTRIBUTIONS.get(name, name) for name in foreign}
     assert names - extras == requirements() - UNSEEN

@@ -171,10 +171,15 @@ def load(data_dir: str) -> Dataset:
         is missing or has another size or content; the message names it.
     """
     dataset = describe(data_dir)
+    require_whole(dataset)
+    return dataset
+
+
+def require_whole(dataset: Dataset) -> None:
+    """Raise InputError, naming the file, unless each is as it was written."""
     problem = next(find_bad_files(dataset), None)
     if problem:
-        raise errors.InputError(f"{problem}; {_AGAIN}. Received: data_dir={data_dir!r}")
-    return dataset
+        raise errors.InputError(f"{problem}; {_AGAIN}. Received: data_dir={dataset.data_dir!r}")
 
 
 def describe(data_dir: str) -> Dataset:

@@ -45,7 +45,7 @@ def windows(
     training: bool = True,
     input_pipeline_id: int = 0,
     num_input_pipelines: int = 1,
-    augment: config.AugmentationConfig = config.AugmentationConfig(),  # noqa: B008, it is frozen
+    augment: config.AugmentationConfig | None = None,
 ) -> tf.data.Dataset:
     """Return the batches of a split, as `lstm_gen.models.family` documents them.
 
@@ -60,7 +60,7 @@ def windows(
         shards, whose last batch is filled with windows of weight 0.
       input_pipeline_id: Which of the pipelines that share the stream this one is.
       num_input_pipelines: How many pipelines take turns with the stream's windows.
-      augment: How windows are varied; each time anew, and not at all by default.
+      augment: How windows are varied, each time anew; None for not at all.
 
     Raises:
       InputError: If the split has no window, an argument is out of range, or a shard is not
@@ -84,7 +84,7 @@ def windows(
     batches = (
         _excerpts(scheduled, start_step)
         .map(
-            _reader(dataset, found, window, batch_size, augment),
+            _reader(dataset, found, window, batch_size, augment or config.AugmentationConfig()),
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
@@ -98,17 +98,24 @@ def windows(
 
 
 def segments(dataset: manifest.Dataset, split: str) -> Iterator[tuple[np.ndarray, int, int]]:
-    """Yield each segment of a split in the order of its shards, without TensorFlow.
+    """Yield each segment of a split in the order of its shards, as `shard_segments` does."""
+    for shard in dataset.splits[split].shards:
+        yield from shard_segments(dataset, shard)
+
+
+def shard_segments(
+    dataset: manifest.Dataset, shard: manifest.Shard
+) -> Iterator[tuple[np.ndarray, int, int]]:
+    """Yield each segment of a shard, without TensorFlow.
 
     Yields:
-      frames, float32 [n_frames, n_mels], normalised; the recording's line in the manifest;
-      the segment's first frame within the recording.
+      frames, float32 [n_frames, n_mels], normalised; the recording's id; the segment's first
+      frame within the recording.
     """
-    for shard in dataset.splits[split].shards:
-        for segment in records.read_segments(
-            dataset.path(shard), dataset.audio.n_mels, dataset.segment.dtype
-        ):
-            yield dataset.normalise(segment.frames), segment.recording, segment.start_frame
+    for segment in records.read_segments(
+        dataset.path(shard), dataset.audio.n_mels, dataset.segment.dtype
+    ):
+        yield dataset.normalise(segment.frames), segment.recording, segment.start_frame
 
 
 def _segment_frames(dataset: manifest.Dataset, split: str) -> np.ndarray:

@@ -15,13 +15,14 @@ from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import Any
 
 from lstm_gen import config, errors, failpoints, storage
-from lstm_gen.data import digests, jobs, manifest, plan, splits, workers
+from lstm_gen.data import beam, digests, jobs, manifest, plan, splits, workers
 
 Progress = Callable[[jobs.Outcome | None, int], None]
 
 _SHARD = r"(train|validation|test)-\d{5}-of-\d{5}\.tfrecord"
 _OURS = re.compile(rf"(dataset\.json|manifest\.jsonl|{_SHARD})")
 _TEMPORARY = re.compile(rf"{_OURS.pattern}\.tmp-\d+")
+LOCAL = "local"
 _ELSEWHERE = "choose another --data_dir"
 
 
@@ -30,6 +31,8 @@ def prepare(
     n_workers: int = 0,
     overwrite: bool = False,
     progress: Progress | None = None,
+    runner: str = LOCAL,
+    runner_options: Sequence[str] = (),
 ) -> tuple[manifest.Dataset, int]:
     """Turn a folder of recordings into a dataset directory, or bring it up to date.
 
@@ -38,7 +41,9 @@ def prepare(
       n_workers: Worker processes; 0 for one per core, and never more than there are shards.
       overwrite: Whether a dataset made with other settings may be replaced.
       progress: Called with None when the number of recordings to do is known, and with each
-        recording's outcome.
+        recording's outcome (after the whole run, if a Beam runner does it).
+      runner: "local" for worker processes, or the name of a Beam runner (see `data.beam`).
+      runner_options: Beam's own flags.
 
     Returns:
       The dataset, and how many tasks were done for it now: those that an earlier run had
@@ -58,21 +63,26 @@ def prepare(
             return manifest.describe(job.data_dir), 0
         tasks = [task for task in planned.tasks if task.name not in receipts]
         _clear(job.data_dir, keep={r.name for s in receipts.values() for r in s.shards.values()})
-        _write(job, planned, tasks, n_workers, progress)
+        report = _announce(planned, tasks, progress)
+        try:
+            if runner == LOCAL:
+                workers.run(job, tasks, n_workers, report)
+            else:
+                beam.run(job, tasks, runner, runner_options)
+        finally:
+            _remove(job.data_dir, _TEMPORARY.fullmatch)  # of workers that died
         for task in tasks:
-            receipts[task.name] = _require_receipt(job, task)
+            receipts[task.name] = receipt = _require_receipt(job, task)
+            for outcome in receipt.outcomes if runner != LOCAL else ():
+                report(outcome)
         jobs.forget_receipts(job.data_dir, planned.tasks)
         return _commit(job, planned, [receipts[task.name] for task in planned.tasks]), len(tasks)
 
 
-def _write(
-    job: jobs.Job,
-    planned: plan.Plan,
-    tasks: Sequence[plan.Task],
-    n_workers: int,
-    progress: Progress | None,
-) -> None:
-    """Do the tasks, and say how they get on."""
+def _announce(
+    planned: plan.Plan, tasks: Sequence[plan.Task], progress: Progress | None
+) -> Callable[[jobs.Outcome], None]:
+    """Say what is to be done, and what needs no doing; return who to tell of each outcome."""
     unread = list(_judge_unread(planned.recordings))
     n_recordings = len(unread) + sum(len(task.recordings) for task in tasks)
 
@@ -80,13 +90,9 @@ def _write(
         if progress:
             progress(outcome, n_recordings)
 
-    report(None)
-    for outcome in unread:
+    for outcome in (None, *unread):
         report(outcome)
-    try:
-        workers.run(job, tasks, n_workers, report)
-    finally:
-        _remove(job.data_dir, _TEMPORARY.fullmatch)  # of workers that died
+    return report
 
 
 def _commit(

@@ -1,8 +1,7 @@
 """Worker processes that each take the next task; one that dies costs at most one recording.
 
 Every worker has a pipe of its own, so there is no shared lock that a dying one could hold:
-its end closes with it. Processes are spawned, with one thread each for linear algebra: the
-bytes of a shard then depend neither on how many workers there are nor on the machine's cores.
+its end closes with it. Processes are spawned: a fork would inherit the parent's threads' locks.
 
 A worker that dies, or that takes far too long over one recording, is replaced, and its task
 done again; a recording that ends two of them is left out. A death between recordings is
@@ -17,14 +16,13 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
 from lstm_gen import errors
 from lstm_gen.data import jobs, plan
 
-_THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _DEATHS_PER_RECORDING = 2
 _DEATHS_PER_TASK = 3
 # Far more than the slowest decoder on the slowest disk needs.
@@ -106,8 +104,7 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process: SpawnProcess = context.Process(target=_serve, args=(theirs, job), daemon=True)
-        with _one_thread_each():
-            self.process.start()
+        self.process.start()
         theirs.close()  # so that a worker's death closes the pipe
         self.attempt: _Attempt | None = None
         self.recording = ""
@@ -169,21 +166,6 @@ def _forgive(worker: _Worker) -> None:
             "worker processes keep dying, perhaps killed for want of memory; try fewer --workers. "
             f"Received: {attempt.deaths['']} deaths over {', '.join(attempt.task.shards.values())}"
         )
-
-
-@contextlib.contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Let processes started meanwhile use one thread each for linear algebra."""
-    before = {name: os.environ.get(name) for name in _THREAD_LIMITS}
-    os.environ.update(dict.fromkeys(_THREAD_LIMITS, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _serve(connection: Connection, job: jobs.Job) -> None:

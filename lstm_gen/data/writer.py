@@ -15,20 +15,27 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import BinaryIO
 
 import numpy as np
+import threadpoolctl
 
 from lstm_gen import config, errors, failpoints, storage
 from lstm_gen.audio import features, files, pictures
 from lstm_gen.data import digests, jobs, manifest, plan, records, segments, splits
 
 
+def _tell_nobody(news: object) -> None:
+    """Listen to what nobody waits for."""
+
+
 def write_task(
     job: jobs.Job,
     task: plan.Task,
-    crashed: Collection[str],
-    start: Callable[[str], None],
-    report: Callable[[jobs.Outcome], None],
+    crashed: Collection[str] = (),
+    start: Callable[[str], None] = _tell_nobody,
+    report: Callable[[jobs.Outcome], None] = _tell_nobody,
 ) -> None:
     """Decode a task's recordings, write its shards and then its receipt.
+
+    Linear algebra takes one thread meanwhile: with more, its sums have other last bits.
 
     Args:
       job: What all tasks share.
@@ -39,6 +46,7 @@ def write_task(
     """
     moments, outcomes = jobs.Moments.zero(job.audio.n_mels), []
     with contextlib.ExitStack() as stack:
+        stack.enter_context(threadpoolctl.threadpool_limits(1))
         shards = {
             split: stack.enter_context(_open_shard(storage.join(job.data_dir, name)))
             for split, name in task.shards.items()
