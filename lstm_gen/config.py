@@ -2,7 +2,7 @@
 
 A configuration belongs to the artifact that depends on it. `AudioConfig`,
 `SegmentConfig` and `SplitConfig` are stored in a dataset's `dataset.json`; a run's
-`config.json` holds the audio part copied in, beside `WindowConfig`, `TrainingConfig`
+`config.json` holds the audio part copied in, beside `WindowConfig`, `training_config`
 and the model family's own. Nothing is typed twice. Standard library only.
 """
 

@@ -4,7 +4,7 @@ The only module that knows it. Writing and plain reading need no TensorFlow, whi
 seconds to import: the few protobuf fields are encoded here by hand. An example holds
 
     frames       bytes, little-endian values [n_frames, channels] as stored, not normalised
-    recording    int64, line of the recording in manifest.jsonl, counted from 0
+    recording    int64, of the recording's content: see `plan.recording_id`
     start_frame  int64, first frame of the segment within its untrimmed recording
 
 Source: tensorflow/core/example/{example,feature}.proto, tensorflow/core/lib/io/record_writer.h.
@@ -31,7 +31,7 @@ class Segment(NamedTuple):
 
     Attributes:
       frames: values [n_frames, channels] as stored, not normalised.
-      recording: Line of the recording in the manifest, counted from 0.
+      recording: `plan.recording_id` of the recording's content.
       start_frame: First frame within the untrimmed recording.
     """
 
