@@ -1,17 +1,19 @@
 """What can be wrong with a dataset directory, found by looking; a line per problem."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from lstm_gen import errors, storage
-from lstm_gen.data import digests, jobs, labels, manifest, plan, records, splits
+from lstm_gen.audio import dtypes, normalisation
+from lstm_gen.data import digests, labels, manifest, plan, records, splits, verification
 
 _TOLERANCE = 1e-4  # of mean and std, in standard deviations: float32 rounding is far below it
 
 Span = tuple[int, int, str]  # first frame, frame after the last, split
+Line = dict[str, Any]  # of the manifest
 
 
 def find_problems(dataset: manifest.Dataset, deep: bool) -> Iterator[str]:
@@ -22,29 +24,46 @@ def find_problems(dataset: manifest.Dataset, deep: bool) -> Iterator[str]:
       deep: Whether to read every shard: checksums, records, values, statistics, and the
         distance between splits. Otherwise only what costs nothing is looked at.
     """
-    yield from manifest.find_bad_shards(dataset)
-    yield from _check_lines(dataset)
+    yield from verification.compare_sizes(dataset.data_dir, dataset.files)
+    readable = {file.name: file for file in dataset.files if _is_file(dataset, file)}
+    lines = _load_lines(dataset) if manifest.MANIFEST_FILE in readable else []
+    if lines:
+        yield from _check_lines(dataset, lines)
+    elif manifest.MANIFEST_FILE in readable:
+        yield f"{manifest.MANIFEST_FILE} must hold a line of JSON per file, but does not"
     if not deep:
         return
+    afresh = digests.Digests()  # a disk may lose bits of a file that nobody changed
+    yield from verification.compare_contents(dataset.data_dir, list(readable.values()), afresh)
     spans: dict[int, list[Span]] = defaultdict(list)
-    said = _labels_by_recording(dataset)
-    moments = jobs.Moments.zero(dataset.audio.n_mels)
+    statistics = normalisation.Statistics.zero(dataset.audio.channels)
+    said = {plan.recording_id(line["sha256"]): labels.read_line(line) for line in _usable(lines)}
     for split in splits.SPLITS:
         for shard in dataset.splits[split].shards:
-            if storage.exists(dataset.path(shard)):
-                yield from _check_digest(dataset, shard)
-                yield from _check_records(dataset, split, shard, spans, moments, said)
-    yield from _check_distances(dataset, spans)
-    yield from _check_moments(dataset, moments)
+            if shard.name in readable:
+                yield from _check_records(dataset, split, shard, spans, statistics, said)
+    yield from _check_places(dataset, spans, lines)
+    yield from _check_normalisation(dataset, statistics)
 
 
-def _check_lines(dataset: manifest.Dataset) -> Iterator[str]:
+def _is_file(dataset: manifest.Dataset, file: verification.File) -> bool:
+    """Whether a file is there and can be read to an end."""
+    path = storage.join(dataset.data_dir, file.name)
+    return storage.exists(path) and storage.stamp(path).is_file
+
+
+def _load_lines(dataset: manifest.Dataset) -> list[Line]:
+    """Return the lines of the manifest; none if it is not what it should be."""
+    try:
+        lines = manifest.load_lines(dataset.data_dir)
+    except (OSError, ValueError):
+        return []
+    return lines if all(isinstance(line, dict) and "name" in line for line in lines) else []
+
+
+def _check_lines(dataset: manifest.Dataset, lines: list[Line]) -> Iterator[str]:
     """Compare the manifest with the dataset."""
-    if not storage.exists(storage.join(dataset.data_dir, manifest.MANIFEST_FILE)):
-        yield f"{manifest.MANIFEST_FILE} must be there, but is missing"
-        return
     segments = dict.fromkeys(splits.SPLITS, 0)
-    lines = manifest.load_lines(dataset.data_dir)
     yield from _check_vocabulary(dataset, lines)
     for line in lines:
         pieces = line.get("segments", {})
@@ -60,32 +79,18 @@ def _check_lines(dataset: manifest.Dataset) -> Iterator[str]:
             )
 
 
-def _check_vocabulary(
-    dataset: manifest.Dataset, lines: Iterable[Mapping[str, Any]]
-) -> Iterator[str]:
+def _usable(lines: list[Line]) -> list[Line]:
+    """Return the lines of recordings that are in the dataset."""
+    return [line for line in lines if line.get("segments")]
+
+
+def _check_vocabulary(dataset: manifest.Dataset, lines: list[Line]) -> Iterator[str]:
     """The vocabulary must be that of the usable recordings."""
     kinds = {name: label.kind for name, label in dataset.labels.items()}
-    usable = [labels.read_line(line) for line in lines if line["verdict"] == jobs.OK]
-    for name, label in labels.build(kinds, usable).items():
+    found = labels.build(kinds, [labels.read_line(line) for line in _usable(lines)])
+    for name, label in found.items():
         if dataset.labels[name] != label:
             yield f"label {name} must be {label}, but {manifest.DATASET_FILE} has another"
-
-
-def _labels_by_recording(dataset: manifest.Dataset) -> dict[int, labels.Values]:
-    """Return what the manifest, if it is there, says of each usable recording."""
-    path = storage.join(dataset.data_dir, manifest.MANIFEST_FILE)
-    lines = manifest.load_lines(dataset.data_dir) if storage.exists(path) else []
-    return {
-        plan.recording_id(line["sha256"]): labels.read_line(line)
-        for line in lines
-        if line["verdict"] == jobs.OK
-    }
-
-
-def _check_digest(dataset: manifest.Dataset, shard: manifest.Shard) -> Iterator[str]:
-    """Compare a shard's content with the digest that it was written with."""
-    if digests.hash_file(dataset.path(shard)) != shard.sha256:
-        yield f"shard {shard.name} must have the sha256 of {manifest.DATASET_FILE}, but differs"
 
 
 def _check_records(
@@ -93,19 +98,19 @@ def _check_records(
     split: str,
     shard: manifest.Shard,
     spans: dict[int, list[Span]],
-    moments: jobs.Moments,
+    statistics: normalisation.Statistics,
     said: Mapping[int, labels.Values],
 ) -> Iterator[str]:
     """Read a shard: its records must be whole, as many and as long as was said, and finite."""
     lengths: list[int] = []
     try:
         for segment in records.read_segments(
-            dataset.path(shard), dataset.audio.n_mels, dataset.segment.dtype
+            dataset.path(shard), dataset.audio.channels, dataset.segment.dtype
         ):
             if not np.isfinite(segment.frames).all():
                 yield f"shard {shard.name} must be finite, but record {len(lengths)} is not"
             elif split == "train":
-                moments.add(segment.frames)
+                statistics.add(dtypes.load(segment.frames))
             lengths.append(len(segment.frames))
             span = (segment.start_frame, segment.start_frame + lengths[-1], split)
             spans[segment.recording].append(span)
@@ -121,10 +126,18 @@ def _check_records(
         yield f"shard {shard.name} must have segments of the lengths listed, but has others"
 
 
-def _check_distances(dataset: manifest.Dataset, spans: dict[int, list[Span]]) -> Iterator[str]:
-    """No frame may be in two segments, nor within the guard of another split's."""
+def _check_places(
+    dataset: manifest.Dataset, spans: dict[int, list[Span]], lines: list[Line]
+) -> Iterator[str]:
+    """No frame may be of nowhere, in two segments, or within the guard of another split's."""
     guard = round(dataset.split.guard_seconds * dataset.audio.frames_per_second)
-    for recording, found in sorted(spans.items()):
+    names = {
+        plan.recording_id(line["sha256"]): line["name"] for line in lines if line.get("segments")
+    }
+    for number, found in sorted(spans.items()):
+        recording = names.get(number, str(number))
+        if lines and number not in names:
+            yield f"recording {recording} must be one of {manifest.MANIFEST_FILE}, but is not"
         sides = sorted({split for _, _, split in found})
         if dataset.split.split == "recording" and len(sides) > 1:
             yield f"recording {recording} must be in one split, but is in {', '.join(sides)}"
@@ -141,12 +154,15 @@ def _check_distances(dataset: manifest.Dataset, spans: dict[int, list[Span]]) ->
             end, before = max(end, stop), split
 
 
-def _check_moments(dataset: manifest.Dataset, moments: jobs.Moments) -> Iterator[str]:
+def _check_normalisation(
+    dataset: manifest.Dataset, statistics: normalisation.Statistics
+) -> Iterator[str]:
     """The normalisation must be that of the training frames."""
-    if moments.count == 0:
+    if statistics.count == 0:
         yield "split train must hold frames, but holds none"
         return
-    mean, std = moments.normalisation()
-    off = max(np.abs(mean - dataset.mean) / std) + max(np.abs(std - dataset.std) / std)
+    own = statistics.normalisation(dataset.audio)
+    off = max(np.abs(own.mean - dataset.mean) / own.std)
+    off += max(np.abs(own.std - dataset.std) / own.std)
     if not off <= _TOLERANCE:
         yield f"mean and std must be those of the training frames, but are off by {off:.2g} sd"

@@ -59,7 +59,7 @@ class _Found(NamedTuple):
     unused_rows: Sequence[str] = ()
 
 
-def read(source: config.LabelConfig, input_dir: str, names: Sequence[str]) -> Table:
+def read(source: labels.LabelConfig, input_dir: str, names: Sequence[str]) -> Table:
     """Return the labels of recordings.
 
     Args:
@@ -94,18 +94,18 @@ def read(source: config.LabelConfig, input_dir: str, names: Sequence[str]) -> Ta
     return Table(kinds=kinds, values=table, unused_rows=tuple(found.unused_rows))
 
 
-def without_folder(source: config.LabelConfig) -> config.LabelConfig:
+def without_folder(source: labels.LabelConfig) -> labels.LabelConfig:
     """Return a source that does not tell where its file was: a dataset is the same anywhere."""
     return dataclasses.replace(source, labels_file=storage.name(source.labels_file))
 
 
-def _read_folders(_: config.LabelConfig, __: str, names: Sequence[str]) -> _Found:
+def _read_folders(_: labels.LabelConfig, __: str, names: Sequence[str]) -> _Found:
     """Take the first folder of a name."""
     texts = {name: {"folder": name.split("/")[0]} for name in names if "/" in name}
     return _Found({"folder": "class"}, texts)
 
 
-def _read_pattern(source: config.LabelConfig, _: str, names: Sequence[str]) -> _Found:
+def _read_pattern(source: labels.LabelConfig, _: str, names: Sequence[str]) -> _Found:
     """Take the named groups of a regular expression."""
     try:
         pattern = re.compile(source.labels_pattern)
@@ -124,7 +124,7 @@ def _read_pattern(source: config.LabelConfig, _: str, names: Sequence[str]) -> _
     return _Found(dict.fromkeys(pattern.groupindex, ""), texts)
 
 
-def _read_csv(source: config.LabelConfig, input_dir: str, names: Sequence[str]) -> _Found:
+def _read_csv(source: labels.LabelConfig, input_dir: str, names: Sequence[str]) -> _Found:
     """Take the columns of a CSV whose column "file" names the recordings."""
     path = _path(source, input_dir)
     reader = csv.DictReader(io.StringIO(_read_text(path).removeprefix("\ufeff"), newline=""))
@@ -151,7 +151,7 @@ def _read_csv(source: config.LabelConfig, input_dir: str, names: Sequence[str]) 
     return _Found(kinds, *_match(rows, names))
 
 
-def _read_nsynth(source: config.LabelConfig, input_dir: str, names: Sequence[str]) -> _Found:
+def _read_nsynth(source: labels.LabelConfig, input_dir: str, names: Sequence[str]) -> _Found:
     """Take NSynth's notes, each by the stem of its file.
 
     Source: https://magenta.tensorflow.org/datasets/nsynth (Engel et al., 2017).
@@ -180,7 +180,7 @@ def _read_note(note: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-_READERS: dict[str, Callable[[config.LabelConfig, str, Sequence[str]], _Found]] = {
+_READERS: dict[str, Callable[[labels.LabelConfig, str, Sequence[str]], _Found]] = {
     "folder": _read_folders,
     "csv": _read_csv,
     "nsynth": _read_nsynth,
@@ -188,7 +188,7 @@ _READERS: dict[str, Callable[[config.LabelConfig, str, Sequence[str]], _Found]] 
 }
 
 
-def _path(source: config.LabelConfig, input_dir: str) -> str:
+def _path(source: labels.LabelConfig, input_dir: str) -> str:
     """Return where a source's file is: by default among the recordings."""
     path = source.labels_file or storage.join(input_dir, _FILES[source.labels])
     config.require(
@@ -279,6 +279,7 @@ def _parse(text: str, kind: str, label: str, name: str) -> labels.Value:
             text == "" or _is_number(text), f"label {label} must be a number", **{name: text}
         )
         return float(text) if text else None
+    text = text.encode("utf-8", "replace").decode()  # a folder's name may be no UTF-8
     parts = text.split(_BETWEEN_VALUES) if kind == "multi" else [text]
     return tuple(sorted({part.strip() for part in parts} - {""}))
 

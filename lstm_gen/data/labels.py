@@ -32,6 +32,37 @@ Values = Mapping[str, Value]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class LabelConfig:
+    """What is known of each recording beside its sound.
+
+    Attributes:
+      labels: Where it is written: "none", "folder", "csv", "nsynth" or "pattern".
+      labels_file: The file, for csv and nsynth; empty for one among the recordings.
+      labels_pattern: Regular expression with named groups over recordings' names, for pattern.
+      label_names: Which labels to take, with their kinds if need be: "pitch:number,player".
+    """
+
+    labels: str = "none"
+    labels_file: str = ""
+    labels_pattern: str = ""
+    label_names: str = ""
+
+    def __post_init__(self) -> None:
+        config.require(
+            self.labels in ("none", "folder", "csv", "nsynth", "pattern"),
+            "labels must be none, folder, csv, nsynth or pattern",
+            labels=self.labels,
+        )
+        config.require(
+            (self.labels_pattern != "") == (self.labels == "pattern")
+            and (self.labels_file == "" or self.labels in ("csv", "nsynth"))
+            and (self.label_names == "" or self.labels != "none"),
+            "labels=pattern needs labels_pattern; labels_file is for csv or nsynth; none has names",
+            **dataclasses.asdict(self),
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Label:
     """What a dataset's recordings have of one label.
 

@@ -49,7 +49,7 @@ def _info(dataset: manifest.Dataset) -> dict[str, Any]:
 def _features(dataset: manifest.Dataset) -> dict[str, Any]:
     """Return what a record holds."""
     features = {
-        "frames": _tensor(dataset.segment.dtype, "-1", str(dataset.audio.n_mels)),
+        "frames": _tensor(dataset.segment.dtype, "-1", str(dataset.audio.channels)),
         "recording": _tensor("int64"),
         "start_frame": _tensor("int64"),
     }

@@ -3,8 +3,8 @@ import pathlib
 
 import pytest
 
-from lstm_gen import config, errors
-from lstm_gen.data import label_sources
+from lstm_gen import errors
+from lstm_gen.data import label_sources, labels
 
 NAMES = ["rock/a.wav", "rock/b.flac", "jazz/deep/c.wav", "d.wav"]
 
@@ -12,7 +12,7 @@ NAMES = ["rock/a.wav", "rock/b.flac", "jazz/deep/c.wav", "d.wav"]
 def read(
     folder: pathlib.Path | str = "", names: list[str] | None = None, **source: str
 ) -> label_sources.Table:
-    return label_sources.read(config.LabelConfig(**source), str(folder), names or NAMES)
+    return label_sources.read(labels.LabelConfig(**source), str(folder), names or NAMES)
 
 
 def read_csv(folder: pathlib.Path, text: str, **source: str) -> label_sources.Table:

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from lstm_gen import config, errors
-from lstm_gen.data import check, jobs, manifest, prepare, records, splits, summary, tfds
+from lstm_gen import errors
+from lstm_gen.data import check, jobs, labels, manifest, prepare, records, splits, summary, tfds
 
 TABLE = "file,pitch,mood,genre\n" + "".join(
     f"{index},{60 + index},{'calm|slow' if index % 2 else ''},{'jazz' if index % 3 else 'rock'}\n"
@@ -31,7 +31,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> jobs.Job:
     (folder / "songs.csv").write_text(f"{TABLE}gone,1,,\n")
     return dataclasses.replace(
         material.make_job(folder / "in", folder / "out", validation_fraction=0.2),
-        label_source=config.LabelConfig(labels="csv", labels_file=str(folder / "songs.csv")),
+        label_source=labels.LabelConfig(labels="csv", labels_file=str(folder / "songs.csv")),
     )
 
 
@@ -56,7 +56,7 @@ def read(dataset: manifest.Dataset) -> list[records.Segment]:
         for split in splits.SPLITS
         for shard in dataset.splits[split].shards
         for segment in records.read_segments(
-            dataset.path(shard), dataset.audio.n_mels, dataset.segment.dtype
+            dataset.path(shard), dataset.audio.channels, dataset.segment.dtype
         )
     ]
 
@@ -77,7 +77,7 @@ def test_the_vocabulary_is_loaded(labelled: manifest.Dataset) -> None:
     assert loaded.labels == labelled.labels
     assert loaded.labels["genre"].values == ("jazz", "rock")
     assert (loaded.labels["pitch"].minimum, loaded.labels["pitch"].maximum) == (60.0, 71.0)
-    assert loaded.label_source == config.LabelConfig(labels="csv", labels_file="songs.csv")
+    assert loaded.label_source == labels.LabelConfig(labels="csv", labels_file="songs.csv")
     assert loaded.unused_rows == (1, ("gone",))
 
 
@@ -121,7 +121,7 @@ def test_a_row_of_no_recording_redoes_nothing_but_is_counted(copy: jobs.Job) -> 
 
 def test_labels_of_another_source_are_refused(copy: jobs.Job) -> None:
     with pytest.raises(errors.InputError, match="a dataset with labels='csv' instead of 'none'"):
-        prepare.prepare(dataclasses.replace(copy, label_source=config.LabelConfig()))
+        prepare.prepare(dataclasses.replace(copy, label_source=labels.LabelConfig()))
 
 
 def test_a_good_dataset_has_no_problem(labelled: manifest.Dataset) -> None:

@@ -32,6 +32,21 @@ GOLDEN = (
 )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"labels": "json"}, "labels must be none, folder"),
+        ({"labels": "pattern"}, "needs labels_pattern"),
+        ({"labels_pattern": "(?P<a>.)"}, "needs labels_pattern"),
+        ({"labels": "folder", "labels_file": "a.csv"}, "labels_file is for csv or nsynth"),
+        ({"label_names": "pitch"}, "none has names"),
+    ],
+)
+def test_a_source_that_contradicts_itself_is_refused(values: dict[str, str], message: str) -> None:
+    with pytest.raises(errors.InputError, match=message):
+        labels.LabelConfig(**values)
+
+
 def test_the_vocabulary_is_what_occurs_sorted() -> None:
     assert {
         "genre": labels.Label(kind="class", values=("jazz", "rock")),
@@ -105,12 +120,6 @@ def test_records_hold_labels(values: labels.Values) -> None:
     assert not list(labels.find_differences(values, decoded.labels))
     np.testing.assert_array_equal(decoded.frames, segment.frames)
     assert decoded[1:3] == segment[1:3]
-
-
-def test_the_graph_passes_over_labels() -> None:
-    frames, recording, _ = records.parse(records.encode(SEGMENT), 2, "float16")
-    np.testing.assert_array_equal(frames, SEGMENT.frames)
-    assert int(recording) == SEGMENT.recording
 
 
 def test_a_number_is_kept_as_float32() -> None:
