@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from lstm_gen import checkpoints, config, errors, models, storage
+from lstm_gen import checkpoints, config, errors, models, storage, training_config
 from lstm_gen.audio import normalisation
 from lstm_gen.models import family as families
 
@@ -41,18 +41,18 @@ class Run:
     family: families.Family
     settings: Any
     window: config.WindowConfig
-    training: config.TrainingConfig
+    training: training_config.TrainingConfig
     audio: config.AudioConfig
     normalisation: normalisation.Normalisation
     data_dir: str
     fingerprint: str
-    augmentation: config.AugmentationConfig
+    augmentation: training_config.AugmentationConfig
 
     @property
     def signal(self) -> families.Signal:
         """Shape of what the model reads and writes."""
         return families.Signal(
-            channels=self.audio.n_mels, timesteps=self.window.timesteps, shift=self.window.shift
+            channels=self.audio.channels, timesteps=self.window.timesteps, shift=self.window.shift
         )
 
     def build_model(self) -> Any:
@@ -180,8 +180,8 @@ def _from_dict(values: dict[str, Any], path: str) -> Run:
     audio = config.from_dict(config.AudioConfig, dataset["audio"], f"{path}: audio")
     mean, std = (np.asarray(dataset[key], np.float32) for key in ("mean", "std"))
     config.require(
-        mean.shape == std.shape == (audio.n_mels,),
-        f"{path} must hold a mean and a std per band; restore it or train again",
+        mean.shape == std.shape == (audio.channels,),
+        f"{path} must hold a mean and a std per channel; restore it or train again",
         mean=mean.shape,
         std=std.shape,
     )
@@ -189,13 +189,15 @@ def _from_dict(values: dict[str, Any], path: str) -> Run:
         family=family,
         settings=config.from_dict(family.config_class, values["settings"], f"{path}: settings"),
         window=config.from_dict(config.WindowConfig, values["window"], f"{path}: window"),
-        training=config.from_dict(config.TrainingConfig, values["training"], f"{path}: training"),
+        training=config.from_dict(
+            training_config.TrainingConfig, values["training"], f"{path}: training"
+        ),
         audio=audio,
         normalisation=normalisation.Normalisation(mean=mean, std=std),
         data_dir=dataset["data_dir"],
         fingerprint=dataset["fingerprint"],
         augmentation=config.from_dict(
-            config.AugmentationConfig, values["augmentation"], f"{path}: augmentation"
+            training_config.AugmentationConfig, values["augmentation"], f"{path}: augmentation"
         ),
     )
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from lstm_gen import errors, storage
-from lstm_gen.data import digests, jobs, manifest, plan, records, splits, verification
+from lstm_gen.audio import dtypes, normalisation
+from lstm_gen.data import digests, manifest, plan, records, splits, verification
 
 _TOLERANCE = 1e-4  # of mean and std, in standard deviations: float32 rounding is far below it
 
@@ -35,13 +36,13 @@ def find_problems(dataset: manifest.Dataset, deep: bool) -> Iterator[str]:
     afresh = digests.Digests()  # a disk may lose bits of a file that nobody changed
     yield from verification.compare_contents(dataset.data_dir, list(readable.values()), afresh)
     spans: dict[int, list[Span]] = defaultdict(list)
-    moments = jobs.Moments.zero(dataset.audio.n_mels)
+    statistics = normalisation.Statistics.zero(dataset.audio.channels)
     for split in splits.SPLITS:
         for shard in dataset.splits[split].shards:
             if shard.name in readable:
-                yield from _check_records(dataset, split, shard, spans, moments)
+                yield from _check_records(dataset, split, shard, spans, statistics)
     yield from _check_places(dataset, spans, lines)
-    yield from _check_moments(dataset, moments)
+    yield from _check_normalisation(dataset, statistics)
 
 
 def _is_file(dataset: manifest.Dataset, file: verification.File) -> bool:
@@ -81,18 +82,18 @@ def _check_records(
     split: str,
     shard: manifest.Shard,
     spans: dict[int, list[Span]],
-    moments: jobs.Moments,
+    statistics: normalisation.Statistics,
 ) -> Iterator[str]:
     """Read a shard: its records must be whole, as many and as long as was said, and finite."""
     lengths: list[int] = []
     try:
         for segment in records.read_segments(
-            dataset.path(shard), dataset.audio.n_mels, dataset.segment.dtype
+            dataset.path(shard), dataset.audio.channels, dataset.segment.dtype
         ):
             if not np.isfinite(segment.frames).all():
                 yield f"shard {shard.name} must be finite, but record {len(lengths)} is not"
             elif split == "train":
-                moments.add(segment.frames)
+                statistics.add(dtypes.load(segment.frames))
             lengths.append(len(segment.frames))
             span = (segment.start_frame, segment.start_frame + lengths[-1], split)
             spans[segment.recording].append(span)
@@ -133,12 +134,15 @@ def _check_places(
             end, before = max(end, stop), split
 
 
-def _check_moments(dataset: manifest.Dataset, moments: jobs.Moments) -> Iterator[str]:
+def _check_normalisation(
+    dataset: manifest.Dataset, statistics: normalisation.Statistics
+) -> Iterator[str]:
     """The normalisation must be that of the training frames."""
-    if moments.count == 0:
+    if statistics.count == 0:
         yield "split train must hold frames, but holds none"
         return
-    mean, std = moments.normalisation()
-    off = max(np.abs(mean - dataset.mean) / std) + max(np.abs(std - dataset.std) / std)
+    own = statistics.normalisation(dataset.audio)
+    off = max(np.abs(own.mean - dataset.mean) / own.std)
+    off += max(np.abs(own.std - dataset.std) / own.std)
     if not off <= _TOLERANCE:
         yield f"mean and std must be those of the training frames, but are off by {off:.2g} sd"

@@ -54,7 +54,7 @@ class Index:
         Raises:
           InputError: If a shard does not hold the segments that `dataset.json` lists.
         """
-        self._channels = dataset.audio.n_mels
+        self._channels = dataset.audio.channels
         self._dtype = np.dtype(dataset.segment.dtype).newbyteorder("<")
         shards = dataset.splits[split].shards
         self._paths = [dataset.path(shard) for shard in shards]
@@ -84,8 +84,8 @@ class Index:
           n_frames: Length of each, frames.
 
         Returns:
-          frames, float16 or float32 [k, n_frames, channels]; whose each excerpt is, int64 [k];
-          its first frame within the recording, int64 [k].
+          frames, [k, n_frames, channels], of the type that is stored; whose each excerpt is,
+          int64 [k]; its first frame within the recording, int64 [k].
 
         Raises:
           InputError: If a shard has become shorter.

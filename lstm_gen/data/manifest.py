@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from lstm_gen import config, errors, storage
+from lstm_gen.audio import dtypes
 from lstm_gen.data import digests, plan, splits, verification
 
 DATASET_FILE = "dataset.json"
@@ -88,8 +89,8 @@ class Dataset:
       audio: The analysis that made the frames, and that inverts them.
       segment: How recordings were cut and stored.
       split: How frames were held out, "auto" decided.
-      mean: float32 [n_mels], of the training frames.
-      std: float32 [n_mels], of the training frames, floored so that a constant band is harmless.
+      mean: float32 [channels], what a model sees as 0; see `normalisation.Normalisation`.
+      std: float32 [channels], what it sees as 1, floored so that a constant channel is harmless.
       splits: "train", "validation" and "test" to what they hold, perhaps nothing.
       plan: Digest of the inputs and the configuration that it was made from.
       fingerprint: Digest of the plan and of the content of every shard.
@@ -114,11 +115,11 @@ class Dataset:
         return [*shards, *([self.lines] if self.lines else [])]
 
     def normalise(self, frames: np.ndarray) -> np.ndarray:
-        """Return raw log-mel frames [..., n_mels] as float32 of mean 0 and sd 1 per band."""
-        return (np.asarray(frames, np.float32) - self.mean) / self.std
+        """Return stored frames [..., channels] as a model sees them, float32."""
+        return (dtypes.load(np.asarray(frames)) - self.mean) / self.std
 
     def denormalise(self, frames: np.ndarray) -> np.ndarray:
-        """Return normalised frames [..., n_mels] as raw log-mel, float32."""
+        """Return a model's frames [..., channels] as values of the representation, float32."""
         return np.asarray(frames, np.float32) * self.std + self.mean
 
     def path(self, shard: Shard) -> str:
@@ -264,9 +265,9 @@ def _build(data_dir: str, values: Mapping[str, Any], where: str) -> Dataset:
     normalisation = values["normalisation"]
     mean, std = (np.asarray(normalisation[key], np.float32) for key in ("mean", "std"))
     config.require(
-        mean.shape == std.shape == (audio.n_mels,)
+        mean.shape == std.shape == (audio.channels,)
         and bool(np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()),
-        f"{DATASET_FILE} must hold a finite mean and a positive std per band; {_AGAIN}",
+        f"{DATASET_FILE} must hold a finite mean and a positive std per channel; {_AGAIN}",
         path=where,
     )
     return Dataset(

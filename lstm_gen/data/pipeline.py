@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from lstm_gen import config, errors
+from lstm_gen import config, errors, training_config
+from lstm_gen.audio import dtypes
 from lstm_gen.data import augmentation, index, manifest, records, schedule
 
 _PADDING = -1  # recording of a window that only fills a batch
@@ -45,7 +46,7 @@ def windows(
     training: bool = True,
     input_pipeline_id: int = 0,
     num_input_pipelines: int = 1,
-    augment: config.AugmentationConfig | None = None,
+    augment: training_config.AugmentationConfig | None = None,
 ) -> tf.data.Dataset:
     """Return the batches of a split, as `lstm_gen.models.family` documents them.
 
@@ -84,7 +85,9 @@ def windows(
     batches = (
         _excerpts(scheduled, start_step)
         .map(
-            _reader(dataset, found, window, batch_size, augment or config.AugmentationConfig()),
+            _reader(
+                dataset, found, window, batch_size, augment or training_config.AugmentationConfig()
+            ),
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
@@ -109,11 +112,11 @@ def shard_segments(
     """Yield each segment of a shard, without TensorFlow.
 
     Yields:
-      frames, float32 [n_frames, n_mels], normalised; the recording's id; the segment's first
+      frames, float32 [n_frames, channels], normalised; the recording's id; the segment's first
       frame within the recording.
     """
     for segment in records.read_segments(
-        dataset.path(shard), dataset.audio.n_mels, dataset.segment.dtype
+        dataset.path(shard), dataset.audio.channels, dataset.segment.dtype
     ):
         yield dataset.normalise(segment.frames), segment.recording, segment.start_frame
 
@@ -162,7 +165,7 @@ def _reader(
     found: index.Index,
     window: config.WindowConfig,
     batch_size: int,
-    augment: config.AugmentationConfig,
+    augment: training_config.AugmentationConfig,
 ) -> Callable[[Any, Any, Any, Any], Any]:
     """Return the function that reads a batch, widens it to float32, varies and normalises it."""
     scale, offset = 1 / dataset.std, -dataset.mean / dataset.std
@@ -176,8 +179,9 @@ def _reader(
             [dataset.segment.dtype, tf.int64, tf.int64],
             stateful=False,
         )
-        frames = tf.ensure_shape(frames, [*rows, window.frames, dataset.audio.n_mels])
-        varied = vary(tf.cast(frames, tf.float32), tf.ensure_shape(chances, [*rows, 4]))
+        frames = tf.ensure_shape(frames, [*rows, window.frames, dataset.audio.channels])
+        values = tf.cast(frames, tf.float32) * dtypes.unit(dataset.segment.dtype)
+        varied = vary(values, tf.ensure_shape(chances, [*rows, 4]))
         weights = tf.ensure_shape(weights, rows)
         return {
             "frames": varied * scale + offset,

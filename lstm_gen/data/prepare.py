@@ -15,6 +15,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import Any
 
 from lstm_gen import config, errors, failpoints, storage
+from lstm_gen.audio import normalisation
 from lstm_gen.data import beam, digests, jobs, manifest, plan, splits, workers
 
 Progress = Callable[[jobs.Outcome | None, int], None]
@@ -101,7 +102,7 @@ def _commit(
     """Write what makes the directory a dataset."""
     outcomes = {outcome.name: outcome for outcome in _judge_unread(planned.recordings)}
     outcomes |= {outcome.name: outcome for r in receipts for outcome in r.outcomes}
-    _require_training_frames(job, receipts, outcomes.values())
+    _require_training_frames(job, planned, receipts, outcomes.values())
     manifest.save_lines(job.data_dir, _lines(planned, outcomes))
     failpoints.reach("manifest.written")
     dataset = manifest.save(_collect(job, planned, receipts, outcomes.values()))
@@ -246,7 +247,7 @@ def _judge_unread(recordings: Iterable[plan.Recording]) -> Iterator[jobs.Outcome
     """Yield the outcome of the recordings that no worker needs to look at."""
     for recording in recordings:
         if recording.problem:
-            yield jobs.Outcome(name=recording.name, verdict="unreadable", detail=recording.problem)
+            yield jobs.Outcome(name=recording.name, verdict="denied", detail=recording.problem)
         elif recording.same_as:
             yield jobs.Outcome(
                 name=recording.name, verdict="duplicate", detail=f"same as {recording.same_as!r}"
@@ -254,14 +255,18 @@ def _judge_unread(recordings: Iterable[plan.Recording]) -> Iterator[jobs.Outcome
 
 
 def _require_training_frames(
-    job: jobs.Job, receipts: Sequence[jobs.Receipt], outcomes: Iterable[jobs.Outcome]
+    job: jobs.Job,
+    planned: plan.Plan,
+    receipts: Sequence[jobs.Receipt],
+    outcomes: Iterable[jobs.Outcome],
 ) -> None:
     """Refuse to make a dataset of nothing."""
-    if any(part.moments.count for part in receipts):
+    if any(part.statistics.count for part in receipts):
         return
     _clear(job.data_dir)
     storage.remove_tree(jobs.state_path(job.data_dir))
     verdicts = Counter(outcome.verdict for outcome in outcomes)
+    verdicts.update(entry.verdict for entry in planned.left_out)
     found = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
     raise errors.InputError(
         "at least one recording must be usable for training; see the lines above. "
@@ -284,11 +289,12 @@ def _lines(planned: plan.Plan, outcomes: dict[str, jobs.Outcome]) -> Iterator[di
             "frames": outcome.frames,
             "frames_kept": outcome.kept,
             "frames_too_short": outcome.too_short,
+            "seconds_padded": outcome.padded_seconds,
+            "seconds_left_over": outcome.left_over_seconds,
             "segments": outcome.pieces,
             "shards": {split: shards[recording.name][split] for split in outcome.pieces},
         }
-    for name in planned.not_audio:
-        yield {"name": name, "verdict": "not_audio", "detail": "its suffix is not of audio"}
+    yield from (entry._asdict() for entry in planned.left_out)
 
 
 def _collect(
@@ -298,10 +304,10 @@ def _collect(
     outcomes: Iterable[jobs.Outcome],
 ) -> manifest.Dataset:
     """Return the dataset that the workers' results make together, merged in shard order."""
-    moments = jobs.Moments.zero(job.audio.n_mels)
+    statistics = normalisation.Statistics.zero(job.audio.channels)
     for part in receipts:
-        moments.merge(part.moments)
-    mean, std = moments.normalisation()
+        statistics.merge(part.statistics)
+    normal = statistics.normalisation(job.audio)
     present = Counter(split for outcome in outcomes for split in outcome.pieces)
     shards = {
         split: tuple(part.shards[split] for part in receipts if split in part.shards)
@@ -312,8 +318,8 @@ def _collect(
         audio=job.audio,
         segment=job.segment,
         split=job.split,
-        mean=mean,
-        std=std,
+        mean=normal.mean,
+        std=normal.std,
         splits={
             name: manifest.Split(
                 recordings=present[name],

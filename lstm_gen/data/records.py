@@ -3,7 +3,7 @@
 The only module that knows it. Writing and plain reading need no TensorFlow, which costs
 seconds to import: the few protobuf fields are encoded here by hand. An example holds
 
-    frames       bytes, little-endian float16 or float32 [n_frames, n_mels], raw log-mel
+    frames       bytes, little-endian float16, float32 or int16 [n_frames, channels], not normalised
     recording    int64, line of the recording in manifest.jsonl, counted from 0
     start_frame  int64, first frame of the segment within its untrimmed recording
 
@@ -30,7 +30,7 @@ class Segment(NamedTuple):
     """Consecutive frames of one recording.
 
     Attributes:
-      frames: float16 or float32 [n_frames, n_mels], raw log-mel.
+      frames: float16, float32 or int16 [n_frames, channels], not normalised.
       recording: Line of the recording in the manifest, counted from 0.
       start_frame: First frame within the untrimmed recording.
     """
@@ -51,7 +51,7 @@ def encode(segment: Segment) -> bytes:
     )
 
 
-def decode(example: bytes | memoryview, n_mels: int, dtype: str) -> Segment:
+def decode(example: bytes | memoryview, channels: int, dtype: str) -> Segment:
     """Return the segment that `encode` made an example of.
 
     Raises:
@@ -65,7 +65,7 @@ def decode(example: bytes | memoryview, n_mels: int, dtype: str) -> Segment:
         ((_, values[bytes(key)]),) = _fields(value_list)
     frames = np.frombuffer(values[b"frames"], _little_endian(np.dtype(dtype)))
     return Segment(
-        frames=frames.reshape(-1, n_mels),
+        frames=frames.reshape(-1, channels),
         recording=_read_varint(values[b"recording"], 0)[0],
         start_frame=_read_varint(values[b"start_frame"], 0)[0],
     )
@@ -77,7 +77,7 @@ def frame(data: bytes) -> bytes:
     return b"".join((length, _FOOTER.pack(_checksum(length)), data, _FOOTER.pack(_checksum(data))))
 
 
-def read_segments(path: str, n_mels: int, dtype: str) -> Iterator[Segment]:
+def read_segments(path: str, channels: int, dtype: str) -> Iterator[Segment]:
     """Yield the segments of a shard in order, every checksum verified.
 
     Raises:
@@ -86,12 +86,12 @@ def read_segments(path: str, n_mels: int, dtype: str) -> Iterator[Segment]:
     with storage.local_copy(path) as local, open(local, "rb") as file:  # noqa: PTH123
         for index, data in enumerate(_read_records(file, path)):
             try:
-                yield decode(data, n_mels, dtype)
+                yield decode(data, channels, dtype)
             except (ValueError, KeyError, IndexError) as error:
                 raise _damaged(path, index, "is not a segment of this dataset") from error
 
 
-def view_segments(shard: memoryview, path: str, n_mels: int, dtype: str) -> Iterator[Segment]:
+def view_segments(shard: memoryview, path: str, channels: int, dtype: str) -> Iterator[Segment]:
     """Yield the segments of a shard in memory; frames are views of it, and not verified.
 
     Raises:
@@ -102,7 +102,7 @@ def view_segments(shard: memoryview, path: str, n_mels: int, dtype: str) -> Iter
         try:
             length, _ = _HEADER.unpack_from(shard, position)
             start = position + _HEADER.size
-            yield decode(shard[start : start + length], n_mels, dtype)
+            yield decode(shard[start : start + length], channels, dtype)
         except (struct.error, ValueError, KeyError, IndexError) as error:
             raise _damaged(path, index, "is not a segment of this dataset") from error
         position, index = start + length + _FOOTER.size, index + 1

@@ -12,7 +12,7 @@ import tensorflow as tf
 import tqdm
 from absl import logging
 
-from lstm_gen import checkpoints, config, errors, runs
+from lstm_gen import checkpoints, config, errors, runs, training_config
 from lstm_gen.data import manifest, pipeline, primers
 from lstm_gen.training import monitor as monitors
 from lstm_gen.training import step as steps
@@ -83,7 +83,7 @@ class Trainer:
         run_dir: str,
         run: runs.Run,
         dataset: manifest.Dataset,
-        settings: config.MonitorConfig,
+        settings: training_config.MonitorConfig,
         strategy: tf.distribute.Strategy,
         primer: np.ndarray,
     ) -> None:
@@ -301,7 +301,7 @@ def train(
     run_dir: str,
     run: runs.Run,
     dataset: manifest.Dataset,
-    settings: config.MonitorConfig,
+    settings: training_config.MonitorConfig,
     strategy: tf.distribute.Strategy,
 ) -> Result:
     """Train a run to its end, resuming if it was begun.
