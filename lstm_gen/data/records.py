@@ -3,8 +3,8 @@
 The only module that knows it. Writing and plain reading need no TensorFlow, which costs
 seconds to import: the few protobuf fields are encoded here by hand. An example holds
 
-    frames       bytes, little-endian float16, float32 or int16 [n_frames, channels], not normalised
-    recording    int64, line of the recording in manifest.jsonl, counted from 0
+    frames       bytes, little-endian values [n_frames, channels] as stored, not normalised
+    recording    int64, of the recording's content: see `plan.recording_id`
     start_frame  int64, first frame of the segment within its untrimmed recording
 
 Source: tensorflow/core/example/{example,feature}.proto, tensorflow/core/lib/io/record_writer.h.
@@ -30,8 +30,8 @@ class Segment(NamedTuple):
     """Consecutive frames of one recording.
 
     Attributes:
-      frames: float16, float32 or int16 [n_frames, channels], not normalised.
-      recording: Line of the recording in the manifest, counted from 0.
+      frames: values [n_frames, channels] as stored, not normalised.
+      recording: `plan.recording_id` of the recording's content.
       start_frame: First frame within the untrimmed recording.
     """
 
