@@ -21,6 +21,7 @@ LAYERS = (
         "lstm_gen.storage",
         "lstm_gen.distribute",
         "lstm_gen.errors",
+        "lstm_gen.gcs",
     ),
     ("lstm_gen.audio",),
     ("lstm_gen.data", "lstm_gen.models"),
@@ -40,7 +41,11 @@ FORBIDDEN_CALLS = {
     *("models.load_model", "saving.load_model", "saved_model.load", "layers.Lambda"),
 }
 # What is installed is not always called as it is imported.
-DISTRIBUTIONS = {"absl": "absl-py", "google_crc32c": "google-crc32c"}
+DISTRIBUTIONS = {
+    "absl": "absl-py",
+    "google": "google-cloud-storage",
+    "google_crc32c": "google-crc32c",
+}
 UNSEEN = {"tensorboard"}  # required, but imported by TensorFlow only
 
 
