@@ -20,10 +20,10 @@ ifdef RECORDINGS
 DEMO := demo/from-$(shell basename "$(RECORDINGS)" | tr -c 'A-Za-z0-9._\n-' '_')
 endif
 
-.PHONY: help demo test quick check lint format benchmark results clean
+.PHONY: help demo test quick faults test-beam check lint format benchmark results clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/installed-$(TENSORFLOW)  ## recordings to songs in minutes; RECORDINGS=folder for your own
 ifdef RECORDINGS
@@ -48,7 +48,22 @@ test: $(VENV)/installed-dev  ## install what the tests need and run them all
 
 quick: $(VENV)/installed-dev  ## the tests less the slow ones
 	@echo "Running the quick tests."
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -m "not slow and not faults"
+
+faults: $(VENV)/installed-dev  ## kill, damage and starve it for minutes: the long fault tests
+	@echo "Running the fault tests."
+	@$(BIN)/python -m pytest -m faults --durations=10
+
+# Apache Beam asks for older packages than the rest, so it has an environment of its own.
+test-beam: $(VENV)-beam/installed  ## the tests of the Beam runner
+	@echo "Running the tests of the Beam runner."
+	@$(VENV)-beam/bin/python -m pytest tests/data/test_beam.py
+
+$(VENV)-beam/installed: setup.py | $(BIN)/python
+	@echo "Installing Apache Beam into $(VENV)-beam."
+	@$(BIN)/python -m venv $(VENV)-beam
+	@$(VENV)-beam/bin/python -m pip install -qq --disable-pip-version-check --editable '.[beam]' pytest
+	@touch $@
 
 lint: $(VENV)/installed-dev  ## format check, lint and types
 	@echo "Checking format, lint and types."

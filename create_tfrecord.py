@@ -42,8 +42,13 @@ def main() -> None:
             bar.set_postfix_str(f"{hours:.2f} h of audio, {speed:.0f} x real time")
             bar.update()
 
-        dataset, made = prepare.prepare(
-            job, dataset_flags.workers(), dataset_flags.overwrite(), progress
+        dataset, n_tasks = prepare.prepare(
+            job,
+            dataset_flags.workers(),
+            dataset_flags.overwrite(),
+            progress,
+            dataset_flags.runner(),
+            dataset_flags.runner_options(),
         )
     seconds = time.perf_counter() - start
     speed = hours * 3600 / seconds
@@ -51,7 +56,7 @@ def main() -> None:
         f"{dataset.data_dir}: "
         + (
             f"made in {seconds:.1f} seconds, {speed:.0f} x real time"
-            if made
+            if n_tasks
             else "nothing to do, it was made from these recordings with these settings"
         )
     )

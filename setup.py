@@ -21,6 +21,7 @@ REQUIREMENTS = [
     "scipy>=1.11",
     "soundfile>=0.12.1",
     "soxr>=0.4",
+    "threadpoolctl>=3.2",
     "tensorboard>=2.19",  # TensorFlow no longer brings it, and writes no summaries without it
     "tqdm>=4.66",
 ]
@@ -30,6 +31,7 @@ EXTRAS = {
     "gpu": [f"tensorflow[and-cuda]{TENSORFLOW}"],
     "tpu": ["tensorflow-tpu==2.19.1"],  # the last version that runs on TPUs
     "cloud": ["google-cloud-aiplatform>=1.60"],
+    "beam": ["apache-beam>=2.60"],
     "bench": ["librosa==0.11.0", "torch==2.13.0"],
     "dev": [
         "librosa==0.11.0",

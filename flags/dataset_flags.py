@@ -18,8 +18,23 @@ _WORKERS = flags.DEFINE_integer(
     "byte for byte, whatever their number.",
     lower_bound=0,
 )
+_RUNNER = flags.DEFINE_string(
+    "runner",
+    "local",
+    "Who does the work: local for worker processes on this machine, or a runner of Apache Beam, "
+    "such as DirectRunner or DataflowRunner (pip install 'lstm_gen[beam]'). The dataset is the "
+    "same, byte for byte; all of Beam's workers must reach input_dir and data_dir.",
+)
+_RUNNER_OPTIONS = flags.DEFINE_multi_string(
+    "runner_option",
+    [],
+    "A flag for Beam's runner, to be given as often as needed: --runner_option=--project=mine "
+    "--runner_option=--region=europe-west4 --runner_option=--setup_file=./setup.py",
+)
 _PLOTS_DIR = flags.DEFINE_string(
-    "plots_dir", "", "Directory for a spectrogram PNG of each recording; none when not given."
+    "plots_dir",
+    "",
+    "Directory for a spectrogram PNG of each recording that this run reads; none when not given.",
 )
 _OVERWRITE = flags.DEFINE_boolean(
     "overwrite",
@@ -86,6 +101,16 @@ def plots_dir() -> str:
 def workers() -> int:
     """Return how many worker processes to use, 0 for one per core."""
     return int(_WORKERS.value)
+
+
+def runner() -> str:
+    """Return "local", or the name of a Beam runner."""
+    return str(_RUNNER.value)
+
+
+def runner_options() -> list[str]:
+    """Return the flags for the Beam runner."""
+    return list(_RUNNER_OPTIONS.value)
 
 
 def overwrite() -> bool:

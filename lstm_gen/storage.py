@@ -8,10 +8,12 @@ import contextlib
 import os
 import pathlib
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
-from lstm_gen import errors, gcs
+from lstm_gen import errors, failpoints, gcs
 
 
 def is_remote(path: str) -> bool:
@@ -70,24 +72,41 @@ def size_bytes(path: str) -> int:
     return gcs.stat(path).size if is_remote(path) else pathlib.Path(path).stat().st_size
 
 
-def stat_token(path: str) -> str:
-    """Return a text that changes with a file's content and costs no reading: a cache's key."""
-    return _object_token(gcs.stat(path)) if is_remote(path) else _file_token(path)
+class Stamp(NamedTuple):
+    """What tells cheaply whether a file may have changed.
+
+    Attributes:
+      n_bytes: Its size.
+      seconds: When it, or what is recorded of it, was last changed, since the epoch.
+      token: Differs after every change of the content (but for one within a clock tick).
+      is_file: Whether it can be read to an end, as a pipe or a device cannot.
+    """
+
+    n_bytes: int
+    seconds: float
+    token: str
+    is_file: bool
 
 
-def list_tokens(directory: str) -> dict[str, tuple[int, str]]:
-    """Return size and token (see `stat_token`) of every file below a directory.
+def stamp(path: str) -> Stamp:
+    """Return a file's stamp."""
+    if is_remote(path):
+        return _object_stamp(gcs.stat(path))
+    local = pathlib.Path(path).stat()
+    token = f"{local.st_size}-{local.st_mtime_ns}-{local.st_ctime_ns}-{local.st_ino}"
+    is_file = stat.S_ISREG(local.st_mode)
+    return Stamp(local.st_size, max(local.st_mtime, local.st_ctime), token, is_file)
 
-    The names are those of `walk_files`, in that order. In a bucket they all come from one listing.
+
+def list_stamps(directory: str) -> dict[str, Stamp]:
+    """Return the stamp of every file below a directory, by the names of `walk_files`.
+
+    In a bucket they all come from one listing.
     """
     if is_remote(directory):
-        found = gcs.entries(directory)
-        return {name: (entry.size, _object_token(entry)) for name, entry in found.items()}
-    return {
-        name: (size_bytes(join(directory, name)), _file_token(join(directory, name)))
-        for name in walk_files(directory)
-        if exists(join(directory, name))
-    }
+        return {name: _object_stamp(entry) for name, entry in gcs.entries(directory).items()}
+    paths = {name: join(directory, name) for name in walk_files(directory)}
+    return {name: stamp(path) for name, path in paths.items() if exists(path)}
 
 
 def make_directory(path: str) -> None:
@@ -150,7 +169,9 @@ def write_bytes(path: str, content: bytes) -> None:
         with temporary.open("wb") as file:
             file.write(content)
             file.flush()
+            failpoints.reach("file.written")
             os.fsync(file.fileno())
+        failpoints.reach("file.synced")
         commit(str(temporary), path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -164,6 +185,7 @@ def write_text(path: str, content: str) -> None:
 def commit(temporary: str, path: str) -> None:
     """Give a finished, flushed local file its real name, and make the name durable."""
     pathlib.Path(temporary).replace(path)
+    failpoints.reach("file.renamed")
     _flush(pathlib.Path(path).parent)
 
 
@@ -257,10 +279,6 @@ def _flush(path: pathlib.Path) -> None:
         os.close(descriptor)
 
 
-def _file_token(path: str) -> str:
-    status = pathlib.Path(path).stat()
-    return f"{status.st_size}-{status.st_mtime_ns}-{status.st_ino}"
-
-
-def _object_token(entry: gcs.Entry) -> str:
-    return str(entry.generation)
+def _object_stamp(entry: gcs.Entry) -> Stamp:
+    """Return an object's stamp; no two versions have the same, however soon they follow."""
+    return Stamp(entry.size, 0.0, f"{entry.size}-{entry.generation}", True)

@@ -21,6 +21,7 @@ LAYERS = (
         "lstm_gen.storage",
         "lstm_gen.distribute",
         "lstm_gen.errors",
+        "lstm_gen.failpoints",
         "lstm_gen.gcs",
     ),
     ("lstm_gen.audio",),
@@ -293,6 +294,6 @@ def test_what_is_imported_is_required_and_nothing_else() -> None:
         if not module.name.startswith("benchmarks")  # not installed; has the bench extra
     }
     foreign = imported - {*PACKAGES, *COMMANDS} - sys.stdlib_module_names
-    extras = {"tensorflow"}  # of cpu, gpu and tpu
+    extras = {"tensorflow", "apache_beam"}  # of cpu, gpu and tpu; of beam
     names = {DISTRIBUTIONS.get(name, name) for name in foreign}
     assert names - extras == requirements() - UNSEEN

@@ -1,16 +1,13 @@
 """What can be wrong with a dataset directory, found by looking; a line per problem."""
 
-import hashlib
-import pathlib
 from collections import defaultdict
 from collections.abc import Iterator
 
 import numpy as np
 
 from lstm_gen import errors, storage
-from lstm_gen.data import jobs, manifest, records, splits
+from lstm_gen.data import digests, jobs, manifest, records, splits
 
-_READ_BYTES = 1 << 20
 _TOLERANCE = 1e-4  # of mean and std, in standard deviations: float32 rounding is far below it
 
 Span = tuple[int, int, str]  # first frame, frame after the last, split
@@ -61,14 +58,7 @@ def _check_lines(dataset: manifest.Dataset) -> Iterator[str]:
 
 def _check_digest(dataset: manifest.Dataset, shard: manifest.Shard) -> Iterator[str]:
     """Compare a shard's content with the digest that it was written with."""
-    digest = hashlib.sha256()
-    with (
-        storage.local_copy(dataset.path(shard)) as local,
-        pathlib.Path(local).open("rb") as file,
-    ):
-        while block := file.read(_READ_BYTES):
-            digest.update(block)
-    if digest.hexdigest() != shard.sha256:
+    if digests.hash_file(dataset.path(shard)) != shard.sha256:
         yield f"shard {shard.name} must have the sha256 of {manifest.DATASET_FILE}, but differs"
 
 

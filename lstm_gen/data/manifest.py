@@ -233,10 +233,16 @@ def _build(data_dir: str, values: Mapping[str, Any], where: str) -> Dataset:
 
 def _build_split(values: Mapping[str, Any]) -> Split:
     """Return a split from its JSON values."""
-    shards = (Shard(**{**shard, "frames": tuple(shard["frames"])}) for shard in values["shards"])
     return Split(
-        recordings=values["recordings"], shards=tuple(shards), seconds=float(values["seconds"])
+        recordings=values["recordings"],
+        shards=tuple(build_shard(shard) for shard in values["shards"]),
+        seconds=float(values["seconds"]),
     )
+
+
+def build_shard(values: Mapping[str, Any]) -> Shard:
+    """Return a shard from its JSON values."""
+    return Shard(**{**values, "frames": tuple(values["frames"])})
 
 
 def _split_values(split: Split) -> dict[str, Any]:

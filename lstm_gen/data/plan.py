@@ -2,24 +2,26 @@
 
 The plan is a function of the files' names and contents and of the configuration, never of
 the number of workers, the order of a listing or the clock. So are, therefore, the shards.
+Which shard a recording is in follows from its content alone, so that another recording,
+one that has changed or one that is gone, leaves all shards but its own as they are.
 """
 
-import concurrent.futures
 import dataclasses
 import hashlib
 import pathlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from lstm_gen import config, errors, storage
 from lstm_gen.audio import files
-from lstm_gen.data import splits
+from lstm_gen.data import digests, splits
 
-SCHEMA = 1
-_SHARD_BYTES = 128 << 20
-_SPREAD = 8  # shards per split, where there are as many recordings, so that work spreads
-_READ_BYTES = 1 << 20
-_HASHING_THREADS = 4
+SCHEMA = 2
+_SHARD_BYTES = 128 << 20  # two blocks of TensorFlow's bucket client
+_SPREAD = 16  # shards per split, where there are as many recordings, so that work spreads
+# How much fuller than the mean, counted in recordings, a shard may get before it overflows.
+_OVERFULL = 1.5
+_ID_DIGITS = 15  # 60 bits: positive as int64, and no two of a million recordings alike
 # Bytes of one second of audio, to guess from a file's size how much it will become.
 _PCM_BYTES_PER_SECOND, _FLAC_BYTES_PER_SECOND, _CODED_BYTES_PER_SECOND = 176_400, 88_200, 12_000
 _PCM = frozenset({".wav", ".wave", ".w64", ".rf64", ".aif", ".aiff", ".aifc", ".au", ".snd"})
@@ -30,7 +32,6 @@ class Recording:
     """A file that looks like audio.
 
     Attributes:
-      index: Its line in the manifest, counted from 0.
       name: "/"-separated, relative to the folder of recordings.
       n_bytes: Size of the file.
       sha256: Of its content, hexadecimal; empty if it cannot be read.
@@ -38,12 +39,21 @@ class Recording:
       problem: Why it cannot be read, or empty.
     """
 
-    index: int
     name: str
     n_bytes: int
     sha256: str
     same_as: str = ""
     problem: str = ""
+
+    @property
+    def id(self) -> int:
+        """What its segments carry: `recording_id` of its content."""
+        return recording_id(self.sha256)
+
+
+def recording_id(sha256: str) -> int:
+    """Return the number that stands for a content in records, 0 to 2^60 - 1."""
+    return int(sha256[:_ID_DIGITS], 16)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,14 +61,18 @@ class Task:
     """Recordings that one worker writes to shards of its own, in this order.
 
     Attributes:
+      name: Of the task, unlike that of any other.
       shards: Split to shard name; one split, or under split "blocks" each of them.
       recordings: What the shards hold.
       n_bytes: Size of the recordings' files.
+      digest: sha256 over all that determines the shards' content.
     """
 
+    name: str
     shards: dict[str, str]
     recordings: tuple[Recording, ...]
     n_bytes: int
+    digest: str
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -85,6 +99,7 @@ def make(
     audio: config.AudioConfig,
     segment: config.SegmentConfig,
     split: config.SplitConfig,
+    known: digests.Digests,
 ) -> Plan:
     """Find and hash the recordings below a folder, and decide what goes where.
 
@@ -92,22 +107,22 @@ def make(
       InputError: If the folder is missing or holds no recordings.
     """
     names, not_audio = find(input_dir)
-    recordings = _mark_duplicates(_examine(input_dir, names))
+    recordings = _mark_duplicates(_examine(input_dir, names, known))
     usable = [r for r in recordings if not (r.same_as or r.problem)]
     split = splits.resolve(split, len(usable))
-    described = {
+    settings = {
         "schema": SCHEMA,
         "audio": config.to_dict(audio),
         "segment": config.to_dict(segment),
         "split": config.to_dict(split),
-        "recordings": [[r.name, r.sha256] for r in recordings],
     }
+    found = {"recordings": [[r.name, r.sha256] for r in recordings], "not_audio": not_audio}
     return Plan(
         recordings=tuple(recordings),
         not_audio=tuple(not_audio),
         split=split,
-        tasks=tuple(_assign(usable, audio, segment, split)),
-        digest=hashlib.sha256(config.to_json(described).encode()).hexdigest(),
+        tasks=tuple(_assign(usable, audio, segment, split, settings)),
+        digest=_digest({**settings, **found}),
     )
 
 
@@ -144,35 +159,20 @@ def _suffix(name: str) -> str:
     return pathlib.PurePosixPath(name).suffix.lower()
 
 
-def _examine(input_dir: str, names: list[str]) -> list[Recording]:
-    """Return the recordings with sizes and hashes; hashing releases the interpreter lock."""
-
-    def examine(index: int, name: str) -> Recording:
-        path = storage.join(input_dir, name)
-        try:
-            digest, n_bytes = _hash(path)
-        except (OSError, errors.InputError) as error:
-            problem = getattr(error, "strerror", None) or str(error)
-            return Recording(index=index, name=name, n_bytes=0, sha256="", problem=problem)
-        return Recording(index=index, name=name, n_bytes=n_bytes, sha256=digest)
-
-    with concurrent.futures.ThreadPoolExecutor(_HASHING_THREADS) as pool:
-        return list(pool.map(examine, range(len(names)), names))
-
-
-def _hash(path: str) -> tuple[str, int]:
-    """Return sha256 and size of a file's content."""
-    digest, n_bytes = hashlib.sha256(), 0
-    config.require(
-        storage.is_remote(path) or pathlib.Path(path).is_file(),
-        "a recording must be a regular file",  # a pipe or a device would never end
-        path=path,
-    )
-    with storage.local_copy(path) as local, pathlib.Path(local).open("rb") as file:
-        while block := file.read(_READ_BYTES):
-            digest.update(block)
-            n_bytes += len(block)
-    return digest.hexdigest(), n_bytes
+def _examine(input_dir: str, names: list[str], known: digests.Digests) -> list[Recording]:
+    """Return the recordings with sizes and hashes."""
+    found = known.find(input_dir, names)
+    known.save()  # whatever ends this run, the next one need not read them again
+    return [
+        Recording(
+            name=name,
+            n_bytes=digest.n_bytes,
+            sha256=digest.sha256,
+            # Wherever the folder is, the same.
+            problem=digest.problem.replace(storage.join(input_dir, name), name),
+        )
+        for name, digest in zip(names, found, strict=True)
+    ]
 
 
 def _mark_duplicates(recordings: list[Recording]) -> list[Recording]:
@@ -191,45 +191,69 @@ def _assign(
     audio: config.AudioConfig,
     segment: config.SegmentConfig,
     split: config.SplitConfig,
+    settings: dict[str, object],
 ) -> list[Task]:
     """Return the tasks: one per shard, or under split "blocks" one per shard of each split."""
     if split.split == "blocks":
         wanted = {"validation": split.validation_fraction, "test": split.test_fraction}
         held_out = [name for name, fraction in wanted.items() if fraction > 0]
-        return _share_out(recordings, ["train", *held_out], audio, segment)
-    assigned = splits.assign_recordings([r.sha256 for r in recordings], split)
+        groups = {("train", *held_out): recordings}
+    else:
+        assigned = splits.assign_recordings([r.sha256 for r in recordings], split)
+        groups = {
+            (name,): [r for r, other in zip(recordings, assigned, strict=True) if other == name]
+            for name in splits.SPLITS
+        }
     tasks = []
-    for name in splits.SPLITS:
-        members = [r for r, other in zip(recordings, assigned, strict=True) if other == name]
-        tasks += _share_out(members, [name], audio, segment)
+    for names, members in groups.items():
+        n_bytes = sum(_record_bytes(r, audio, segment) for r in members)
+        shared_out = share_out(members, n_bytes)
+        for index, group in enumerate(shared_out):
+            number = f"{index:05d}-of-{len(shared_out):05d}"
+            shards = {name: f"{name}-{number}.tfrecord" for name in names}
+            contents = [[r.name, r.sha256] for r in group]
+            tasks.append(
+                Task(
+                    name=f"{'-'.join(names)}-{number}",
+                    shards=shards,
+                    recordings=tuple(group),
+                    n_bytes=sum(r.n_bytes for r in group),
+                    digest=_digest({**settings, "shards": shards, "recordings": contents}),
+                )
+            )
     return tasks
 
 
-def _share_out(
-    recordings: list[Recording],
-    names: list[str],
-    audio: config.AudioConfig,
-    segment: config.SegmentConfig,
-) -> list[Task]:
-    """Return tasks of about equal size: each recording, largest first, to the smallest so far."""
+def share_out(recordings: Sequence[Recording], record_bytes: float) -> list[list[Recording]]:
+    """Return the recordings of each shard, decided by their content.
+
+    The content hash picks one of a power of two of shards, so a recording stays where it is
+    whatever others come and go, until the number doubles. A shard that is overfull (which
+    happens where recordings are few) passes what comes later on to the next one.
+
+    Args:
+      recordings: With content, all different.
+      record_bytes: What they will take in records, about.
+    """
     if not recordings:
         return []
-    n_bytes = sum(_record_bytes(r, audio, segment) for r in recordings)
-    n_tasks = min(len(recordings), max(_SPREAD, int(-(-n_bytes // _SHARD_BYTES))))
-    members: list[list[Recording]] = [[] for _ in range(n_tasks)]
-    sizes = [0] * n_tasks
-    for recording in sorted(recordings, key=lambda r: (-r.n_bytes, r.sha256)):
-        smallest = sizes.index(min(sizes))
-        members[smallest].append(recording)
-        sizes[smallest] += max(1, recording.n_bytes)
-    return [
-        Task(
-            shards={name: f"{name}-{i:05d}-of-{n_tasks:05d}.tfrecord" for name in names},
-            recordings=tuple(group),
-            n_bytes=size,
-        )
-        for i, (group, size) in enumerate(zip(members, sizes, strict=True))
-    ]
+    n_shards = 1
+    while n_shards * _SHARD_BYTES < record_bytes or n_shards < min(len(recordings), _SPREAD):
+        n_shards *= 2
+    mean = len(recordings) / n_shards
+    room = max(1, -int(-mean // 1), int(_OVERFULL * mean))
+    shards: list[list[Recording]] = [[] for _ in range(n_shards)]
+    for recording in sorted(recordings, key=lambda r: r.sha256):
+        shard = recording.id % n_shards
+        while len(shards[shard]) >= room:
+            shard = (shard + 1) % n_shards
+        shards[shard].append(recording)
+    return shards
+
+
+def _digest(values: dict[str, object]) -> str:
+    """Return sha256 of the one JSON text of the values."""
+    return hashlib.sha256(config.to_json(values).encode()).hexdigest()
 
 
 def _record_bytes(

@@ -1,19 +1,29 @@
-"""A folder of recordings becomes a dataset directory: plan, write shards, commit."""
+"""A folder of recordings becomes a dataset directory: plan, write what is missing, commit.
 
+Killed at any point and run again, it does only what is missing, and the directory is the
+same to the byte as if nothing had happened. `dataset.json` is written last and deleted
+first: a directory that has it holds a whole dataset.
+"""
+
+import contextlib
 import dataclasses
+import fcntl
 import pathlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import Any
 
-from lstm_gen import config, errors, storage
-from lstm_gen.data import jobs, manifest, plan, splits, workers
+from lstm_gen import config, errors, failpoints, storage
+from lstm_gen.data import beam, digests, jobs, manifest, plan, splits, workers
 
 Progress = Callable[[jobs.Outcome | None, int], None]
 
 _SHARD = r"(train|validation|test)-\d{5}-of-\d{5}\.tfrecord"
-_OURS = re.compile(rf"(dataset\.json|manifest\.jsonl|{_SHARD})(\.tmp-\d+)?")
+_OURS = re.compile(rf"(dataset\.json|manifest\.jsonl|{_SHARD})")
+_TEMPORARY = re.compile(rf"{_OURS.pattern}\.tmp-\d+")
+_DIGESTS = "digests.json"
+LOCAL = "local"
 _ELSEWHERE = "choose another --data_dir"
 
 
@@ -22,47 +32,83 @@ def prepare(
     n_workers: int = 0,
     overwrite: bool = False,
     progress: Progress | None = None,
-) -> tuple[manifest.Dataset, bool]:
-    """Turn a folder of recordings into a dataset directory.
+    runner: str = LOCAL,
+    runner_options: Sequence[str] = (),
+) -> tuple[manifest.Dataset, int]:
+    """Turn a folder of recordings into a dataset directory, or bring it up to date.
 
     Args:
       job: Where from, where to, and how.
       n_workers: Worker processes; 0 for one per core, and never more than there are shards.
-      overwrite: Whether a dataset made from other recordings or settings may be replaced.
-      progress: Called with None when the number of recordings is known, and with each
-        recording's outcome.
+      overwrite: Whether a dataset made with other settings may be replaced.
+      progress: Called with None when the number of recordings to do is known, and with each
+        recording's outcome (after the whole run, if a Beam runner does it).
+      runner: "local" for worker processes, or the name of a Beam runner (see `data.beam`).
+      runner_options: Beam's own flags.
 
     Returns:
-      The dataset, and whether it was made now (else it was there, and nothing was done).
+      The dataset, and how many tasks were done for it now: those that an earlier run had
+      done, and that nothing has changed, are left as they are.
 
     Raises:
       InputError: If the folders cannot be used as they are or no recording is usable.
     """
     _require_apart(job.input_dir, job.data_dir)
-    planned = plan.make(job.input_dir, job.audio, job.segment, job.split)
+    _require_ours(job, overwrite)
+    known = digests.Digests(jobs.state_path(job.data_dir, _DIGESTS))
+    planned = plan.make(job.input_dir, job.audio, job.segment, job.split, known)
     job = dataclasses.replace(job, split=planned.split)
-    finished = _find_finished(job, planned, overwrite)
-    if finished:
-        return finished, False
-    _clear(job.data_dir)
-    outcomes: dict[int, jobs.Outcome] = {}
+    with _only_one(job.data_dir):
+        receipts = _find_receipts(job, planned.tasks, known)
+        if len(receipts) == len(planned.tasks) and _is_committed(job, planned):
+            return manifest.describe(job.data_dir), 0
+        tasks = [task for task in planned.tasks if task.name not in receipts]
+        _clear(job.data_dir, keep={r.name for s in receipts.values() for r in s.shards.values()})
+        report = _announce(planned, tasks, progress)
+        try:
+            if runner == LOCAL:
+                workers.run(job, tasks, n_workers, report)
+            else:
+                beam.run(job, tasks, runner, runner_options)
+        finally:
+            _remove(job.data_dir, _TEMPORARY.fullmatch)  # of workers that died
+        for task in tasks:
+            receipts[task.name] = receipt = _require_receipt(job, task)
+            for outcome in receipt.outcomes if runner != LOCAL else ():
+                report(outcome)
+        jobs.forget_receipts(job.data_dir, planned.tasks)
+        return _commit(job, planned, [receipts[task.name] for task in planned.tasks]), len(tasks)
+
+
+def _announce(
+    planned: plan.Plan, tasks: Sequence[plan.Task], progress: Progress | None
+) -> Callable[[jobs.Outcome], None]:
+    """Say what is to be done, and what needs no doing; return who to tell of each outcome."""
+    unread = list(_judge_unread(planned.recordings))
+    n_recordings = len(unread) + sum(len(task.recordings) for task in tasks)
 
     def report(outcome: jobs.Outcome | None) -> None:
-        if outcome:
-            outcomes[outcome.index] = outcome
         if progress:
-            progress(outcome, len(planned.recordings))
+            progress(outcome, n_recordings)
 
-    report(None)
-    for outcome in _judge_unread(planned.recordings):
+    for outcome in (None, *unread):
         report(outcome)
-    storage.make_directory(job.data_dir)
-    written = workers.run(job, planned.tasks, n_workers, report)
-    _require_training_frames(job, written, outcomes.values())
+    return report
+
+
+def _commit(
+    job: jobs.Job, planned: plan.Plan, receipts: Sequence[jobs.Receipt]
+) -> manifest.Dataset:
+    """Write what makes the directory a dataset."""
+    outcomes = {outcome.name: outcome for outcome in _judge_unread(planned.recordings)}
+    outcomes |= {outcome.name: outcome for r in receipts for outcome in r.outcomes}
+    _require_training_frames(job, receipts, outcomes.values())
     manifest.save_lines(job.data_dir, _lines(planned, outcomes))
-    dataset = _collect(job, planned, written, outcomes.values())
+    failpoints.reach("manifest.written")
+    dataset = _collect(job, planned, receipts, outcomes.values())
     manifest.save(dataset)
-    return dataset, True
+    failpoints.reach("dataset.written")
+    return dataset
 
 
 def _require_apart(input_dir: str, data_dir: str) -> None:
@@ -81,25 +127,87 @@ def _require_apart(input_dir: str, data_dir: str) -> None:
     )
 
 
-def _find_finished(job: jobs.Job, planned: plan.Plan, overwrite: bool) -> manifest.Dataset | None:
-    """Return the dataset if it is there already; refuse a directory that is not ours to fill."""
+def _require_ours(job: jobs.Job, overwrite: bool) -> None:
+    """Refuse a directory that is not ours to fill, or holds what was made otherwise."""
     names = storage.list_names(job.data_dir)
-    foreign = [name for name in names if not _OURS.fullmatch(name)]
+    foreign = [n for n in names if not (_is_ours(n) or n == jobs.STATE_DIR)]
     config.require(
         not foreign and (bool(names) or not _is_file(job.data_dir)),
         f"--data_dir must be empty or hold a dataset, and nothing else; {_ELSEWHERE}",
         data_dir=job.data_dir,
         found=foreign[:3],
     )
-    if manifest.DATASET_FILE not in names or overwrite:
-        return None
-    values = manifest.read_values(job.data_dir)
-    if values.get("plan") == planned.digest:
-        return manifest.load(job.data_dir)
-    raise errors.InputError(
-        f"--data_dir holds a dataset with {_difference(values, job)}; {_ELSEWHERE}, or replace it "
-        f"with --overwrite. Received: data_dir={job.data_dir!r}"
-    )
+    if manifest.DATASET_FILE in names and not overwrite:
+        difference = _difference(manifest.read_values(job.data_dir), job)
+        if difference:
+            raise errors.InputError(
+                f"--data_dir holds a dataset with {difference}; {_ELSEWHERE}, or replace it with "
+                f"--overwrite. Received: data_dir={job.data_dir!r}"
+            )
+
+
+@contextlib.contextmanager
+def _only_one(data_dir: str) -> Iterator[None]:
+    """Keep other preparations out of a local directory; the lock goes with the process."""
+    if storage.is_remote(data_dir):
+        yield  # objects appear whole, and those of two runs with the same settings are the same
+        return
+    path = jobs.state_path(data_dir, "lock")
+    storage.make_directory(jobs.state_path(data_dir))
+    with pathlib.Path(path).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise errors.InputError(
+                "another create_tfrecord.py is writing here; wait for it, or choose another "
+                f"--data_dir. Received: data_dir={data_dir!r}"
+            ) from error
+        yield
+
+
+def _find_receipts(
+    job: jobs.Job, tasks: Sequence[plan.Task], known: digests.Digests
+) -> dict[str, jobs.Receipt]:
+    """Return, by name of task, the receipts of those whose shards are all there and whole."""
+    found = {task.name: jobs.load_receipt(job.data_dir, task) for task in tasks}
+    receipts = {name: receipt for name, receipt in found.items() if receipt}
+    shards = {shard.name: shard for r in receipts.values() for shard in r.shards.values()}
+    contents = known.find(job.data_dir, list(shards))
+    whole = {
+        shard.name
+        for shard, content in zip(shards.values(), contents, strict=True)
+        if (shard.bytes, shard.sha256) == (content.n_bytes, content.sha256)
+    }
+    known.save()
+    return {
+        name: receipt
+        for name, receipt in receipts.items()
+        if all(shard.name in whole for shard in receipt.shards.values())
+    }
+
+
+def _require_receipt(job: jobs.Job, task: plan.Task) -> jobs.Receipt:
+    """Return what a task that has just been done left."""
+    receipt = jobs.load_receipt(job.data_dir, task)
+    if receipt is None:
+        raise errors.InputError(
+            "a task must leave a receipt; does another program write to this directory? "
+            f"Received: nothing of {task.name} in data_dir={job.data_dir!r}"
+        )
+    return receipt
+
+
+def _is_committed(job: jobs.Job, planned: plan.Plan) -> bool:
+    """Whether the dataset was made from just these recordings, and has its manifest."""
+    names = storage.list_names(job.data_dir)
+    if not {manifest.DATASET_FILE, manifest.MANIFEST_FILE} <= set(names):
+        return False
+    return bool(manifest.read_values(job.data_dir).get("plan") == planned.digest)
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a file may be one that a preparation wrote, or began to write."""
+    return bool(_OURS.fullmatch(name) or _TEMPORARY.fullmatch(name))
 
 
 def _is_file(path: str) -> bool:
@@ -114,39 +222,46 @@ def _difference(values: dict[str, Any], job: jobs.Job) -> str:
     for part in ("audio", "segment", "split"):
         there, wanted = values.get(part), config.to_dict(getattr(job, part))
         for name, value in wanted.items():
-            if not isinstance(there, dict) or there.get(name) != value:
-                found = there.get(name) if isinstance(there, dict) else None
+            found = there.get(name) if isinstance(there, dict) else None
+            if found != value and not (name == "split" and value == "auto"):
                 return f"{name}={found!r} instead of {value!r}"
-    return "other recordings"
+    return ""
 
 
-def _clear(data_dir: str) -> None:
+def _clear(data_dir: str, keep: Container[str] = ()) -> None:
     """Delete what an earlier preparation left, first of all what makes it a dataset."""
-    names = [name for name in storage.list_names(data_dir) if _OURS.fullmatch(name)]
-    for name in sorted(names, key=lambda name: name != manifest.DATASET_FILE):
-        storage.remove(storage.join(data_dir, name))
+    _remove(data_dir, lambda name: name == manifest.DATASET_FILE)
+    failpoints.reach("dataset.removed")
+    _remove(data_dir, lambda name: _is_ours(name) and name not in keep)
+    failpoints.reach("stale.removed")
+
+
+def _remove(data_dir: str, unwanted: Callable[[str], object]) -> None:
+    """Delete the files with unwanted names."""
+    for name in storage.list_names(data_dir):
+        if unwanted(name):
+            storage.remove(storage.join(data_dir, name))
 
 
 def _judge_unread(recordings: Iterable[plan.Recording]) -> Iterator[jobs.Outcome]:
     """Yield the outcome of the recordings that no worker needs to look at."""
     for recording in recordings:
         if recording.problem:
-            yield jobs.Outcome(
-                index=recording.index, verdict="unreadable", detail=recording.problem
-            )
+            yield jobs.Outcome(name=recording.name, verdict="unreadable", detail=recording.problem)
         elif recording.same_as:
             yield jobs.Outcome(
-                index=recording.index, verdict="duplicate", detail=f"same as {recording.same_as!r}"
+                name=recording.name, verdict="duplicate", detail=f"same as {recording.same_as!r}"
             )
 
 
 def _require_training_frames(
-    job: jobs.Job, written: Sequence[jobs.Written], outcomes: Iterable[jobs.Outcome]
+    job: jobs.Job, receipts: Sequence[jobs.Receipt], outcomes: Iterable[jobs.Outcome]
 ) -> None:
     """Refuse to make a dataset of nothing."""
-    if any(part.moments.count for part in written):
+    if any(part.moments.count for part in receipts):
         return
     _clear(job.data_dir)
+    storage.remove_tree(jobs.state_path(job.data_dir))
     verdicts = Counter(outcome.verdict for outcome in outcomes)
     found = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
     raise errors.InputError(
@@ -155,11 +270,11 @@ def _require_training_frames(
     )
 
 
-def _lines(planned: plan.Plan, outcomes: dict[int, jobs.Outcome]) -> Iterator[dict[str, Any]]:
-    """Yield the manifest's lines: recordings in the order of their index, then other files."""
-    shards = {r.index: task.shards for task in planned.tasks for r in task.recordings}
+def _lines(planned: plan.Plan, outcomes: dict[str, jobs.Outcome]) -> Iterator[dict[str, Any]]:
+    """Yield the manifest's lines: recordings by name, then other files."""
+    shards = {r.name: task.shards for task in planned.tasks for r in task.recordings}
     for recording in planned.recordings:
-        outcome = outcomes[recording.index]
+        outcome = outcomes[recording.name]
         yield {
             "name": recording.name,
             "bytes": recording.n_bytes,
@@ -171,7 +286,7 @@ def _lines(planned: plan.Plan, outcomes: dict[int, jobs.Outcome]) -> Iterator[di
             "frames_kept": outcome.kept,
             "frames_too_short": outcome.too_short,
             "segments": outcome.pieces,
-            "shards": {split: shards[recording.index][split] for split in outcome.pieces},
+            "shards": {split: shards[recording.name][split] for split in outcome.pieces},
         }
     for name in planned.not_audio:
         yield {"name": name, "verdict": "not_audio", "detail": "its suffix is not of audio"}
@@ -180,17 +295,17 @@ def _lines(planned: plan.Plan, outcomes: dict[int, jobs.Outcome]) -> Iterator[di
 def _collect(
     job: jobs.Job,
     planned: plan.Plan,
-    written: Sequence[jobs.Written],
+    receipts: Sequence[jobs.Receipt],
     outcomes: Iterable[jobs.Outcome],
 ) -> manifest.Dataset:
     """Return the dataset that the workers' results make together, merged in shard order."""
     moments = jobs.Moments.zero(job.audio.n_mels)
-    for part in written:
+    for part in receipts:
         moments.merge(part.moments)
     mean, std = moments.normalisation()
     present = Counter(split for outcome in outcomes for split in outcome.pieces)
     shards = {
-        split: tuple(part.shards[split] for part in written if split in part.shards)
+        split: tuple(part.shards[split] for part in receipts if split in part.shards)
         for split in splits.SPLITS
     }
     return manifest.Dataset(

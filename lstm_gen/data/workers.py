@@ -1,22 +1,34 @@
-"""Worker processes that each take the next task; one that dies is noticed, not waited for.
+"""Worker processes that each take the next task; one that dies costs at most one recording.
 
 Every worker has a pipe of its own, so there is no shared lock that a dying one could hold:
-its end closes with it. Processes are spawned, with one thread each for linear algebra: the
-bytes of a shard then depend neither on how many workers there are nor on the machine's cores.
+its end closes with it. Processes are spawned: a fork would inherit the parent's threads' locks.
+
+A worker that dies, or that takes far too long over one recording, is replaced, and its task
+done again; a recording that ends two of them is left out. A death between recordings is
+nobody's fault, and a task may have a few.
 """
 
 import contextlib
+import dataclasses
 import multiprocessing
 import multiprocessing.connection
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 
 from lstm_gen import errors
 from lstm_gen.data import jobs, plan
 
-_THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_DEATHS_PER_RECORDING = 2
+_DEATHS_PER_TASK = 3
+# Far more than the slowest decoder on the slowest disk needs.
+_PATIENCE_SECONDS = 120.0
+_PATIENCE_SECONDS_PER_MB = 20.0
+_LOOK_SECONDS = 1.0
 
 
 def count_workers(wanted: int, n_tasks: int) -> int:
@@ -28,99 +40,132 @@ def count_workers(wanted: int, n_tasks: int) -> int:
 def run(
     job: jobs.Job,
     tasks: Sequence[plan.Task],
-    workers: int,
+    n_workers: int,
     report: Callable[[jobs.Outcome], None],
-) -> list[jobs.Written]:
-    """Run every task in worker processes, the largest first.
+) -> None:
+    """Do every task in worker processes, the largest first; each leaves its receipt.
 
     Args:
       job: What all tasks share.
       tasks: What to do.
-      workers: How many processes; 0 for one per core.
+      n_workers: How many processes; 0 for one per core.
       report: Called with each recording's outcome as it comes, in no fixed order.
 
-    Returns:
-      What each task left, in the order of `tasks`.
-
     Raises:
-      InputError: If a worker dies, for instance killed for want of memory.
+      InputError: If workers keep dying, for instance killed for want of memory.
     """
-    waiting = sorted(range(len(tasks)), key=lambda index: tasks[index].n_bytes)
-    written: dict[int, jobs.Written] = {}
-    with _start(count_workers(workers, len(tasks)), job) as connections:
-        busy: dict[Connection, int] = {}
-        for connection in connections:
-            busy[connection] = waiting.pop()
-            _send(connection, tasks[busy[connection]])
-        while busy:
-            for ready in multiprocessing.connection.wait(list(busy)):
-                connection = next(c for c in busy if c is ready)
-                message = _receive(connection, tasks[busy[connection]])
-                if isinstance(message, jobs.Outcome):
-                    report(message)
-                    continue
-                written[busy.pop(connection)] = message
-                if waiting:
-                    busy[connection] = waiting.pop()
-                    _send(connection, tasks[busy[connection]])
-    return [written[index] for index in range(len(tasks))]
-
-
-def _send(connection: Connection, task: plan.Task) -> None:
-    """Give a worker its next task; that it has died is found when it is asked for the result."""
-    with contextlib.suppress(ConnectionError):
-        connection.send(task)
-
-
-def _receive(connection: Connection, task: plan.Task) -> jobs.Outcome | jobs.Written:
-    """Return a worker's next message, or raise what ended its work."""
+    waiting = sorted((_Attempt(task) for task in tasks), key=lambda attempt: attempt.task.n_bytes)
+    workers: list[_Worker] = []
     try:
-        message = connection.recv()
-    except (EOFError, ConnectionError) as error:
-        raise errors.InputError(
-            "a worker process died, perhaps killed for want of memory; try fewer --workers. "
-            f"Received: nothing more of {', '.join(task.shards.values())}"
-        ) from error
+        for _ in range(count_workers(n_workers, len(tasks))):
+            workers.append(_Worker(job))
+            workers[-1].give(waiting.pop())
+        while busy := [worker for worker in workers if worker.attempt]:
+            ready = multiprocessing.connection.wait([w.connection for w in busy], _LOOK_SECONDS)
+            for worker in busy:
+                if worker.connection in ready:
+                    _listen(worker, report)
+                elif worker.is_stuck():
+                    worker.process.kill()
+                if worker.dead:
+                    _forgive(worker)
+                    worker.process.join()
+                    workers[workers.index(worker)] = replacement = _Worker(job)
+                    replacement.give(worker.attempt)
+                elif not worker.attempt and waiting:
+                    worker.give(waiting.pop())
+    finally:
+        for worker in workers:
+            worker.process.terminate()
+        for worker in workers:
+            worker.process.join()
+
+
+@dataclasses.dataclass(kw_only=False)
+class _Attempt:
+    """A task, and what has been learnt from the deaths of those who tried it."""
+
+    task: plan.Task
+    crashed: frozenset[str] = frozenset()
+    deaths: Counter[str] = dataclasses.field(default_factory=Counter)
+    reported: set[str] = dataclasses.field(default_factory=set)
+
+
+class _Worker:
+    """A process and the parent's end of its pipe.
+
+    Attributes:
+      attempt: What it is doing, or None.
+      recording: Name of the recording that it has in hand, or empty.
+      dead: Whether its end of the pipe has closed.
+    """
+
+    def __init__(self, job: jobs.Job) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process: SpawnProcess = context.Process(target=_serve, args=(theirs, job), daemon=True)
+        self.process.start()
+        theirs.close()  # so that a worker's death closes the pipe
+        self.attempt: _Attempt | None = None
+        self.recording = ""
+        self.dead = False
+        self._started = time.monotonic()
+
+    def give(self, attempt: _Attempt | None) -> None:
+        """Let it do a task; that it has died is found when it is listened to."""
+        self.attempt = attempt
+        if attempt:
+            with contextlib.suppress(ConnectionError):
+                self.connection.send((attempt.task, attempt.crashed))
+
+    def start(self, recording: str) -> None:
+        """Note that it begins with a recording."""
+        self.recording, self._started = recording, time.monotonic()
+
+    def is_stuck(self) -> bool:
+        """Whether it has had the same recording for longer than any could take."""
+        sizes = {r.name: r.n_bytes for r in self.attempt.task.recordings} if self.attempt else {}
+        patience = _PATIENCE_SECONDS + _PATIENCE_SECONDS_PER_MB * sizes.get(self.recording, 0) / 1e6
+        return bool(self.recording) and time.monotonic() - self._started > patience
+
+
+def _listen(worker: _Worker, report: Callable[[jobs.Outcome], None]) -> None:
+    """Take a worker's next message, or notice its death; raise what ended its work."""
+    try:
+        message = worker.connection.recv()
+    except (EOFError, ConnectionError):
+        worker.dead = True
+        return
     if isinstance(message, Exception):
         raise message
-    return message
+    if isinstance(message, str):
+        worker.start(message)
+    elif isinstance(message, jobs.Outcome):
+        worker.recording = ""
+        if worker.attempt and message.name not in worker.attempt.reported:
+            worker.attempt.reported.add(message.name)
+            report(message)
+    else:
+        worker.give(None)
 
 
-@contextlib.contextmanager
-def _start(n_workers: int, job: jobs.Job) -> Iterator[list[Connection]]:
-    """Yield a connection to each of `n_workers` new processes; end them all at the end."""
-    context = multiprocessing.get_context("spawn")
-    processes, connections = [], []
-    try:
-        with _one_thread_each():
-            for _ in range(n_workers):
-                ours, theirs = context.Pipe()
-                process = context.Process(target=_serve, args=(theirs, job), daemon=True)
-                process.start()
-                theirs.close()  # so that a worker's death closes the pipe
-                processes.append(process)
-                connections.append(ours)
-        yield connections
-    finally:
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            process.join()
+def _forgive(worker: _Worker) -> None:
+    """Let a dead worker's task be tried again, without a recording that ended two workers.
 
-
-@contextlib.contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Let processes started meanwhile use one thread each for linear algebra."""
-    before = {name: os.environ.get(name) for name in _THREAD_LIMITS}
-    os.environ.update(dict.fromkeys(_THREAD_LIMITS, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+    Raises:
+      InputError: If the task has had deaths enough that no recording explains.
+    """
+    attempt = worker.attempt
+    if attempt is None:
+        return
+    attempt.deaths[worker.recording] += 1
+    if worker.recording and attempt.deaths[worker.recording] >= _DEATHS_PER_RECORDING:
+        attempt.crashed |= {worker.recording}
+    if attempt.deaths[""] >= _DEATHS_PER_TASK:
+        raise errors.InputError(
+            "worker processes keep dying, perhaps killed for want of memory; try fewer --workers. "
+            f"Received: {attempt.deaths['']} deaths over {', '.join(attempt.task.shards.values())}"
+        )
 
 
 def _serve(connection: Connection, job: jobs.Job) -> None:
@@ -130,10 +175,12 @@ def _serve(connection: Connection, job: jobs.Job) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers itself
     with contextlib.suppress(EOFError, ConnectionError):
         while True:
-            task = connection.recv()
+            task, crashed = connection.recv()
             try:
-                connection.send(writer.write_task(job, task, connection.send))
+                writer.write_task(job, task, crashed, connection.send, connection.send)
+                connection.send(None)
             except ConnectionError:
                 raise
-            except (OSError, errors.InputError) as error:  # a full disk ends the whole run
+            except (OSError, errors.InputError, errors.StorageError) as error:
+                # A full disk, or a bucket that refuses, ends the whole run.
                 connection.send(error)

@@ -11,57 +11,83 @@ import os
 import pathlib
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import BinaryIO
 
 import numpy as np
+import threadpoolctl
 
-from lstm_gen import config, storage
+from lstm_gen import config, errors, failpoints, storage
 from lstm_gen.audio import features, files, pictures
-from lstm_gen.data import jobs, manifest, plan, records, segments, splits
+from lstm_gen.data import digests, jobs, manifest, plan, records, segments, splits
+
+
+def _tell_nobody(news: object) -> None:
+    """Listen to what nobody waits for."""
 
 
 def write_task(
-    job: jobs.Job, task: plan.Task, report: Callable[[jobs.Outcome], None]
-) -> jobs.Written:
-    """Decode a task's recordings and write its shards, each appearing whole or not at all.
+    job: jobs.Job,
+    task: plan.Task,
+    crashed: Collection[str] = (),
+    start: Callable[[str], None] = _tell_nobody,
+    report: Callable[[jobs.Outcome], None] = _tell_nobody,
+) -> None:
+    """Decode a task's recordings, write its shards and then its receipt.
+
+    Linear algebra takes one thread meanwhile: with more, its sums have other last bits.
 
     Args:
       job: What all tasks share.
       task: What to read and what to write.
+      crashed: Names of recordings not to be tried, since they end the process.
+      start: Called with the name of each recording before it is touched.
       report: Called with the outcome of each recording.
     """
-    moments = jobs.Moments.zero(job.audio.n_mels)
+    moments, outcomes = jobs.Moments.zero(job.audio.n_mels), []
     with contextlib.ExitStack() as stack:
+        stack.enter_context(threadpoolctl.threadpool_limits(1))
         shards = {
             split: stack.enter_context(_open_shard(storage.join(job.data_dir, name)))
             for split, name in task.shards.items()
         }
         for recording in task.recordings:
-            outcome, pieces = _examine(job, recording, next(iter(task.shards)))
+            start(recording.name)
+            outcome, pieces = _examine(job, recording, next(iter(task.shards)), crashed)
             for split, segment in pieces:
                 shards[split].write(segment)
                 if split == "train":
                     moments.add(segment.frames)
+            outcomes.append(outcome)
             report(outcome)
-    return jobs.Written(
-        shards={name: shard.close() for name, shard in shards.items()}, moments=moments
+    receipt = jobs.Receipt(
+        digest=task.digest,
+        outcomes=tuple(outcomes),
+        shards={name: shard.describe() for name, shard in shards.items()},
+        moments=moments,
     )
+    jobs.save_receipt(job.data_dir, task, receipt)
 
 
 def _examine(
-    job: jobs.Job, recording: plan.Recording, split: str
+    job: jobs.Job, recording: plan.Recording, split: str, crashed: Collection[str]
 ) -> tuple[jobs.Outcome, list[tuple[str, records.Segment]]]:
     """Return a recording's outcome and its segments; whatever is wrong with it stays here."""
     try:
-        return _cut(job, recording, split)
+        if recording.name not in crashed:
+            return _cut(job, recording, split)
+        verdict, detail = jobs.CRASHED, "the process that decoded it died, and died again"
     except files.AudioError as error:
         verdict, detail = error.reason, str(error)
+    except errors.StorageError:
+        raise
     except MemoryError:
         verdict, detail = "memory", "decoding it needs more memory than there is"
     except Exception as error:  # one recording must not cost the others, whatever a decoder does
         verdict, detail = "failed", f"{type(error).__name__}: {' '.join(str(error).split())}"
-    return jobs.Outcome(index=recording.index, verdict=verdict, detail=detail), []
+    # Where the folder is must not show in the dataset: it is the same wherever it was made.
+    detail = detail.replace(storage.join(job.input_dir, recording.name), recording.name)
+    return jobs.Outcome(name=recording.name, verdict=verdict, detail=detail), []
 
 
 def _cut(
@@ -81,7 +107,7 @@ def _cut(
     for piece in pieces:
         kept[piece.split] += piece.stop - piece.start
     outcome = jobs.Outcome(
-        index=recording.index,
+        name=recording.name,
         verdict=jobs.OK,
         seconds=seconds,
         frames=len(log_mel),
@@ -93,7 +119,7 @@ def _cut(
     return outcome, [
         (
             piece.split,
-            records.Segment(stored[piece.start : piece.stop], recording.index, piece.start),
+            records.Segment(stored[piece.start : piece.stop], recording.id, piece.start),
         )
         for piece in pieces
     ]
@@ -149,7 +175,7 @@ class _OpenShard:
         self.n_bytes += len(data)
         self.frames.append(len(segment.frames))
 
-    def close(self) -> manifest.Shard:
+    def describe(self) -> manifest.Shard:
         """Return what was written."""
         return manifest.Shard(
             name=self.name,
@@ -163,14 +189,30 @@ class _OpenShard:
 @contextlib.contextmanager
 def _open_shard(path: str) -> Iterator[_OpenShard]:
     """Yield a shard to write to; it gets its name, or reaches the bucket, when complete."""
-    name = path.rpartition("/")[2]
+    name = storage.name(path)
     folder = tempfile.gettempdir() if storage.is_remote(path) else str(pathlib.Path(path).parent)
     temporary = pathlib.Path(folder, f"{name}.tmp-{os.getpid()}")
+    failpoints.reach("shard.opened")
     try:
         with temporary.open("wb") as file:
-            yield _OpenShard(name=name, file=file)
+            shard = _OpenShard(name=name, file=file)
+            yield shard
             file.flush()
+            failpoints.reach("shard.filled")
             os.fsync(file.fileno())
+        failpoints.reach("shard.synced")
+        _verify(temporary, shard)
+        failpoints.reach("shard.verified")
         storage.publish(str(temporary), path)
+        failpoints.reach("shard.published")
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _verify(path: pathlib.Path, shard: _OpenShard) -> None:
+    """Read back what was written: a file system may fail in silence."""
+    if digests.hash_file(str(path)) != shard.digest.hexdigest():
+        raise errors.InputError(
+            "a shard must hold what was written to it; check the disk. "
+            f"Received: other bytes from {str(path)!r}"
+        )

@@ -28,8 +28,8 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 def dataset(recordings: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> manifest.Dataset:
     """Return the dataset made of `recordings`; tests must not change it."""
     data_dir = tmp_path_factory.mktemp("made") / "dataset"
-    made, is_new = prepare.prepare(
+    made, n_tasks = prepare.prepare(
         material.make_job(recordings, data_dir, validation_fraction=0.3), 2
     )
-    assert is_new
+    assert n_tasks
     return made

@@ -14,16 +14,22 @@ import numpy as np
 import pytest
 import soundfile
 
-from lstm_gen import config, errors
+from lstm_gen import errors
 from lstm_gen.audio import features, files
-from lstm_gen.data import jobs, manifest, plan, prepare, records, workers
+from lstm_gen.data import digests, jobs, manifest, plan, prepare, records, workers
 
 
 def tree(folder: pathlib.Path | str) -> dict[str, str]:
     return {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(pathlib.Path(folder).iterdir())
+        if path.name != jobs.STATE_DIR
     }
+
+
+def make_plan(job: jobs.Job) -> plan.Plan:
+    known = digests.Digests(f"{job.data_dir}-digests.json")
+    return plan.make(job.input_dir, job.audio, job.segment, job.split, known)
 
 
 def read(dataset: manifest.Dataset, split: str) -> list[records.Segment]:
@@ -56,7 +62,8 @@ def test_frames_are_the_analysis_of_the_recordings(
 ) -> None:
     lines = manifest.load_lines(dataset.data_dir)
     segment = read(dataset, "train")[-1]
-    path = str(recordings / lines[segment.recording]["name"])
+    names = {plan.recording_id(x["sha256"]): x["name"] for x in lines if x["verdict"] == "ok"}
+    path = str(recordings / names[segment.recording])
     whole = features.log_mel(files.read(path, material.RATE), material.AUDIO)
     stop = segment.start_frame + len(segment.frames)
     # float16 has a spacing of 2^-7 at 8 to 16, where log-mel values are largest.
@@ -129,25 +136,37 @@ def test_the_plan_depends_on_names_contents_and_settings_only(
     recordings: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     job = material.make_job(recordings, tmp_path)
-    first = plan.make(str(recordings), job.audio, job.segment, job.split)
-    assert plan.make(f"{recordings}/", job.audio, job.segment, job.split) == first
-    other = dataclasses.replace(job.audio, n_mels=9)
-    assert plan.make(str(recordings), other, job.segment, job.split).digest != first.digest
+    first = make_plan(job)
+    assert make_plan(dataclasses.replace(job, input_dir=f"{recordings}/")) == first
+    other = dataclasses.replace(job, audio=dataclasses.replace(job.audio, n_mels=9))
+    assert make_plan(other).digest != first.digest
 
 
-def test_shards_spread_the_work_and_stay_small(tmp_path: pathlib.Path) -> None:
-    for index in range(20):
-        (tmp_path / f"{index}.mp3").write_bytes(bytes([index]) * (index + 1) * 100)
-    planned = plan.make(
-        str(tmp_path), material.AUDIO, material.SEGMENT, config.SplitConfig(validation_fraction=0.0)
-    )
-    assert [list(task.shards.values()) for task in planned.tasks] == [
-        [f"train-{i:05d}-of-00008.tfrecord"] for i in range(8)
-    ]
-    sizes = [sum(r.n_bytes for r in task.recordings) for task in planned.tasks]
-    assert max(sizes) - min(sizes) <= 2000  # the largest recording
-    names = [r.name for task in planned.tasks for r in task.recordings]
-    assert sorted(names) == sorted(f"{index}.mp3" for index in range(20))
+@pytest.mark.parametrize(
+    ("count", "n_shards", "most"), [(1, 1, 1), (3, 4, 1), (16, 16, 1), (400, 16, 37)]
+)
+def test_shards_spread_the_work(count: int, n_shards: int, most: int) -> None:
+    found = plan.share_out(make_recordings(count), record_bytes=1e6)
+    assert len(found) == n_shards
+    assert max(map(len, found)) <= most
+    assert sum(map(len, found)) == count
+
+
+def test_shards_stay_small() -> None:
+    assert len(plan.share_out(make_recordings(100), record_bytes=5000 << 20)) == 64
+
+
+def make_recordings(count: int) -> list[plan.Recording]:
+    hashes = (hashlib.sha256(str(index).encode()).hexdigest() for index in range(count))
+    return [plan.Recording(name=f"{sha}.wav", n_bytes=9, sha256=sha) for sha in hashes]
+
+
+def test_a_recording_more_or_less_moves_no_other_but_in_an_overflow() -> None:
+    recordings = make_recordings(1001)
+    before = [set(shard) for shard in plan.share_out(recordings[1:], record_bytes=1e6)]
+    after = [set(shard) for shard in plan.share_out(recordings, record_bytes=1e6)]
+    changed = [b ^ a for b, a in zip(before, after, strict=True) if b != a]
+    assert changed == [{recordings[0]}]
 
 
 def test_a_second_run_does_nothing(
@@ -159,8 +178,8 @@ def test_a_second_run_does_nothing(
     monkeypatch.setattr(workers, "run", fail)
     before = tree(dataset.data_dir)
     job = material.make_job(recordings, pathlib.Path(dataset.data_dir), validation_fraction=0.3)
-    again, is_new = prepare.prepare(job)
-    assert not is_new
+    again, n_tasks = prepare.prepare(job)
+    assert n_tasks == 0
     assert again.fingerprint == dataset.fingerprint
     assert tree(dataset.data_dir) == before
 
@@ -174,13 +193,11 @@ def test_another_dataset_is_replaced_only_on_request(tmp_path: pathlib.Path) -> 
     soundfile.write(source / "b.wav", material.tone(10, 500), material.RATE)
     other = dataclasses.replace(job, audio=dataclasses.replace(job.audio, n_mels=9))
     before = tree(data_dir)
-    with pytest.raises(errors.InputError, match=r"other recordings.*--overwrite"):
-        prepare.prepare(job)
     with pytest.raises(errors.InputError, match=r"n_mels=8 instead of 9.*--overwrite"):
         prepare.prepare(other)
     assert tree(data_dir) == before
-    made, is_new = prepare.prepare(other, overwrite=True)
-    assert is_new
+    made, n_tasks = prepare.prepare(other, overwrite=True)
+    assert n_tasks == 2
     assert made.splits["train"].recordings == 2
     assert set(tree(data_dir)) == {
         *("dataset.json", "manifest.jsonl"),
@@ -294,7 +311,7 @@ def test_a_worker_that_dies_is_an_error_and_not_a_hang(
     killer = threading.Thread(target=kill_workers)
     killer.start()
     try:
-        with pytest.raises(errors.InputError, match="a worker process died"):
+        with pytest.raises(errors.InputError, match="worker processes keep dying"):
             prepare.prepare(material.make_job(recordings, tmp_path / "out"), 2)
     finally:
         stop.set()
@@ -307,8 +324,8 @@ def test_an_error_of_the_disk_ends_the_run(
     recordings: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     data_dir = tmp_path / "out"
-    planned = plan.make(str(recordings), material.AUDIO, material.SEGMENT, config.SplitConfig())
     job = material.make_job(recordings, data_dir)
+    planned = make_plan(job)
     with pytest.raises(OSError, match="No such file"):
         workers.run(job, planned.tasks, 2, lambda _: None)
 
@@ -332,8 +349,8 @@ def test_another_schema_version_is_refused(
     dataset: manifest.Dataset, tmp_path: pathlib.Path
 ) -> None:
     text = pathlib.Path(dataset.data_dir, "dataset.json").read_text()
-    (tmp_path / "dataset.json").write_text(text.replace('"schema": 1', '"schema": 99'))
-    with pytest.raises(errors.InputError, match=r"schema version 1.*schema=99"):
+    (tmp_path / "dataset.json").write_text(text.replace('"schema": 2', '"schema": 99'))
+    with pytest.raises(errors.InputError, match=r"schema version 2.*schema=99"):
         manifest.load(str(tmp_path))
     (tmp_path / "dataset.json").write_text(text)
     with pytest.raises(errors.InputError, match=r"shard train-\d+-of-\d+\.tfrecord must be there"):

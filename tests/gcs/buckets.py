@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import gc
 import os
 import pathlib
 import ssl
@@ -61,6 +62,7 @@ def serve(folder: pathlib.Path) -> Iterator[Bucket]:
             with mock.patch.dict(os.environ, environment):
                 yield Bucket(running, environment)
                 gcs.close()
+                gc.collect()  # the connections that the library does not close after a fault
         finally:
             running.shutdown()
             thread.join()

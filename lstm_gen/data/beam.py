@@ -1,0 +1,57 @@
+"""The tasks of a preparation as an Apache Beam pipeline, for those who outgrow one machine.
+
+A task reads and writes by itself and leaves its receipt, so all that Beam does is to say who
+does which when: no audio and no frames pass through it, and the bytes are those of the local
+workers. Apache Beam is an extra of its own (`pip install 'lstm_gen[beam]'`).
+"""
+
+from collections.abc import Sequence
+
+from lstm_gen import errors
+from lstm_gen.data import jobs, plan
+
+
+def run(job: jobs.Job, tasks: Sequence[plan.Task], runner: str, options: Sequence[str]) -> None:
+    """Do every task, each leaving its receipt.
+
+    Args:
+      job: What all tasks share; all workers must reach its directories.
+      tasks: What to do.
+      runner: Name of a Beam runner: "DirectRunner", "DataflowRunner" ...
+      options: Beam's own flags, such as "--project=my-project".
+
+    Raises:
+      InputError: If Beam is not installed, or does not know the runner or an option.
+    """
+    try:
+        import apache_beam
+        from apache_beam.options import pipeline_options
+    except ImportError as error:
+        raise errors.InputError(
+            "a runner other than local needs Apache Beam: pip install 'lstm_gen[beam]'. "
+            f"Received: runner={runner!r}"
+        ) from error
+    try:
+        pipeline = apache_beam.Pipeline(
+            runner=runner, options=pipeline_options.PipelineOptions(list(options))
+        )
+    except (ValueError, SystemExit) as error:  # Beam's parser ends the program
+        raise errors.InputError(
+            f"Apache Beam must know the runner and its options ({error}). "
+            f"Received: runner={runner!r}, options={list(options)!r}"
+        ) from error
+    with pipeline:
+        _ = (
+            pipeline
+            | "Tasks" >> apache_beam.Create(list(tasks))
+            | "SpreadOut" >> apache_beam.Reshuffle()
+            | "Write" >> apache_beam.Map(_write, job)
+        )
+
+
+def _write(task: plan.Task, job: jobs.Job) -> str:
+    """Do one task where Beam wants it done; return its name."""
+    from lstm_gen.data import writer  # the parent, which imports this module too, needs none of it
+
+    writer.write_task(job, task)
+    return task.name

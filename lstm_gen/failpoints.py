@@ -1,0 +1,36 @@
+"""Places in the code where a test may have the machine taken away.
+
+    LSTM_GEN_FAILPOINT=shard.renamed:2:/tmp/fired python create_tfrecord.py ...
+
+kills the process and all of its process group, workers included, with SIGKILL the second time
+that any one process reaches the point, after creating the file named, which proves that it
+fired. Without the variable a point costs the comparison of a string.
+"""
+
+import os
+import pathlib
+import signal
+from collections import Counter
+
+_VARIABLE = "LSTM_GEN_FAILPOINT"
+_WANTED, _, _REST = os.environ.get(_VARIABLE, "").partition(":")
+_reached: Counter[str] = Counter()
+
+POINTS = (
+    *("dataset.removed", "stale.removed"),
+    *("shard.opened", "shard.filled", "shard.synced", "shard.verified", "shard.published"),
+    *("file.written", "file.synced", "file.renamed"),
+    *("receipt.written", "manifest.written", "dataset.written"),
+)
+"""Every point, in the order in which a preparation first reaches them."""
+
+
+def reach(point: str) -> None:
+    """Do nothing, or end all of this program at once if the point is the one wanted."""
+    if point != _WANTED:
+        return
+    _reached[point] += 1
+    count, _, mark = _REST.partition(":")
+    if _reached[point] == int(count):
+        pathlib.Path(mark).touch()
+        os.killpg(0, signal.SIGKILL)
