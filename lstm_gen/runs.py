@@ -85,8 +85,11 @@ def open_or_create(run_dir: str, run: Run) -> bool:
     path = storage.join(run_dir, _CONFIG)
     if storage.exists(path):
         there, asked = _as_dict(load(run_dir)), _as_dict(run)
-        _refuse_differences(there, asked, run_dir)
-        if there != asked:  # more steps, or the dataset has moved
+        if any(
+            storage.list_names(folder) for folder in (checkpoints_dir(run_dir), model_dir(run_dir))
+        ):
+            _refuse_differences(there, asked, run_dir)
+        if there != asked:  # more steps, the dataset has moved, or nothing was trained yet
             storage.write_text(path, config.to_json(asked))
         return True
     if storage.list_names(run_dir):

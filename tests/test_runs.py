@@ -78,13 +78,26 @@ def test_steps_may_change_and_a_dataset_may_move(run_dir: str, run: runs.Run) ->
 def test_another_run_is_refused_naming_the_field(
     run_dir: str, run: runs.Run, part: str, changed: dict[str, Any], named: str
 ) -> None:
+    begin(run_dir)
     other: Any = {part: dataclasses.replace(getattr(run, part), **changed)}
     with pytest.raises(errors.InputError, match=named):
         runs.open_or_create(run_dir, dataclasses.replace(run, **other))
     check_equal(runs.load(run_dir), run)
 
 
+def begin(run_dir: str) -> None:
+    """Leave what training leaves first: a checkpoint, of which only the name counts here."""
+    pathlib.Path(runs.checkpoints_dir(run_dir), "step-00000001").mkdir(parents=True)
+
+
+def test_a_run_that_never_began_may_begin_otherwise(run_dir: str, run: runs.Run) -> None:
+    other = dataclasses.replace(run, settings=dataclasses.replace(tiny.SETTINGS, units=16))
+    assert runs.open_or_create(run_dir, other)
+    check_equal(runs.load(run_dir), other)
+
+
 def test_another_dataset_is_refused(run_dir: str, run: runs.Run) -> None:
+    begin(run_dir)
     changed = dataclasses.replace(run, fingerprint="0" * 64)
     with pytest.raises(
         errors.InputError, match=r"has changed since.*differs in dataset.fingerprin"
