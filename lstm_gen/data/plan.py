@@ -125,17 +125,17 @@ def make(
 
 def _examine(input_dir: str, names: list[str], known: digests.Digests) -> list[Recording]:
     """Return the recordings with sizes and hashes."""
-    paths = [storage.join(input_dir, name) for name in names]
-    found = known.find(paths)
+    found = known.find(input_dir, names)
     known.save()  # whatever ends this run, the next one need not read them again
     return [
         Recording(
             name=name,
             n_bytes=digest.n_bytes,
             sha256=digest.sha256,
-            problem=digest.problem.replace(path, name),  # wherever the folder is, the same
+            # Wherever the folder is, the same.
+            problem=digest.problem.replace(storage.join(input_dir, name), name),
         )
-        for name, path, digest in zip(names, paths, found, strict=True)
+        for name, digest in zip(names, found, strict=True)
     ]
 
 
