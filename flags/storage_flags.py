@@ -19,8 +19,9 @@ _WRITE_LOCAL = flags.DEFINE_boolean(
 _GCS_BUCKET = flags.DEFINE_string(
     "gcs_bucket",
     "",
-    "Google Cloud Storage bucket of the paths that are not local, with or without gs://. Log in with "
-    "`gcloud auth application-default login`, or name a key file in GOOGLE_APPLICATION_CREDENTIALS.",
+    "Google Cloud Storage bucket of the paths that are not local, with or without gs://. Log in "
+    "with `gcloud auth application-default login`, or name a key file in "
+    "GOOGLE_APPLICATION_CREDENTIALS.",
 )
 
 
