@@ -102,7 +102,7 @@ def _measure_size(scratch: pathlib.Path) -> harness.Row:
     return harness.Row(
         what="bytes on disk",
         beside="frames x mels x 2",
-        value=n_bytes / (n_frames * dataset.audio.n_mels * 2),
+        value=n_bytes / (n_frames * dataset.audio.channels * 2),
         unit="x",
         reach=1.05,
         at_least=False,
@@ -172,7 +172,7 @@ def _measure_reading(scratch: pathlib.Path) -> harness.Row:
     times = harness.take_turns(
         {"ours": lambda: _drain(batches), "raw": lambda: _drain(raw)}, rounds=7
     )
-    delivered = n_batches * _BATCH_SIZE * window.frames * dataset.audio.n_mels * 4
+    delivered = n_batches * _BATCH_SIZE * window.frames * dataset.audio.channels * 4
     stored = _PASSES * train.n_bytes
     ours, theirs = (float(np.median(times[name])) for name in ("ours", "raw"))
     return harness.Row(
@@ -242,7 +242,7 @@ def _tone(n_samples: int, frequency_hz: float) -> np.ndarray:
 
 def _write_shards(folder: pathlib.Path, like: manifest.Dataset) -> manifest.Dataset:
     """Write shards large enough to time, of made-up frames, and return their dataset."""
-    frames = np.random.default_rng(0).normal(-5, 3, (_FRAMES, like.audio.n_mels))
+    frames = np.random.default_rng(0).normal(-5, 3, (_FRAMES, like.audio.channels))
     frames = frames.astype(np.float16)
     folder.mkdir()
     shards = []

@@ -73,7 +73,7 @@ def _measure(samples: np.ndarray, warmup: int) -> dict[str, tuple[float, float]]
 
     runs = {name: functools.partial(run, name) for name in _CANDIDATES}
     times = harness.take_turns(runs, rounds=1, warmup=warmup)
-    power = features.mel_power(log_mel, _AUDIO)
+    power = features.log_to_power(log_mel, _AUDIO)
     return {name: (times[name][0], mel_error_db(outputs[name], power)) for name in _CANDIDATES}
 
 
@@ -84,7 +84,7 @@ def mel_error_db(samples: np.ndarray, power: np.ndarray) -> float:
     """
     floor = power.max() * 10 ** (-_FLOOR_DB / 10)
     length = (len(power) - 1) * _AUDIO.hop_length
-    reached = features.mel_power(features.log_mel(samples[:length], _AUDIO), _AUDIO)
+    reached = features.log_to_power(features.log_mel(samples[:length], _AUDIO), _AUDIO)
     ratio = np.maximum(reached, floor) / np.maximum(power, floor)
     return float(np.abs(10 * np.log10(ratio)).mean())
 
@@ -97,7 +97,7 @@ def _invert(log_mel: np.ndarray) -> np.ndarray:
 def _invert_with_librosa(log_mel: np.ndarray) -> np.ndarray:
     """Return librosa's inversion of the same mel power."""
     return librosa.feature.inverse.mel_to_audio(
-        features.mel_power(log_mel, _AUDIO).T,
+        features.log_to_power(log_mel, _AUDIO).T,
         sr=_AUDIO.sample_rate,
         n_fft=_AUDIO.n_fft,
         hop_length=_AUDIO.hop_length,
@@ -112,13 +112,13 @@ def _excerpts() -> list[np.ndarray]:
         str(path) for path in _RECORDINGS.glob("*") if path.suffix in files.EXTENSIONS
     )
     if not recordings:
-        return [_notes(seed) for seed in range(_SYNTHESISED)]
+        return [make_notes(seed) for seed in range(_SYNTHESISED)]
     start = _START_SECONDS * _AUDIO.sample_rate
     stop = start + _SECONDS * _AUDIO.sample_rate
     return [files.read(path, _AUDIO.sample_rate)[start:stop] for path in recordings]
 
 
-def _notes(seed: int) -> np.ndarray:
+def make_notes(seed: int) -> np.ndarray:
     """Return decaying harmonic notes, four a second."""
     random = np.random.default_rng(seed)
     signal = np.zeros(_SECONDS * _AUDIO.sample_rate, np.float32)

@@ -41,11 +41,27 @@ _OVERWRITE = flags.DEFINE_boolean(
     False,
     "Replace a dataset in data_dir that was made from other recordings or with other settings.",
 )
+_MAX_BAD_FRACTION = flags.DEFINE_float(
+    "max_bad_fraction",
+    0.5,
+    "Exit with status 1 if a larger share of the recordings than this had to be left out (broken, "
+    "cut short, silent ...). The dataset of the others is there all the same. By default a few bad "
+    "files are no failure, and a folder of which most is lost is; 0 accepts none, 1 any number.",
+    lower_bound=0.0,
+    upper_bound=1.0,
+)
 _SEGMENT_FRAMES = flags.DEFINE_integer(
     "segment_frames",
     SegmentConfig.segment_frames,
     "Longest record, frames, 2 or more. Training windows (timesteps + shift frames) are cut from "
     "within one, so it must be at least as long; several times as long wastes less.",
+)
+_EXAMPLE_SECONDS = flags.DEFINE_float(
+    "example_seconds",
+    SegmentConfig.example_seconds,
+    "Make every record exactly this long, as for single notes, instead of up to segment_frames: a "
+    "longer recording gives consecutive ones, a shorter one is filled up with silence, and so is "
+    "a rest of at least half the length. 0 for off.",
 )
 _TRIM_DB = flags.DEFINE_float(
     "trim_db",
@@ -56,8 +72,9 @@ _TRIM_DB = flags.DEFINE_float(
 _DTYPE = flags.DEFINE_enum(
     "dtype",
     SegmentConfig.dtype,
-    ["float16", "float32"],
-    "How values are stored. float16 is half the bytes and precise to 0.03 dB or better.",
+    ["float16", "float32", "int16"],
+    "How values are stored. float16 is half the bytes and precise to 0.03 dB or better. int16 is "
+    "for waveform: 16-bit recordings that keep their sample rate come back bit for bit.",
 )
 _SPLIT = flags.DEFINE_enum(
     "split",
@@ -118,10 +135,18 @@ def overwrite() -> bool:
     return bool(_OVERWRITE.value)
 
 
+def max_bad_fraction() -> float:
+    """Return the largest share of bad recordings to accept."""
+    return float(_MAX_BAD_FRACTION.value)
+
+
 def segment_config() -> SegmentConfig:
     """Return how recordings are cut and stored."""
     return SegmentConfig(
-        segment_frames=_SEGMENT_FRAMES.value, trim_db=_TRIM_DB.value, dtype=_DTYPE.value
+        segment_frames=_SEGMENT_FRAMES.value,
+        example_seconds=_EXAMPLE_SECONDS.value,
+        trim_db=_TRIM_DB.value,
+        dtype=_DTYPE.value,
     )
 
 

@@ -2,7 +2,7 @@
 
 A configuration belongs to the artifact that depends on it. `AudioConfig`,
 `SegmentConfig` and `SplitConfig` are stored in a dataset's `dataset.json`; a run's
-`config.json` holds the audio part copied in, beside `WindowConfig`, `TrainingConfig`
+`config.json` holds the audio part copied in, beside `WindowConfig`, `training_config`
 and the model family's own. Nothing is typed twice. Standard library only.
 """
 
@@ -11,12 +11,17 @@ import json
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from lstm_gen import errors
 
 T = TypeVar("T")
+
+REPRESENTATIONS = ("log_mel", "log_stft", "complex_stft", "waveform")
+PHASES = ("instantaneous_frequency", "real_imaginary")
+NORMALISATIONS = ("standard", "min_max")
+DTYPES = ("float16", "float32", "int16")
 
 
 def require(condition: bool, expected: str, **received: object) -> None:
@@ -38,27 +43,62 @@ def require(condition: bool, expected: str, **received: object) -> None:
         raise errors.InputError(f"{expected}. Received: {values}")
 
 
+def require_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    """Raise the one-line error unless `value` is one of `choices`."""
+    require(value in choices, f"{name} must be one of {', '.join(choices)}", **{name: value})
+
+
+def require_least(config: object, least: float, *names: str) -> None:
+    """Raise the one-line error unless each of these fields of `config` is at least `least`."""
+    for name in names:
+        value = getattr(config, name)
+        require(value >= least, f"{name} must be at least {least}", **{name: value})
+
+
+def require_sign(config: object, *names: str, zero: bool) -> None:
+    """Raise the one-line error unless each field is positive, or 0 where `zero` is allowed."""
+    expected = "must not be negative" if zero else "must be positive"
+    for name in names:
+        value = getattr(config, name)
+        require(value > 0 or (zero and value == 0), f"{name} {expected}", **{name: value})
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AudioConfig:
-    """How sound becomes log-mel frames, and so also how it is taken back.
+    """How sound becomes frames, and so also how it is taken back.
+
+    A frame is one row of `channels` values. What a representation has no use for is ignored.
 
     Attributes:
       sample_rate: Samples per second of the mono signal, Hz.
-      n_fft: Length of the analysis window and of the FFT, samples.
+      representation: What a frame holds. "log_mel": ln(power) of mel bands. "log_stft":
+        ln(power) of FFT bins. "complex_stft": the same with phase, see `phase`. "waveform":
+        the `hop_length` samples themselves.
+      n_fft: Length of the analysis window and of the FFT, samples (not waveform).
       hop_length: Samples from one frame to the next.
-      n_mels: Mel bands per frame (Slaney scale and normalisation, as librosa's default).
-      fmin_hz: Lower edge of the lowest band, Hz.
-      fmax_hz: Upper edge of the highest band, Hz; None for half the sample rate.
-      log_floor: Mel power added before the natural logarithm; also what silence becomes.
+      n_mels: Mel bands per frame, Slaney scale and normalisation, as librosa's default (log_mel).
+      fmin_hz: Lower edge of the lowest band, Hz (log_mel).
+      fmax_hz: Upper edge of the highest band, Hz; None for half the sample rate (log_mel).
+      n_bins: FFT bins kept, from 0 Hz up; 0 for all 1 + n_fft / 2 (log_stft, complex_stft).
+      phase: "instantaneous_frequency": ln(power) of every bin, then its phase step from the
+        frame before; "real_imaginary": the real part of every bin, then its imaginary part
+        (complex_stft).
+      log_floor: Power added before the natural logarithm; also what silence becomes.
+      normalisation: How a model sees a channel. "standard": mean 0 and deviation 1 over the
+        training split; "min_max": its extremes there become -1 and 1.
     """
 
     sample_rate: int = 22050
+    representation: str = "log_mel"
     n_fft: int = 2048
     hop_length: int = 512
     n_mels: int = 128
     fmin_hz: float = 0.0
     fmax_hz: float | None = None
+    n_bins: int = 0
+    phase: str = "instantaneous_frequency"
     log_floor: float = 1e-5
+    normalisation: str = "standard"
 
     def __post_init__(self) -> None:
         require(
@@ -66,6 +106,31 @@ class AudioConfig:
             "sample_rate must be from 1000 to 384000 Hz",
             sample_rate=self.sample_rate,
         )
+        require_choice("representation", self.representation, REPRESENTATIONS)
+        require_choice("phase", self.phase, PHASES)
+        require_choice("normalisation", self.normalisation, NORMALISATIONS)
+        require_sign(self, "log_floor", zero=False)
+        require(
+            self.n_bins == 0 or self.representation in ("log_stft", "complex_stft"),
+            "n_bins keeps bins of log_stft and complex_stft; leave it at 0",
+            n_bins=self.n_bins,
+            representation=self.representation,
+        )
+        if self.representation == "waveform":
+            self._check_samples()
+        else:
+            self._check_transform()
+        if self.representation == "log_mel":
+            self._check_mels()
+
+    def _check_samples(self) -> None:
+        require(
+            1 <= self.hop_length <= 65536,
+            "hop_length must be from 1 to 65536 samples",
+            hop_length=self.hop_length,
+        )
+
+    def _check_transform(self) -> None:
         require(
             16 <= self.n_fft <= 65536 and self.n_fft % 2 == 0,
             "n_fft must be even and from 16 to 65536 samples",
@@ -77,6 +142,14 @@ class AudioConfig:
             hop_length=self.hop_length,
             n_fft=self.n_fft,
         )
+        require(
+            0 <= self.n_bins <= 1 + self.n_fft // 2,
+            "n_bins must be from 1 to 1 + n_fft / 2, or 0 for all",
+            n_bins=self.n_bins,
+            n_fft=self.n_fft,
+        )
+
+    def _check_mels(self) -> None:
         require(
             1 <= self.n_mels <= self.n_fft // 2,
             "n_mels must be from 1 to n_fft / 2",
@@ -90,12 +163,33 @@ class AudioConfig:
             fmax_hz=self.fmax_hz,
             sample_rate=self.sample_rate,
         )
-        require(self.log_floor > 0, "log_floor must be positive", log_floor=self.log_floor)
 
     @property
     def fmax_resolved_hz(self) -> float:
         """Upper edge of the highest band, Hz."""
         return self.sample_rate / 2 if self.fmax_hz is None else self.fmax_hz
+
+    @property
+    def n_bins_resolved(self) -> int:
+        """FFT bins of a frame."""
+        return self.n_bins or 1 + self.n_fft // 2
+
+    @property
+    def channels(self) -> int:
+        """Values of a frame."""
+        return {
+            "log_mel": self.n_mels,
+            "log_stft": self.n_bins_resolved,
+            "complex_stft": 2 * self.n_bins_resolved,
+            "waveform": self.hop_length,
+        }[self.representation]
+
+    @property
+    def is_logarithmic(self) -> bool:
+        """Whether the loudness of a frame is in natural logarithms of power, not in samples."""
+        return self.representation in ("log_mel", "log_stft") or (
+            self.representation == "complex_stft" and self.phase == "instantaneous_frequency"
+        )
 
     @property
     def frames_per_second(self) -> float:
@@ -109,27 +203,48 @@ class SegmentConfig:
 
     Attributes:
       segment_frames: Longest segment, frames; a recording is cut into near-equal segments.
+      example_seconds: Length of a fixed-length example, seconds, which is then what a segment
+        is; 0 for segments of `segment_frames`.
       trim_db: Frames at either end (and silences inside) that stay this many dB under the
-        recording's loud level are left out; 0 keeps everything.
-      dtype: How a frame's values are stored: "float16" or "float32".
+        recording's loud level are left out; 0 keeps everything. Of examples, those that are
+        quiet throughout are left out.
+      dtype: How a frame's values are stored: "float16", "float32", or, for a waveform,
+        "int16" (sample * 32768).
     """
 
     segment_frames: int = 1024
+    example_seconds: float = 0.0
     trim_db: float = 30.0
     dtype: str = "float16"
 
     def __post_init__(self) -> None:
-        require(
-            self.segment_frames >= 2,
-            "segment_frames must be at least 2",
-            segment_frames=self.segment_frames,
-        )
-        require(self.trim_db >= 0, "trim_db must be 0 (off) or positive", trim_db=self.trim_db)
-        require(
-            self.dtype in ("float16", "float32"),
-            "dtype must be float16 or float32",
-            dtype=self.dtype,
-        )
+        require_least(self, 2, "segment_frames")
+        require_sign(self, "example_seconds", "trim_db", zero=True)
+        require_choice("dtype", self.dtype, DTYPES)
+
+    def example_samples(self, audio: AudioConfig) -> int:
+        """Return the samples of an example, 0 for none."""
+        return round(self.example_seconds * audio.sample_rate)
+
+
+def require_fit(audio: AudioConfig, segment: SegmentConfig) -> None:
+    """Refuse to store what a type cannot hold, and examples of less than two frames.
+
+    Raises:
+      InputError: Naming what does not fit.
+    """
+    require(
+        segment.dtype != "int16" or audio.representation == "waveform",
+        "dtype int16 holds samples of a waveform; use float16 or float32",
+        dtype=segment.dtype,
+        representation=audio.representation,
+    )
+    require(
+        segment.example_seconds == 0 or segment.example_samples(audio) >= 2 * audio.hop_length,
+        "example_seconds must be long enough for two frames of hop_length samples",
+        example_seconds=segment.example_seconds,
+        hop_length=audio.hop_length,
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -153,11 +268,7 @@ class SplitConfig:
     guard_seconds: float = 1.0
 
     def __post_init__(self) -> None:
-        require(
-            self.split in ("auto", "recording", "blocks"),
-            "split must be auto, recording or blocks",
-            split=self.split,
-        )
+        require_choice("split", self.split, ("auto", "recording", "blocks"))
         require(
             self.validation_fraction >= 0
             and self.test_fraction >= 0
@@ -191,14 +302,14 @@ class WindowConfig:
     window_hop: int = 0
 
     def __post_init__(self) -> None:
-        require(self.timesteps >= 2, "timesteps must be at least 2", timesteps=self.timesteps)
+        require_least(self, 2, "timesteps")
         require(
             1 <= self.shift <= self.timesteps,
             "shift must be from 1 to timesteps",
             shift=self.shift,
             timesteps=self.timesteps,
         )
-        require(self.window_hop >= 0, "window_hop must not be negative", window_hop=self.window_hop)
+        require_sign(self, "window_hop", zero=True)
 
     @property
     def frames(self) -> int:
@@ -212,105 +323,23 @@ class WindowConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
-    """How a model is fitted.
+class AugmentationConfig:
+    """How training windows are varied as they are read; by default not at all.
 
     Attributes:
-      batch_size: Windows per optimizer step, over all devices together.
-      steps: Optimizer steps in all.
-      learning_rate: Highest learning rate of Adam, reached after the warm-up.
-      warmup_steps: Steps over which the rate rises linearly from 0.
-      final_learning_rate_fraction: Share of the rate that the cosine decay ends at.
-      clip_norm: Largest global norm of the gradients; 0 for no clipping.
-      weight_decay: Decoupled weight decay of AdamW; 0 for none.
-      seed: Of the weights, the order of the windows and every draw.
-      precision: "float32" or "bfloat16" (activations; weights and losses stay float32).
+      gain_db: Most that a window is made louder or quieter, dB; 0 for off.
+      shift_mels: Most mel bands that a window is moved up or down; 0 for off.
     """
 
-    batch_size: int = 16
-    steps: int = 2000
-    learning_rate: float = 2e-3
-    warmup_steps: int = 50
-    final_learning_rate_fraction: float = 0.05
-    clip_norm: float = 1.0
-    weight_decay: float = 0.0
-    seed: int = 0
-    precision: str = "float32"
+    gain_db: float = 0.0
+    shift_mels: int = 0
 
     def __post_init__(self) -> None:
-        require(self.batch_size >= 1, "batch_size must be at least 1", batch_size=self.batch_size)
-        require(0 <= self.seed < 1 << 31, "seed must be from 0 to 2147483647", seed=self.seed)
-        require(self.steps >= 1, "steps must be at least 1", steps=self.steps)
+        require(0 <= self.gain_db <= 60, "gain_db must be from 0 (off) to 60", gain_db=self.gain_db)
         require(
-            self.learning_rate > 0,
-            "learning_rate must be positive",
-            learning_rate=self.learning_rate,
-        )
-        require(
-            self.warmup_steps >= 0,
-            "warmup_steps must not be negative",
-            warmup_steps=self.warmup_steps,
-        )
-        require(
-            0 <= self.final_learning_rate_fraction <= 1,
-            "final_learning_rate_fraction must be from 0 to 1",
-            final_learning_rate_fraction=self.final_learning_rate_fraction,
-        )
-        require(
-            self.clip_norm >= 0, "clip_norm must be 0 (off) or positive", clip_norm=self.clip_norm
-        )
-        require(
-            self.weight_decay >= 0,
-            "weight_decay must not be negative",
-            weight_decay=self.weight_decay,
-        )
-        require(
-            self.precision in ("float32", "bfloat16"),
-            "precision must be float32 or bfloat16",
-            precision=self.precision,
-        )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class MonitorConfig:
-    """What a run looks at while it trains; may change from one start of a run to the next.
-
-    Attributes:
-      steps_per_call: Optimizer steps between two looks at the loss.
-      validate_every_steps: Steps between validations.
-      checkpoint_every_steps: Steps between checkpoints.
-      sample_every_steps: Steps between free rollouts written as WAV and PNG; 0 for none.
-      sample_seconds: Length of such a rollout, seconds.
-      n_samples: Rollouts at a time.
-      patience: Validations without a better one before training stops early; 0 for never.
-      best_weights: Keep the weights of the best validation for generation, not the last.
-      keep_checkpoints: Checkpoints kept.
-    """
-
-    steps_per_call: int = 10
-    validate_every_steps: int = 100
-    checkpoint_every_steps: int = 200
-    sample_every_steps: int = 500
-    sample_seconds: float = 10.0
-    n_samples: int = 2
-    patience: int = 0
-    best_weights: bool = True
-    keep_checkpoints: int = 2
-
-    def __post_init__(self) -> None:
-        for name in ("steps_per_call", "validate_every_steps", "checkpoint_every_steps"):
-            value = getattr(self, name)
-            require(value >= 1, f"{name} must be at least 1", **{name: value})
-        for name in ("sample_every_steps", "patience"):
-            value = getattr(self, name)
-            require(value >= 0, f"{name} must be 0 (off) or positive", **{name: value})
-        for name in ("n_samples", "keep_checkpoints"):
-            value = getattr(self, name)
-            require(value >= 1, f"{name} must be at least 1", **{name: value})
-        require(
-            self.sample_seconds > 0,
-            "sample_seconds must be positive",
-            sample_seconds=self.sample_seconds,
+            self.shift_mels >= 0,
+            "shift_mels must be 0 (off) or positive",
+            shift_mels=self.shift_mels,
         )
 
 

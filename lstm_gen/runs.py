@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from lstm_gen import checkpoints, config, errors, models, storage
+from lstm_gen import checkpoints, config, errors, models, storage, training_config
 from lstm_gen.audio import normalisation
 from lstm_gen.models import family as families
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _CONFIG = "config.json"
 
 
@@ -35,22 +35,24 @@ class Run:
       normalisation: Statistics of the dataset's training split.
       data_dir: The dataset, as a path that works from anywhere on this machine.
       fingerprint: The dataset's fingerprint.
+      augmentation: How its windows are varied.
     """
 
     family: families.Family
     settings: Any
     window: config.WindowConfig
-    training: config.TrainingConfig
+    training: training_config.TrainingConfig
     audio: config.AudioConfig
     normalisation: normalisation.Normalisation
     data_dir: str
     fingerprint: str
+    augmentation: config.AugmentationConfig
 
     @property
     def signal(self) -> families.Signal:
         """Shape of what the model reads and writes."""
         return families.Signal(
-            channels=self.audio.n_mels, timesteps=self.window.timesteps, shift=self.window.shift
+            channels=self.audio.channels, timesteps=self.window.timesteps, shift=self.window.shift
         )
 
     def build_model(self) -> Any:
@@ -161,6 +163,7 @@ def _as_dict(run: Run) -> dict[str, Any]:
         "settings": config.to_dict(run.settings),
         "window": config.to_dict(run.window),
         "training": config.to_dict(run.training),
+        "augmentation": config.to_dict(run.augmentation),
         "dataset": {
             "data_dir": run.data_dir,
             "fingerprint": run.fingerprint,
@@ -177,8 +180,8 @@ def _from_dict(values: dict[str, Any], path: str) -> Run:
     audio = config.from_dict(config.AudioConfig, dataset["audio"], f"{path}: audio")
     mean, std = (np.asarray(dataset[key], np.float32) for key in ("mean", "std"))
     config.require(
-        mean.shape == std.shape == (audio.n_mels,),
-        f"{path} must hold a mean and a std per band; restore it or train again",
+        mean.shape == std.shape == (audio.channels,),
+        f"{path} must hold a mean and a std per channel; restore it or train again",
         mean=mean.shape,
         std=std.shape,
     )
@@ -186,11 +189,16 @@ def _from_dict(values: dict[str, Any], path: str) -> Run:
         family=family,
         settings=config.from_dict(family.config_class, values["settings"], f"{path}: settings"),
         window=config.from_dict(config.WindowConfig, values["window"], f"{path}: window"),
-        training=config.from_dict(config.TrainingConfig, values["training"], f"{path}: training"),
+        training=config.from_dict(
+            training_config.TrainingConfig, values["training"], f"{path}: training"
+        ),
         audio=audio,
         normalisation=normalisation.Normalisation(mean=mean, std=std),
         data_dir=dataset["data_dir"],
         fingerprint=dataset["fingerprint"],
+        augmentation=config.from_dict(
+            config.AugmentationConfig, values["augmentation"], f"{path}: augmentation"
+        ),
     )
 
 

@@ -22,6 +22,7 @@ LAYERS = (
         "lstm_gen.distribute",
         "lstm_gen.errors",
         "lstm_gen.failpoints",
+        "lstm_gen.training_config",
         "lstm_gen.gcs",
     ),
     ("lstm_gen.audio",),

@@ -1,17 +1,19 @@
 import dataclasses
 import json
+from typing import Any
 
 import pytest
 
-from lstm_gen import config, errors
+from lstm_gen import config, errors, training_config
 
 CLASSES = [
     config.AudioConfig,
     config.SegmentConfig,
     config.SplitConfig,
     config.WindowConfig,
-    config.TrainingConfig,
-    config.MonitorConfig,
+    config.AugmentationConfig,
+    training_config.TrainingConfig,
+    training_config.MonitorConfig,
 ]
 REFUSED: list[tuple[type, dict[str, object], str]] = [
     (config.AudioConfig, {"sample_rate": 999}, "sample_rate must be"),
@@ -30,8 +32,13 @@ REFUSED: list[tuple[type, dict[str, object], str]] = [
     (config.AudioConfig, {"log_floor": 0.0}, "log_floor must be"),
     (config.AudioConfig, {"log_floor": float("inf")}, "log_floor must be"),
     (config.SegmentConfig, {"segment_frames": 1}, "segment_frames must be"),
-    (config.SegmentConfig, {"trim_db": -0.1}, "trim_db must be"),
-    (config.SegmentConfig, {"trim_db": float("inf")}, "trim_db must be"),
+    (config.AudioConfig, {"representation": "mfcc"}, "representation must be one of log_mel, log"),
+    (config.AudioConfig, {"phase": "none"}, "phase must be one of instantaneous_frequency, real"),
+    (config.AudioConfig, {"normalisation": "rank"}, "normalisation must be one of standard, min"),
+    (config.AudioConfig, {"n_bins": 8}, "n_bins keeps bins of log_stft and complex_stft"),
+    (config.SegmentConfig, {"trim_db": -0.1}, "trim_db must not"),
+    (config.SegmentConfig, {"trim_db": float("inf")}, "trim_db must not"),
+    (config.SegmentConfig, {"example_seconds": -1.0}, "example_seconds must not"),
     (config.SegmentConfig, {"dtype": "float64"}, "dtype must be"),
     (config.SplitConfig, {"split": "random"}, "split must be"),
     (config.SplitConfig, {"validation_fraction": -0.1}, "leave at least a fifth"),
@@ -42,24 +49,30 @@ REFUSED: list[tuple[type, dict[str, object], str]] = [
     (config.WindowConfig, {"timesteps": 1}, "timesteps must be"),
     (config.WindowConfig, {"shift": 0}, "shift must be"),
     (config.WindowConfig, {"timesteps": 8, "shift": 9}, "shift must be"),
+    (config.AugmentationConfig, {"gain_db": 61.0}, "gain_db must be"),
+    (config.AugmentationConfig, {"shift_mels": -1}, "shift_mels must be"),
     (config.WindowConfig, {"window_hop": -1}, "window_hop must not"),
-    (config.TrainingConfig, {"batch_size": 0}, "batch_size must be"),
-    (config.TrainingConfig, {"steps": 0}, "steps must be"),
-    (config.TrainingConfig, {"learning_rate": 0.0}, "learning_rate must be"),
-    (config.TrainingConfig, {"learning_rate": float("inf")}, "learning_rate must be"),
-    (config.TrainingConfig, {"warmup_steps": -1}, "warmup_steps must not"),
-    (config.TrainingConfig, {"final_learning_rate_fraction": 1.1}, "must be from 0 to 1"),
-    (config.TrainingConfig, {"clip_norm": -1.0}, "clip_norm must be"),
-    (config.TrainingConfig, {"weight_decay": -1.0}, "weight_decay must not"),
-    (config.TrainingConfig, {"precision": "float16"}, "precision must be"),
-    (config.MonitorConfig, {"steps_per_call": 0}, "steps_per_call must be"),
-    (config.MonitorConfig, {"validate_every_steps": 0}, "validate_every_steps must be"),
-    (config.MonitorConfig, {"checkpoint_every_steps": 0}, "checkpoint_every_steps must be"),
-    (config.MonitorConfig, {"sample_every_steps": -1}, "sample_every_steps must be"),
-    (config.MonitorConfig, {"patience": -1}, "patience must be"),
-    (config.MonitorConfig, {"n_samples": 0}, "n_samples must be"),
-    (config.MonitorConfig, {"keep_checkpoints": 0}, "keep_checkpoints must be"),
-    (config.MonitorConfig, {"sample_seconds": 0.0}, "sample_seconds must be"),
+    (training_config.TrainingConfig, {"batch_size": 0}, "batch_size must be"),
+    (training_config.TrainingConfig, {"steps": 0}, "steps must be"),
+    (training_config.TrainingConfig, {"learning_rate": 0.0}, "learning_rate must be"),
+    (training_config.TrainingConfig, {"learning_rate": float("inf")}, "learning_rate must be"),
+    (training_config.TrainingConfig, {"warmup_steps": -1}, "warmup_steps must not"),
+    (training_config.TrainingConfig, {"final_learning_rate_fraction": 1.1}, "must be from 0 to 1"),
+    (training_config.TrainingConfig, {"clip_norm": -1.0}, "clip_norm must be"),
+    (training_config.TrainingConfig, {"weight_decay": -1.0}, "weight_decay must not"),
+    (training_config.TrainingConfig, {"precision": "float16"}, "precision must be"),
+    (training_config.MonitorConfig, {"steps_per_call": 0}, "steps_per_call must be"),
+    (training_config.MonitorConfig, {"validate_every_steps": 0}, "validate_every_steps must be"),
+    (
+        training_config.MonitorConfig,
+        {"checkpoint_every_steps": 0},
+        "checkpoint_every_steps must be",
+    ),
+    (training_config.MonitorConfig, {"sample_every_steps": -1}, "sample_every_steps must be"),
+    (training_config.MonitorConfig, {"patience": -1}, "patience must be"),
+    (training_config.MonitorConfig, {"n_samples": 0}, "n_samples must be"),
+    (training_config.MonitorConfig, {"keep_checkpoints": 0}, "keep_checkpoints must be"),
+    (training_config.MonitorConfig, {"sample_seconds": 0.0}, "sample_seconds must be"),
 ]
 
 
@@ -77,6 +90,10 @@ def test_a_configuration_survives_json(kind: type) -> None:
 def test_every_field_survives_json() -> None:
     audio = config.AudioConfig(
         sample_rate=44100,
+        representation="complex_stft",
+        n_bins=2048,
+        phase="real_imaginary",
+        normalisation="min_max",
         n_fft=4096,
         hop_length=1024,
         n_mels=80,
@@ -112,7 +129,8 @@ def test_a_bad_value_is_refused_by_name(
 def test_every_class_and_every_field_that_can_be_wrong_is_tested() -> None:
     classes = {
         value
-        for value in vars(config).values()
+        for module in (config, training_config)
+        for value in vars(module).values()
         if dataclasses.is_dataclass(value) and isinstance(value, type)
     }
     assert classes == set(CLASSES)
@@ -127,6 +145,43 @@ def test_values_at_the_edge_are_taken() -> None:
     config.SplitConfig(validation_fraction=0.4, test_fraction=0.4)
     config.WindowConfig(timesteps=2, shift=2)
     config.SegmentConfig(segment_frames=2, trim_db=0.0)
+
+
+@pytest.mark.parametrize(
+    ("audio", "segment", "message"),
+    [
+        ({}, {"dtype": "int16"}, "int16 holds samples of a waveform.*representation='log_mel'"),
+        ({"hop_length": 1000}, {"example_seconds": 0.09}, "long enough for two frames"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(
+    audio: dict[str, Any], segment: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(errors.InputError, match=message):
+        config.require_fit(config.AudioConfig(**audio), config.SegmentConfig(**segment))
+
+
+def test_limits_that_are_a_representations_own() -> None:
+    with pytest.raises(errors.InputError, match=r"n_bins must be from 1 to 1 .*n_bins=1026"):
+        config.AudioConfig(representation="log_stft", n_bins=1026)
+    with pytest.raises(errors.InputError, match=r"hop_length must be from 1 to 65536 .*=65537"):
+        config.AudioConfig(representation="waveform", hop_length=65537)
+
+
+def test_what_a_representation_has_no_use_for_is_not_looked_at() -> None:
+    config.AudioConfig(representation="log_stft", n_fft=64, hop_length=16)  # fewer bins than n_mels
+    config.AudioConfig(representation="waveform", n_fft=2, hop_length=4096)
+
+
+def test_channels_are_those_of_the_representation() -> None:
+    def channels(representation: str, **values: Any) -> int:
+        return config.AudioConfig(representation=representation, **values).channels
+
+    assert channels("log_mel", n_mels=80) == 80
+    assert channels("log_stft") == 1025
+    assert channels("log_stft", n_bins=1024) == 1024
+    assert channels("complex_stft", n_bins=512) == 1024
+    assert channels("waveform", hop_length=300) == 300
 
 
 def test_derived_values() -> None:
@@ -168,7 +223,7 @@ def test_what_is_no_object_is_refused(values: object) -> None:
         (config.AudioConfig, "log_floor", True, "float"),
         (config.AudioConfig, "fmax_hz", "high", "float or null"),
         (config.SegmentConfig, "dtype", 16, "str"),
-        (config.MonitorConfig, "best_weights", 1, "bool"),
+        (training_config.MonitorConfig, "best_weights", 1, "bool"),
     ],
 )
 def test_a_wrong_type_is_refused(kind: type, name: str, value: object, expected: str) -> None:

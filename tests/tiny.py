@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lstm_gen import config, runs
+from lstm_gen import config, runs, training_config
 from lstm_gen.audio import normalisation
 from lstm_gen.data import manifest, records, splits
 from lstm_gen.models import lstm
@@ -17,8 +17,8 @@ from lstm_gen.models import lstm
 AUDIO = config.AudioConfig(sample_rate=4000, n_fft=256, hop_length=128, n_mels=8)
 SETTINGS = lstm.LSTMConfig(layers=1, units=8, components=3)
 WINDOW = config.WindowConfig(timesteps=8)
-TRAINING = config.TrainingConfig(batch_size=4, steps=6, warmup_steps=1, learning_rate=0.01)
-MONITOR = config.MonitorConfig(
+TRAINING = training_config.TrainingConfig(batch_size=4, steps=6, warmup_steps=1, learning_rate=0.01)
+MONITOR = training_config.MonitorConfig(
     steps_per_call=2,
     validate_every_steps=3,
     checkpoint_every_steps=3,
@@ -65,8 +65,8 @@ def make_dataset(
         plan="made by tests",
         fingerprint=manifest.fingerprint("made by tests", shards),
     )
-    manifest.save(dataset)
-    return dataset
+    manifest.save_lines(str(folder), [])
+    return manifest.save(dataset)
 
 
 def _write_shard(
@@ -101,6 +101,7 @@ def make_run(dataset: manifest.Dataset, **training: Any) -> runs.Run:
         normalisation=normalisation.Normalisation(mean=dataset.mean, std=dataset.std),
         data_dir=dataset.data_dir,
         fingerprint=dataset.fingerprint,
+        augmentation=config.AugmentationConfig(),
     )
 
 

@@ -8,11 +8,9 @@ The exit status is 1 if anything is wrong.
 
 import itertools
 
-import numpy as np
-
 from flags import check_flags, command, data_dir_flags, storage_flags
 from lstm_gen import config
-from lstm_gen.audio import files, inversion
+from lstm_gen.audio import files, representations
 from lstm_gen.data import check, manifest, records, splits, summary
 
 
@@ -42,15 +40,29 @@ def _describe(dataset: manifest.Dataset) -> str:
     return "\n".join(
         [
             f"dataset   {dataset.data_dir}, fingerprint {dataset.fingerprint[:16]}",
-            f"frames    {audio.n_mels} mel bands from {audio.fmin_hz:g} to "
-            f"{audio.fmax_resolved_hz:g} Hz, {audio.frames_per_second:.2f} per second "
-            f"({audio.sample_rate} Hz, n_fft {audio.n_fft}, hop_length {audio.hop_length})",
-            f"values    {dataset.segment.dtype}, log-mel; mean {dataset.mean.min():.2f} to "
-            f"{dataset.mean.max():.2f}, std {dataset.std.min():.2f} to {dataset.std.max():.2f}",
-            f"segments  [{shortest} to {longest}, {audio.n_mels}]; split by {dataset.split.split}",
+            f"frames    {_describe_frames(audio)}, {audio.frames_per_second:.2f} per second",
+            f"values    {dataset.segment.dtype}, {audio.representation}; normalised by "
+            f"{audio.normalisation}: mean {dataset.mean.min():.3g} to {dataset.mean.max():.3g}, "
+            f"std {dataset.std.min():.3g} to {dataset.std.max():.3g}",
+            f"segments  [{shortest} to {longest}, {audio.channels}]; "
+            f"split by {dataset.split.split}",
             table,
         ]
     )
+
+
+def _describe_frames(audio: config.AudioConfig) -> str:
+    """Return what a frame holds."""
+    bins_hz = (audio.n_bins_resolved - 1) * audio.sample_rate / audio.n_fft
+    held = {
+        "log_mel": f"{audio.n_mels} mel bands from {audio.fmin_hz:g} to "
+        f"{audio.fmax_resolved_hz:g} Hz",
+        "log_stft": f"{audio.n_bins_resolved} bins up to {bins_hz:g} Hz",
+        "complex_stft": f"{audio.n_bins_resolved} bins up to {bins_hz:g} Hz ({audio.phase})",
+        "waveform": f"{audio.hop_length} samples",
+    }[audio.representation]
+    window = "" if audio.representation == "waveform" else f", n_fft {audio.n_fft}"
+    return f"{held} ({audio.sample_rate} Hz{window}, hop_length {audio.hop_length})"
 
 
 def _segment_lengths(dataset: manifest.Dataset) -> tuple[int, int]:
@@ -64,9 +76,11 @@ def _segment_lengths(dataset: manifest.Dataset) -> tuple[int, int]:
 def _dump(dataset: manifest.Dataset, wanted: int, output: str) -> None:
     """Turn a segment back into sound."""
     segment = _find(dataset, wanted)
-    log_mel = segment.frames.astype(np.float32)
-    files.write(output, inversion.invert(log_mel, dataset.audio), dataset.audio.sample_rate)
-    seconds = len(log_mel) / dataset.audio.frames_per_second
+    audio = dataset.audio
+    n_samples = dataset.segment.example_samples(audio) or None
+    samples = representations.invert(segment.frames, audio, n_samples=n_samples)
+    files.write(output, samples, audio.sample_rate)
+    seconds = len(samples) / audio.sample_rate
     print(
         f"{output}: segment {wanted}, {seconds:.1f} seconds of recording {segment.recording} from "
         f"frame {segment.start_frame}"
@@ -79,7 +93,7 @@ def _find(dataset: manifest.Dataset, wanted: int) -> records.Segment:
     for shard in (shard for name in splits.SPLITS for shard in dataset.splits[name].shards):
         if wanted < first + shard.records:
             found = records.read_segments(
-                dataset.path(shard), dataset.audio.n_mels, dataset.segment.dtype
+                dataset.path(shard), dataset.audio.channels, dataset.segment.dtype
             )
             return next(itertools.islice(found, wanted - first, None))
         first += shard.records

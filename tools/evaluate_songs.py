@@ -70,6 +70,11 @@ def _load_dataset(found: dict[str, runs.Run]) -> manifest.Dataset:
         run_dir=run_dir,
     )
     config.require(
+        dataset.audio.representation == "log_mel",
+        "rollouts are judged by mel bands; the dataset must be of representation log_mel",
+        representation=dataset.audio.representation,
+    )
+    config.require(
         dataset.splits["validation"].n_records > 0,
         "the dataset must hold out a validation split; make it again with a larger "
         "--validation_fraction",

@@ -1,4 +1,4 @@
-"""Waveforms to log-mel frames, and the short-time Fourier transform with its inverse.
+"""The short-time Fourier transform with its inverse, and the mel scale.
 
 Arrays are frame-major: time is the slow axis, as models want it and as the FFT is fastest.
 The numbers are librosa's (periodic Hann window, centred frames over zero padding, Slaney
@@ -17,7 +17,6 @@ from lstm_gen import config
 # 64 frames of 2048 samples and their spectrum are 1 MB: they stay in a core's cache.
 _CHUNK_FRAMES = 64
 _PIECE_BANDS = 16
-_DEFAULT_AUDIO = config.AudioConfig()
 _SILENCE_SECONDS = 1.0
 _ROUNDING = 1e-5
 
@@ -80,7 +79,24 @@ def stft(samples: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
     Returns:
       complex64 [frames, 1 + n_fft // 2], frames = 1 + samples // hop_length.
     """
-    return np.concatenate([_spectrum(span, audio) for span in _spans([samples], audio)])
+    return np.concatenate(list(stft_blocks([samples], audio)))
+
+
+def stft_blocks(blocks: Iterable[np.ndarray], audio: config.AudioConfig) -> Iterator[np.ndarray]:
+    """Turn a streamed signal into the transform that `stft` gives for the whole of it.
+
+    Frames are computed in the same chunks however the signal is cut into blocks, so the
+    result does not depend on the blocks, to the bit.
+
+    Args:
+      blocks: float [samples] each, of any lengths; together the signal.
+      audio: Gives `n_fft` and `hop_length`.
+
+    Yields:
+      complex64 [frames, 1 + n_fft // 2], at least one frame each; at least one array.
+    """
+    for span in _spans(blocks, audio):
+        yield _spectrum(span, audio)
 
 
 def istft(spectrum: np.ndarray, audio: config.AudioConfig, n_samples: int) -> np.ndarray:
@@ -123,8 +139,7 @@ def log_mel(samples: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
 def log_mel_blocks(blocks: Iterable[np.ndarray], audio: config.AudioConfig) -> Iterator[np.ndarray]:
     """Turn a streamed signal into the frames that `log_mel` gives for the whole of it.
 
-    Frames are computed in the same chunks however the signal is cut into blocks, so the
-    result does not depend on the blocks, to the bit.
+    As for `stft_blocks`, the result does not depend on the blocks, to the bit.
 
     Args:
       blocks: float [samples] each, of any lengths; together the signal.
@@ -133,51 +148,53 @@ def log_mel_blocks(blocks: Iterable[np.ndarray], audio: config.AudioConfig) -> I
     Yields:
       float32 [frames, n_mels], at least one frame each; at least one array.
     """
-    for span in _spans(blocks, audio):
-        yield np.log(_mel(_spectrum(span, audio), audio) + np.float32(audio.log_floor))
+    for spectrum in stft_blocks(blocks, audio):
+        yield np.log(_mel(spectrum, audio) + np.float32(audio.log_floor))
 
 
-def mel_power(log_mel: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
-    """Return the mel power behind log-mel values: the exponential less the floor, at least 0.
+def log_power(spectrum: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
+    """Return ln(power + log_floor) of a transform, float32 of its shape."""
+    return np.log(_power(spectrum) + np.float32(audio.log_floor))
+
+
+def log_to_power(logs: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
+    """Return the power behind logarithms: the exponential less the floor, at least 0.
 
     What a float32 logarithm cannot tell from the floor is 0, so that silence comes back.
 
     Args:
-      log_mel: float [..., n_mels], natural logarithm of power plus `log_floor`.
+      logs: float, any shape, natural logarithm of power plus `log_floor`.
       audio: Gives `log_floor`.
 
     Returns:
-      float32, the shape of `log_mel`.
+      float32, the shape of `logs`.
     """
     floor = np.float32(audio.log_floor)
-    power = np.exp(np.asarray(log_mel, np.float32)) - floor
+    power = np.exp(np.asarray(logs, np.float32)) - floor
     power[power < floor * np.float32(_ROUNDING)] = 0
     return power
 
 
-def active_frames(
-    log_mel: np.ndarray, trim_db: float, audio: config.AudioConfig = _DEFAULT_AUDIO
-) -> np.ndarray:
+def active_frames(power: np.ndarray, trim_db: float, audio: config.AudioConfig) -> np.ndarray:
     """Say which frames of a recording to keep.
 
-    A frame is quiet if its mel power, summed over bands, is more than `trim_db` below the
-    99th percentile of the recording's. Quiet frames at both ends (lead-in and fade-out)
-    and quiet runs longer than a second are left out; shorter rests belong to the music.
+    A frame is quiet if its power is more than `trim_db` below the 99th percentile of the
+    recording's. Quiet frames at both ends (lead-in and fade-out) and quiet runs longer than
+    a second are left out; shorter rests belong to the music.
 
     Args:
-      log_mel: float [frames, n_mels].
+      power: float [frames], how loud each is, as `representations.analyse` says.
       trim_db: How far below the loud level is quiet, dB; 0 keeps every frame.
       audio: Gives the floor and the frame rate.
 
     Returns:
       bool [frames]; all false for digital silence (unless `trim_db` is 0).
     """
-    if trim_db == 0 or not len(log_mel):
-        return np.ones(len(log_mel), bool)
-    power = mel_power(log_mel, audio).sum(axis=1)
+    if trim_db == 0 or not len(power):
+        return np.ones(len(power), bool)
     loud = float(np.percentile(power, 99))
     if max(loud, float(power.max())) < audio.log_floor:
-        return np.zeros(len(log_mel), bool)
+        return np.zeros(len(power), bool)
     active = power >= max(loud, audio.log_floor) * 10 ** (-trim_db / 10)
     longest = round(_SILENCE_SECONDS * audio.frames_per_second)
     edges = np.flatnonzero(np.diff(np.pad(active, 1, constant_values=True).astype(np.int8)))
@@ -219,9 +236,14 @@ def _spectrum(span: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
     return scipy.fft.rfft(frames * hann_window(audio.n_fft), axis=-1, workers=1)
 
 
+def _power(spectrum: np.ndarray) -> np.ndarray:
+    """Return the power of a transform, float32 of its shape."""
+    return np.square(spectrum.real) + np.square(spectrum.imag)
+
+
 def _mel(spectrum: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
     """Return the mel power of a transform, float32 [frames, n_mels]."""
-    power = np.square(spectrum.real) + np.square(spectrum.imag)
+    power = _power(spectrum)
     mel = np.empty((len(power), audio.n_mels), np.float32)
     for bands, bins, weights in _bank_pieces(audio):
         np.matmul(power[:, bins], weights, out=mel[:, bands])

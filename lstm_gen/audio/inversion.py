@@ -1,11 +1,11 @@
-"""Log-mel frames back to a waveform, deterministically.
+"""Log-mel frames, or a magnitude alone, back to a waveform, deterministically.
 
 A mel spectrogram lacks two things: what each band held inside, and all phase. `invert`
 looks for both at once. It starts from a smooth spectrum that has the given mel exactly and
 a phase integrated from that spectrum's own gradients; then each iteration makes the
 spectrum consistent (the transform of a signal), extrapolates the change, and gives every
 frame its mel back. `griffin_lim` is the simple alternative: the magnitude stays as it was
-first guessed, and only the phase is looked for.
+first guessed, and only the phase is looked for. `refine` does that for a spectrum.
 
 Sources: Griffin & Lim 1984; Perraudin, Balazs & Sondergaard 2013 (extrapolation); Richardson
 1972, Lucy 1974 and Lee & Seung 2001 (the multiplicative step that restores the mel);
@@ -67,6 +67,10 @@ class _Step(NamedTuple):
     n_fits: int
 
 
+_GRIFFIN_LIM = _Step(0.99, 0.0, False, 0)
+_NO_BANK = _Bank(np.zeros(2, np.uint64), *(np.zeros(0, np.float32) for _ in range(3)))
+
+
 def invert(
     log_mel: np.ndarray,
     audio: config.AudioConfig,
@@ -106,7 +110,55 @@ def griffin_lim(
     Raises:
       InputError: If the frames are not finite or do not have `n_mels` bands.
     """
-    return _render(log_mel, audio, [_Step(0.99, 0.0, False, 0)] * n_iterations, None)
+    return _render(log_mel, audio, [_GRIFFIN_LIM] * n_iterations, None)
+
+
+def guess_spectrum(power: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
+    """Return a spectrum of this power with the phase that the power's gradients imply.
+
+    Args:
+      power: float32 [frames, 1 + n_fft // 2].
+      audio: Gives `n_fft` and `hop_length`.
+
+    Returns:
+      complex64 [frames, 1 + n_fft // 2].
+    """
+    log_magnitude = np.log(power + np.float32(1e-20)) * np.float32(0.5)
+    phase = np.empty_like(power)
+    gamma = _GAMMA * audio.n_fft**2
+    kernels.integrate_phase(log_magnitude, audio.hop_length, audio.n_fft, gamma, phase)
+    magnitude = np.sqrt(power)
+    spectrum = np.empty(power.shape, np.complex64)
+    spectrum.real = magnitude * np.cos(phase)
+    spectrum.imag = magnitude * np.sin(phase)
+    return spectrum
+
+
+def refine(
+    spectrum: np.ndarray, audio: config.AudioConfig, n_iterations: int, n_samples: int
+) -> np.ndarray:
+    """Return the signal nearest to a spectrum, its phase refined by fast Griffin-Lim.
+
+    Args:
+      spectrum: complex64 [frames, 1 + n_fft // 2], as `features.stft` gives; the magnitude stays.
+      audio: Gives `n_fft` and `hop_length`.
+      n_iterations: Iterations; 0 for the plain inverse transform.
+      n_samples: Length of the signal; what frames do not cover is zero.
+
+    Returns:
+      float32 [n_samples].
+    """
+    loudest = np.float32(np.abs(spectrum).max())
+    if loudest == 0:
+        return np.zeros(n_samples, np.float32)
+    scaled = spectrum / loudest
+    power = np.square(scaled.real) + np.square(scaled.imag)
+    nothing = np.zeros((len(scaled), 0), np.float32)
+    n_inside = _n_inside(len(scaled), audio, n_samples)
+    signal = _search(
+        scaled, power, nothing, _NO_BANK, audio, [_GRIFFIN_LIM] * n_iterations, n_inside
+    )
+    return np.pad(signal * loudest, (0, max(0, n_samples - n_inside)))[:n_samples]
 
 
 def _schedule(n_iterations: int) -> list[_Step]:
@@ -139,25 +191,42 @@ def _render(
         "log_mel must be finite and below 60",
         largest=loudest,
     )
-    covered = (len(log_mel) - 1) * audio.hop_length
-    wanted = covered if n_samples is None else n_samples
-    n_inside = min(max(covered, wanted), covered + audio.hop_length - 1)
+    wanted = (len(log_mel) - 1) * audio.hop_length if n_samples is None else n_samples
+    n_inside = _n_inside(len(log_mel), audio, wanted)
     signal = np.zeros(max(wanted, n_inside), np.float32)
-    mel = features.mel_power(log_mel, audio)
+    mel = features.log_to_power(log_mel, audio)
     scale = float(mel.max())
     if scale > 0:
         signal[:n_inside] = _iterate(mel / np.float32(scale), audio, schedule, n_inside)
     return signal[:wanted] * np.float32(np.sqrt(scale))
 
 
+def _n_inside(n_frames: int, audio: config.AudioConfig, n_samples: int) -> int:
+    """Return the length of the signal that so many frames can be of, nearest to the one wanted."""
+    covered = (n_frames - 1) * audio.hop_length
+    return min(max(covered, n_samples), covered + audio.hop_length - 1)
+
+
 def _iterate(
     mel: np.ndarray, audio: config.AudioConfig, schedule: Sequence[_Step], n_samples: int
 ) -> np.ndarray:
     """Return the signal, float32 [n_samples], given mel power [frames, n_mels] of at most 1."""
-    bank = _bank(audio)
-    gain = _synthesis_gain(len(mel), audio, n_samples)
     start = _start_power(mel, audio)
-    spectrum = _start_spectrum(start, audio)
+    spectrum = guess_spectrum(start, audio)
+    return _search(spectrum, start, mel, _bank(audio), audio, schedule, n_samples)
+
+
+def _search(
+    spectrum: np.ndarray,
+    start: np.ndarray,
+    mel: np.ndarray,
+    bank: _Bank,
+    audio: config.AudioConfig,
+    schedule: Sequence[_Step],
+    n_samples: int,
+) -> np.ndarray:
+    """Take the steps from `spectrum`, which changes, of power `start`; return the signal."""
+    gain = _synthesis_gain(len(mel), audio, n_samples)
     previous = spectrum.copy()
     for step in schedule:
         signal = _inverse(spectrum, gain, audio)
@@ -193,19 +262,6 @@ def _start_power(mel: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
     power *= bank.any(axis=0)
     kernels.fit_mel(power, mel, *_bank(audio), _START_STEPS, _EPSILON)
     return power
-
-
-def _start_spectrum(power: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
-    """Return a spectrum, complex64 [frames, bins], of this power and the phase it implies."""
-    log_magnitude = np.log(power + np.float32(1e-20)) * np.float32(0.5)
-    phase = np.empty_like(power)
-    gamma = _GAMMA * audio.n_fft**2
-    kernels.integrate_phase(log_magnitude, audio.hop_length, audio.n_fft, gamma, phase)
-    magnitude = np.sqrt(power)
-    spectrum = np.empty(power.shape, np.complex64)
-    spectrum.real = magnitude * np.cos(phase)
-    spectrum.imag = magnitude * np.sin(phase)
-    return spectrum
 
 
 @functools.cache

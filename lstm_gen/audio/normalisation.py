@@ -1,17 +1,30 @@
-"""Statistics that turn features into what a model sees, and back."""
+"""Statistics of frames that merge, and the normalisation that follows from them, and back."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+
+from lstm_gen import config
+
+# Channels that hardly change are not blown up to a deviation of 1. In nats, about 0.9 dB: the
+# highest bands of many recordings stay at the log floor but for a rare event; divided by their
+# own deviation, that event would be dozens of deviations away.
+_SMALLEST_OF_LOGS = 0.2
+_SMALLEST_OF_PHASES = 0.05  # half turns; steps of noise have a deviation of 0.58
+_SMALLEST_SHARE = 1e-3  # of the channels' root mean square, where values are linear
+_SMALLEST = 1e-6  # the same for digital silence
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Normalisation:
-    """Per-band statistics of the training split: a model sees (x - mean) / std.
+    """How a model sees frames: (x - mean) / std, per channel.
 
     Attributes:
-      mean: float32 [channels].
-      std: float32 [channels], positive.
+      mean: float32 [channels], what becomes 0: the mean over the training split, or (min_max)
+        the middle between its extremes.
+      std: float32 [channels], positive, what becomes 1: the deviation, or half the range.
     """
 
     mean: np.ndarray
@@ -24,3 +37,106 @@ class Normalisation:
     def undo(self, frames: np.ndarray) -> np.ndarray:
         """Return a model's frames [..., channels] as features, float32."""
         return np.asarray(frames, np.float32) * self.std + self.mean
+
+
+@dataclasses.dataclass(kw_only=True)
+class Statistics:
+    """Sums and extremes over frames, per channel; those of parts merge into those of the whole.
+
+    Attributes:
+      count: Frames.
+      total: float64 [channels], sum of the values.
+      squares: float64 [channels], sum of their squares.
+      low: float64 [channels], the least value; 0 while there are no frames.
+      high: float64 [channels], the greatest value; 0 while there are no frames.
+    """
+
+    count: int
+    total: np.ndarray
+    squares: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    @classmethod
+    def zero(cls, channels: int) -> "Statistics":
+        """Return the statistics of no frames."""
+        return cls(count=0, **{name: np.zeros(channels) for name in _SUMS})
+
+    def add(self, frames: np.ndarray) -> None:
+        """Take in frames, float [n, channels], with the rounding that they are stored with."""
+        if not len(frames):
+            return
+        values = frames.astype(np.float64)
+        self.merge(
+            Statistics(
+                count=len(values),
+                total=values.sum(axis=0),
+                squares=np.square(values).sum(axis=0),
+                low=values.min(axis=0),
+                high=values.max(axis=0),
+            )
+        )
+
+    def merge(self, other: "Statistics") -> None:
+        """Take in the statistics of other frames."""
+        if not other.count:
+            return
+        self.low = np.minimum(self.low, other.low) if self.count else other.low
+        self.high = np.maximum(self.high, other.high) if self.count else other.high
+        self.count += other.count
+        self.total = self.total + other.total
+        self.squares = self.squares + other.squares
+
+    def normalisation(self, audio: config.AudioConfig) -> Normalisation:
+        """Return the normalisation that `audio` asks for, of at least one frame."""
+        whole = self._pool() if audio.representation == "waveform" else self
+        if audio.normalisation == "min_max":
+            mean, std = (whole.low + whole.high) / 2, (whole.high - whole.low) / 2
+        else:
+            mean = whole.total / whole.count
+            std = np.sqrt(np.maximum(whole.squares / whole.count - np.square(mean), 0))
+        std = np.maximum(std, _smallest_std(std, audio))
+        return Normalisation(
+            mean=np.broadcast_to(mean, self.total.shape).astype(np.float32),
+            std=np.broadcast_to(std, self.total.shape).astype(np.float32),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the statistics as JSON values, which keep a float64 to the bit."""
+        return {"count": self.count, **{name: getattr(self, name).tolist() for name in _SUMS}}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Statistics":
+        """Return what `to_dict` wrote.
+
+        Raises:
+          KeyError: If something is missing.
+          TypeError: If something is not a number.
+          ValueError: If something is not a number.
+        """
+        sums = {name: np.array(values[name], np.float64) for name in _SUMS}
+        return cls(count=int(values["count"]), **sums)
+
+    def _pool(self) -> "Statistics":
+        """Return the statistics of all channels as if they were one: they are samples in turn."""
+        return Statistics(
+            count=self.count * self.total.size,
+            total=self.total.sum(keepdims=True),
+            squares=self.squares.sum(keepdims=True),
+            low=self.low.min(keepdims=True),
+            high=self.high.max(keepdims=True),
+        )
+
+
+_SUMS = ("total", "squares", "low", "high")
+
+
+def _smallest_std(std: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
+    """Return the least divisor of each channel, float64 [channels]."""
+    if not audio.is_logarithmic:
+        least = max(_SMALLEST_SHARE * float(np.sqrt(np.square(std).mean())), _SMALLEST)
+        return np.full(std.size, least)
+    smallest = np.full(std.size, _SMALLEST_OF_LOGS)
+    if audio.representation == "complex_stft":
+        smallest[audio.n_bins_resolved :] = _SMALLEST_OF_PHASES
+    return smallest

@@ -1,4 +1,7 @@
-"""Spectrograms as PNG pictures: seconds across, Hz on the mel scale upwards, colour in dB."""
+"""Spectrograms as PNG pictures: seconds across, Hz upwards, colour in dB.
+
+Rows are what the representation has: mel bands, or bins of a Fourier transform.
+"""
 
 import io
 from collections.abc import Sequence
@@ -7,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lstm_gen import config, storage
-from lstm_gen.audio import features
+from lstm_gen.audio import representations
 
 _RANGE_DB = 80.0
 _INCHES_WIDE = 10.0
@@ -16,16 +19,16 @@ _MOST_COLUMNS = 4000
 _TICKS_HZ = np.array([250, 500, 1000, 2000, 4000, 8000, 16000])
 
 
-def spectrogram(path: str, log_mel: np.ndarray, audio: config.AudioConfig, title: str = "") -> None:
+def spectrogram(path: str, frames: np.ndarray, audio: config.AudioConfig, title: str = "") -> None:
     """Draw one spectrogram.
 
     Args:
       path: Local or gs:// path of the PNG; written as a whole.
-      log_mel: float [frames, n_mels], natural logarithm of power.
+      frames: [frames, channels] of a segment, as stored or float values of a model.
       audio: The analysis that made it.
       title: Printed above.
     """
-    compare(path, [(title, log_mel)], audio)
+    compare(path, [(title, frames)], audio)
 
 
 def compare(path: str, panels: Sequence[tuple[str, np.ndarray]], audio: config.AudioConfig) -> None:
@@ -33,7 +36,7 @@ def compare(path: str, panels: Sequence[tuple[str, np.ndarray]], audio: config.A
 
     Args:
       path: Local or gs:// path of the PNG; written as a whole.
-      panels: Title and log-mel [frames, n_mels] of each; at least one.
+      panels: Title and frames [frames, channels] of each; at least one.
       audio: The analysis that made them.
 
     Raises:
@@ -49,20 +52,20 @@ def draw(panels: Sequence[tuple[str, np.ndarray]], audio: config.AudioConfig) ->
     from matplotlib.figure import Figure
 
     config.require(len(panels) > 0, "a picture needs at least one spectrogram", panels=len(panels))
-    values_db = [_to_db(log_mel) for _, log_mel in panels]
-    loudest_db = max(float(values.max(initial=-np.inf)) for values in values_db)
+    images = [representations.picture(frames, audio) for _, frames in panels]
+    loudest_db = max(float(_to_db(logs).max(initial=-np.inf)) for logs, _ in images)
     loudest_db = loudest_db if np.isfinite(loudest_db) else 0.0
-    longest = max(1, *(len(values) for values in values_db)) / audio.frames_per_second
+    seconds = [max(len(frames), 1) / audio.frames_per_second for _, frames in panels]
     figure = Figure(
         figsize=(_INCHES_WIDE, _INCHES_PER_PANEL * len(panels)), dpi=100, layout="constrained"
     )
     canvas = FigureCanvasAgg(figure)
     rows = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     image: Any = None
-    for axes, (title, _), values in zip(rows, panels, values_db, strict=True):
-        image = _draw_panel(axes, values, audio, loudest_db)
-        axes.set_title(title, loc="left", fontsize=10)
-    rows[-1].set_xlim(0, longest)
+    for index, axes in enumerate(rows):
+        image = _draw_panel(axes, *images[index], seconds[index], loudest_db)
+        axes.set_title(panels[index][0], loc="left", fontsize=10)
+    rows[-1].set_xlim(0, max(seconds))
     rows[-1].set_xlabel("time, seconds")
     figure.colorbar(image, ax=list(rows), label="power, dB", pad=0.01)
     content = io.BytesIO()
@@ -70,31 +73,27 @@ def draw(panels: Sequence[tuple[str, np.ndarray]], audio: config.AudioConfig) ->
     return content.getvalue()
 
 
-def _to_db(log_mel: np.ndarray) -> np.ndarray:
+def _to_db(logs: np.ndarray) -> np.ndarray:
     """Return natural logarithms of power as decibels."""
-    return np.asarray(log_mel, np.float32) * np.float32(10 / np.log(10))
+    return np.asarray(logs, np.float32) * np.float32(10 / np.log(10))
 
 
 def _draw_panel(
-    axes: Any, values_db: np.ndarray, audio: config.AudioConfig, loudest_db: float
+    axes: Any, logs: np.ndarray, rows_hz: np.ndarray, seconds: float, loudest_db: float
 ) -> Any:
-    """Draw one spectrogram; the bands are evenly spaced because the mel scale is."""
-    seconds = max(len(values_db), 1) / audio.frames_per_second
+    """Draw one spectrogram, its rows evenly spaced."""
     image = axes.imshow(
-        _thin(values_db).T,
+        _thin(_to_db(logs)).T,
         origin="lower",
         aspect="auto",
         interpolation="nearest",
-        extent=(0, seconds, -0.5, audio.n_mels - 0.5),
+        extent=(0, seconds, -0.5, rows_hz.size - 0.5),
         cmap="magma",
         vmin=loudest_db - _RANGE_DB,
         vmax=loudest_db,
     )
-    lowest, *_, highest = features.hz_to_mel(features.mel_band_edges(audio))
-    positions = (features.hz_to_mel(_TICKS_HZ) - lowest) / (highest - lowest)
-    positions = positions * (audio.n_mels + 1) - 1
-    shown = (positions >= -0.5) & (positions <= audio.n_mels - 0.5)
-    axes.set_yticks(positions[shown], [f"{hz}" for hz in _TICKS_HZ[shown]])
+    shown = _TICKS_HZ[(rows_hz[0] <= _TICKS_HZ) & (rows_hz[-1] >= _TICKS_HZ)]
+    axes.set_yticks(np.interp(shown, rows_hz, np.arange(rows_hz.size)), [f"{hz}" for hz in shown])
     axes.set_ylabel("frequency, Hz")
     return image
 

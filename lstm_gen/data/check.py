@@ -2,15 +2,18 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from lstm_gen import errors, storage
-from lstm_gen.data import digests, jobs, manifest, records, splits
+from lstm_gen.audio import dtypes, normalisation
+from lstm_gen.data import digests, manifest, plan, records, splits, verification
 
 _TOLERANCE = 1e-4  # of mean and std, in standard deviations: float32 rounding is far below it
 
 Span = tuple[int, int, str]  # first frame, frame after the last, split
+Line = dict[str, Any]  # of the manifest
 
 
 def find_problems(dataset: manifest.Dataset, deep: bool) -> Iterator[str]:
@@ -21,28 +24,46 @@ def find_problems(dataset: manifest.Dataset, deep: bool) -> Iterator[str]:
       deep: Whether to read every shard: checksums, records, values, statistics, and the
         distance between splits. Otherwise only what costs nothing is looked at.
     """
-    yield from manifest.find_bad_shards(dataset)
-    yield from _check_lines(dataset)
+    yield from verification.compare_sizes(dataset.data_dir, dataset.files)
+    readable = {file.name: file for file in dataset.files if _is_file(dataset, file)}
+    lines = _load_lines(dataset) if manifest.MANIFEST_FILE in readable else []
+    if lines:
+        yield from _check_lines(dataset, lines)
+    elif manifest.MANIFEST_FILE in readable:
+        yield f"{manifest.MANIFEST_FILE} must hold a line of JSON per file, but does not"
     if not deep:
         return
+    afresh = digests.Digests()  # a disk may lose bits of a file that nobody changed
+    yield from verification.compare_contents(dataset.data_dir, list(readable.values()), afresh)
     spans: dict[int, list[Span]] = defaultdict(list)
-    moments = jobs.Moments.zero(dataset.audio.n_mels)
+    statistics = normalisation.Statistics.zero(dataset.audio.channels)
     for split in splits.SPLITS:
         for shard in dataset.splits[split].shards:
-            if storage.exists(dataset.path(shard)):
-                yield from _check_digest(dataset, shard)
-                yield from _check_records(dataset, split, shard, spans, moments)
-    yield from _check_distances(dataset, spans)
-    yield from _check_moments(dataset, moments)
+            if shard.name in readable:
+                yield from _check_records(dataset, split, shard, spans, statistics)
+    yield from _check_places(dataset, spans, lines)
+    yield from _check_normalisation(dataset, statistics)
 
 
-def _check_lines(dataset: manifest.Dataset) -> Iterator[str]:
+def _is_file(dataset: manifest.Dataset, file: verification.File) -> bool:
+    """Whether a file is there and can be read to an end."""
+    path = storage.join(dataset.data_dir, file.name)
+    return storage.exists(path) and storage.stamp(path).is_file
+
+
+def _load_lines(dataset: manifest.Dataset) -> list[Line]:
+    """Return the lines of the manifest; none if it is not what it should be."""
+    try:
+        lines = manifest.load_lines(dataset.data_dir)
+    except (OSError, ValueError):
+        return []
+    return lines if all(isinstance(line, dict) and "name" in line for line in lines) else []
+
+
+def _check_lines(dataset: manifest.Dataset, lines: list[Line]) -> Iterator[str]:
     """Compare the manifest with the dataset."""
-    if not storage.exists(storage.join(dataset.data_dir, manifest.MANIFEST_FILE)):
-        yield f"{manifest.MANIFEST_FILE} must be there, but is missing"
-        return
     segments = dict.fromkeys(splits.SPLITS, 0)
-    for line in manifest.load_lines(dataset.data_dir):
+    for line in lines:
         pieces = line.get("segments", {})
         if dataset.split.split == "recording" and len(pieces) > 1:
             yield f"recording {line['name']} must be in one split, but is in {', '.join(pieces)}"
@@ -56,29 +77,23 @@ def _check_lines(dataset: manifest.Dataset) -> Iterator[str]:
             )
 
 
-def _check_digest(dataset: manifest.Dataset, shard: manifest.Shard) -> Iterator[str]:
-    """Compare a shard's content with the digest that it was written with."""
-    if digests.hash_file(dataset.path(shard)) != shard.sha256:
-        yield f"shard {shard.name} must have the sha256 of {manifest.DATASET_FILE}, but differs"
-
-
 def _check_records(
     dataset: manifest.Dataset,
     split: str,
     shard: manifest.Shard,
     spans: dict[int, list[Span]],
-    moments: jobs.Moments,
+    statistics: normalisation.Statistics,
 ) -> Iterator[str]:
     """Read a shard: its records must be whole, as many and as long as was said, and finite."""
     lengths: list[int] = []
     try:
         for segment in records.read_segments(
-            dataset.path(shard), dataset.audio.n_mels, dataset.segment.dtype
+            dataset.path(shard), dataset.audio.channels, dataset.segment.dtype
         ):
             if not np.isfinite(segment.frames).all():
                 yield f"shard {shard.name} must be finite, but record {len(lengths)} is not"
             elif split == "train":
-                moments.add(segment.frames)
+                statistics.add(dtypes.load(segment.frames))
             lengths.append(len(segment.frames))
             span = (segment.start_frame, segment.start_frame + lengths[-1], split)
             spans[segment.recording].append(span)
@@ -91,10 +106,18 @@ def _check_records(
         yield f"shard {shard.name} must have segments of the lengths listed, but has others"
 
 
-def _check_distances(dataset: manifest.Dataset, spans: dict[int, list[Span]]) -> Iterator[str]:
-    """No frame may be in two segments, nor within the guard of another split's."""
+def _check_places(
+    dataset: manifest.Dataset, spans: dict[int, list[Span]], lines: list[Line]
+) -> Iterator[str]:
+    """No frame may be of nowhere, in two segments, or within the guard of another split's."""
     guard = round(dataset.split.guard_seconds * dataset.audio.frames_per_second)
-    for recording, found in sorted(spans.items()):
+    names = {
+        plan.recording_id(line["sha256"]): line["name"] for line in lines if line.get("segments")
+    }
+    for number, found in sorted(spans.items()):
+        recording = names.get(number, str(number))
+        if lines and number not in names:
+            yield f"recording {recording} must be one of {manifest.MANIFEST_FILE}, but is not"
         sides = sorted({split for _, _, split in found})
         if dataset.split.split == "recording" and len(sides) > 1:
             yield f"recording {recording} must be in one split, but is in {', '.join(sides)}"
@@ -111,12 +134,15 @@ def _check_distances(dataset: manifest.Dataset, spans: dict[int, list[Span]]) ->
             end, before = max(end, stop), split
 
 
-def _check_moments(dataset: manifest.Dataset, moments: jobs.Moments) -> Iterator[str]:
+def _check_normalisation(
+    dataset: manifest.Dataset, statistics: normalisation.Statistics
+) -> Iterator[str]:
     """The normalisation must be that of the training frames."""
-    if moments.count == 0:
+    if statistics.count == 0:
         yield "split train must hold frames, but holds none"
         return
-    mean, std = moments.normalisation()
-    off = max(np.abs(mean - dataset.mean) / std) + max(np.abs(std - dataset.std) / std)
+    own = statistics.normalisation(dataset.audio)
+    off = max(np.abs(own.mean - dataset.mean) / own.std)
+    off += max(np.abs(own.std - dataset.std) / own.std)
     if not off <= _TOLERANCE:
         yield f"mean and std must be those of the training frames, but are off by {off:.2g} sd"

@@ -1,19 +1,24 @@
 """The two JSON files of a dataset: `dataset.json`, which is the dataset, and `manifest.jsonl`.
 
-Readers take shard names, counts and sizes from `dataset.json` and never from a listing. It
-is written last: a directory without it holds no dataset, whatever else it holds.
+Readers take shard names, counts, sizes and digests from `dataset.json`, never from a listing,
+and it holds a checksum of itself: nothing in the directory can change unseen. It is written
+last: a directory without it holds no dataset, whatever else it holds.
 """
 
+import atexit
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from lstm_gen import config, errors, storage
-from lstm_gen.data import plan, splits
+from lstm_gen.audio import dtypes
+from lstm_gen.data import digests, plan, splits, verification
 
 DATASET_FILE = "dataset.json"
 MANIFEST_FILE = "manifest.jsonl"
@@ -37,6 +42,21 @@ class Shard:
     bytes: int
     sha256: str
     frames: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Lines:
+    """The file `manifest.jsonl`.
+
+    Attributes:
+      name: Its name.
+      bytes: Its size.
+      sha256: Of its content, hexadecimal.
+    """
+
+    name: str
+    bytes: int
+    sha256: str
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,11 +92,13 @@ class Dataset:
       audio: The analysis that made the frames, and that inverts them.
       segment: How recordings were cut and stored.
       split: How frames were held out, "auto" decided.
-      mean: float32 [n_mels], of the training frames.
-      std: float32 [n_mels], of the training frames, floored so that a constant band is harmless.
+      mean: float32 [channels], what a model sees as 0; see `normalisation.Normalisation`.
+      std: float32 [channels], what it sees as 1, floored so that a constant channel is harmless.
       splits: "train", "validation" and "test" to what they hold, perhaps nothing.
       plan: Digest of the inputs and the configuration that it was made from.
       fingerprint: Digest of the plan and of the content of every shard.
+      lines: The manifest beside it; None until it is saved.
+      local_dir: Where its files are on this machine, if `data_dir` is in a bucket.
     """
 
     data_dir: str
@@ -88,18 +110,26 @@ class Dataset:
     splits: dict[str, Split]
     plan: str
     fingerprint: str
+    lines: Lines | None = None
+    local_dir: str = ""
+
+    @property
+    def files(self) -> list[verification.File]:
+        """Every other file of the dataset."""
+        shards = [shard for split in self.splits.values() for shard in split.shards]
+        return [*shards, *([self.lines] if self.lines else [])]
 
     def normalise(self, frames: np.ndarray) -> np.ndarray:
-        """Return raw log-mel frames [..., n_mels] as float32 of mean 0 and sd 1 per band."""
-        return (np.asarray(frames, np.float32) - self.mean) / self.std
+        """Return stored frames [..., channels] as a model sees them, float32."""
+        return (dtypes.load(np.asarray(frames)) - self.mean) / self.std
 
     def denormalise(self, frames: np.ndarray) -> np.ndarray:
-        """Return normalised frames [..., n_mels] as raw log-mel, float32."""
+        """Return a model's frames [..., channels] as values of the representation, float32."""
         return np.asarray(frames, np.float32) * self.std + self.mean
 
     def path(self, shard: Shard) -> str:
         """Return where a shard is."""
-        return storage.join(self.data_dir, shard.name)
+        return storage.join(self.local_dir or self.data_dir, shard.name)
 
 
 def fingerprint(plan_digest: str, shards: Mapping[str, tuple[Shard, ...]]) -> str:
@@ -108,8 +138,15 @@ def fingerprint(plan_digest: str, shards: Mapping[str, tuple[Shard, ...]]) -> st
     return hashlib.sha256(config.to_json({"plan": plan_digest, **described}).encode()).hexdigest()
 
 
-def save(dataset: Dataset) -> None:
-    """Write `dataset.json`, which makes the directory a dataset."""
+def save(dataset: Dataset) -> Dataset:
+    """Write `dataset.json`, which makes the directory a dataset; the manifest is there already.
+
+    Returns:
+      The dataset with the manifest's digest.
+    """
+    content = storage.read_bytes(storage.join(dataset.data_dir, MANIFEST_FILE))
+    sha256 = hashlib.sha256(content).hexdigest()
+    lines = Lines(name=MANIFEST_FILE, bytes=len(content), sha256=sha256)
     values = {
         "schema": plan.SCHEMA,
         "audio": config.to_dict(dataset.audio),
@@ -119,22 +156,54 @@ def save(dataset: Dataset) -> None:
         "splits": {name: _split_values(split) for name, split in dataset.splits.items()},
         "plan": dataset.plan,
         "fingerprint": dataset.fingerprint,
+        "manifest": dataclasses.asdict(lines),
     }
+    values["checksum"] = checksum(values)
     storage.write_text(storage.join(dataset.data_dir, DATASET_FILE), config.to_json(values))
+    return dataclasses.replace(dataset, lines=lines)
+
+
+def checksum(values: Mapping[str, Any]) -> str:
+    """Return the digest of the values of `dataset.json`, but for the one that holds it."""
+    rest = {name: value for name, value in values.items() if name != "checksum"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def load(data_dir: str) -> Dataset:
-    """Return the dataset of a directory, having checked that its shards are there and whole.
+    """Return the dataset of a directory, having checked that its files are as they were written.
+
+    One in a bucket is fetched first, into a temporary directory that this process deletes.
 
     Raises:
-      InputError: If there is no dataset, another schema version wrote it, or a shard is
-        missing or has another size; the message names it.
+      InputError: If there is no dataset, another schema version wrote it, or one of its files
+        is missing or has another size or content; the message names it.
     """
     dataset = describe(data_dir)
-    problem = next(iter(find_bad_shards(dataset)), None)
-    if problem:
-        raise errors.InputError(f"{problem}; {_AGAIN}. Received: data_dir={data_dir!r}")
+    if storage.is_remote(data_dir):
+        dataset = _fetch(dataset)
+    require_whole(dataset)
     return dataset
+
+
+def _fetch(dataset: Dataset) -> Dataset:
+    """Return a dataset with its files on this machine too."""
+    folder = tempfile.mkdtemp(prefix="lstm_gen-dataset-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    try:
+        storage.stage(dataset.data_dir, [file.name for file in dataset.files], folder)
+    except FileNotFoundError as error:
+        raise errors.InputError(
+            f"every file of the dataset must be there ({error}); {_AGAIN}. "
+            f"Received: data_dir={dataset.data_dir!r}"
+        ) from error
+    return dataclasses.replace(dataset, local_dir=folder)
+
+
+def require_whole(dataset: Dataset) -> None:
+    """Raise InputError, naming the file, unless each is as it was written."""
+    problem = next(find_bad_files(dataset), None)
+    if problem:
+        raise errors.InputError(f"{problem}; {_AGAIN}. Received: data_dir={dataset.data_dir!r}")
 
 
 def describe(data_dir: str) -> Dataset:
@@ -149,6 +218,11 @@ def describe(data_dir: str) -> Dataset:
         values.get("schema") == plan.SCHEMA,
         f"{DATASET_FILE} must have schema version {plan.SCHEMA}; {_AGAIN}",
         schema=values.get("schema"),
+        path=where,
+    )
+    config.require(
+        values.get("checksum") == checksum(values),
+        f"{DATASET_FILE} must be as it was written, but has been changed since; {_AGAIN}",
         path=where,
     )
     try:
@@ -184,15 +258,16 @@ def read_values(data_dir: str) -> dict[str, Any]:
     return dict(values)
 
 
-def find_bad_shards(dataset: Dataset) -> Iterable[str]:
-    """Yield a line for each shard that is missing or has not the size it was written with."""
-    for split in dataset.splits.values():
-        for shard in split.shards:
-            path = dataset.path(shard)
-            if not storage.exists(path):
-                yield f"shard {shard.name} must be there, but is missing"
-            elif (n_bytes := storage.size_bytes(path)) != shard.bytes:
-                yield f"shard {shard.name} must have {shard.bytes} bytes, but has {n_bytes}"
+def find_bad_files(dataset: Dataset) -> Iterator[str]:
+    """Yield a line for each file that is not as it was written.
+
+    Of a bucket's files that have not been fetched only the sizes are compared.
+    """
+    folder = dataset.local_dir or dataset.data_dir
+    problems = list(verification.compare_sizes(folder, dataset.files))
+    yield from problems
+    if not problems and not storage.is_remote(folder):
+        yield from verification.compare_contents(folder, dataset.files, digests.beside(folder))
 
 
 def save_lines(data_dir: str, lines: Iterable[Mapping[str, Any]]) -> None:
@@ -213,9 +288,9 @@ def _build(data_dir: str, values: Mapping[str, Any], where: str) -> Dataset:
     normalisation = values["normalisation"]
     mean, std = (np.asarray(normalisation[key], np.float32) for key in ("mean", "std"))
     config.require(
-        mean.shape == std.shape == (audio.n_mels,)
+        mean.shape == std.shape == (audio.channels,)
         and bool(np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()),
-        f"{DATASET_FILE} must hold a finite mean and a positive std per band; {_AGAIN}",
+        f"{DATASET_FILE} must hold a finite mean and a positive std per channel; {_AGAIN}",
         path=where,
     )
     return Dataset(
@@ -228,6 +303,7 @@ def _build(data_dir: str, values: Mapping[str, Any], where: str) -> Dataset:
         splits={name: _build_split(values["splits"][name]) for name in splits.SPLITS},
         plan=values["plan"],
         fingerprint=values["fingerprint"],
+        lines=Lines(**values["manifest"]),
     )
 
 

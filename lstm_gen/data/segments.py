@@ -51,6 +51,30 @@ def cut_recording(
     return pieces, n_short
 
 
+def cut_examples(
+    active: np.ndarray, labels: np.ndarray, example_frames: int
+) -> tuple[list[Piece], int]:
+    """Return the examples of a recording that lie in one split, and how many frames do not.
+
+    Args:
+      active: bool [n_examples * example_frames], true for all frames of an example or for none.
+      labels: int8 [n_active], split of each kept frame, -1 for none (guards).
+      example_frames: Frames of an example.
+
+    Returns:
+      The pieces in order of time, and the number of frames in examples that an edge runs through.
+    """
+    starts = np.flatnonzero(active)[::example_frames].tolist()
+    pieces: list[Piece] = []
+    n_torn = 0
+    for start, sides in zip(starts, labels.reshape(-1, example_frames), strict=True):
+        if sides.min() != sides.max():
+            n_torn += example_frames
+        elif sides[0] >= 0:
+            pieces.append(Piece(splits.SPLITS[sides[0]], start, start + example_frames))
+    return pieces, n_torn
+
+
 def cut_run(n_frames: int, longest: int) -> np.ndarray:
     """Return the edges that cut a run into the fewest near-equal pieces of at most `longest`."""
     n_pieces = -(-n_frames // longest)

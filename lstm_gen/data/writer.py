@@ -11,15 +11,25 @@ import os
 import pathlib
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import BinaryIO
 
 import numpy as np
 import threadpoolctl
 
-from lstm_gen import config, errors, failpoints, storage
-from lstm_gen.audio import features, files, pictures
-from lstm_gen.data import digests, jobs, manifest, plan, records, segments, splits
+from lstm_gen import errors, failpoints, storage
+from lstm_gen.audio import dtypes, files, normalisation, pictures, representations, verdicts
+from lstm_gen.data import (
+    analysis,
+    digests,
+    jobs,
+    limits,
+    manifest,
+    plan,
+    records,
+    segments,
+    splits,
+)
 
 
 def _tell_nobody(news: object) -> None:
@@ -44,7 +54,7 @@ def write_task(
       start: Called with the name of each recording before it is touched.
       report: Called with the outcome of each recording.
     """
-    moments, outcomes = jobs.Moments.zero(job.audio.n_mels), []
+    statistics, outcomes = normalisation.Statistics.zero(job.audio.channels), []
     with contextlib.ExitStack() as stack:
         stack.enter_context(threadpoolctl.threadpool_limits(1))
         shards = {
@@ -57,14 +67,14 @@ def write_task(
             for split, segment in pieces:
                 shards[split].write(segment)
                 if split == "train":
-                    moments.add(segment.frames)
+                    statistics.add(dtypes.load(segment.frames))
             outcomes.append(outcome)
             report(outcome)
     receipt = jobs.Receipt(
         digest=task.digest,
         outcomes=tuple(outcomes),
         shards={name: shard.describe() for name, shard in shards.items()},
-        moments=moments,
+        statistics=statistics,
     )
     jobs.save_receipt(job.data_dir, task, receipt)
 
@@ -77,8 +87,8 @@ def _examine(
         if recording.name not in crashed:
             return _cut(job, recording, split)
         verdict, detail = jobs.CRASHED, "the process that decoded it died, and died again"
-    except files.AudioError as error:
-        verdict, detail = error.reason, str(error)
+    except verdicts.AudioError as error:
+        verdict, detail = error.reason, error.detail
     except errors.StorageError:
         raise
     except MemoryError:
@@ -94,54 +104,55 @@ def _cut(
     job: jobs.Job, recording: plan.Recording, split: str
 ) -> tuple[jobs.Outcome, list[tuple[str, records.Segment]]]:
     """Decode, analyse, trim, split and cut one recording."""
-    log_mel, seconds = _analyse(storage.join(job.input_dir, recording.name), job.audio)
-    active = features.active_frames(log_mel, job.segment.trim_db, job.audio)
-    _require_frames(bool(active.any()), "silent", "a recording that is not silent", recording.name)
+    found = _analyse(storage.join(job.input_dir, recording.name), job)
+    active = found.active
+    verdicts.require(bool(active.any()), "silent", "a recording that is not silent")
     labels = _label(int(active.sum()), job, split)
-    pieces, too_short = segments.cut_recording(active, labels, job.segment)
-    _require_frames(bool(pieces), "too_short", "a recording of at least 2 frames", recording.name)
+    pieces, too_short = (
+        segments.cut_examples(active, labels, found.example_frames)
+        if found.example_frames
+        else segments.cut_recording(active, labels, job.segment)
+    )
+    verdicts.require(bool(pieces), "too_short", "2 frames or more", frames=int(active.sum()))
     if job.plots_dir:
         path = storage.join(job.plots_dir, f"{recording.name}.png")
-        pictures.spectrogram(path, log_mel, job.audio, recording.name)
+        whole = representations.as_segment(found.frames, job.audio)
+        pictures.spectrogram(path, whole, job.audio, recording.name)
     kept: Counter[str] = Counter()
     for piece in pieces:
         kept[piece.split] += piece.stop - piece.start
     outcome = jobs.Outcome(
         name=recording.name,
         verdict=jobs.OK,
-        seconds=seconds,
-        frames=len(log_mel),
+        seconds=found.n_samples / job.audio.sample_rate,
+        frames=len(found.frames),
         kept=dict(kept),
         pieces=dict(Counter(piece.split for piece in pieces)),
         too_short=too_short,
+        padded_seconds=found.n_padded / job.audio.sample_rate,
+        left_over_seconds=found.n_left_over / job.audio.sample_rate,
     )
-    stored = log_mel.astype(job.segment.dtype)
     return outcome, [
-        (
-            piece.split,
-            records.Segment(stored[piece.start : piece.stop], recording.id, piece.start),
-        )
+        (piece.split, records.Segment(_segment(found, piece, job), recording.id, piece.start))
         for piece in pieces
     ]
 
 
-def _analyse(path: str, audio: config.AudioConfig) -> tuple[np.ndarray, float]:
-    """Return a recording's log-mel [frames, n_mels] and its seconds; the audio is streamed."""
-    n_samples = 0
+def _segment(found: analysis.Recording, piece: segments.Piece, job: jobs.Job) -> np.ndarray:
+    """Return the frames of a piece as they are stored."""
+    return representations.as_segment(found.frames[piece.start : piece.stop], job.audio)
 
-    def count(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        nonlocal n_samples
-        for block in blocks:
-            n_samples += len(block)
-            yield block
 
-    blocks = count(files.read_blocks(path, audio.sample_rate))
-    log_mel = np.concatenate(list(features.log_mel_blocks(blocks, audio)))
-    if not np.isfinite(log_mel).all():
-        raise files.AudioError(
-            "not_finite", f"expected samples that give finite frames. Received: path={path!r}"
-        )
-    return log_mel, n_samples / audio.sample_rate
+def _analyse(path: str, job: jobs.Job) -> analysis.Recording:
+    """Return a recording's frames; the audio is streamed."""
+    most_seconds = limits.longest_seconds(job.audio, job.segment.dtype)
+    blocks = files.read_blocks(path, job.audio.sample_rate, most_seconds=most_seconds)
+    try:
+        return analysis.analyse(blocks, job.audio, job.segment)
+    except verdicts.AudioError:
+        raise
+    except errors.InputError as error:
+        raise verdicts.AudioError("not_finite", str(error), path=path) from error
 
 
 def _label(n_frames: int, job: jobs.Job, split: str) -> np.ndarray:
@@ -149,12 +160,6 @@ def _label(n_frames: int, job: jobs.Job, split: str) -> np.ndarray:
     if job.split.split == "blocks":
         return splits.label_frames(n_frames, job.audio.frames_per_second, job.split)
     return np.full(n_frames, splits.SPLITS.index(split), np.int8)
-
-
-def _require_frames(condition: bool, reason: str, expected: str, name: str) -> None:
-    """Raise AudioError unless the recording has something to learn from."""
-    if not condition:
-        raise files.AudioError(reason, f"expected {expected}. Received: {name!r}")
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lstm_gen import checkpoints, config, runs, storage
-from lstm_gen.audio import features, files, inversion, pictures
+from lstm_gen.audio import files, inversion, pictures, representations
 from lstm_gen.data import manifest, primers
 from lstm_gen.models import family
 
@@ -32,7 +32,7 @@ class SongConfig:
       include_primer: Put the primer in front of the song.
       format: "wav", "flac", "ogg" or "mp3".
       subtype: "PCM_16", "PCM_24" or "FLOAT" (WAV; FLAC has the first two).
-      inversion: "joint", or "griffin_lim" as the simple alternative.
+      inversion: "joint", or "griffin_lim" as the simple alternative (log_mel).
       inversion_quality: "preview", "standard", "high" or "final".
     """
 
@@ -109,12 +109,12 @@ def make(
         frames = np.concatenate([primer, frames], axis=1)
     weights = checkpoints.newest(runs.model_dir(run_dir))
     paths = []
-    for index, log_mel in enumerate(run.normalisation.undo(frames)):
+    for index, song in enumerate(run.normalisation.undo(frames)):
         path = storage.join(output_dir, f"song-{index:03d}")
-        paths.append(write_song(path, log_mel, run.audio, songs))
+        paths.append(write_song(path, song, run.audio, songs))
         made_from = {"run_dir": run_dir, "song": index, "step": weights.step if weights else None}
         storage.write_text(
-            f"{path}.json", config.to_json(config.to_dict(songs) | made_from | _digest(log_mel))
+            f"{path}.json", config.to_json(config.to_dict(songs) | made_from | _digest(song))
         )
     return paths
 
@@ -123,7 +123,7 @@ def load_primer(run: runs.Run, songs: SongConfig, data_dir: str) -> np.ndarray:
     """Return what each song starts from, normalised, float32 [n_songs, frames, channels]."""
     if songs.primer:
         samples = files.read(songs.primer, run.audio.sample_rate)
-        frames = run.normalisation.apply(features.log_mel(samples, run.audio))
+        frames = run.normalisation.apply(representations.extract(samples, run.audio))
         return np.repeat(frames[np.newaxis], songs.n_songs, axis=0)
     dataset = manifest.load(data_dir)
     config.require(
@@ -155,26 +155,23 @@ def roll_out(
     return np.asarray(run.family.generate(model, run.signal, controls, primer, progress))
 
 
-def write_song(path: str, log_mel: np.ndarray, audio: config.AudioConfig, songs: SongConfig) -> str:
+def write_song(path: str, frames: np.ndarray, audio: config.AudioConfig, songs: SongConfig) -> str:
     """Invert frames and write the sound and its picture; return the sound's path."""
-    samples = invert(log_mel, audio, songs)
+    samples = invert(frames, audio, songs)
     sound = f"{path}.{songs.format}"
     files.write(sound, samples, audio.sample_rate, songs.subtype)
-    pictures.spectrogram(f"{path}.png", log_mel, audio, title=storage.name(path))
+    pictures.spectrogram(f"{path}.png", frames, audio, title=storage.name(path))
     return sound
 
 
-def invert(log_mel: np.ndarray, audio: config.AudioConfig, songs: SongConfig) -> np.ndarray:
-    """Return the waveform of log-mel frames, float32, one hop of samples per frame."""
-    n_samples = len(log_mel) * audio.hop_length
-    if songs.inversion == "griffin_lim":
-        samples = inversion.griffin_lim(log_mel, audio)
-        return np.pad(samples, (0, n_samples - samples.size))
-    return inversion.invert(
-        log_mel, audio, inversion.QUALITY[songs.inversion_quality], n_samples=n_samples
-    )
+def invert(frames: np.ndarray, audio: config.AudioConfig, songs: SongConfig) -> np.ndarray:
+    """Return the waveform of frames, float32, one hop of samples per frame."""
+    if songs.inversion == "griffin_lim" and audio.representation == "log_mel":
+        samples = inversion.griffin_lim(frames, audio)
+        return np.pad(samples, (0, len(frames) * audio.hop_length - samples.size))
+    return representations.invert(frames, audio, inversion.QUALITY[songs.inversion_quality])
 
 
-def _digest(log_mel: np.ndarray) -> dict[str, str]:
+def _digest(frames: np.ndarray) -> dict[str, str]:
     """Return the hash of the frames, by which two makings of a song can be compared."""
-    return {"frames_sha256": hashlib.sha256(log_mel.tobytes()).hexdigest()}
+    return {"frames_sha256": hashlib.sha256(frames.tobytes()).hexdigest()}

@@ -12,7 +12,7 @@ import tensorflow as tf
 import tqdm
 from absl import logging
 
-from lstm_gen import checkpoints, config, errors, runs
+from lstm_gen import checkpoints, config, errors, runs, training_config
 from lstm_gen.data import manifest, pipeline, primers
 from lstm_gen.training import monitor as monitors
 from lstm_gen.training import step as steps
@@ -83,7 +83,7 @@ class Trainer:
         run_dir: str,
         run: runs.Run,
         dataset: manifest.Dataset,
-        settings: config.MonitorConfig,
+        settings: training_config.MonitorConfig,
         strategy: tf.distribute.Strategy,
         primer: np.ndarray,
     ) -> None:
@@ -103,6 +103,7 @@ class Trainer:
         self._monitor = monitors.Monitor(run_dir, run, settings, primer)
         self._progress = Progress()
         self._validation: dict[str, float] = {}
+        self._validation_batches = self._validation_data()
 
     @property
     def n_parameters(self) -> int:
@@ -165,7 +166,7 @@ class Trainer:
         """Score the validation split; keep the weights if they are the best so far."""
         totals: dict[str, float] = {}
         first_batch = None
-        for batch in self._validation_data():
+        for batch in self._validation_batches:
             first_batch = first_batch or batch
             for name, value in self._validate_call(batch).items():
                 totals[name] = totals.get(name, 0.0) + float(value.numpy())
@@ -245,6 +246,7 @@ class Trainer:
                 start_step=start_step * context.num_replicas_in_sync // context.num_input_pipelines,
                 input_pipeline_id=context.input_pipeline_id,
                 num_input_pipelines=context.num_input_pipelines,
+                augment=self._run.augmentation,
             )
 
         return self._strategy.distribute_datasets_from_function(share)
@@ -299,7 +301,7 @@ def train(
     run_dir: str,
     run: runs.Run,
     dataset: manifest.Dataset,
-    settings: config.MonitorConfig,
+    settings: training_config.MonitorConfig,
     strategy: tf.distribute.Strategy,
 ) -> Result:
     """Train a run to its end, resuming if it was begun.

@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from lstm_gen import config, errors, runs, storage
-from lstm_gen.audio import files, inversion, pictures
+from lstm_gen import errors, runs, storage, training_config
+from lstm_gen.audio import files, inversion, pictures, representations
 from lstm_gen.models import family
 
 _INVERSION_ITERATIONS = inversion.QUALITY["preview"]
@@ -25,7 +25,11 @@ class Monitor:
     """
 
     def __init__(
-        self, run_dir: str, run: runs.Run, settings: config.MonitorConfig, primer: np.ndarray
+        self,
+        run_dir: str,
+        run: runs.Run,
+        settings: training_config.MonitorConfig,
+        primer: np.ndarray,
     ) -> None:
         self._run_dir = run_dir
         self._run = run
@@ -59,7 +63,7 @@ class Monitor:
         for index, song in enumerate(run.normalisation.undo(songs)):
             path = storage.join(self._run_dir, "samples", f"step-{step:08d}-song-{index}")
             try:
-                samples = inversion.invert(song, run.audio, _INVERSION_ITERATIONS)
+                samples = representations.invert(song, run.audio, _INVERSION_ITERATIONS)
             except errors.InputError as error:  # a rollout that ran away must not end the run
                 logging.warning("song %d of step %d has no sound: %s", index, step, error)
                 continue

@@ -1,12 +1,12 @@
 """What a training run says in words: before it starts, and when it ends."""
 
-from lstm_gen import config
+from lstm_gen import config, training_config
 from lstm_gen.data import manifest, pipeline
 from lstm_gen.training import loop
 
 
 def describe_data(
-    dataset: manifest.Dataset, window: config.WindowConfig, training: config.TrainingConfig
+    dataset: manifest.Dataset, window: config.WindowConfig, training: training_config.TrainingConfig
 ) -> str:
     """Return how much there is to train on, in the units that the loop counts in.
 
@@ -42,7 +42,7 @@ def describe_data(
 
 
 def describe_result(
-    result: loop.Result, training: config.TrainingConfig, baseline_scores: dict[str, float]
+    result: loop.Result, training: training_config.TrainingConfig, baseline_scores: dict[str, float]
 ) -> str:
     """Return what was reached, beside the baselines where both are likelihoods."""
     progress = result.progress

@@ -10,14 +10,14 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from lstm_gen import config, distribute
+from lstm_gen import distribute, training_config
 from lstm_gen.models import family
 from lstm_gen.models.layers import noise
 
 Metrics = dict[str, Any]
 
 
-def make_optimizer(training: config.TrainingConfig) -> keras.optimizers.Optimizer:
+def make_optimizer(training: training_config.TrainingConfig) -> keras.optimizers.Optimizer:
     """Return Adam (AdamW with weight decay) with a linear warm-up and a cosine decay."""
     decay_steps = max(1, training.steps - training.warmup_steps)
     schedule = keras.optimizers.schedules.CosineDecay(
@@ -37,7 +37,7 @@ def make_train_call(
     strategy: tf.distribute.Strategy,
     objectives: Sequence[family.Objective],
     optimizers: Sequence[keras.optimizers.Optimizer],
-    training: config.TrainingConfig,
+    training: training_config.TrainingConfig,
 ) -> Callable[[Any, Any, Any], Metrics]:
     """Return a function that runs several optimizer steps on the device.
 

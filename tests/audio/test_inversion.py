@@ -32,10 +32,10 @@ def notes(audio: Any, seconds: Any = 2.0) -> Any:
 
 
 def mel_error_db(samples: Any, log_mel: Any, audio: Any) -> Any:
-    power = features.mel_power(log_mel, audio)
+    power = features.log_to_power(log_mel, audio)
     floor = power.max() * 1e-8
     length = (len(log_mel) - 1) * audio.hop_length
-    reached = features.mel_power(features.log_mel(samples[:length], audio), audio)
+    reached = features.log_to_power(features.log_mel(samples[:length], audio), audio)
     return np.abs(10 * np.log10(np.maximum(reached, floor) / np.maximum(power, floor))).mean()
 
 
@@ -110,7 +110,7 @@ def test_the_start_phase_is_near_a_tones() -> None:
     hz = 40.3 * DEFAULT.sample_rate / DEFAULT.n_fft
     tone = np.sin(2 * np.pi * hz * time).astype("f4")
     spectrum = features.stft(tone, DEFAULT)
-    start = inversion._start_spectrum(np.abs(spectrum) ** 2, DEFAULT)
+    start = inversion.guess_spectrum(np.abs(spectrum) ** 2, DEFAULT)
     turns = np.angle(start[11:30, 40] / start[10:29, 40])
     expected = np.angle(spectrum[11:30, 40] / spectrum[10:29, 40])
     assert np.abs(np.angle(np.exp(1j * (turns - expected)))).max() < 0.1

@@ -15,7 +15,7 @@ import pytest
 import soundfile
 
 from lstm_gen import errors
-from lstm_gen.audio import features, files
+from lstm_gen.audio import features, files, normalisation
 from lstm_gen.data import digests, jobs, manifest, plan, prepare, records, workers
 
 
@@ -23,7 +23,7 @@ def tree(folder: pathlib.Path | str) -> dict[str, str]:
     return {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(pathlib.Path(folder).iterdir())
-        if path.name != jobs.STATE_DIR
+        if path.name != digests.STATE_DIR
     }
 
 
@@ -81,11 +81,11 @@ def test_normalisation_is_that_of_the_training_frames(dataset: manifest.Dataset)
 
 
 def test_a_band_that_never_changes_is_harmless() -> None:
-    moments = jobs.Moments.zero(2)
-    moments.add(np.array([[-11.5, 1], [-11.5, 3]], np.float16))
-    mean, std = moments.normalisation()
-    np.testing.assert_array_equal(mean, [-11.5, 2])
-    np.testing.assert_allclose(std, [0.2, 1])
+    statistics = normalisation.Statistics.zero(2)
+    statistics.add(np.array([[-11.5, 1], [-11.5, 3]], np.float16))
+    normal = statistics.normalisation(material.AUDIO)
+    np.testing.assert_array_equal(normal.mean, [-11.5, 2])
+    np.testing.assert_allclose(normal.std, [0.2, 1])
 
 
 def test_no_recording_is_on_both_sides(dataset: manifest.Dataset) -> None:
@@ -250,7 +250,8 @@ def bad_files(folder: pathlib.Path) -> dict[str, str]:
         "cut.flac": "unreadable",
         "renamed.wav": "unreadable",
         "zero.mp3": "empty",
-        "gone.wav": "unreadable",
+        "gone.wav": "missing",
+        "pipe.wav": "not_a_file",
     }
 
 
@@ -353,7 +354,7 @@ def test_another_schema_version_is_refused(
     with pytest.raises(errors.InputError, match=r"schema version 2.*schema=99"):
         manifest.load(str(tmp_path))
     (tmp_path / "dataset.json").write_text(text)
-    with pytest.raises(errors.InputError, match=r"shard train-\d+-of-\d+\.tfrecord must be there"):
+    with pytest.raises(errors.InputError, match=r"train-\d+-of-\d+\.tfrecord must be there"):
         manifest.load(str(tmp_path))
     (tmp_path / "dataset.json").write_text(text[:300])
     with pytest.raises(errors.InputError, match="must be JSON"):

@@ -10,14 +10,14 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from lstm_gen import checkpoints, config, distribute, errors, models
+from lstm_gen import checkpoints, config, distribute, errors, models, training_config
 from lstm_gen.models import family as families
 from lstm_gen.training import step as steps
 
 SETTINGS = {"lstm": {"layers": 2, "units": 8, "components": 3, "dropout": 0.1}}
 SIGNAL = families.Signal(channels=6, timesteps=10, shift=2)
 BATCH_SIZE = 8
-TRAINING = config.TrainingConfig(batch_size=BATCH_SIZE, steps=100, learning_rate=0.01)
+TRAINING = training_config.TrainingConfig(batch_size=BATCH_SIZE, steps=100, learning_rate=0.01)
 
 
 @pytest.fixture(params=models.FAMILIES, ids=lambda family: family.name)

@@ -4,7 +4,7 @@ import pathlib
 import pytest
 import tiny
 
-from lstm_gen import config, errors
+from lstm_gen import config, errors, training_config
 from lstm_gen.data import manifest
 from lstm_gen.training import loop, report
 
@@ -14,7 +14,7 @@ RESULT = loop.Result(
     stopped_early=False,
     validation={},
 )
-TRAINING = config.TrainingConfig(steps=40, batch_size=4)
+TRAINING = training_config.TrainingConfig(steps=40, batch_size=4)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,9 @@ def test_a_result_stands_among_the_baselines() -> None:
 
 def test_a_result_says_how_it_came_about() -> None:
     result = dataclasses.replace(RESULT, resumed_from=20, stopped_early=True)
-    first, *rest = report.describe_result(result, config.TrainingConfig(steps=90), {}).splitlines()
+    first, *rest = report.describe_result(
+        result, training_config.TrainingConfig(steps=90), {}
+    ).splitlines()
     assert first == "steps     40 of 90, resumed after 20, stopped early: " + (
         "validation no longer improves"
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lstm_gen import config
+from lstm_gen import training_config
 from lstm_gen.models import family
 from lstm_gen.models.layers import noise
 from lstm_gen.training import step
@@ -32,7 +32,7 @@ def train(
     objectives: list[family.Objective], calls: list[tuple[int, int]], clip_norm: float = 0.0
 ) -> list[dict[str, np.ndarray]]:
     """Run (first step, steps) calls with plain descent at rate 1; the batch's mean is 2."""
-    training = config.TrainingConfig(batch_size=4, clip_norm=clip_norm, seed=9)
+    training = training_config.TrainingConfig(batch_size=4, clip_norm=clip_norm, seed=9)
     optimizers = [keras.optimizers.SGD(1.0) for _ in objectives]
     for optimizer, objective in zip(optimizers, objectives, strict=True):
         optimizer.build(objective.variables)
@@ -100,7 +100,7 @@ def test_validation_weighs_and_neither_draws_nor_moves() -> None:
 
 @pytest.mark.parametrize("warmup_steps", [0, 10])
 def test_rate_rises_linearly_and_falls_as_a_cosine(warmup_steps: int) -> None:
-    training = config.TrainingConfig(
+    training = training_config.TrainingConfig(
         steps=50, learning_rate=0.1, warmup_steps=warmup_steps, final_learning_rate_fraction=0.2
     )
     optimizer = step.make_optimizer(training)
@@ -114,7 +114,7 @@ def test_rate_rises_linearly_and_falls_as_a_cosine(warmup_steps: int) -> None:
 
 
 def test_a_warm_up_longer_than_the_run_only_rises() -> None:
-    training = config.TrainingConfig(steps=5, learning_rate=0.1, warmup_steps=10)
+    training = training_config.TrainingConfig(steps=5, learning_rate=0.1, warmup_steps=10)
     optimizer = step.make_optimizer(training)
     optimizer.build([tf.Variable([0.0])])
     optimizer.iterations.assign(5)
@@ -124,7 +124,9 @@ def test_a_warm_up_longer_than_the_run_only_rises() -> None:
 def test_weight_decay_shrinks_what_has_no_gradient() -> None:
     moved = {}
     for decay in (0.0, 0.5):
-        training = config.TrainingConfig(warmup_steps=0, learning_rate=0.1, weight_decay=decay)
+        training = training_config.TrainingConfig(
+            warmup_steps=0, learning_rate=0.1, weight_decay=decay
+        )
         optimizer = step.make_optimizer(training)
         variable = tf.Variable([1.0])
         optimizer.build([variable])

@@ -1,0 +1,154 @@
+"""What comes back from each representation: the worst of all recordings, at full length.
+
+Material: the recordings of minutes in `../shared/data/music` and the 16-bit notes in
+`../shared/data/notes` where that folder is there, else synthesised notes.
+"""
+
+import functools
+import pathlib
+import statistics
+from collections.abc import Callable
+
+import numpy as np
+import soundfile
+
+from benchmarks import harness, inversion
+from lstm_gen import config
+from lstm_gen.audio import features, files, log_stft, representations
+
+_DATA = pathlib.Path(__file__).parents[2] / "shared" / "data"
+_SYNTHESISED = 3
+_SEARCHED_SECONDS = 10
+_PICKED_NOTES = 40
+
+Figure = Callable[[np.ndarray], float]
+
+
+def rows() -> list[harness.Row]:
+    """Measure every round trip.
+
+    Returns:
+      Rows of the worst recording: SNR with phase, magnitude without, samples that differ.
+    """
+    music, notes = _read_music(), _read_notes()
+    return [
+        _row("complex_stft, float32", music, _snr_db(_of("complex_stft"), "float32"), "dB SNR", 60),
+        _row("complex_stft, float16", music, _snr_db(_of("complex_stft"), "float16"), "dB SNR", 40),
+        _row(
+            "complex_stft, float16, real_imaginary",
+            music,
+            _snr_db(_of("complex_stft", phase="real_imaginary"), "float16"),
+            "dB SNR",
+            40,
+        ),
+        _row(
+            "complex_stft, float16, 1024 of 1025 bins",
+            music,
+            _snr_db(_of("complex_stft", n_bins=1024), "float16"),
+            "dB SNR",
+            40,
+        ),
+        _row("log_stft, float16, magnitude above the floor", music, _off_db, "dB", 0.1, False),
+        _row(
+            "log_stft, signal found in 16 iterations, distance of its magnitude",
+            [samples[: _SEARCHED_SECONDS * _RATE] for samples in music],
+            _spectral_distance,
+            "of the norm",
+            0.1,
+            False,
+        ),
+        _row("waveform, float32", music, _different("float32"), "samples differ", 0, False),
+        _row("waveform, int16", notes, _different("int16"), "samples differ", 0, False),
+    ]
+
+
+def _row(
+    what: str,
+    recordings: list[np.ndarray],
+    figure: Figure,
+    unit: str,
+    reach: float,
+    at_least: bool = True,
+) -> harness.Row:
+    """Return the worst figure over recordings, and the median in words."""
+    figures = [figure(samples) for samples in recordings]
+    longest = max(samples.size for samples in recordings) / _RATE
+    return harness.Row(
+        what=what,
+        beside="the recording",
+        value=min(figures) if at_least else max(figures),
+        unit=unit,
+        reach=reach,
+        at_least=at_least,
+        detail=f"worst of {len(figures)}, median {statistics.median(figures):.3g}, the longest "
+        f"{longest:.0f} seconds",
+    )
+
+
+def _of(representation: str, **values: object) -> config.AudioConfig:
+    """Return the default analysis of a representation."""
+    return config.AudioConfig(representation=representation, **values)  # type: ignore[arg-type]
+
+
+def _round_trip(samples: np.ndarray, audio: config.AudioConfig, dtype: str) -> np.ndarray:
+    """Return what comes back of a signal, float32 of its length."""
+    frames = representations.extract(samples, audio, dtype)
+    return representations.invert(frames, audio, n_samples=samples.size)
+
+
+def _snr_db(audio: config.AudioConfig, dtype: str) -> Figure:
+    """Return the function that gives a round trip's ratio of signal to error, dB."""
+
+    def figure(samples: np.ndarray) -> float:
+        error = np.square(samples.astype(np.float64) - _round_trip(samples, audio, dtype)).sum()
+        return float(10 * np.log10(np.square(samples.astype(np.float64)).sum() / error))
+
+    return figure
+
+
+def _off_db(samples: np.ndarray) -> float:
+    """Return the largest error of a stored magnitude that is above the floor, dB."""
+    audio = _of("log_stft")
+    power = log_stft.power_of_bins(representations.extract(samples, audio, "float16"), audio)
+    true = np.square(np.abs(features.stft(samples, audio)))
+    above = true > audio.log_floor
+    return float(np.abs(10 * np.log10(power[above] / true[above])).max())
+
+
+def _spectral_distance(samples: np.ndarray) -> float:
+    """Return how far the magnitude of the signal found is from the one asked for."""
+    audio = _of("log_stft")
+    back = _round_trip(samples, audio, "float16")
+    true, reached = (np.abs(features.stft(one, audio)) for one in (samples, back))
+    return float(np.linalg.norm(true - reached) / np.linalg.norm(true))
+
+
+def _different(dtype: str) -> Figure:
+    """Return the function that counts the samples that do not come back bit for bit."""
+    audio = _of("waveform")
+
+    def figure(samples: np.ndarray) -> float:
+        return float(np.count_nonzero(_round_trip(samples, audio, dtype) != samples))
+
+    return figure
+
+
+_RATE = config.AudioConfig.sample_rate
+
+
+@functools.cache
+def _read_music() -> list[np.ndarray]:
+    """Return whole recordings, float32 [samples]."""
+    found = sorted((_DATA / "music").glob("*"))
+    if not found:
+        return [inversion.make_notes(seed) for seed in range(_SYNTHESISED)]
+    return [files.read(str(path), _RATE) for path in found if path.suffix in files.EXTENSIONS]
+
+
+def _read_notes() -> list[np.ndarray]:
+    """Return 16-bit signals as they are, at whatever rate."""
+    found = sorted((_DATA / "notes").glob("*.flac"))
+    if not found:
+        return [np.round(one * 32768) / np.float32(32768) for one in _read_music()]
+    step = max(1, len(found) // _PICKED_NOTES)
+    return [soundfile.read(path, dtype="float32")[0] for path in found[::step]]

@@ -1,0 +1,104 @@
+"""A decoded recording's frames, and which of them to keep: as a whole, or cut into examples.
+
+With `example_seconds` a recording is cut into consecutive stretches of exactly that many
+samples, each analysed by itself. A rest of at least half an example is filled up with
+zeros, and so is a recording that is shorter than one; a shorter rest is left out. Both are counted.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from lstm_gen import config
+from lstm_gen.audio import features, representations
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recording:
+    """What was found in a recording.
+
+    Attributes:
+      frames: [n_frames, channels], of the type that is stored; examples one after another.
+      active: bool [n_frames], the frames that trimming keeps; examples whole or not at all.
+      n_samples: Samples decoded.
+      n_padded: Zeros added to fill an example.
+      n_left_over: Samples of a rest that is in no example.
+      example_frames: Frames of an example, 0 without examples.
+    """
+
+    frames: np.ndarray
+    active: np.ndarray
+    n_samples: int
+    n_padded: int = 0
+    n_left_over: int = 0
+    example_frames: int = 0
+
+
+def analyse(
+    blocks: Iterable[np.ndarray], audio: config.AudioConfig, segment: config.SegmentConfig
+) -> Recording:
+    """Return a recording's frames.
+
+    Args:
+      blocks: float [samples] each; together the recording.
+      audio: The analysis.
+      segment: How it is stored, trimmed and cut.
+
+    Raises:
+      InputError: If a value is not finite, or too large for the type.
+    """
+    example_samples = segment.example_samples(audio)
+    if example_samples:
+        return _analyse_examples(blocks, audio, segment, example_samples)
+    whole = representations.analyse(blocks, audio, segment.dtype)
+    active = features.active_frames(whole.power, segment.trim_db, audio)
+    return Recording(frames=whole.frames, active=active, n_samples=whole.n_samples)
+
+
+def _analyse_examples(
+    blocks: Iterable[np.ndarray],
+    audio: config.AudioConfig,
+    segment: config.SegmentConfig,
+    example_samples: int,
+) -> Recording:
+    """Return the frames of each example, one after another."""
+    found: list[representations.Analysis] = []
+    n_samples = n_padded = n_left_over = 0
+    for samples in cut_samples(blocks, example_samples):
+        missing = example_samples - len(samples)
+        n_samples += len(samples)
+        if missing > example_samples / 2 and found:
+            n_left_over = len(samples)
+            continue
+        n_padded += missing
+        padded = np.pad(samples, (0, missing))
+        found.append(representations.analyse([padded], audio, segment.dtype))
+    example_frames = representations.n_frames(example_samples, audio)
+    power = np.concatenate([one.power for one in found])
+    active = features.active_frames(power, segment.trim_db, audio)
+    whole = active.reshape(-1, example_frames).any(axis=1)
+    return Recording(
+        frames=np.concatenate([one.frames for one in found]),
+        active=np.repeat(whole, example_frames),
+        n_samples=n_samples,
+        n_padded=n_padded,
+        n_left_over=n_left_over,
+        example_frames=example_frames,
+    )
+
+
+def cut_samples(blocks: Iterable[np.ndarray], length: int) -> Iterator[np.ndarray]:
+    """Cut a streamed signal into pieces of `length` samples, the last one shorter.
+
+    Yields:
+      float32 [samples]; one empty piece for an empty signal.
+    """
+    pending, first = np.zeros(0, np.float32), True
+    for block in blocks:
+        pending = np.concatenate([pending, block], dtype=np.float32, casting="same_kind")
+        while len(pending) >= length:
+            yield pending[:length]
+            pending, first = pending[length:], False
+    if len(pending) or first:
+        yield pending

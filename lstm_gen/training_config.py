@@ -1,0 +1,86 @@
+"""Frozen configurations of a training: how a model is fitted, and how one looks on."""
+
+import dataclasses
+
+from lstm_gen import config
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How a model is fitted.
+
+    Attributes:
+      batch_size: Windows per optimizer step, over all devices together.
+      steps: Optimizer steps in all.
+      learning_rate: Highest learning rate of Adam, reached after the warm-up.
+      warmup_steps: Steps over which the rate rises linearly from 0.
+      final_learning_rate_fraction: Share of the rate that the cosine decay ends at.
+      clip_norm: Largest global norm of the gradients; 0 for no clipping.
+      weight_decay: Decoupled weight decay of AdamW; 0 for none.
+      seed: Of the weights, the order of the windows and every draw.
+      precision: "float32" or "bfloat16" (activations; weights and losses stay float32).
+    """
+
+    batch_size: int = 16
+    steps: int = 2000
+    learning_rate: float = 2e-3
+    warmup_steps: int = 50
+    final_learning_rate_fraction: float = 0.05
+    clip_norm: float = 1.0
+    weight_decay: float = 0.0
+    seed: int = 0
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        config.require(
+            0 <= self.seed < 1 << 31, "seed must be from 0 to 2147483647", seed=self.seed
+        )
+        config.require_least(self, 1, "batch_size", "steps")
+        config.require_sign(self, "learning_rate", zero=False)
+        config.require_sign(self, "warmup_steps", "weight_decay", zero=True)
+        config.require(
+            0 <= self.final_learning_rate_fraction <= 1,
+            "final_learning_rate_fraction must be from 0 to 1",
+            final_learning_rate_fraction=self.final_learning_rate_fraction,
+        )
+        config.require(
+            self.clip_norm >= 0, "clip_norm must be 0 (off) or positive", clip_norm=self.clip_norm
+        )
+        config.require_choice("precision", self.precision, ("float32", "bfloat16"))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MonitorConfig:
+    """What a run looks at while it trains; may change from one start of a run to the next.
+
+    Attributes:
+      steps_per_call: Optimizer steps between two looks at the loss.
+      validate_every_steps: Steps between validations.
+      checkpoint_every_steps: Steps between checkpoints.
+      sample_every_steps: Steps between free rollouts written as WAV and PNG; 0 for none.
+      sample_seconds: Length of such a rollout, seconds.
+      n_samples: Rollouts at a time.
+      patience: Validations without a better one before training stops early; 0 for never.
+      best_weights: Keep the weights of the best validation for generation, not the last.
+      keep_checkpoints: Checkpoints kept.
+    """
+
+    steps_per_call: int = 10
+    validate_every_steps: int = 100
+    checkpoint_every_steps: int = 200
+    sample_every_steps: int = 500
+    sample_seconds: float = 10.0
+    n_samples: int = 2
+    patience: int = 0
+    best_weights: bool = True
+    keep_checkpoints: int = 2
+
+    def __post_init__(self) -> None:
+        config.require_least(
+            self, 1, "steps_per_call", "validate_every_steps", "checkpoint_every_steps"
+        )
+        config.require_least(self, 1, "n_samples", "keep_checkpoints")
+        for name in ("sample_every_steps", "patience"):
+            value = getattr(self, name)
+            config.require(value >= 0, f"{name} must be 0 (off) or positive", **{name: value})
+        config.require_sign(self, "sample_seconds", zero=False)
