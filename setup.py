@@ -11,6 +11,7 @@ TENSORFLOW = ">=2.19,<2.22"
 
 REQUIREMENTS = [
     "absl-py>=2.1",
+    "google-cloud-storage>=3.0",  # imported for gs:// paths only
     "google-crc32c>=1.5",
     "keras>=3.5",
     "matplotlib>=3.8",
@@ -38,6 +39,7 @@ EXTRAS = {
         "pytest==9.2.0",
         "pytest-xdist==3.8.0",
         "ruff==0.17.5",
+        "trustme==1.2.1",
     ],
 }
 

@@ -27,7 +27,7 @@ from flags import (
 )
 from lstm_gen import distribute, runs
 from lstm_gen.audio import normalisation
-from lstm_gen.data import manifest, pipeline
+from lstm_gen.data import augmentation, manifest, pipeline
 from lstm_gen.evaluation import baselines
 from lstm_gen.training import loop, report
 
@@ -55,6 +55,7 @@ def main() -> None:
     )
     settings = training_flags.monitor_config()
     strategy = distribute.strategy(device_flags.device())
+    augmentation.require_fit(run.augmentation, run.audio)
     print(report.describe_data(dataset, run.window, run.training))
     runs.open_or_create(run_dir, run)
     result = loop.train(run_dir, run, dataset, settings, strategy)

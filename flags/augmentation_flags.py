@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from lstm_gen.config import AugmentationConfig
+from lstm_gen.training_config import AugmentationConfig
 
 _GAIN_DB = flags.DEFINE_float(
     "gain_db",
@@ -10,14 +10,22 @@ _GAIN_DB = flags.DEFINE_float(
     "Make each window louder or quieter by up to this many dB, anew in each epoch; 0 for off. "
     "Where recordings differ in level for no musical reason, 6 is a start.",
 )
+_POLARITY = flags.DEFINE_boolean(
+    "polarity",
+    AugmentationConfig.polarity,
+    "Change the sign of half of the windows, anew in each epoch, which nobody hears. For waveform, "
+    "and complex_stft as real and imaginary parts.",
+)
 _SHIFT_MELS = flags.DEFINE_integer(
     "shift_mels",
     AugmentationConfig.shift_mels,
     "Move each window up or down by up to this many mel bands, anew in each epoch; 0 for off. "
-    "Nearly a transposition above 1 kHz, where bands widen with pitch; 1 or 2 is a start.",
+    "For log_mel; nearly a transposition above 1 kHz, where bands widen with pitch. 1 is a start.",
 )
 
 
 def config() -> AugmentationConfig:
     """Return the augmentation asked for."""
-    return AugmentationConfig(gain_db=_GAIN_DB.value, shift_mels=_SHIFT_MELS.value)
+    return AugmentationConfig(
+        gain_db=_GAIN_DB.value, polarity=_POLARITY.value, shift_mels=_SHIFT_MELS.value
+    )

@@ -43,7 +43,7 @@ def _run(main: Callable[[], int | None], modules: tuple[ModuleType, ...], argv: 
             )
         logging.use_absl_handler()
         return main() or 0
-    except (absl_flags.Error, errors.InputError) as error:
+    except (absl_flags.Error, errors.InputError, errors.StorageError) as error:
         return _say(" ".join(str(error).removeprefix("ERROR:: ").split()))
     except BrokenPipeError:  # whoever read our output has gone, as in `--help | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -17,7 +17,11 @@ _WRITE_LOCAL = flags.DEFINE_boolean(
     "Follows --read_local when not given.",
 )
 _GCS_BUCKET = flags.DEFINE_string(
-    "gcs_bucket", "", "Bucket for paths that are not local, with or without gs://."
+    "gcs_bucket",
+    "",
+    "Google Cloud Storage bucket of the paths that are not local, with or without gs://. Log in "
+    "with `gcloud auth application-default login`, or name a key file in "
+    "GOOGLE_APPLICATION_CREDENTIALS.",
 )
 
 

@@ -6,11 +6,13 @@ exist; the newest state that does is found by looking, never by trusting a point
 tensors are ever read: no pickles, no saved programs.
 """
 
+import contextlib
 import hashlib
 import json
 import re
+import tempfile
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -73,17 +75,24 @@ def write(parent: str, step: int, variables: Variables, facts: dict[str, Any]) -
       facts: Plain JSON values to keep beside it.
     """
     final = storage.join(parent, f"step-{step:08d}")
-    # A bucket cannot rename a directory, but there the commit alone makes a state exist.
-    work = final if storage.is_remote(parent) else f"{final}.tmp-{uuid.uuid4().hex[:8]}"
-    storage.make_directory(work)
-    tf.train.Checkpoint(variables=dict(variables)).write(storage.join(work, _PREFIX))
-    hashes = {name: _sha256(storage.join(work, name)) for name in _files(work)}
-    storage.sync(work)
-    commit = config.to_json({"step": step, "files": hashes, "facts": facts})
-    storage.write_text(storage.join(work, _COMMIT), commit)
-    if work != final:
-        storage.remove_tree(final)
-        storage.commit(work, final)
+    with contextlib.ExitStack() as stack:
+        if storage.is_remote(parent):
+            work = stack.enter_context(tempfile.TemporaryDirectory())
+        else:
+            work = f"{final}.tmp-{uuid.uuid4().hex[:8]}"
+            storage.make_directory(work)
+        tf.train.Checkpoint(variables=dict(variables)).write(storage.join(work, _PREFIX))
+        hashes = {name: _sha256(storage.join(work, name)) for name in _files(work)}
+        storage.sync(work)
+        commit = config.to_json({"step": step, "files": hashes, "facts": facts})
+        storage.write_text(storage.join(work, _COMMIT), commit)
+        if storage.is_remote(parent):
+            # A bucket cannot rename a directory, but there the commit alone makes a state exist.
+            for name in (*hashes, _COMMIT):
+                storage.publish(storage.join(work, name), storage.join(final, name))
+        else:
+            storage.remove_tree(final)
+            storage.commit(work, final)
     return State(final, step, facts)
 
 
@@ -116,8 +125,9 @@ def read(state: State, variables: Variables) -> None:
       InputError: If the state does not hold just these variables.
     """
     try:
-        checkpoint = tf.train.Checkpoint(variables=dict(variables))
-        checkpoint.read(storage.join(state.path, _PREFIX)).assert_consumed()
+        with _local_files(state) as folder:
+            checkpoint = tf.train.Checkpoint(variables=dict(variables))
+            checkpoint.read(storage.join(folder, _PREFIX)).assert_consumed()
     except (AssertionError, ValueError, tf.errors.OpError) as error:
         raise errors.InputError(
             f"the variables in {state.path} are not this model's; was it written by another "
@@ -155,6 +165,17 @@ def _verified(path: str) -> State | None:
         return State(path, int(commit["step"]), dict(commit["facts"])) if whole else None
     except (KeyError, TypeError, AttributeError, ValueError):
         return None
+
+
+@contextlib.contextmanager
+def _local_files(state: State) -> Iterator[str]:
+    """Yield a local directory with a state's files: its own, unless it is in a bucket."""
+    if not storage.is_remote(state.path):
+        yield state.path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        storage.stage(state.path, _files(state.path), folder)
+        yield folder
 
 
 def _files(path: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 A configuration belongs to the artifact that depends on it. `AudioConfig`,
 `SegmentConfig` and `SplitConfig` are stored in a dataset's `dataset.json`; a run's
-`config.json` holds the audio part copied in, beside `WindowConfig`, `training_config`
+`config.json` holds the audio part copied in, beside `WindowConfig`, `TrainingConfig`
 and the model family's own. Nothing is typed twice. Standard library only.
 """
 
@@ -320,27 +320,6 @@ class WindowConfig:
     def hop(self) -> int:
         """Frames from one window to the next."""
         return self.window_hop or self.timesteps
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class AugmentationConfig:
-    """How training windows are varied as they are read; by default not at all.
-
-    Attributes:
-      gain_db: Most that a window is made louder or quieter, dB; 0 for off.
-      shift_mels: Most mel bands that a window is moved up or down; 0 for off.
-    """
-
-    gain_db: float = 0.0
-    shift_mels: int = 0
-
-    def __post_init__(self) -> None:
-        require(0 <= self.gain_db <= 60, "gain_db must be from 0 (off) to 60", gain_db=self.gain_db)
-        require(
-            self.shift_mels >= 0,
-            "shift_mels must be 0 (off) or positive",
-            shift_mels=self.shift_mels,
-        )
 
 
 def to_dict(config: Any) -> dict[str, Any]:

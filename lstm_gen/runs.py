@@ -46,7 +46,7 @@ class Run:
     normalisation: normalisation.Normalisation
     data_dir: str
     fingerprint: str
-    augmentation: config.AugmentationConfig
+    augmentation: training_config.AugmentationConfig
 
     @property
     def signal(self) -> families.Signal:
@@ -197,7 +197,7 @@ def _from_dict(values: dict[str, Any], path: str) -> Run:
         data_dir=dataset["data_dir"],
         fingerprint=dataset["fingerprint"],
         augmentation=config.from_dict(
-            config.AugmentationConfig, values["augmentation"], f"{path}: augmentation"
+            training_config.AugmentationConfig, values["augmentation"], f"{path}: augmentation"
         ),
     )
 

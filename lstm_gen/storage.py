@@ -1,8 +1,7 @@
 """Local paths and gs:// paths behind one small set of functions.
 
-A path that starts with "gs://" goes to TensorFlow's built-in Google Cloud Storage client
-(imported only then, so that a local preparation never waits for TensorFlow); everything
-else is a local path. Writes are whole: a reader sees the old content or the new one.
+A path that starts with "gs://" goes to `gcs`, everything else is a local path. Writes are
+whole: a reader sees the old content or the new one. Without TensorFlow: no import is waited for.
 """
 
 import contextlib
@@ -11,17 +10,15 @@ import pathlib
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
-from lstm_gen import errors, failpoints
-
-_GCS = "gs://"
+from lstm_gen import errors, failpoints, gcs
 
 
 def is_remote(path: str) -> bool:
     """Whether the path is in a bucket."""
-    return path.startswith(_GCS)
+    return path.startswith(gcs.SCHEME)
 
 
 def resolve(path: str, local: bool, bucket: str) -> str:
@@ -37,13 +34,13 @@ def resolve(path: str, local: bool, bucket: str) -> str:
     """
     if local or is_remote(path):
         return path
-    name = bucket.removeprefix(_GCS).strip("/")
+    name = bucket.removeprefix(gcs.SCHEME).strip("/")
     if not name:
         raise errors.InputError(
             "a path in a bucket needs --gcs_bucket=NAME or a full gs://NAME/... path. "
             f"Received: path={path!r}, gcs_bucket={bucket!r}"
         )
-    return f"{_GCS}{name}/{path.strip('/')}"
+    return f"{gcs.SCHEME}{name}/{path.strip('/')}"
 
 
 def join(directory: str, *names: str) -> str:
@@ -60,17 +57,19 @@ def name(path: str) -> str:
 
 def exists(path: str) -> bool:
     """Whether a file or directory is there."""
-    return bool(_gfile().exists(path)) if is_remote(path) else pathlib.Path(path).exists()
+    if is_remote(path):
+        return gcs.find(path) is not None or gcs.is_directory(path)
+    return pathlib.Path(path).exists()
 
 
 def is_directory(path: str) -> bool:
     """Whether the path is a directory."""
-    return bool(_gfile().isdir(path)) if is_remote(path) else pathlib.Path(path).is_dir()
+    return gcs.is_directory(path) if is_remote(path) else pathlib.Path(path).is_dir()
 
 
 def size_bytes(path: str) -> int:
     """Return a file's size in bytes."""
-    return int(_gfile().stat(path).length) if is_remote(path) else pathlib.Path(path).stat().st_size
+    return gcs.stat(path).size if is_remote(path) else pathlib.Path(path).stat().st_size
 
 
 class Stamp(NamedTuple):
@@ -92,13 +91,22 @@ class Stamp(NamedTuple):
 def stamp(path: str) -> Stamp:
     """Return a file's stamp."""
     if is_remote(path):
-        found = _gfile().stat(path)
-        token = f"{found.length}-{found.mtime_nsec}"
-        return Stamp(int(found.length), found.mtime_nsec / 1e9, token, not found.is_directory)
+        return _object_stamp(gcs.stat(path))
     local = pathlib.Path(path).stat()
     token = f"{local.st_size}-{local.st_mtime_ns}-{local.st_ctime_ns}-{local.st_ino}"
     is_file = stat.S_ISREG(local.st_mode)
     return Stamp(local.st_size, max(local.st_mtime, local.st_ctime), token, is_file)
+
+
+def list_stamps(directory: str) -> dict[str, Stamp]:
+    """Return the stamp of every file below a directory, by the names of `walk_files`.
+
+    In a bucket they all come from one listing.
+    """
+    if is_remote(directory):
+        return {name: _object_stamp(entry) for name, entry in gcs.entries(directory).items()}
+    paths = {name: join(directory, name) for name in walk_files(directory)}
+    return {name: stamp(path) for name, path in paths.items() if exists(path)}
 
 
 def make_directory(path: str) -> None:
@@ -110,10 +118,10 @@ def make_directory(path: str) -> None:
 
 def list_names(directory: str) -> list[str]:
     """Return the sorted names directly inside a directory (empty if it is not there)."""
+    if is_remote(directory):
+        return gcs.children(directory)
     if not is_directory(directory):
         return []
-    if is_remote(directory):
-        return sorted(name.rstrip("/") for name in _gfile().listdir(directory))
     return sorted(entry.name for entry in pathlib.Path(directory).iterdir())
 
 
@@ -127,11 +135,7 @@ def walk_files(directory: str) -> list[str]:
       OSError: If a directory cannot be listed; nothing is passed over in silence.
     """
     if is_remote(directory):
-        prefix = directory.rstrip("/") + "/"
-        walker = _gfile().walk(directory)
-        return sorted(
-            join(folder, name).removeprefix(prefix) for folder, _, names in walker for name in names
-        )
+        return list(gcs.entries(directory))
     root = pathlib.Path(directory)
     names = []
     for folder, folders, others in os.walk(root, onerror=_raise):
@@ -143,10 +147,7 @@ def walk_files(directory: str) -> list[str]:
 
 def read_bytes(path: str) -> bytes:
     """Return a file's content."""
-    if is_remote(path):
-        with _gfile().GFile(path, "rb") as file:
-            return bytes(file.read())
-    return pathlib.Path(path).read_bytes()
+    return gcs.read(path) if is_remote(path) else pathlib.Path(path).read_bytes()
 
 
 def read_text(path: str) -> str:
@@ -157,8 +158,7 @@ def read_text(path: str) -> str:
 def write_bytes(path: str, content: bytes) -> None:
     """Write a file as a whole: a reader or a crash sees the old content or the new one."""
     if is_remote(path):
-        with _gfile().GFile(path, "wb") as file:  # an object appears when its upload ends
-            file.write(content)
+        gcs.write(path, content)
         return
     make_directory(str(pathlib.Path(path).parent))
     temporary = pathlib.Path(f"{path}.tmp-{os.getpid()}")
@@ -183,11 +183,7 @@ def commit(temporary: str, path: str) -> None:
     """Give a finished, flushed local file its real name, and make the name durable."""
     pathlib.Path(temporary).replace(path)
     failpoints.reach("file.renamed")
-    directory = os.open(pathlib.Path(path).parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    _flush(pathlib.Path(path).parent)
 
 
 def publish(local_file: str, path: str) -> None:
@@ -195,24 +191,24 @@ def publish(local_file: str, path: str) -> None:
     if not is_remote(path):
         commit(local_file, path)
         return
-    _gfile().copy(local_file, path, overwrite=True)
+    gcs.upload(local_file, path)
     pathlib.Path(local_file).unlink()
 
 
 def remove(path: str) -> None:
     """Delete a file; nothing happens if it is not there."""
-    if not is_remote(path):
+    if is_remote(path):
+        gcs.delete(path)
+    else:
         pathlib.Path(path).unlink(missing_ok=True)
-    elif exists(path):
-        _gfile().remove(path)
 
 
 def remove_tree(path: str) -> None:
     """Delete a directory and everything in it; nothing happens if it is not there."""
-    if not is_remote(path):
+    if is_remote(path):
+        gcs.delete_tree(path)
+    else:
         shutil.rmtree(path, ignore_errors=True)
-    elif exists(path):
-        _gfile().rmtree(path)
 
 
 def sync(directory: str) -> None:
@@ -220,11 +216,7 @@ def sync(directory: str) -> None:
     if is_remote(directory):
         return  # an upload that has ended is durable
     for entry in pathlib.Path(directory).iterdir():
-        descriptor = os.open(entry, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _flush(entry)
 
 
 @contextlib.contextmanager
@@ -235,16 +227,55 @@ def local_copy(path: str) -> Iterator[str]:
         return
     with tempfile.TemporaryDirectory() as folder:
         copy = str(pathlib.Path(folder, pathlib.PurePosixPath(path).name))
-        _gfile().copy(path, copy)
+        gcs.download(path, copy)
         yield copy
+
+
+def checksum(path: str) -> str:
+    """Return a file's CRC-32C as buckets keep it: base64. An object's is known without reading."""
+    return gcs.stat(path).crc32c if is_remote(path) else gcs.checksum(path)
+
+
+def stage(directory: str, names: Sequence[str], folder: str) -> None:
+    """Have the files of these names, out of a bucket's directory, in a local folder.
+
+    They come some at a time, verified, and each appears whole or not at all. What is there
+    already with the same checksum is not fetched again.
+
+    Raises:
+      FileNotFoundError: If the directory has no file of a name.
+    """
+    there = gcs.entries(directory)
+
+    def fetch(name: str) -> None:
+        local = pathlib.Path(folder, name)
+        if name in there and local.is_file() and gcs.checksum(str(local)) == there[name].crc32c:
+            return
+        make_directory(str(local.parent))
+        temporary = pathlib.Path(f"{local}.tmp-{os.getpid()}")
+        try:
+            gcs.download(join(directory, name), str(temporary))
+            _flush(temporary)
+            commit(str(temporary), str(local))
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    gcs.run_parallel(fetch, names)
 
 
 def _raise(error: OSError) -> None:
     raise error
 
 
-def _gfile() -> Any:
-    """Return TensorFlow's file API; imported late because it costs seconds."""
-    import tensorflow as tf
+def _flush(path: pathlib.Path) -> None:
+    """Make a local file's content, or the names in a local directory, durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
-    return tf.io.gfile
+
+def _object_stamp(entry: gcs.Entry) -> Stamp:
+    """Return an object's stamp; no two versions have the same, however soon they follow."""
+    return Stamp(entry.size, 0.0, f"{entry.size}-{entry.generation}", True)

@@ -6,6 +6,28 @@ from lstm_gen import config
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class AugmentationConfig:
+    """How training windows are varied as they are read; by default not at all.
+
+    Attributes:
+      gain_db: Most that a window is made louder or quieter, dB; 0 for off.
+      polarity: Whether half of the windows have their sign changed, which nobody hears
+        (waveform, and complex_stft as real and imaginary parts).
+      shift_mels: Most mel bands that a window is moved up or down; 0 for off (log_mel).
+    """
+
+    gain_db: float = 0.0
+    polarity: bool = False
+    shift_mels: int = 0
+
+    def __post_init__(self) -> None:
+        config.require(
+            0 <= self.gain_db <= 60, "gain_db must be from 0 (off) to 60", gain_db=self.gain_db
+        )
+        config.require_least(self, 0, "shift_mels")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
     """How a model is fitted.
 

@@ -23,6 +23,7 @@ LAYERS = (
         "lstm_gen.errors",
         "lstm_gen.failpoints",
         "lstm_gen.training_config",
+        "lstm_gen.gcs",
     ),
     ("lstm_gen.audio",),
     ("lstm_gen.data", "lstm_gen.models"),
@@ -42,7 +43,11 @@ FORBIDDEN_CALLS = {
     *("models.load_model", "saving.load_model", "saved_model.load", "layers.Lambda"),
 }
 # What is installed is not always called as it is imported.
-DISTRIBUTIONS = {"absl": "absl-py", "google_crc32c": "google-crc32c"}
+DISTRIBUTIONS = {
+    "absl": "absl-py",
+    "google": "google-cloud-storage",
+    "google_crc32c": "google-crc32c",
+}
 UNSEEN = {"tensorboard"}  # required, but imported by TensorFlow only
 
 

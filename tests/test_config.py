@@ -11,7 +11,7 @@ CLASSES = [
     config.SegmentConfig,
     config.SplitConfig,
     config.WindowConfig,
-    config.AugmentationConfig,
+    training_config.AugmentationConfig,
     training_config.TrainingConfig,
     training_config.MonitorConfig,
 ]
@@ -49,8 +49,8 @@ REFUSED: list[tuple[type, dict[str, object], str]] = [
     (config.WindowConfig, {"timesteps": 1}, "timesteps must be"),
     (config.WindowConfig, {"shift": 0}, "shift must be"),
     (config.WindowConfig, {"timesteps": 8, "shift": 9}, "shift must be"),
-    (config.AugmentationConfig, {"gain_db": 61.0}, "gain_db must be"),
-    (config.AugmentationConfig, {"shift_mels": -1}, "shift_mels must be"),
+    (training_config.AugmentationConfig, {"gain_db": 61.0}, "gain_db must be"),
+    (training_config.AugmentationConfig, {"shift_mels": -1}, "shift_mels must be"),
     (config.WindowConfig, {"window_hop": -1}, "window_hop must not"),
     (training_config.TrainingConfig, {"batch_size": 0}, "batch_size must be"),
     (training_config.TrainingConfig, {"steps": 0}, "steps must be"),
@@ -134,7 +134,7 @@ def test_every_class_and_every_field_that_can_be_wrong_is_tested() -> None:
         if dataclasses.is_dataclass(value) and isinstance(value, type)
     }
     assert classes == set(CLASSES)
-    free = {"best_weights", "seed"}  # every value of their type is a good one
+    free = {"best_weights", "polarity", "seed"}  # every value of their type is a good one
     fields = {(kind, field.name) for kind in CLASSES for field in dataclasses.fields(kind)}
     tested = {(kind, name) for kind, values, _ in REFUSED for name in values}
     assert {name for _, name in fields - tested} == free

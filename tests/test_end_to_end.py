@@ -186,6 +186,7 @@ def test_bad_input_to_training_is_one_line(folder: pathlib.Path) -> None:
         Case([*new, "--timesteps=100000"], "at least one batch of windows"),
         Case([*new, "--timesteps=100", "--batch_size=1"], "validation split must hold a window"),
         Case([*new, "--shift=0"], "shift=0"),
+        Case([*new, "--polarity"], "drop --polarity"),
         Case([*new, "--learning_rate=nan"], "learning_rate=nan"),
         Case([*new, "--dropout=1"], "dropout=1"),
         Case([*new, "--units=10", "--layers=2", "--attention_window=8"], "attention_heads"),

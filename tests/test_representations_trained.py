@@ -9,7 +9,7 @@ import pytest
 import soundfile
 import tiny
 
-from lstm_gen import config, distribute, runs, storage
+from lstm_gen import config, distribute, runs, storage, training_config
 from lstm_gen.audio import normalisation
 from lstm_gen.data import jobs, prepare
 from lstm_gen.generation import songs
@@ -58,11 +58,11 @@ def test_a_representation_is_learnt_and_heard(
         settings=tiny.SETTINGS,
         window=tiny.WINDOW,
         training=dataclasses.replace(tiny.TRAINING, steps=2),
-        augmentation=config.AugmentationConfig(),
         audio=dataset.audio,
         normalisation=normalisation.Normalisation(mean=dataset.mean, std=dataset.std),
         data_dir=dataset.data_dir,
         fingerprint=dataset.fingerprint,
+        augmentation=training_config.AugmentationConfig(),
     )
     run_dir = str(tmp_path / "run")
     runs.open_or_create(run_dir, run)

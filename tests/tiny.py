@@ -101,7 +101,7 @@ def make_run(dataset: manifest.Dataset, **training: Any) -> runs.Run:
         normalisation=normalisation.Normalisation(mean=dataset.mean, std=dataset.std),
         data_dir=dataset.data_dir,
         fingerprint=dataset.fingerprint,
-        augmentation=config.AugmentationConfig(),
+        augmentation=training_config.AugmentationConfig(),
     )
 
 

@@ -1,4 +1,4 @@
-"""Windows varied as they are read: louder or quieter, higher or lower.
+"""Windows varied as they are read: louder or quieter, upside down, higher or lower.
 
 Each window of each epoch is varied by random numbers of its own, which the schedule draws for
 its place in the stream: neither the number of devices nor a restart changes them. Shifts in
@@ -11,13 +11,29 @@ from typing import Any
 
 import tensorflow as tf
 
-from lstm_gen import config
+from lstm_gen import config, training_config
 
 _NATS_PER_DB = math.log(10) / 10  # of power
 
 
+def require_fit(augment: training_config.AugmentationConfig, audio: config.AudioConfig) -> None:
+    """Raise InputError if the frames cannot be varied so."""
+    config.require(
+        not (augment.polarity and audio.is_logarithmic),
+        "polarity is for frames of samples or of their transform, not of loudness; drop --polarity",
+        polarity=augment.polarity,
+        representation=audio.representation,
+    )
+    config.require(
+        augment.shift_mels == 0 or audio.representation == "log_mel",
+        "shift_mels moves the bands of log_mel; leave it at 0",
+        shift_mels=augment.shift_mels,
+        representation=audio.representation,
+    )
+
+
 def make(
-    augment: config.AugmentationConfig, audio: config.AudioConfig
+    augment: training_config.AugmentationConfig, audio: config.AudioConfig
 ) -> Callable[[Any, Any], Any]:
     """Return the function that varies a batch.
 
@@ -26,27 +42,20 @@ def make(
       audio: What the frames are.
 
     Returns:
-      (frames, float32 [batch, frames, channels], as stored; chances, float32 [batch, 4], in
-      [0, 1)) -> frames of the same shape.
+      (frames, float32 [batch, frames, channels], values of the representation; chances,
+      float32 [batch, 4], in [0, 1)) -> frames of the same shape.
 
     Raises:
-      InputError: If frames of this representation cannot be varied so.
+      InputError: If the frames cannot be varied so.
     """
-    config.require(
-        not augment.gain_db or audio.representation in ("log_mel", "log_stft"),
-        "gain_db needs a dataset of log_mel or log_stft",
-        representation=audio.representation,
-    )
-    config.require(
-        not augment.shift_mels or audio.representation == "log_mel",
-        "shift_mels needs a dataset of log_mel",
-        representation=audio.representation,
-    )
+    require_fit(augment, audio)
 
     def vary(frames: Any, chances: Any) -> Any:
         if augment.gain_db:
             gain_db = augment.gain_db * (2 * chances[:, 0] - 1)
             frames = _amplify(frames, gain_db[:, tf.newaxis, tf.newaxis], audio)
+        if augment.polarity:
+            frames *= tf.where(chances[:, 2] < 0.5, -1.0, 1.0)[:, tf.newaxis, tf.newaxis]
         if augment.shift_mels:
             n_shifts = 2 * augment.shift_mels + 1
             shifts = tf.cast(chances[:, 1] * n_shifts, tf.int32) - augment.shift_mels
@@ -57,10 +66,14 @@ def make(
 
 
 def _amplify(frames: Any, gain_db: Any, audio: config.AudioConfig) -> Any:
-    """Return log-mel frames of sound made this much louder; silence stays at the floor."""
-    floor = audio.log_floor
-    power = tf.maximum(tf.exp(frames) - floor, 0.0)
-    return tf.math.log(power * tf.exp(gain_db * _NATS_PER_DB) + floor)
+    """Return frames of sound made this much louder; silence stays at the floor."""
+    nats = gain_db * _NATS_PER_DB
+    if not audio.is_logarithmic:
+        return frames * tf.exp(nats / 2)
+    n_levels = audio.n_bins_resolved if audio.representation == "complex_stft" else audio.channels
+    levels, phases = frames[..., :n_levels], frames[..., n_levels:]
+    power = tf.maximum(tf.exp(levels) - audio.log_floor, 0.0)
+    return tf.concat([tf.math.log(power * tf.exp(nats) + audio.log_floor), phases], axis=-1)
 
 
 def _shift(frames: Any, shifts: Any, widest: int, silence: float) -> Any:

@@ -56,10 +56,18 @@ class Digests:
             if path and storage.exists(path):
                 self._known = dict(json.loads(storage.read_text(path)))
 
-    def find(self, paths: Sequence[str]) -> list[Digest]:
-        """Return the digest of each file, in order; a bad file is described, not raised."""
+    def find(self, directory: str, names: Sequence[str]) -> list[Digest]:
+        """Return the digest of files below a directory, in order.
+
+        A bad file is described, not raised. In a bucket what is remembered costs one listing.
+        """
+        stamps = storage.list_stamps(directory) if storage.is_remote(directory) else {}
+
+        def find(name: str) -> Digest:
+            return self._find(storage.join(directory, name), stamps.get(name))
+
         with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
-            return list(pool.map(self._find, paths))
+            return list(pool.map(find, names))
 
     def save(self) -> None:
         """Remember what was found, where that can be written."""
@@ -68,9 +76,9 @@ class Digests:
                 storage.write_text(self._path, json.dumps(self._known, sort_keys=True))
             self._changed = False
 
-    def _find(self, path: str) -> Digest:
+    def _find(self, path: str, stamp: storage.Stamp | None) -> Digest:
         try:
-            stamp = storage.stamp(path)
+            stamp = stamp or storage.stamp(path)
             remembered = self._known.get(path)
             if remembered and remembered[0] == stamp.token:
                 return Digest(remembered[1], stamp.n_bytes)

@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from lstm_gen import config, errors
-from lstm_gen.data import manifest, records
+from lstm_gen.data import labels, manifest, records
+from lstm_gen.data.labels import Values
 
 
 class Segments(NamedTuple):
@@ -42,6 +43,7 @@ class Index:
 
     Attributes:
       segments: What is where.
+      labels: "label/NAME" to what `labels.encode` makes of each segment's, [segments, ...].
     """
 
     def __init__(self, dataset: manifest.Dataset, split: str) -> None:
@@ -61,9 +63,10 @@ class Index:
         self._files: list[int] = []
         weakref.finalize(self, _close, self._files)
         rows: list[tuple[int, ...]] = []
+        values: list[Values] = []
         for number, shard in enumerate(shards):
             self._files.append(os.open(self._paths[number], os.O_RDONLY))
-            found = self._locate(number)
+            found, known = self._locate(number)
             config.require(
                 tuple(place[2] for place in found) == shard.frames,
                 f"shard {shard.name} must hold the segments that {manifest.DATASET_FILE} lists; "
@@ -71,7 +74,9 @@ class Index:
                 data_dir=dataset.data_dir,
             )
             rows += found
+            values += known
         self.segments = Segments(*np.array(rows, np.int64).reshape(-1, len(Segments._fields)).T)
+        self.labels = labels.stack(dataset.labels, values)
 
     def read(
         self, segments: np.ndarray, starts: np.ndarray, n_frames: int
@@ -84,8 +89,8 @@ class Index:
           n_frames: Length of each, frames.
 
         Returns:
-          frames, float16 or float32 [k, n_frames, channels]; whose each excerpt is, int64 [k];
-          its first frame within the recording, int64 [k].
+          frames, [k, n_frames, channels], of the type that is stored; whose each excerpt is,
+          int64 [k]; its first frame within the recording, int64 [k].
 
         Raises:
           InputError: If a shard has become shorter.
@@ -106,13 +111,16 @@ class Index:
             self.segments.start_frame[segments] + starts,
         )
 
-    def _locate(self, number: int) -> list[tuple[int, ...]]:
-        """Return the rows of a shard's segments."""
+    def _locate(self, number: int) -> tuple[list[tuple[int, ...]], list[Values]]:
+        """Return the rows of a shard's segments, and their labels."""
         file = self._files[number]
         if os.fstat(file).st_size == 0:
-            return []  # nothing to map
+            return [], []  # nothing to map
         shard = memoryview(mmap.mmap(file, 0, access=mmap.ACCESS_READ))
         origin = _address(np.frombuffer(shard, np.uint8))
+        found = list(
+            records.view_segments(shard, self._paths[number], self._channels, self._dtype.name)
+        )
         return [
             (
                 number,
@@ -121,10 +129,8 @@ class Index:
                 segment.recording,
                 segment.start_frame,
             )
-            for segment in records.view_segments(
-                shard, self._paths[number], self._channels, self._dtype.name
-            )
-        ]
+            for segment in found
+        ], [segment.labels for segment in found]
 
 
 def _address(array: np.ndarray) -> int:

@@ -122,6 +122,15 @@ def encode(vocabulary: Vocabulary, values: Values) -> dict[str, np.ndarray]:
     }
 
 
+def stack(vocabulary: Vocabulary, recordings: Iterable[Values]) -> dict[str, np.ndarray]:
+    """Return the labels of many as `encode` returns those of one, each array [many, ...]."""
+    rows = [encode(vocabulary, values) for values in recordings]
+    return {
+        name: np.array([row[name] for row in rows], like.dtype).reshape(-1, *like.shape)
+        for name, like in encode(vocabulary, {}).items()
+    }
+
+
 def to_json(vocabulary: Vocabulary) -> dict[str, Any]:
     """Return a vocabulary as JSON values."""
     return {

@@ -5,9 +5,12 @@ and it holds a checksum of itself: nothing in the directory can change unseen. I
 last: a directory without it holds no dataset, whatever else it holds.
 """
 
+import atexit
 import dataclasses
 import hashlib
 import json
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -109,6 +112,7 @@ class Dataset:
       label_source: Where labels were found.
       unused_rows: Rows of labels that are of no recording.
       lines: The manifest beside it; None until it is saved.
+      local_dir: Where its files are on this machine, if `data_dir` is in a bucket.
     """
 
     data_dir: str
@@ -124,6 +128,7 @@ class Dataset:
     label_source: LabelConfig = dataclasses.field(default_factory=LabelConfig)
     unused_rows: UnusedRows = _NONE_UNUSED
     lines: Lines | None = None
+    local_dir: str = ""
 
     @property
     def files(self) -> list[verification.File]:
@@ -141,7 +146,7 @@ class Dataset:
 
     def path(self, shard: Shard) -> str:
         """Return where a shard is."""
-        return storage.join(self.data_dir, shard.name)
+        return storage.join(self.local_dir or self.data_dir, shard.name)
 
 
 def fingerprint(plan_digest: str, shards: Mapping[str, tuple[Shard, ...]]) -> str:
@@ -187,13 +192,31 @@ def checksum(values: Mapping[str, Any]) -> str:
 def load(data_dir: str) -> Dataset:
     """Return the dataset of a directory, having checked that its files are as they were written.
 
+    One in a bucket is fetched first, into a temporary directory that this process deletes.
+
     Raises:
       InputError: If there is no dataset, another schema version wrote it, or one of its files
         is missing or has another size or content; the message names it.
     """
     dataset = describe(data_dir)
+    if storage.is_remote(data_dir):
+        dataset = _fetch(dataset)
     require_whole(dataset)
     return dataset
+
+
+def _fetch(dataset: Dataset) -> Dataset:
+    """Return a dataset with its files on this machine too."""
+    folder = tempfile.mkdtemp(prefix="lstm_gen-dataset-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    try:
+        storage.stage(dataset.data_dir, [file.name for file in dataset.files], folder)
+    except FileNotFoundError as error:
+        raise errors.InputError(
+            f"every file of the dataset must be there ({error}); {_AGAIN}. "
+            f"Received: data_dir={dataset.data_dir!r}"
+        ) from error
+    return dataclasses.replace(dataset, local_dir=folder)
 
 
 def require_whole(dataset: Dataset) -> None:
@@ -258,13 +281,13 @@ def read_values(data_dir: str) -> dict[str, Any]:
 def find_bad_files(dataset: Dataset) -> Iterator[str]:
     """Yield a line for each file that is not as it was written.
 
-    In a bucket only sizes are compared: what is fetched from there is verified when it is here.
+    Of a bucket's files that have not been fetched only the sizes are compared.
     """
-    problems = list(verification.compare_sizes(dataset.data_dir, dataset.files))
+    folder = dataset.local_dir or dataset.data_dir
+    problems = list(verification.compare_sizes(folder, dataset.files))
     yield from problems
-    if not problems and not storage.is_remote(dataset.data_dir):
-        known = digests.beside(dataset.data_dir)
-        yield from verification.compare_contents(dataset.data_dir, dataset.files, known)
+    if not problems and not storage.is_remote(folder):
+        yield from verification.compare_contents(folder, dataset.files, digests.beside(folder))
 
 
 def save_lines(data_dir: str, lines: Iterable[Mapping[str, Any]]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from lstm_gen import config, errors
+from lstm_gen import config, errors, training_config
 from lstm_gen.audio import dtypes
 from lstm_gen.data import augmentation, index, manifest, records, schedule
 
@@ -46,7 +46,7 @@ def windows(
     training: bool = True,
     input_pipeline_id: int = 0,
     num_input_pipelines: int = 1,
-    augment: config.AugmentationConfig | None = None,
+    augment: training_config.AugmentationConfig | None = None,
 ) -> tf.data.Dataset:
     """Return the batches of a split, as `lstm_gen.models.family` documents them.
 
@@ -85,7 +85,9 @@ def windows(
     batches = (
         _excerpts(scheduled, start_step)
         .map(
-            _reader(dataset, found, window, batch_size, augment or config.AugmentationConfig()),
+            _reader(
+                dataset, found, window, batch_size, augment or training_config.AugmentationConfig()
+            ),
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
@@ -163,11 +165,10 @@ def _reader(
     found: index.Index,
     window: config.WindowConfig,
     batch_size: int,
-    augment: config.AugmentationConfig,
+    augment: training_config.AugmentationConfig,
 ) -> Callable[[Any, Any, Any, Any], Any]:
     """Return the function that reads a batch, widens it to float32, varies and normalises it."""
     scale, offset = 1 / dataset.std, -dataset.mean / dataset.std
-    unit = dtypes.unit(dataset.segment.dtype)
     vary = augmentation.make(augment, dataset.audio)
     rows = [batch_size]
 
@@ -179,13 +180,18 @@ def _reader(
             stateful=False,
         )
         frames = tf.ensure_shape(frames, [*rows, window.frames, dataset.audio.channels])
-        varied = vary(tf.cast(frames, tf.float32) * unit, tf.ensure_shape(chances, [*rows, 4]))
+        values = tf.cast(frames, tf.float32) * dtypes.unit(dataset.segment.dtype)
+        varied = vary(values, tf.ensure_shape(chances, [*rows, 4]))
         weights = tf.ensure_shape(weights, rows)
         return {
             "frames": varied * scale + offset,
             "weight": weights,
             "recording": tf.where(weights > 0, tf.ensure_shape(recording, rows), _PADDING),
             "start_frame": tf.ensure_shape(start_frame, rows),
+            **{
+                name: tf.gather(values, tf.ensure_shape(segments, rows))
+                for name, values in found.labels.items()
+            },
         }
 
     return read

@@ -148,18 +148,18 @@ def _examine(
     values: Mapping[str, Values],
 ) -> list[Recording]:
     """Return the recordings with sizes, hashes and labels."""
-    paths = [storage.join(input_dir, name) for name in names]
-    found = known.find(paths)
+    found = known.find(input_dir, names)
     known.save()  # whatever ends this run, the next one need not read them again
     return [
         Recording(
             name=name,
             n_bytes=digest.n_bytes,
             sha256=digest.sha256,
-            problem=digest.problem.replace(path, name),  # wherever the folder is, the same
+            # Wherever the folder is, the same.
+            problem=digest.problem.replace(storage.join(input_dir, name), name),
             labels=values.get(name, {}),
         )
-        for name, path, digest in zip(names, paths, found, strict=True)
+        for name, digest in zip(names, found, strict=True)
     ]
 
 

@@ -191,7 +191,7 @@ def _find_receipts(
     found = {task.name: jobs.load_receipt(job.data_dir, task) for task in tasks}
     receipts = {name: receipt for name, receipt in found.items() if receipt}
     shards = {shard.name: shard for r in receipts.values() for shard in r.shards.values()}
-    contents = known.find([storage.join(job.data_dir, name) for name in shards])
+    contents = known.find(job.data_dir, list(shards))
     whole = {
         shard.name
         for shard, content in zip(shards.values(), contents, strict=True)

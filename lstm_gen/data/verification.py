@@ -50,7 +50,7 @@ def compare_contents(data_dir: str, files: Sequence[File], known: digests.Digest
       files: That are there and of the right size.
       known: What has been hashed before; remembers what is hashed now.
     """
-    found = known.find([storage.join(data_dir, file.name) for file in files])
+    found = known.find(data_dir, [file.name for file in files])
     known.save()
     names = {file.sha256: file.name for file in files}
     for file, digest in zip(files, found, strict=True):

@@ -182,5 +182,6 @@ def _serve(connection: Connection, job: jobs.Job) -> None:
                 connection.send(None)
             except ConnectionError:
                 raise
-            except (OSError, errors.InputError) as error:  # a full disk ends the whole run
+            except (OSError, errors.InputError, errors.StorageError) as error:
+                # A full disk, or a bucket that refuses, ends the whole run.
                 connection.send(error)

@@ -89,6 +89,8 @@ def _examine(
         verdict, detail = jobs.CRASHED, "the process that decoded it died, and died again"
     except verdicts.AudioError as error:
         verdict, detail = error.reason, error.detail
+    except errors.StorageError:
+        raise
     except MemoryError:
         verdict, detail = "memory", "decoding it needs more memory than there is"
     except Exception as error:  # one recording must not cost the others, whatever a decoder does

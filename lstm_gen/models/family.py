@@ -6,6 +6,8 @@ A batch is a dictionary of tensors as `lstm_gen.data.pipeline` yields it:
     weight       float32 [batch]; 1, or 0 for the padding of a last validation batch
     recording    int64 [batch], index of the recording in the manifest
     start_frame  int64 [batch], first frame of the window within its recording
+    label/NAME   for each label of the dataset, as `data.labels.encode` has them: a class is int64
+                 [batch], -1 if not known; a set float32 [batch, values]; a number float32 [batch]
 
 Random draws are stateless: a seed is an int32 tensor of shape [2], and the same seed gives
 the same draw, eager or compiled.

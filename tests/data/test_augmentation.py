@@ -1,11 +1,12 @@
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import tiny
 
-from lstm_gen import config, errors
-from lstm_gen.audio import features
+from lstm_gen import config, errors, training_config
+from lstm_gen.audio import features, representations
 from lstm_gen.data import augmentation, manifest, pipeline
 
 AUDIO = config.AudioConfig(sample_rate=8000, n_fft=256, hop_length=128, n_mels=20)
@@ -13,9 +14,9 @@ SILENCE = math.log(AUDIO.log_floor)
 WINDOW = config.WindowConfig(timesteps=8)
 
 
-def vary(frames: np.ndarray, chance: float, **settings: float) -> np.ndarray:
+def vary(frames: np.ndarray, chance: float, **settings: Any) -> np.ndarray:
     """Return one window varied by the same chance in every respect."""
-    varied = augmentation.make(config.AugmentationConfig(**settings), AUDIO)(  # type: ignore[arg-type]
+    varied = augmentation.make(training_config.AugmentationConfig(**settings), AUDIO)(
         frames[np.newaxis], np.full((1, 4), chance, np.float32)
     )
     return np.asarray(varied)[0]
@@ -51,16 +52,56 @@ def test_a_shift_moves_bands_and_lets_silence_in(chance: float, shift: int) -> N
     np.testing.assert_allclose(vary(frames, chance, shift_mels=2), wanted, rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"representation": "waveform"},
+        {"representation": "log_stft", "n_bins": 60},
+        {"representation": "complex_stft", "phase": "real_imaginary"},
+        {"representation": "complex_stft", "phase": "instantaneous_frequency"},
+    ],
+    ids=lambda settings: "-".join(map(str, settings.values())),
+)
+def test_every_representation_is_amplified_as_its_sound(settings: dict[str, Any]) -> None:
+    audio = config.AudioConfig(sample_rate=8000, n_fft=256, hop_length=128, **settings)
+    # Twice: a power of two moves no rounding, on which the phase of a silent bin rests.
+    quiet, loud = (representations.extract(sound() * gain, audio) for gain in (1, 2))
+    augment = training_config.AugmentationConfig(gain_db=2 * 20 * math.log10(2))
+    varied = augmentation.make(augment, audio)(
+        quiet[np.newaxis], np.full((1, 4), 0.75, np.float32)
+    )[0]
+    np.testing.assert_allclose(varied, loud, atol=0.02)
+
+
+@pytest.mark.parametrize("chance", [0.25, 0.75])
+def test_polarity_changes_the_sign_of_half(chance: float) -> None:
+    audio = config.AudioConfig(representation="waveform", hop_length=16)
+    augment = training_config.AugmentationConfig(polarity=True)
+    frames = tiny.make_frames(10, 0, 16)[np.newaxis]
+    varied = augmentation.make(augment, audio)(frames, np.full((1, 4), chance, np.float32))
+    np.testing.assert_array_equal(varied, -frames if chance < 0.5 else frames)
+
+
+def test_what_does_not_fit_the_frames_is_refused() -> None:
+    waveform = config.AudioConfig(representation="waveform")
+    for augment, audio in (
+        (training_config.AugmentationConfig(polarity=True), AUDIO),
+        (training_config.AugmentationConfig(shift_mels=1), waveform),
+    ):
+        with pytest.raises(errors.InputError, match=r"Received: .*representation="):
+            augmentation.make(augment, audio)
+
+
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> manifest.Dataset:
     return tiny.make_dataset(tmp_path_factory.mktemp("dataset"))
 
 
-def read(dataset: manifest.Dataset, n_steps: int, **arguments: object) -> np.ndarray:
+def read(dataset: manifest.Dataset, n_steps: int, **arguments: Any) -> np.ndarray:
     """Return the frames of some batches, [windows, frames, channels]."""
-    augment = config.AugmentationConfig(gain_db=20, shift_mels=3)
+    augment = training_config.AugmentationConfig(gain_db=20, shift_mels=3)
     settings = {"batch_size": 4, "seed": 1, "augment": augment, **arguments}
-    stream = pipeline.windows(dataset, "train", WINDOW, **settings)  # type: ignore[arg-type]
+    stream = pipeline.windows(dataset, "train", WINDOW, **settings)
     return np.concatenate([b["frames"] for b in stream.take(n_steps).as_numpy_iterator()])
 
 
@@ -86,4 +127,4 @@ def test_the_variation_is_that_of_the_place_in_the_stream(dataset: manifest.Data
 def test_settings_out_of_range_are_refused() -> None:
     for field, value in (("gain_db", -1.0), ("gain_db", math.inf), ("shift_mels", -1)):
         with pytest.raises(errors.InputError, match=f"{field}={value}"):
-            config.AugmentationConfig(**{field: value})  # type: ignore[arg-type]
+            training_config.AugmentationConfig(**{field: value})  # type: ignore[arg-type]

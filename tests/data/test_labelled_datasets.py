@@ -11,8 +11,20 @@ import numpy as np
 import pytest
 import soundfile
 
-from lstm_gen import errors
-from lstm_gen.data import check, jobs, labels, manifest, prepare, records, splits, summary, tfds
+from lstm_gen import config, errors
+from lstm_gen.data import (
+    check,
+    index,
+    jobs,
+    labels,
+    manifest,
+    pipeline,
+    prepare,
+    records,
+    splits,
+    summary,
+    tfds,
+)
 
 TABLE = "file,pitch,mood,genre\n" + "".join(
     f"{index},{60 + index},{'calm|slow' if index % 2 else ''},{'jazz' if index % 3 else 'rock'}\n"
@@ -70,6 +82,27 @@ def test_records_hold_the_labels_of_their_recordings(labelled: manifest.Dataset)
         genre = "jazz" if index is not None and index % 3 else "rock"
         assert segment.labels["mood"] == (("calm", "slow") if index and index % 2 else ())
         assert segment.labels["genre"] == (() if index is None else (genre,))
+
+
+def test_batches_hold_the_labels_of_their_windows(labelled: manifest.Dataset) -> None:
+    window = config.WindowConfig(timesteps=8)
+    (batch,) = (
+        pipeline.windows(labelled, "train", window, batch_size=32, seed=1).take(1)
+    ).as_numpy_iterator()
+    known = {segment.recording: segment.labels for segment in read(labelled)}
+    for row, recording in enumerate(batch["recording"]):
+        for name, value in labels.encode(labelled.labels, known[recording]).items():
+            np.testing.assert_array_equal(batch[name][row], value)
+            assert batch[name].dtype == value.dtype
+
+
+def test_an_empty_split_has_labels_of_no_segment(labelled: manifest.Dataset) -> None:
+    found = index.Index(labelled, "test").labels
+    assert {name: array.shape for name, array in found.items()} == {
+        "label/genre": (0,),
+        "label/mood": (0, 2),
+        "label/pitch": (0,),
+    }
 
 
 def test_the_vocabulary_is_loaded(labelled: manifest.Dataset) -> None:
