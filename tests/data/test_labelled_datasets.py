@@ -27,8 +27,8 @@ from lstm_gen.data import (
 )
 
 TABLE = "file,pitch,mood,genre\n" + "".join(
-    f"{index},{60 + index},{'calm|slow' if index % 2 else ''},{'jazz' if index % 3 else 'rock'}\n"
-    for index in range(12)
+    f"{row},{60 + row},{'calm|slow' if row % 2 else ''},{'jazz' if row % 3 else 'rock'}\n"
+    for row in range(12)
 )
 
 
@@ -37,9 +37,9 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> jobs.Job:
     """Return the job of thirteen labelled recordings, and one row too many."""
     folder = tmp_path_factory.mktemp("labelled")
     (folder / "in").mkdir()
-    for index in range(13):
-        tone = material.tone(0.5, 200 + 50 * index)
-        soundfile.write(folder / "in" / f"{index}.wav", tone, material.RATE)
+    for row in range(13):
+        tone = material.tone(0.5, 200 + 50 * row)
+        soundfile.write(folder / "in" / f"{row}.wav", tone, material.RATE)
     (folder / "songs.csv").write_text(f"{TABLE}gone,1,,\n")
     return dataclasses.replace(
         material.make_job(folder / "in", folder / "out", validation_fraction=0.2),
@@ -75,13 +75,13 @@ def read(dataset: manifest.Dataset) -> list[records.Segment]:
 
 def test_records_hold_the_labels_of_their_recordings(labelled: manifest.Dataset) -> None:
     found = sorted(str(segment.labels["pitch"]) for segment in read(labelled))
-    assert found == sorted([*(str(60.0 + index) for index in range(12)), "None"])
+    assert found == sorted([*(str(60.0 + row) for row in range(12)), "None"])
     for segment in read(labelled):
         pitch = segment.labels["pitch"]
-        index = int(typing.cast(float, pitch)) - 60 if pitch is not None else None
-        genre = "jazz" if index is not None and index % 3 else "rock"
-        assert segment.labels["mood"] == (("calm", "slow") if index and index % 2 else ())
-        assert segment.labels["genre"] == (() if index is None else (genre,))
+        row = int(typing.cast(float, pitch)) - 60 if pitch is not None else None
+        genre = "jazz" if row is not None and row % 3 else "rock"
+        assert segment.labels["mood"] == (("calm", "slow") if row and row % 2 else ())
+        assert segment.labels["genre"] == (() if row is None else (genre,))
 
 
 def test_batches_hold_the_labels_of_their_windows(labelled: manifest.Dataset) -> None:
