@@ -148,7 +148,7 @@ def edited(**changed: Any) -> Any:
         (edited(dataset=3), "is damaged"),
         (edited(dataset={"audio": {}}), "does not have the fields of AudioConfig"),
         (edited(dataset={"mean": ["loud"] * 8}), "is damaged"),
-        (edited(dataset={"mean": [0.0]}), "a mean and a std per band"),
+        (edited(dataset={"mean": [0.0]}), "a mean and a std per channel"),
     ],
 )
 def test_a_damaged_configuration_is_one_line(run_dir: str, edit: Any, message: str) -> None:
