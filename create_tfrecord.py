@@ -37,7 +37,8 @@ def main() -> None:
                 return
             hours += outcome.seconds / 3600
             if outcome.verdict not in (jobs.OK, "duplicate"):
-                bar.write(f"left out: {outcome.detail}", file=bar.fp)
+                name = summary.show(outcome.name)
+                bar.write(f"left out: {name}: {outcome.verdict}, {outcome.detail}", file=bar.fp)
             speed = hours * 3600 / (time.perf_counter() - start)
             bar.set_postfix_str(f"{hours:.2f} h of audio, {speed:.0f} x real time")
             bar.update()
@@ -60,7 +61,9 @@ def main() -> None:
             else "nothing to do, it was made from these recordings with these settings"
         )
     )
-    print(summary.describe(dataset, manifest.load_lines(dataset.data_dir)))
+    lines = manifest.load_lines(dataset.data_dir)
+    print(summary.describe(dataset, lines))
+    print(summary.judge(lines, dataset_flags.max_bad_fraction()))
     print(f"next      python train_model.py --data_dir={dataset.data_dir} --run_dir=run")
 
 

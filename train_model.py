@@ -15,6 +15,7 @@ from typing import NoReturn
 from absl import flags
 
 from flags import (
+    augmentation_flags,
     command,
     data_dir_flags,
     device_flags,
@@ -50,6 +51,7 @@ def main() -> None:
         normalisation=normalisation.Normalisation(mean=dataset.mean, std=dataset.std),
         data_dir=runs.absolute(dataset.data_dir),
         fingerprint=dataset.fingerprint,
+        augmentation=augmentation_flags.config(),
     )
     settings = training_flags.monitor_config()
     strategy = distribute.strategy(device_flags.device())
@@ -82,6 +84,7 @@ def run() -> NoReturn:
         model_flags,
         *model_flags.MODULES.values(),
         window_flags,
+        augmentation_flags,
         training_flags,
         device_flags,
         storage_flags,

@@ -41,6 +41,15 @@ _OVERWRITE = flags.DEFINE_boolean(
     False,
     "Replace a dataset in data_dir that was made from other recordings or with other settings.",
 )
+_MAX_BAD_FRACTION = flags.DEFINE_float(
+    "max_bad_fraction",
+    0.5,
+    "Exit with status 1 if a larger share of the recordings than this had to be left out (broken, "
+    "cut short, silent ...). The dataset of the others is there all the same. By default a few bad "
+    "files are no failure, and a folder of which most is lost is; 0 accepts none, 1 any number.",
+    lower_bound=0.0,
+    upper_bound=1.0,
+)
 _SEGMENT_FRAMES = flags.DEFINE_integer(
     "segment_frames",
     SegmentConfig.segment_frames,
@@ -124,6 +133,11 @@ def runner_options() -> list[str]:
 def overwrite() -> bool:
     """Whether another dataset may be replaced."""
     return bool(_OVERWRITE.value)
+
+
+def max_bad_fraction() -> float:
+    """Return the largest share of bad recordings to accept."""
+    return float(_MAX_BAD_FRACTION.value)
 
 
 def segment_config() -> SegmentConfig:

@@ -322,6 +322,27 @@ class WindowConfig:
         return self.window_hop or self.timesteps
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AugmentationConfig:
+    """How training windows are varied as they are read; by default not at all.
+
+    Attributes:
+      gain_db: Most that a window is made louder or quieter, dB; 0 for off.
+      shift_mels: Most mel bands that a window is moved up or down; 0 for off.
+    """
+
+    gain_db: float = 0.0
+    shift_mels: int = 0
+
+    def __post_init__(self) -> None:
+        require(0 <= self.gain_db <= 60, "gain_db must be from 0 (off) to 60", gain_db=self.gain_db)
+        require(
+            self.shift_mels >= 0,
+            "shift_mels must be 0 (off) or positive",
+            shift_mels=self.shift_mels,
+        )
+
+
 def to_dict(config: Any) -> dict[str, Any]:
     """Return a configuration as plain JSON values."""
     return dataclasses.asdict(config)

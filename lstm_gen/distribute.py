@@ -85,7 +85,7 @@ def compiles_whole_steps(strategy: tf.distribute.Strategy) -> bool:
     Not where layers run kernels of their own: those are no TensorFlow operations that XLA could
     take in. Functions inside the step may still be compiled.
     """
-    return compiles_with_xla(strategy) and not uses_host_kernels()
+    return compiles_with_xla(strategy) and not (uses_host_kernels() or uses_cudnn())
 
 
 def uses_host_kernels() -> bool:
@@ -95,6 +95,15 @@ def uses_host_kernels() -> bool:
     """
     kinds = {device.device_type for device in tf.config.list_physical_devices()}
     return kinds == {"CPU"} and not _PORTABLE.get()
+
+
+def uses_cudnn() -> bool:
+    """Whether layers may run cuDNN's kernels where a function runs on a GPU.
+
+    Not AMD's counterpart: it takes an LSTM's gates in another order.
+    """
+    cuda = tf.sysconfig.get_build_info()["is_cuda_build"]
+    return cuda and bool(tf.config.list_physical_devices("GPU")) and not _PORTABLE.get()
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from lstm_gen import checkpoints, config, errors, models, storage, training_conf
 from lstm_gen.audio import normalisation
 from lstm_gen.models import family as families
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _CONFIG = "config.json"
 
 
@@ -35,6 +35,7 @@ class Run:
       normalisation: Statistics of the dataset's training split.
       data_dir: The dataset, as a path that works from anywhere on this machine.
       fingerprint: The dataset's fingerprint.
+      augmentation: How its windows are varied.
     """
 
     family: families.Family
@@ -45,6 +46,7 @@ class Run:
     normalisation: normalisation.Normalisation
     data_dir: str
     fingerprint: str
+    augmentation: config.AugmentationConfig
 
     @property
     def signal(self) -> families.Signal:
@@ -161,6 +163,7 @@ def _as_dict(run: Run) -> dict[str, Any]:
         "settings": config.to_dict(run.settings),
         "window": config.to_dict(run.window),
         "training": config.to_dict(run.training),
+        "augmentation": config.to_dict(run.augmentation),
         "dataset": {
             "data_dir": run.data_dir,
             "fingerprint": run.fingerprint,
@@ -193,6 +196,9 @@ def _from_dict(values: dict[str, Any], path: str) -> Run:
         normalisation=normalisation.Normalisation(mean=mean, std=std),
         data_dir=dataset["data_dir"],
         fingerprint=dataset["fingerprint"],
+        augmentation=config.from_dict(
+            config.AugmentationConfig, values["augmentation"], f"{path}: augmentation"
+        ),
     )
 
 

@@ -118,11 +118,10 @@ def list_names(directory: str) -> list[str]:
 
 
 def walk_files(directory: str) -> list[str]:
-    """Return every file below a directory as a sorted, "/"-separated relative name.
+    """Return all that is below a directory as sorted, "/"-separated relative names.
 
-    Symbolic links to files are files, also when broken (reading one says so); those to
-    directories are not followed, so a loop costs nothing. Pipes, sockets and devices are no
-    files.
+    Whatever is not itself a directory counts: also pipes and devices, and symbolic links,
+    which are not followed.
 
     Raises:
       OSError: If a directory cannot be listed; nothing is passed over in silence.
@@ -134,14 +133,12 @@ def walk_files(directory: str) -> list[str]:
             join(folder, name).removeprefix(prefix) for folder, _, names in walker for name in names
         )
     root = pathlib.Path(directory)
-    paths = [
-        pathlib.Path(folder, name)
-        for folder, _, names in os.walk(root, onerror=_raise)
-        for name in names
-    ]
-    return sorted(
-        path.relative_to(root).as_posix() for path in paths if path.is_file() or not path.exists()
-    )
+    names = []
+    for folder, folders, others in os.walk(root, onerror=_raise):
+        place = pathlib.Path(folder)
+        links = [name for name in folders if (place / name).is_symlink()]
+        names += [(place / name).relative_to(root).as_posix() for name in links + others]
+    return sorted(names)
 
 
 def read_bytes(path: str) -> bytes:

@@ -11,6 +11,7 @@ CLASSES = [
     config.SegmentConfig,
     config.SplitConfig,
     config.WindowConfig,
+    config.AugmentationConfig,
     training_config.TrainingConfig,
     training_config.MonitorConfig,
 ]
@@ -48,6 +49,8 @@ REFUSED: list[tuple[type, dict[str, object], str]] = [
     (config.WindowConfig, {"timesteps": 1}, "timesteps must be"),
     (config.WindowConfig, {"shift": 0}, "shift must be"),
     (config.WindowConfig, {"timesteps": 8, "shift": 9}, "shift must be"),
+    (config.AugmentationConfig, {"gain_db": 61.0}, "gain_db must be"),
+    (config.AugmentationConfig, {"shift_mels": -1}, "shift_mels must be"),
     (config.WindowConfig, {"window_hop": -1}, "window_hop must not"),
     (training_config.TrainingConfig, {"batch_size": 0}, "batch_size must be"),
     (training_config.TrainingConfig, {"steps": 0}, "steps must be"),

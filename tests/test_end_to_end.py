@@ -12,6 +12,8 @@ import pytest
 import soundfile
 import tiny
 
+from lstm_gen.data import manifest
+
 ROOT = pathlib.Path(__file__).parents[1]
 RATE, HOP = 8000, 128
 PREPARE = [
@@ -153,7 +155,8 @@ def spoil_dataset(folder: pathlib.Path, name: str, **changed: Any) -> pathlib.Pa
     """Copy the dataset, changing fields of its JSON; return its largest training shard."""
     shutil.copytree(folder / "dataset", folder / name)
     path = folder / name / "dataset.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changed))
+    values = json.loads(path.read_text()) | changed
+    path.write_text(json.dumps(values | {"checksum": manifest.checksum(values)}))
     return max((folder / name).glob("train-*"), key=lambda shard: shard.stat().st_size)
 
 

@@ -58,6 +58,7 @@ def test_a_representation_is_learnt_and_heard(
         settings=tiny.SETTINGS,
         window=tiny.WINDOW,
         training=dataclasses.replace(tiny.TRAINING, steps=2),
+        augmentation=config.AugmentationConfig(),
         audio=dataset.audio,
         normalisation=normalisation.Normalisation(mean=dataset.mean, std=dataset.std),
         data_dir=dataset.data_dir,

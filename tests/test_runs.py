@@ -42,7 +42,7 @@ def test_a_run_comes_back_as_it_was_written(run_dir: str, run: runs.Run) -> None
     assert values["schema_version"] == runs.SCHEMA_VERSION
     assert values["model"] == "lstm"
     assert set(values) == {
-        *("schema_version", "model", "settings", "window", "training", "dataset")
+        *("schema_version", "model", "settings", "window", "training", "augmentation", "dataset")
     }
 
 
@@ -72,6 +72,7 @@ def test_steps_may_change_and_a_dataset_may_move(run_dir: str, run: runs.Run) ->
         ("window", {"shift": 2}, r"window.shift=2, there: 1"),
         ("training", {"learning_rate": 0.5}, r"training.learning_rate=0.5, there: 0.01"),
         ("training", {"seed": 1}, r"training.seed=1, there: 0"),
+        ("augmentation", {"gain_db": 6.0}, r"augmentation.gain_db=6.0, there: 0.0"),
         ("audio", {"hop_length": 64}, r"dataset of run_dir has changed.*dataset.audio.hop_length"),
     ],
 )
@@ -136,9 +137,9 @@ def edited(**changed: Any) -> Any:
     [
         (lambda _: [], "is damaged"),
         (lambda _: None, "is damaged"),
-        (lambda _: {"schema_version": 1}, "is damaged.*KeyError"),
-        (edited(schema_version=2), "schema version 1.*Received: schema_version=2"),
-        (edited(schema_version=None), "schema version 1"),
+        (lambda _: {"schema_version": 2}, "is damaged.*KeyError"),
+        (edited(schema_version=1), "schema version 2.*Received: schema_version=1"),
+        (edited(schema_version=None), "schema version 2"),
         (edited(model="transformer"), "model must be one of: lstm"),
         (edited(settings={"units": "8"}), "settings: units must be int"),
         (edited(settings={"depth": 3}), "does not have the fields of LSTMConfig"),

@@ -141,15 +141,15 @@ def test_a_loop_of_symbolic_links_is_not_followed(tmp_path: pathlib.Path) -> Non
     (tmp_path / "a" / "x.wav").touch()
     (tmp_path / "a" / "loop").symlink_to(tmp_path)
     (tmp_path / "self").symlink_to("self")
-    assert storage.walk_files(str(tmp_path)) == ["a/x.wav", "self"]
+    assert storage.walk_files(str(tmp_path)) == ["a/loop", "a/x.wav", "self"]
 
 
-def test_links_to_files_count_and_pipes_do_not(tmp_path: pathlib.Path) -> None:
+def test_links_and_pipes_are_listed(tmp_path: pathlib.Path) -> None:
     (tmp_path / "x.wav").touch()
     (tmp_path / "link.wav").symlink_to("x.wav")
     (tmp_path / "broken.wav").symlink_to("missing.wav")
     os.mkfifo(tmp_path / "pipe.wav")
-    assert storage.walk_files(str(tmp_path)) == ["broken.wav", "link.wav", "x.wav"]
+    assert storage.walk_files(str(tmp_path)) == ["broken.wav", "link.wav", "pipe.wav", "x.wav"]
 
 
 def test_a_folder_that_cannot_be_listed_is_not_passed_over(tmp_path: pathlib.Path) -> None:

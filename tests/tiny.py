@@ -65,8 +65,8 @@ def make_dataset(
         plan="made by tests",
         fingerprint=manifest.fingerprint("made by tests", shards),
     )
-    manifest.save(dataset)
-    return dataset
+    manifest.save_lines(str(folder), [])
+    return manifest.save(dataset)
 
 
 def _write_shard(
@@ -101,6 +101,7 @@ def make_run(dataset: manifest.Dataset, **training: Any) -> runs.Run:
         normalisation=normalisation.Normalisation(mean=dataset.mean, std=dataset.std),
         data_dir=dataset.data_dir,
         fingerprint=dataset.fingerprint,
+        augmentation=config.AugmentationConfig(),
     )
 
 

@@ -1,16 +1,13 @@
 """Recordings in and songs out: decode, mix to mono, resample; write whole files.
 
-Nothing here trusts a header. Blocks are read until the decoder has no more, so memory is
-flat whatever length a file claims, and what was claimed is compared with what came. This
-module is imported by every preparation worker, so it needs neither TensorFlow nor librosa.
+Nothing here trusts a name or a header. A decoder is chosen by a file's first bytes, blocks are
+read until it has no more, so memory is flat whatever length a file claims, and what was claimed
+is compared with what came. Imported by every preparation worker: no TensorFlow, no librosa.
 """
 
 import contextlib
 import os
 import pathlib
-import re
-import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
 
@@ -19,24 +16,30 @@ import soundfile
 import soxr
 
 from lstm_gen import config, errors, storage
+from lstm_gen.audio import containers, ffmpeg, verdicts
 
-# fmt: off
 EXTENSIONS = frozenset({
     ".wav", ".wave", ".w64", ".rf64", ".flac", ".ogg", ".oga", ".opus", ".mp3",
     ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf",
-})
-FFMPEG_EXTENSIONS = frozenset({
-    ".m4a", ".m4b", ".aac", ".wma", ".mp4", ".m4v", ".mov", ".mkv", ".mka", ".webm", ".weba",
-    ".avi", ".ape", ".wv", ".tta", ".ac3", ".amr", ".3gp", ".mp2", ".dsf",
-})
-# fmt: on
+})  # fmt: skip
+MOST_BYTES = 16 << 30
+MOST_SECONDS = 4 * 3600.0
 
-_CONTAINERS = ("WAV", "WAVEX", "RF64", "W64", "FLAC", "OGG", "MP3", "AIFF", "AU", "CAF")
+# Uncompressed, losslessly compressed and the codecs of our containers. The rest of libsndfile's
+# (ADPCM of three kinds, GSM, ...) is rare, and where its unreleased fixes are.
+_SUBTYPES_READ = frozenset({
+    "PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW", "VORBIS",
+    "OPUS", "ALAC_16", "ALAC_20", "ALAC_24", "ALAC_32", "MPEG_LAYER_I", "MPEG_LAYER_II",
+    "MPEG_LAYER_III",
+})  # fmt: skip
 _WRITERS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".mp3": "MP3"}
 _SUBTYPES = {"WAV": ("PCM_16", "PCM_24", "FLOAT"), "FLAC": ("PCM_16", "PCM_24")}
 _CODECS = {"OGG": "VORBIS", "MP3": "MPEG_LAYER_III"}
 _RATES_HZ = (1_000, 384_000)
 _CHANNELS = (1, 32)
+# Samples times channels: 6 hours in stereo at 44.1 kHz, some seconds of decoding. What is denser
+# than that has been compressed from silence.
+_MOST_VALUES = 1 << 31
 # Enough for float recordings at 16-bit integer scale; louder would overflow a mel power.
 _LOUDEST = 1e6
 _PEAK = 0.999
@@ -44,28 +47,7 @@ _BLOCK_VALUES = 1 << 22
 _WRITE_BLOCK = 1 << 16
 # What a header may promise beyond what is decoded: MP3 encoders and tags only estimate.
 _MISSING_SHARE = {"MP3": 0.02}
-# libsndfile shortens a cut file's promise to fit and says so only in its log. A size of
-# almost 2^31 or 2^32 bytes is how a stream of unknown length is written.
-_SHORTENED = re.compile(r"(?:data|SSND|Data Size)\s*:\s*(\d+) \(should be (\d+)\)")
-_UNKNOWN_SIZE = (1 << 31) - (1 << 16)
 _UNKNOWN_FRAMES = 1 << 62
-
-
-class AudioError(errors.InputError):
-    """A recording cannot be used; the others are not touched by it.
-
-    Attributes:
-      reason: Stable code, one word, for manifests and summaries: "missing", "empty",
-        "unreadable", "truncated", "no_channels", "bad_rate", "not_finite", "needs_ffmpeg",
-        "too_short" or "silent".
-    """
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(reason, message)  # both, so that it survives the way between processes
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return str(self.args[1])
 
 
 def read(path: str, sample_rate: int) -> np.ndarray:
@@ -79,44 +61,49 @@ def read(path: str, sample_rate: int) -> np.ndarray:
       float32 [samples], mono.
 
     Raises:
-      AudioError: See `read_blocks`.
+      verdicts.AudioError: See `read_blocks`.
     """
     return np.concatenate(list(read_blocks(path, sample_rate)))
 
 
-def read_blocks(path: str, sample_rate: int, block_seconds: float = 20.0) -> Iterator[np.ndarray]:
+def read_blocks(
+    path: str, sample_rate: int, block_seconds: float = 20.0, most_seconds: float = MOST_SECONDS
+) -> Iterator[np.ndarray]:
     """Decode a recording in blocks, so that its length does not matter to memory.
 
     The channels are averaged, and the rate is changed with soxr's "HQ" filter. A recording
     that turns out to be cut short raises at its end, so blocks are good only once all came.
 
     Args:
-      path: Local or gs:// path. What soundfile cannot read goes through `ffmpeg`.
+      path: Local or gs:// path. What soundfile does not read goes through ffmpeg.
       sample_rate: Rate to resample to, Hz.
       block_seconds: Longest block to decode at once, seconds.
+      most_seconds: Longest recording, seconds.
 
     Yields:
       float32 [samples], mono; lengths vary and none is empty.
 
     Raises:
-      AudioError: If the file is not there, is not audio, has an absurd rate or number of
-        channels, holds no samples or some that are not finite, or ends early.
+      verdicts.AudioError: If the file is not there, is not audio, has an absurd rate, length or
+        number of channels, holds no samples or some that are not finite, or ends early.
     """
-    _check(storage.exists(path) and not storage.is_directory(path), "missing", "a file", path=path)
+    require = verdicts.require
+    require(storage.exists(path) and not storage.is_directory(path), "missing", "a file", path=path)
+    _require_size(storage.size_bytes(path), path)
     with storage.local_copy(path) as local:
-        # A pipe or device with an audio name would block or never end.
-        _check(pathlib.Path(local).is_file(), "unreadable", "a regular file", path=path)
-        _check(
-            pathlib.Path(local).stat().st_size > 0, "empty", "a file that holds audio", path=path
-        )
-        through_ffmpeg = pathlib.PurePath(path).suffix.lower() in FFMPEG_EXTENSIONS
-        decode = _ffmpeg_blocks if through_ffmpeg else _soundfile_blocks
         n_samples = 0
-        for block in decode(local, path, sample_rate, block_seconds):
+        for block in _decode(local, path, sample_rate, block_seconds):
             n_samples += block.size
+            require(
+                n_samples <= most_seconds * sample_rate,
+                "too_long",
+                "a shorter recording; split it",
+                path=path,
+                most_seconds=most_seconds,
+            )
             if block.size:
                 yield block
-        _check(n_samples > 0, "empty", "a recording that holds samples", path=path)
+        require(n_samples > 0, "empty", "a recording that holds samples", path=path)
 
 
 def write(path: str, samples: np.ndarray, sample_rate: int, subtype: str = "PCM_16") -> None:
@@ -161,11 +148,42 @@ def write(path: str, samples: np.ndarray, sample_rate: int, subtype: str = "PCM_
         storage.publish(temporary, path)
 
 
-def _check(condition: bool, reason: str, expected: str, **received: object) -> None:
-    """Raise AudioError unless the recording is as expected."""
-    if not condition:
-        values = ", ".join(f"{name}={value!r}" for name, value in received.items())
-        raise AudioError(reason, f"expected {expected}. Received: {values}")
+def _require_size(n_bytes: int, path: str) -> None:
+    """Refuse a file that is nothing, or more than is worth copying and hashing."""
+    verdicts.require(n_bytes > 0, "empty", "a file that holds audio", path=path)
+    verdicts.require(
+        n_bytes <= MOST_BYTES, "too_long", "a smaller file; split it", path=path, bytes=n_bytes
+    )
+
+
+def _decode(local: str, path: str, sample_rate: int, block_seconds: float) -> Iterator[np.ndarray]:
+    """Yield checked mono blocks of a local file, by the decoder that its first bytes call for."""
+    # A pipe or device with an audio name would block or never end.
+    verdicts.require(pathlib.Path(local).is_file(), "not_a_file", "a regular file", path=path)
+    with _denied(path), pathlib.Path(local).open("rb") as file:
+        container = containers.identify(file)
+        cut = containers.find_cut(file, container)
+    verdicts.require(not cut, "truncated", "a whole file; copy it again", path=path, found=cut)
+    if container:
+        yield from _soundfile_blocks(local, path, sample_rate, block_seconds)
+        return
+    suffix = pathlib.PurePath(path).suffix.lower()
+    verdicts.require(suffix in ffmpeg.EXTENSIONS, "unreadable", "a common audio format", path=path)
+    longest = max(1, min(int(block_seconds * sample_rate), _BLOCK_VALUES))
+    for block in ffmpeg.read_blocks(local, path, sample_rate, longest):
+        _require_sane(block, path)
+        yield block
+
+
+@contextlib.contextmanager
+def _denied(path: str) -> Iterator[None]:
+    """Name the recording that the system refuses to read."""
+    try:
+        yield
+    except OSError as error:
+        raise verdicts.AudioError(
+            "denied", f"expected a file that can be read ({error.strerror})", path=path
+        ) from error
 
 
 def _reason(error: soundfile.LibsndfileError) -> str:
@@ -178,13 +196,12 @@ def _soundfile_blocks(
 ) -> Iterator[np.ndarray]:
     """Yield checked mono blocks of a file that soundfile reads."""
     try:
-        with _ForwardFile(local) as file:
-            _check_header(file, path)
+        with _ForwardFile(os.fsencode(local)) as file:  # as bytes, any name will do
+            _require_sound(file, path)
             yield from _resample(_mono_blocks(file, path, block_seconds), file, sample_rate)
     except soundfile.LibsndfileError as error:
-        raise AudioError(
-            "unreadable",
-            f"expected audio that can be decoded ({_reason(error)}). Received: path={path!r}",
+        raise verdicts.AudioError(
+            "unreadable", f"expected audio that can be decoded ({_reason(error)})", path=path
         ) from error
 
 
@@ -200,17 +217,17 @@ class _ForwardFile(soundfile.SoundFile):
         return False
 
 
-def _check_header(file: soundfile.SoundFile, path: str) -> None:
+def _require_sound(file: soundfile.SoundFile, path: str) -> None:
     """Refuse what no recording of sound looks like, before anything is allocated."""
-    _check(
-        file.format in _CONTAINERS,
+    verdicts.require(
+        file.subtype in _SUBTYPES_READ,
         "unreadable",
-        "a common audio format",
+        "a common audio format; convert it to WAV or FLAC",
         path=path,
-        is_a=file.format,
+        is_a=f"{file.format} {file.subtype}",
     )
     low, high = _RATES_HZ
-    _check(
+    verdicts.require(
         low <= file.samplerate <= high,
         "bad_rate",
         f"a sample rate from {low} to {high} Hz",
@@ -218,21 +235,13 @@ def _check_header(file: soundfile.SoundFile, path: str) -> None:
         sample_rate=file.samplerate,
     )
     fewest, most = _CHANNELS
-    _check(
+    verdicts.require(
         fewest <= file.channels <= most,
-        "no_channels",
+        "bad_channels",
         f"from {fewest} to {most} channels",
         path=path,
         channels=file.channels,
     )
-    for promised, present in _SHORTENED.findall(file.extra_info):
-        _check(
-            int(promised) <= int(present) or int(promised) >= _UNKNOWN_SIZE,
-            "truncated",
-            f"{promised} bytes of audio, as the header says; copy the file again",
-            path=path,
-            bytes=int(present),
-        )
 
 
 def _mono_blocks(
@@ -248,12 +257,18 @@ def _mono_blocks(
         if not len(block):
             break
         n_read += len(block)
-        _check_values(block, path)
+        _require_sane(block, path)
+        verdicts.require(
+            n_read * file.channels <= _MOST_VALUES,
+            "too_long",
+            "a shorter recording; split it",
+            path=path,
+            most_samples=_MOST_VALUES // file.channels,
+        )
         yield block[:, 0] if file.channels == 1 else block @ weights
     promised = file.frames if file.frames < _UNKNOWN_FRAMES else n_read
-    missing = promised - n_read
-    _check(
-        missing <= _MISSING_SHARE.get(file.format, 0.0) * promised,
+    verdicts.require(
+        promised - n_read <= _MISSING_SHARE.get(file.format, 0.0) * promised,
         "truncated",
         f"{promised} samples per channel, as the header says; copy the file again",
         path=path,
@@ -261,11 +276,11 @@ def _mono_blocks(
     )
 
 
-def _check_values(block: np.ndarray, path: str) -> None:
+def _require_sane(block: np.ndarray, path: str) -> None:
     """Refuse samples that are not finite, or so large that a power of them would not be."""
-    peak = max(float(block.max()), -float(block.min()))
+    peak = max(float(block.max(initial=0)), -float(block.min(initial=0)))
     # NaN fails every comparison, and either extreme is NaN if any sample is.
-    _check(peak <= _LOUDEST, "not_finite", "finite samples", path=path, peak=peak)
+    verdicts.require(peak <= _LOUDEST, "not_finite", "finite samples", path=path, peak=peak)
 
 
 def _resample(
@@ -279,41 +294,6 @@ def _resample(
     for block in blocks:
         yield resampler.resample_chunk(np.ascontiguousarray(block))
     yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
-
-
-def _ffmpeg_blocks(
-    local: str, path: str, sample_rate: int, block_seconds: float
-) -> Iterator[np.ndarray]:
-    """Yield checked mono blocks of any container that the user's ffmpeg reads."""
-    ffmpeg = shutil.which("ffmpeg")
-    if not ffmpeg:
-        raise AudioError(
-            "needs_ffmpeg",
-            "expected ffmpeg on the PATH for this format; install it, or convert the file to WAV "
-            f"or FLAC. Received: path={path!r}",
-        )
-    # Only local files: a playlist must not make a preparation fetch addresses.
-    command = [ffmpeg, "-v", "error", "-nostdin", "-protocol_whitelist", "file", "-i"]
-    command += [f"file:{local}", "-map", "0:a:0", "-f", "f32le", "-ac", "1"]
-    command += ["-ar", str(sample_rate), "pipe:1"]
-    n_bytes = 4 * max(1, min(int(block_seconds * sample_rate), _BLOCK_VALUES))
-    with (
-        tempfile.TemporaryFile() as complaints,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints) as process,
-    ):
-        try:
-            while content := process.stdout.read(n_bytes) if process.stdout else b"":
-                block = np.frombuffer(content[: len(content) // 4 * 4], "<f4").astype(np.float32)
-                _check_values(block, path)
-                yield block
-            status = process.wait()
-        finally:
-            process.kill()
-        complaints.seek(0)
-        words = complaints.read(1000).decode("utf-8", "replace").split()
-    _check(
-        status == 0, "unreadable", "audio that ffmpeg decodes", path=path, ffmpeg=" ".join(words)
-    )
 
 
 def _guard_peak(samples: np.ndarray, path: str) -> np.ndarray:

@@ -2,16 +2,18 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from lstm_gen import errors, storage
 from lstm_gen.audio import dtypes, normalisation
-from lstm_gen.data import digests, manifest, records, splits
+from lstm_gen.data import digests, manifest, plan, records, splits, verification
 
 _TOLERANCE = 1e-4  # of mean and std, in standard deviations: float32 rounding is far below it
 
 Span = tuple[int, int, str]  # first frame, frame after the last, split
+Line = dict[str, Any]  # of the manifest
 
 
 def find_problems(dataset: manifest.Dataset, deep: bool) -> Iterator[str]:
@@ -22,28 +24,46 @@ def find_problems(dataset: manifest.Dataset, deep: bool) -> Iterator[str]:
       deep: Whether to read every shard: checksums, records, values, statistics, and the
         distance between splits. Otherwise only what costs nothing is looked at.
     """
-    yield from manifest.find_bad_shards(dataset)
-    yield from _check_lines(dataset)
+    yield from verification.compare_sizes(dataset.data_dir, dataset.files)
+    readable = {file.name: file for file in dataset.files if _is_file(dataset, file)}
+    lines = _load_lines(dataset) if manifest.MANIFEST_FILE in readable else []
+    if lines:
+        yield from _check_lines(dataset, lines)
+    elif manifest.MANIFEST_FILE in readable:
+        yield f"{manifest.MANIFEST_FILE} must hold a line of JSON per file, but does not"
     if not deep:
         return
+    afresh = digests.Digests()  # a disk may lose bits of a file that nobody changed
+    yield from verification.compare_contents(dataset.data_dir, list(readable.values()), afresh)
     spans: dict[int, list[Span]] = defaultdict(list)
     statistics = normalisation.Statistics.zero(dataset.audio.channels)
     for split in splits.SPLITS:
         for shard in dataset.splits[split].shards:
-            if storage.exists(dataset.path(shard)):
-                yield from _check_digest(dataset, shard)
+            if shard.name in readable:
                 yield from _check_records(dataset, split, shard, spans, statistics)
-    yield from _check_distances(dataset, spans)
+    yield from _check_places(dataset, spans, lines)
     yield from _check_normalisation(dataset, statistics)
 
 
-def _check_lines(dataset: manifest.Dataset) -> Iterator[str]:
+def _is_file(dataset: manifest.Dataset, file: verification.File) -> bool:
+    """Whether a file is there and can be read to an end."""
+    path = storage.join(dataset.data_dir, file.name)
+    return storage.exists(path) and storage.stamp(path).is_file
+
+
+def _load_lines(dataset: manifest.Dataset) -> list[Line]:
+    """Return the lines of the manifest; none if it is not what it should be."""
+    try:
+        lines = manifest.load_lines(dataset.data_dir)
+    except (OSError, ValueError):
+        return []
+    return lines if all(isinstance(line, dict) and "name" in line for line in lines) else []
+
+
+def _check_lines(dataset: manifest.Dataset, lines: list[Line]) -> Iterator[str]:
     """Compare the manifest with the dataset."""
-    if not storage.exists(storage.join(dataset.data_dir, manifest.MANIFEST_FILE)):
-        yield f"{manifest.MANIFEST_FILE} must be there, but is missing"
-        return
     segments = dict.fromkeys(splits.SPLITS, 0)
-    for line in manifest.load_lines(dataset.data_dir):
+    for line in lines:
         pieces = line.get("segments", {})
         if dataset.split.split == "recording" and len(pieces) > 1:
             yield f"recording {line['name']} must be in one split, but is in {', '.join(pieces)}"
@@ -55,12 +75,6 @@ def _check_lines(dataset: manifest.Dataset) -> Iterator[str]:
                 f"split {split} must have the {count} segments of {manifest.MANIFEST_FILE}, "
                 f"but has {dataset.splits[split].n_records}"
             )
-
-
-def _check_digest(dataset: manifest.Dataset, shard: manifest.Shard) -> Iterator[str]:
-    """Compare a shard's content with the digest that it was written with."""
-    if digests.hash_file(dataset.path(shard)) != shard.sha256:
-        yield f"shard {shard.name} must have the sha256 of {manifest.DATASET_FILE}, but differs"
 
 
 def _check_records(
@@ -92,10 +106,18 @@ def _check_records(
         yield f"shard {shard.name} must have segments of the lengths listed, but has others"
 
 
-def _check_distances(dataset: manifest.Dataset, spans: dict[int, list[Span]]) -> Iterator[str]:
-    """No frame may be in two segments, nor within the guard of another split's."""
+def _check_places(
+    dataset: manifest.Dataset, spans: dict[int, list[Span]], lines: list[Line]
+) -> Iterator[str]:
+    """No frame may be of nowhere, in two segments, or within the guard of another split's."""
     guard = round(dataset.split.guard_seconds * dataset.audio.frames_per_second)
-    for recording, found in sorted(spans.items()):
+    names = {
+        plan.recording_id(line["sha256"]): line["name"] for line in lines if line.get("segments")
+    }
+    for number, found in sorted(spans.items()):
+        recording = names.get(number, str(number))
+        if lines and number not in names:
+            yield f"recording {recording} must be one of {manifest.MANIFEST_FILE}, but is not"
         sides = sorted({split for _, _, split in found})
         if dataset.split.split == "recording" and len(sides) > 1:
             yield f"recording {recording} must be in one split, but is in {', '.join(sides)}"

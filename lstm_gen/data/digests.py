@@ -14,6 +14,10 @@ from typing import NamedTuple
 
 from lstm_gen import config, errors, storage
 
+STATE_DIR = ".state"
+"""Directory within a dataset's for working state: no part of it, and free to be deleted."""
+
+_FILE = "digests.json"
 _READ_BYTES = 1 << 20
 _THREADS = 4  # hashing releases the interpreter's lock
 # A file can change twice within one tick of its file system's clock; what is so young is not
@@ -42,14 +46,14 @@ class Digests:
       n_hashed: How many files have been read so far.
     """
 
-    def __init__(self, path: str) -> None:
-        """Start with what is remembered at `path`, local or gs://, or with nothing."""
+    def __init__(self, path: str = "") -> None:
+        """Start with what is remembered at `path`, local or gs://, or without memory."""
         self.n_hashed = 0
         self._path = path
         self._known: dict[str, list[str]] = {}
         self._changed = False
         with contextlib.suppress(OSError, ValueError):
-            if storage.exists(path):
+            if path and storage.exists(path):
                 self._known = dict(json.loads(storage.read_text(path)))
 
     def find(self, paths: Sequence[str]) -> list[Digest]:
@@ -59,7 +63,7 @@ class Digests:
 
     def save(self) -> None:
         """Remember what was found, where that can be written."""
-        if self._changed:
+        if self._changed and self._path:
             with contextlib.suppress(OSError):
                 storage.write_text(self._path, json.dumps(self._known, sort_keys=True))
             self._changed = False
@@ -70,7 +74,7 @@ class Digests:
             remembered = self._known.get(path)
             if remembered and remembered[0] == stamp.token:
                 return Digest(remembered[1], stamp.n_bytes)
-            config.require(stamp.is_file, "a recording must be a regular file", path=path)
+            config.require(stamp.is_file, "must be a regular file", path=path)
             sha256 = hash_file(path)
         except (OSError, errors.InputError) as error:
             return Digest("", 0, getattr(error, "strerror", None) or str(error))
@@ -79,6 +83,11 @@ class Digests:
             self._known[path] = [stamp.token, sha256]
             self._changed = True
         return Digest(sha256, stamp.n_bytes)
+
+
+def beside(data_dir: str) -> Digests:
+    """Return the digests that are remembered in the directory of a dataset."""
+    return Digests(storage.join(data_dir, STATE_DIR, _FILE))
 
 
 def hash_file(path: str) -> str:

@@ -11,11 +11,10 @@ from typing import Any
 
 from lstm_gen import config, failpoints, storage
 from lstm_gen.audio import normalisation
-from lstm_gen.data import manifest, plan
+from lstm_gen.data import digests, manifest, plan
 
 OK = "ok"
 CRASHED = "crashed"
-STATE_DIR = ".state"
 _TASKS_DIR = "tasks"
 
 
@@ -83,7 +82,7 @@ class Receipt:
 
 def state_path(data_dir: str, *names: str) -> str:
     """Return where working state is kept: no part of the dataset, and free to be deleted."""
-    return storage.join(data_dir, STATE_DIR, *names)
+    return storage.join(data_dir, digests.STATE_DIR, *names)
 
 
 def save_receipt(data_dir: str, task: plan.Task, receipt: Receipt) -> None:

@@ -1,20 +1,21 @@
 """The two JSON files of a dataset: `dataset.json`, which is the dataset, and `manifest.jsonl`.
 
-Readers take shard names, counts and sizes from `dataset.json` and never from a listing. It
-is written last: a directory without it holds no dataset, whatever else it holds.
+Readers take shard names, counts, sizes and digests from `dataset.json`, never from a listing,
+and it holds a checksum of itself: nothing in the directory can change unseen. It is written
+last: a directory without it holds no dataset, whatever else it holds.
 """
 
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from lstm_gen import config, errors, storage
 from lstm_gen.audio import dtypes
-from lstm_gen.data import plan, splits
+from lstm_gen.data import digests, plan, splits, verification
 
 DATASET_FILE = "dataset.json"
 MANIFEST_FILE = "manifest.jsonl"
@@ -38,6 +39,21 @@ class Shard:
     bytes: int
     sha256: str
     frames: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Lines:
+    """The file `manifest.jsonl`.
+
+    Attributes:
+      name: Its name.
+      bytes: Its size.
+      sha256: Of its content, hexadecimal.
+    """
+
+    name: str
+    bytes: int
+    sha256: str
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -78,6 +94,7 @@ class Dataset:
       splits: "train", "validation" and "test" to what they hold, perhaps nothing.
       plan: Digest of the inputs and the configuration that it was made from.
       fingerprint: Digest of the plan and of the content of every shard.
+      lines: The manifest beside it; None until it is saved.
     """
 
     data_dir: str
@@ -89,6 +106,13 @@ class Dataset:
     splits: dict[str, Split]
     plan: str
     fingerprint: str
+    lines: Lines | None = None
+
+    @property
+    def files(self) -> list[verification.File]:
+        """Every other file of the dataset."""
+        shards = [shard for split in self.splits.values() for shard in split.shards]
+        return [*shards, *([self.lines] if self.lines else [])]
 
     def normalise(self, frames: np.ndarray) -> np.ndarray:
         """Return stored frames [..., channels] as a model sees them, float32."""
@@ -109,8 +133,15 @@ def fingerprint(plan_digest: str, shards: Mapping[str, tuple[Shard, ...]]) -> st
     return hashlib.sha256(config.to_json({"plan": plan_digest, **described}).encode()).hexdigest()
 
 
-def save(dataset: Dataset) -> None:
-    """Write `dataset.json`, which makes the directory a dataset."""
+def save(dataset: Dataset) -> Dataset:
+    """Write `dataset.json`, which makes the directory a dataset; the manifest is there already.
+
+    Returns:
+      The dataset with the manifest's digest.
+    """
+    content = storage.read_bytes(storage.join(dataset.data_dir, MANIFEST_FILE))
+    sha256 = hashlib.sha256(content).hexdigest()
+    lines = Lines(name=MANIFEST_FILE, bytes=len(content), sha256=sha256)
     values = {
         "schema": plan.SCHEMA,
         "audio": config.to_dict(dataset.audio),
@@ -120,22 +151,36 @@ def save(dataset: Dataset) -> None:
         "splits": {name: _split_values(split) for name, split in dataset.splits.items()},
         "plan": dataset.plan,
         "fingerprint": dataset.fingerprint,
+        "manifest": dataclasses.asdict(lines),
     }
+    values["checksum"] = checksum(values)
     storage.write_text(storage.join(dataset.data_dir, DATASET_FILE), config.to_json(values))
+    return dataclasses.replace(dataset, lines=lines)
+
+
+def checksum(values: Mapping[str, Any]) -> str:
+    """Return the digest of the values of `dataset.json`, but for the one that holds it."""
+    rest = {name: value for name, value in values.items() if name != "checksum"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def load(data_dir: str) -> Dataset:
-    """Return the dataset of a directory, having checked that its shards are there and whole.
+    """Return the dataset of a directory, having checked that its files are as they were written.
 
     Raises:
-      InputError: If there is no dataset, another schema version wrote it, or a shard is
-        missing or has another size; the message names it.
+      InputError: If there is no dataset, another schema version wrote it, or one of its files
+        is missing or has another size or content; the message names it.
     """
     dataset = describe(data_dir)
-    problem = next(iter(find_bad_shards(dataset)), None)
-    if problem:
-        raise errors.InputError(f"{problem}; {_AGAIN}. Received: data_dir={data_dir!r}")
+    require_whole(dataset)
     return dataset
+
+
+def require_whole(dataset: Dataset) -> None:
+    """Raise InputError, naming the file, unless each is as it was written."""
+    problem = next(find_bad_files(dataset), None)
+    if problem:
+        raise errors.InputError(f"{problem}; {_AGAIN}. Received: data_dir={dataset.data_dir!r}")
 
 
 def describe(data_dir: str) -> Dataset:
@@ -150,6 +195,11 @@ def describe(data_dir: str) -> Dataset:
         values.get("schema") == plan.SCHEMA,
         f"{DATASET_FILE} must have schema version {plan.SCHEMA}; {_AGAIN}",
         schema=values.get("schema"),
+        path=where,
+    )
+    config.require(
+        values.get("checksum") == checksum(values),
+        f"{DATASET_FILE} must be as it was written, but has been changed since; {_AGAIN}",
         path=where,
     )
     try:
@@ -185,15 +235,16 @@ def read_values(data_dir: str) -> dict[str, Any]:
     return dict(values)
 
 
-def find_bad_shards(dataset: Dataset) -> Iterable[str]:
-    """Yield a line for each shard that is missing or has not the size it was written with."""
-    for split in dataset.splits.values():
-        for shard in split.shards:
-            path = dataset.path(shard)
-            if not storage.exists(path):
-                yield f"shard {shard.name} must be there, but is missing"
-            elif (n_bytes := storage.size_bytes(path)) != shard.bytes:
-                yield f"shard {shard.name} must have {shard.bytes} bytes, but has {n_bytes}"
+def find_bad_files(dataset: Dataset) -> Iterator[str]:
+    """Yield a line for each file that is not as it was written.
+
+    In a bucket only sizes are compared: what is fetched from there is verified when it is here.
+    """
+    problems = list(verification.compare_sizes(dataset.data_dir, dataset.files))
+    yield from problems
+    if not problems and not storage.is_remote(dataset.data_dir):
+        known = digests.beside(dataset.data_dir)
+        yield from verification.compare_contents(dataset.data_dir, dataset.files, known)
 
 
 def save_lines(data_dir: str, lines: Iterable[Mapping[str, Any]]) -> None:
@@ -229,6 +280,7 @@ def _build(data_dir: str, values: Mapping[str, Any], where: str) -> Dataset:
         splits={name: _build_split(values["splits"][name]) for name in splits.SPLITS},
         plan=values["plan"],
         fingerprint=values["fingerprint"],
+        lines=Lines(**values["manifest"]),
     )
 
 

@@ -1,10 +1,10 @@
 """Windows of frames for training and validation, as a `tf.data` input pipeline.
 
-The order is a function of (seed, epoch, step) and of nothing else: no state is saved, and
-a run that resumes at step k sees what an uninterrupted one sees. An epoch permutes the
-shards, interleaves their records, cuts each segment from a phase of its own, and shuffles
-the windows in a buffer of 32 MB (an hour of music fits, so its shuffle is perfect). Every draw
-is stateless. Frames stay as they are stored until a batch is complete.
+The order is a function of (seed, epoch, step) and of nothing else: no state is saved, no
+buffer is filled, and a run that resumes at step k reads what an uninterrupted one reads, at
+once. An epoch cuts each segment from a phase of its own and permutes the windows (`order`);
+the index says where each of them lies in its shard. Frames stay as they are stored until a
+batch is complete.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,30 +15,25 @@ import tensorflow as tf
 
 from lstm_gen import config, errors
 from lstm_gen.audio import dtypes
-from lstm_gen.data import manifest, records
+from lstm_gen.data import augmentation, index, manifest, records, schedule
 
-_SHUFFLE_BYTES = 32 << 20
 _PADDING = -1  # recording of a window that only fills a batch
-_OPEN_SHARDS = 8
+_SCHEDULED_STEPS = 64  # at a time: one costs about as much as many
 _PREFETCH_BATCHES = 2
-
-
-def count_windows(n_frames: int, window: config.WindowConfig) -> int:
-    """Return how many windows a segment gives; the phase does not change it."""
-    return 0 if n_frames < window.frames else 1 + (n_frames - window.frames) // window.hop
 
 
 def windows_per_epoch(dataset: manifest.Dataset, split: str, window: config.WindowConfig) -> int:
     """Return how many windows a pass over a split gives, known without reading it."""
-    return sum(count_windows(n_frames, window) for n_frames in _segment_frames(dataset, split))
+    return int(schedule.count_windows(_segment_frames(dataset, split), window).sum())
 
 
 def count_short_segments(
     dataset: manifest.Dataset, split: str, window: config.WindowConfig
 ) -> tuple[int, int]:
     """Return how many segments are shorter than a window, and their frames: they give none."""
-    short = [n for n in _segment_frames(dataset, split) if n < window.frames]
-    return len(short), sum(short)
+    n_frames = _segment_frames(dataset, split)
+    short = n_frames[n_frames < window.frames]
+    return len(short), int(short.sum())
 
 
 def windows(
@@ -51,41 +46,49 @@ def windows(
     training: bool = True,
     input_pipeline_id: int = 0,
     num_input_pipelines: int = 1,
+    augment: config.AugmentationConfig | None = None,
 ) -> tf.data.Dataset:
     """Return the batches of a split, as `lstm_gen.models.family` documents them.
 
     Args:
-      dataset: Where the shards are and how they are normalised.
+      dataset: Where the shards are, on this machine, and how they are normalised.
       split: "train", "validation" or "test".
       window: Which windows to cut.
       batch_size: Windows per batch of this pipeline.
-      seed: Decides the order and the phases, with the epoch; 0 to 2^31 - 1.
+      seed: Decides the order, the phases and the augmentation, with the epoch; 0 to 2^31 - 1.
       start_step: Batches that an earlier run has had already.
       training: True for an endless, shuffled stream; False for one pass in the order of the
         shards, whose last batch is filled with windows of weight 0.
       input_pipeline_id: Which of the pipelines that share the stream this one is.
       num_input_pipelines: How many pipelines take turns with the stream's windows.
+      augment: How windows are varied, each time anew; None for not at all.
 
     Raises:
-      InputError: If the split has no window, or an argument is out of range.
+      InputError: If the split has no window, an argument is out of range, or a shard is not
+        as `dataset.json` says.
     """
     n_windows = windows_per_epoch(dataset, split, window)
     _require_windows(n_windows, dataset, split, window)
     config.require(batch_size >= 1, "batch_size must be at least 1", batch_size=batch_size)
     config.require(0 <= seed < 1 << 31, "seed must be from 0 to 2147483647", seed=seed)
     config.require(start_step >= 0, "start_step must not be negative", start_step=start_step)
-    rows = batch_size * num_input_pipelines
-    if training:
-        first_epoch, taken = divmod(start_step * rows, n_windows)
-        epochs = tf.data.Dataset.counter(first_epoch)
-        stream = epochs.flat_map(lambda epoch: _shuffled_epoch(dataset, split, window, seed, epoch))
-    else:
-        stream, taken = _padded_pass(dataset, split, window, -n_windows % rows), start_step * rows
+    found = index.Index(dataset, split)
+    scheduled = schedule.Schedule(
+        n_frames=found.segments.n_frames,
+        window=window,
+        seed=seed,
+        training=training,
+        batch_size=batch_size,
+        input_pipeline_id=input_pipeline_id,
+        num_input_pipelines=num_input_pipelines,
+    )
     batches = (
-        stream.skip(taken)
-        .shard(num_input_pipelines, input_pipeline_id)
-        .batch(batch_size, drop_remainder=True)
-        .map(_finisher(dataset), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        _excerpts(scheduled, start_step)
+        .map(
+            _reader(dataset, found, window, batch_size, augment or config.AugmentationConfig()),
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
         .prefetch(_PREFETCH_BATCHES)
     )
     options = tf.data.Options()
@@ -96,33 +99,39 @@ def windows(
 
 
 def segments(dataset: manifest.Dataset, split: str) -> Iterator[tuple[np.ndarray, int, int]]:
-    """Yield each segment of a split in the order of its shards, without TensorFlow.
+    """Yield each segment of a split in the order of its shards, as `shard_segments` does."""
+    for shard in dataset.splits[split].shards:
+        yield from shard_segments(dataset, shard)
+
+
+def shard_segments(
+    dataset: manifest.Dataset, shard: manifest.Shard
+) -> Iterator[tuple[np.ndarray, int, int]]:
+    """Yield each segment of a shard, without TensorFlow.
 
     Yields:
-      frames, float32 [n_frames, channels], normalised; the recording's line in the manifest;
-      the segment's first frame within the recording.
+      frames, float32 [n_frames, channels], normalised; the recording's id; the segment's first
+      frame within the recording.
     """
-    for shard in dataset.splits[split].shards:
-        for segment in records.read_segments(
-            dataset.path(shard), dataset.audio.channels, dataset.segment.dtype
-        ):
-            yield dataset.normalise(segment.frames), segment.recording, segment.start_frame
+    for segment in records.read_segments(
+        dataset.path(shard), dataset.audio.channels, dataset.segment.dtype
+    ):
+        yield dataset.normalise(segment.frames), segment.recording, segment.start_frame
 
 
-def _segment_frames(dataset: manifest.Dataset, split: str) -> Iterator[int]:
-    """Yield the length of every segment of a split."""
+def _segment_frames(dataset: manifest.Dataset, split: str) -> np.ndarray:
+    """Return the length of every segment of a split, int64 [segments]."""
     config.require(
         split in dataset.splits, f"split must be one of {', '.join(dataset.splits)}", split=split
     )
-    for shard in dataset.splits[split].shards:
-        yield from shard.frames
+    return np.array([n for shard in dataset.splits[split].shards for n in shard.frames], np.int64)
 
 
 def _require_windows(
     n_windows: int, dataset: manifest.Dataset, split: str, window: config.WindowConfig
 ) -> None:
     """Refuse a split that has no window at all."""
-    longest = max(_segment_frames(dataset, split), default=0)
+    longest = _segment_frames(dataset, split).max(initial=0)
     if n_windows == 0:
         raise errors.InputError(
             f"a window of timesteps + shift = {window.frames} frames must fit into a segment of "
@@ -132,103 +141,51 @@ def _require_windows(
         )
 
 
-def _shuffled_epoch(
-    dataset: manifest.Dataset, split: str, window: config.WindowConfig, seed: int, epoch: Any
-) -> tf.data.Dataset:
-    """Return one epoch's windows in that epoch's order."""
-    # The keys below decide every draw; `tf.random.set_seed` elsewhere must not.
-    tf.compat.v1.get_default_graph().seed = 1
-    shard_key, phase_key, shuffle_key = (tf.stack([seed * 4 + use, epoch]) for use in range(3))
-    paths = _paths(dataset, split)
-    order = tf.argsort(_draw([len(paths)], shard_key, tf.int32), stable=True)
-    examples = tf.data.Dataset.from_tensor_slices(tf.gather(paths, order)).interleave(
-        lambda path: tf.data.TFRecordDataset(path),
-        cycle_length=min(_OPEN_SHARDS, len(paths)),
-        num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=True,
-    )
-    phases = tf.data.Dataset.from_tensor_slices(
-        _draw([dataset.splits[split].n_records], phase_key, tf.float32)
-    )
-    window_bytes = window.frames * dataset.audio.channels * tf.as_dtype(dataset.segment.dtype).size
-    return (
-        tf.data.Dataset.zip((examples, phases))
-        .map(_cutter(dataset, window), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .unbatch()
-        .shuffle(
-            max(1, _SHUFFLE_BYTES // window_bytes),
-            seed=_draw([], shuffle_key, tf.int64),
-            reshuffle_each_iteration=False,
+def _excerpts(scheduled: schedule.Schedule, start_step: int) -> tf.data.Dataset:
+    """Return the schedule's batches from a step on, one by one."""
+
+    def schedule_some(step: Any) -> Any:
+        return tf.numpy_function(
+            lambda first: scheduled.excerpts(int(first), _SCHEDULED_STEPS),
+            [step],
+            [tf.int64, tf.int64, tf.float32, tf.float32],
+            stateful=False,
         )
-    )
+
+    stop = tf.int64.max if scheduled.n_steps is None else scheduled.n_steps
+    steps = tf.data.Dataset.range(start_step, stop, _SCHEDULED_STEPS)
+    some = steps.map(schedule_some, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return some.unbatch().take(max(0, stop - start_step))
 
 
-def _padded_pass(
-    dataset: manifest.Dataset, split: str, window: config.WindowConfig, n_padding: int
-) -> tf.data.Dataset:
-    """Return a split's windows in the order of its shards, and padding after them."""
-    examples = tf.data.TFRecordDataset(_paths(dataset, split))
-    stream = examples.map(
-        lambda example: _cutter(dataset, window)(example, 0.0),
-        num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=True,
-    ).unbatch()
-    nothing = {
-        "frames": np.tile(dtypes.store(dataset.mean, dataset.segment.dtype), (window.frames, 1)),
-        "recording": np.int64(_PADDING),
-        "start_frame": np.int64(0),
-    }
-    return stream.concatenate(tf.data.Dataset.from_tensors(nothing).repeat(n_padding))
+def _reader(
+    dataset: manifest.Dataset,
+    found: index.Index,
+    window: config.WindowConfig,
+    batch_size: int,
+    augment: config.AugmentationConfig,
+) -> Callable[[Any, Any, Any, Any], Any]:
+    """Return the function that reads a batch, widens it to float32, varies and normalises it."""
+    scale, offset = 1 / dataset.std, -dataset.mean / dataset.std
+    unit = dtypes.unit(dataset.segment.dtype)
+    vary = augmentation.make(augment, dataset.audio)
+    rows = [batch_size]
 
-
-def _paths(dataset: manifest.Dataset, split: str) -> list[str]:
-    """Return where the shards of a split are that hold anything."""
-    return [dataset.path(shard) for shard in dataset.splits[split].shards if shard.records]
-
-
-def _draw(shape: list[int], key: Any, dtype: tf.DType) -> Any:
-    """Return what the key decides: any non-negative integers, or floats in [0, 1)."""
-    below = None if dtype.is_floating else dtype.max
-    return tf.random.stateless_uniform(shape, key, 0, below, dtype, alg=tf.random.Algorithm.PHILOX)
-
-
-def _cutter(dataset: manifest.Dataset, window: config.WindowConfig) -> Callable[[Any, Any], Any]:
-    """Return the function from a serialised segment and a phase in [0, 1) to its windows.
-
-    The phase moves all windows alike, by no more than keeps their number. A segment shorter
-    than a window gives none.
-    """
-
-    def cut(example: Any, phase: Any) -> dict[str, Any]:
-        frames, recording, start_frame = records.parse(
-            example, dataset.audio.channels, dataset.segment.dtype
+    def read(segments: Any, starts: Any, weights: Any, chances: Any) -> dict[str, Any]:
+        frames, recording, start_frame = tf.numpy_function(
+            lambda segments, starts: found.read(segments, starts, window.frames),
+            [segments, starts],
+            [dataset.segment.dtype, tf.int64, tf.int64],
+            stateful=False,
         )
-        room = tf.shape(frames, tf.int64)[0] - window.frames
-        spare = tf.math.floormod(room, window.hop) + 1
-        first = tf.minimum(tf.cast(phase * tf.cast(spare, tf.float32), tf.int64), spare - 1)
-        starts = tf.range(first, tf.maximum(first, room + 1), window.hop)
-        windows = tf.gather(frames, starts[:, tf.newaxis] + tf.range(window.frames, dtype=tf.int64))
-        windows.set_shape([None, window.frames, dataset.audio.channels])
+        frames = tf.ensure_shape(frames, [*rows, window.frames, dataset.audio.channels])
+        varied = vary(tf.cast(frames, tf.float32) * unit, tf.ensure_shape(chances, [*rows, 4]))
+        weights = tf.ensure_shape(weights, rows)
         return {
-            "frames": windows,
-            "recording": tf.fill(tf.shape(starts), recording),
-            "start_frame": start_frame + starts,
+            "frames": varied * scale + offset,
+            "weight": weights,
+            "recording": tf.where(weights > 0, tf.ensure_shape(recording, rows), _PADDING),
+            "start_frame": tf.ensure_shape(start_frame, rows),
         }
 
-    return cut
-
-
-def _finisher(dataset: manifest.Dataset) -> Callable[[Any], Any]:
-    """Return the function that widens a batch to float32, normalises it and weighs its rows."""
-    scale = np.float32(dtypes.unit(dataset.segment.dtype)) / dataset.std
-    offset = -dataset.mean / dataset.std
-
-    def finish(batch: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "frames": tf.cast(batch["frames"], tf.float32) * scale + offset,
-            "weight": tf.cast(batch["recording"] != _PADDING, tf.float32),
-            "recording": batch["recording"],
-            "start_frame": batch["start_frame"],
-        }
-
-    return finish
+    return read

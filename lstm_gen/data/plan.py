@@ -8,13 +8,10 @@ one that has changed or one that is gone, leaves all shards but its own as they 
 
 import dataclasses
 import hashlib
-import pathlib
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from lstm_gen import config, errors, storage
-from lstm_gen.audio import files
-from lstm_gen.data import digests, splits
+from lstm_gen import config, storage
+from lstm_gen.data import digests, finding, splits
 
 SCHEMA = 2
 _SHARD_BYTES = 128 << 20  # two blocks of TensorFlow's bucket client
@@ -81,14 +78,14 @@ class Plan:
 
     Attributes:
       recordings: Every audio file found, by name.
-      not_audio: Names of the other files found.
+      left_out: The other files found, by name.
       split: The split configuration, "auto" decided.
       tasks: Units of work, in the order of their shards.
       digest: sha256 over all that determines the dataset's content.
     """
 
     recordings: tuple[Recording, ...]
-    not_audio: tuple[str, ...]
+    left_out: tuple[finding.LeftOut, ...]
     split: config.SplitConfig
     tasks: tuple[Task, ...]
     digest: str
@@ -106,7 +103,7 @@ def make(
     Raises:
       InputError: If the folder is missing or holds no recordings.
     """
-    names, not_audio = find(input_dir)
+    names, left_out = finding.find(input_dir)
     recordings = _mark_duplicates(_examine(input_dir, names, known))
     usable = [r for r in recordings if not (r.same_as or r.problem)]
     split = splits.resolve(split, len(usable))
@@ -116,47 +113,14 @@ def make(
         "segment": config.to_dict(segment),
         "split": config.to_dict(split),
     }
-    found = {"recordings": [[r.name, r.sha256] for r in recordings], "not_audio": not_audio}
+    found = {"recordings": [[r.name, r.sha256] for r in recordings], "left_out": left_out}
     return Plan(
         recordings=tuple(recordings),
-        not_audio=tuple(not_audio),
+        left_out=tuple(left_out),
         split=split,
         tasks=tuple(_assign(usable, audio, segment, split, settings)),
         digest=_digest({**settings, **found}),
     )
-
-
-def find(input_dir: str) -> tuple[list[str], list[str]]:
-    """Return the names of the audio files and of the other files below a folder, sorted.
-
-    Raises:
-      InputError: If there is no such folder, or no audio file in it.
-    """
-    config.require(
-        storage.is_directory(input_dir),
-        "--input_dir must be a folder of recordings",
-        input_dir=input_dir,
-    )
-    names = storage.walk_files(input_dir)
-    audio = [name for name in names if _suffix(name) in files.EXTENSIONS | files.FFMPEG_EXTENSIONS]
-    others = [name for name in names if name not in set(audio)]
-    kinds = ", ".join(f"{n} {suffix or 'without suffix'}" for suffix, n in _count_suffixes(others))
-    if not audio:
-        raise errors.InputError(
-            "--input_dir must hold recordings such as .wav, .flac, .ogg, .mp3 or .aiff, at any "
-            f"depth. Received: input_dir={input_dir!r} with {kinds or 'no files'}"
-        )
-    return audio, others
-
-
-def _count_suffixes(names: Iterable[str]) -> list[tuple[str, int]]:
-    """Return the commonest suffixes and how often they occur."""
-    return Counter(_suffix(name) for name in names).most_common(4)
-
-
-def _suffix(name: str) -> str:
-    """Return a name's suffix in lower case, with its dot."""
-    return pathlib.PurePosixPath(name).suffix.lower()
 
 
 def _examine(input_dir: str, names: list[str], known: digests.Digests) -> list[Recording]:
@@ -260,7 +224,7 @@ def _record_bytes(
     recording: Recording, audio: config.AudioConfig, segment: config.SegmentConfig
 ) -> float:
     """Return a guess, from the size of its file, of what a recording will take in records."""
-    suffix = _suffix(recording.name)
+    suffix = finding.suffix(recording.name)
     coded = _FLAC_BYTES_PER_SECOND if suffix == ".flac" else _CODED_BYTES_PER_SECOND
     seconds = recording.n_bytes / (_PCM_BYTES_PER_SECOND if suffix in _PCM else coded)
     value_bytes = 4 if segment.dtype == "float32" else 2

@@ -23,7 +23,6 @@ Progress = Callable[[jobs.Outcome | None, int], None]
 _SHARD = r"(train|validation|test)-\d{5}-of-\d{5}\.tfrecord"
 _OURS = re.compile(rf"(dataset\.json|manifest\.jsonl|{_SHARD})")
 _TEMPORARY = re.compile(rf"{_OURS.pattern}\.tmp-\d+")
-_DIGESTS = "digests.json"
 LOCAL = "local"
 _ELSEWHERE = "choose another --data_dir"
 
@@ -56,7 +55,7 @@ def prepare(
     """
     _require_apart(job.input_dir, job.data_dir)
     _require_ours(job, overwrite)
-    known = digests.Digests(jobs.state_path(job.data_dir, _DIGESTS))
+    known = digests.beside(job.data_dir)
     planned = plan.make(job.input_dir, job.audio, job.segment, job.split, known)
     job = dataclasses.replace(job, split=planned.split)
     with _only_one(job.data_dir):
@@ -103,11 +102,10 @@ def _commit(
     """Write what makes the directory a dataset."""
     outcomes = {outcome.name: outcome for outcome in _judge_unread(planned.recordings)}
     outcomes |= {outcome.name: outcome for r in receipts for outcome in r.outcomes}
-    _require_training_frames(job, receipts, outcomes.values())
+    _require_training_frames(job, planned, receipts, outcomes.values())
     manifest.save_lines(job.data_dir, _lines(planned, outcomes))
     failpoints.reach("manifest.written")
-    dataset = _collect(job, planned, receipts, outcomes.values())
-    manifest.save(dataset)
+    dataset = manifest.save(_collect(job, planned, receipts, outcomes.values()))
     failpoints.reach("dataset.written")
     return dataset
 
@@ -131,7 +129,7 @@ def _require_apart(input_dir: str, data_dir: str) -> None:
 def _require_ours(job: jobs.Job, overwrite: bool) -> None:
     """Refuse a directory that is not ours to fill, or holds what was made otherwise."""
     names = storage.list_names(job.data_dir)
-    foreign = [n for n in names if not (_is_ours(n) or n == jobs.STATE_DIR)]
+    foreign = [n for n in names if not (_is_ours(n) or n == digests.STATE_DIR)]
     config.require(
         not foreign and (bool(names) or not _is_file(job.data_dir)),
         f"--data_dir must be empty or hold a dataset, and nothing else; {_ELSEWHERE}",
@@ -199,11 +197,12 @@ def _require_receipt(job: jobs.Job, task: plan.Task) -> jobs.Receipt:
 
 
 def _is_committed(job: jobs.Job, planned: plan.Plan) -> bool:
-    """Whether the dataset was made from just these recordings, and has its manifest."""
-    names = storage.list_names(job.data_dir)
-    if not {manifest.DATASET_FILE, manifest.MANIFEST_FILE} <= set(names):
+    """Whether the dataset was made from just these recordings, and is as it was written."""
+    try:
+        dataset = manifest.describe(job.data_dir)
+    except errors.InputError:
         return False
-    return bool(manifest.read_values(job.data_dir).get("plan") == planned.digest)
+    return dataset.plan == planned.digest and not any(manifest.find_bad_files(dataset))
 
 
 def _is_ours(name: str) -> bool:
@@ -248,7 +247,7 @@ def _judge_unread(recordings: Iterable[plan.Recording]) -> Iterator[jobs.Outcome
     """Yield the outcome of the recordings that no worker needs to look at."""
     for recording in recordings:
         if recording.problem:
-            yield jobs.Outcome(name=recording.name, verdict="unreadable", detail=recording.problem)
+            yield jobs.Outcome(name=recording.name, verdict="denied", detail=recording.problem)
         elif recording.same_as:
             yield jobs.Outcome(
                 name=recording.name, verdict="duplicate", detail=f"same as {recording.same_as!r}"
@@ -256,7 +255,10 @@ def _judge_unread(recordings: Iterable[plan.Recording]) -> Iterator[jobs.Outcome
 
 
 def _require_training_frames(
-    job: jobs.Job, receipts: Sequence[jobs.Receipt], outcomes: Iterable[jobs.Outcome]
+    job: jobs.Job,
+    planned: plan.Plan,
+    receipts: Sequence[jobs.Receipt],
+    outcomes: Iterable[jobs.Outcome],
 ) -> None:
     """Refuse to make a dataset of nothing."""
     if any(part.statistics.count for part in receipts):
@@ -264,6 +266,7 @@ def _require_training_frames(
     _clear(job.data_dir)
     storage.remove_tree(jobs.state_path(job.data_dir))
     verdicts = Counter(outcome.verdict for outcome in outcomes)
+    verdicts.update(entry.verdict for entry in planned.left_out)
     found = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
     raise errors.InputError(
         "at least one recording must be usable for training; see the lines above. "
@@ -291,8 +294,7 @@ def _lines(planned: plan.Plan, outcomes: dict[str, jobs.Outcome]) -> Iterator[di
             "segments": outcome.pieces,
             "shards": {split: shards[recording.name][split] for split in outcome.pieces},
         }
-    for name in planned.not_audio:
-        yield {"name": name, "verdict": "not_audio", "detail": "its suffix is not of audio"}
+    yield from (entry._asdict() for entry in planned.left_out)
 
 
 def _collect(

@@ -35,9 +35,16 @@ def draw(
     places = (np.arange(n_primers) + random.random(n_primers)) / n_primers * starts[-1]
     owners = np.searchsorted(starts, places.astype(int), side="right") - 1
     excerpts: dict[int, np.ndarray] = {}
-    # Only what is asked for is kept: a split may be larger than memory.
-    for segment, (frames, _, _) in enumerate(pipeline.segments(dataset, split)):
-        for primer in np.flatnonzero(owners == segment):
-            first = int(places[primer]) - int(starts[segment])
-            excerpts[int(primer)] = frames[first : first + n_frames]
+    first_segment = 0
+    for shard in dataset.splits[split].shards:
+        # Only shards that are asked for are read: a split may be large, and in a bucket.
+        stop = first_segment + shard.records
+        if np.any((first_segment <= owners) & (owners < stop)):
+            for segment, (frames, _, _) in enumerate(
+                pipeline.shard_segments(dataset, shard), first_segment
+            ):
+                for primer in np.flatnonzero(owners == segment):
+                    first = int(places[primer]) - int(starts[segment])
+                    excerpts[int(primer)] = frames[first : first + n_frames]
+        first_segment = stop
     return np.stack([excerpts[primer] for primer in range(n_primers)])

@@ -3,8 +3,8 @@
 The only module that knows it. Writing and plain reading need no TensorFlow, which costs
 seconds to import: the few protobuf fields are encoded here by hand. An example holds
 
-    frames       bytes, little-endian float16 or float32 [n_frames, n_mels], raw log-mel
-    recording    int64, line of the recording in manifest.jsonl, counted from 0
+    frames       bytes, little-endian values [n_frames, channels] as stored, not normalised
+    recording    int64, of the recording's content: see `plan.recording_id`
     start_frame  int64, first frame of the segment within its untrimmed recording
 
 Source: tensorflow/core/example/{example,feature}.proto, tensorflow/core/lib/io/record_writer.h.
@@ -12,7 +12,7 @@ Source: tensorflow/core/example/{example,feature}.proto, tensorflow/core/lib/io/
 
 import struct
 from collections.abc import Iterator
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import google_crc32c
 import numpy as np
@@ -30,8 +30,8 @@ class Segment(NamedTuple):
     """Consecutive frames of one recording.
 
     Attributes:
-      frames: float16 or float32 [n_frames, n_mels], raw log-mel.
-      recording: Line of the recording in the manifest, counted from 0.
+      frames: values [n_frames, channels] as stored, not normalised.
+      recording: `plan.recording_id` of the recording's content.
       start_frame: First frame within the untrimmed recording.
     """
 
@@ -51,7 +51,7 @@ def encode(segment: Segment) -> bytes:
     )
 
 
-def decode(example: bytes, n_mels: int, dtype: str) -> Segment:
+def decode(example: bytes | memoryview, channels: int, dtype: str) -> Segment:
     """Return the segment that `encode` made an example of.
 
     Raises:
@@ -65,31 +65,10 @@ def decode(example: bytes, n_mels: int, dtype: str) -> Segment:
         ((_, values[bytes(key)]),) = _fields(value_list)
     frames = np.frombuffer(values[b"frames"], _little_endian(np.dtype(dtype)))
     return Segment(
-        frames=frames.reshape(-1, n_mels),
+        frames=frames.reshape(-1, channels),
         recording=_read_varint(values[b"recording"], 0)[0],
         start_frame=_read_varint(values[b"start_frame"], 0)[0],
     )
-
-
-def parse(example: Any, n_mels: int, dtype: str) -> tuple[Any, Any, Any]:
-    """Return the tensors of a segment from an example in a `tf.data` graph.
-
-    Returns:
-      frames, float16 or float32 [n_frames, n_mels]; recording, int64; start_frame, int64.
-    """
-    import tensorflow as tf  # only readers in a graph wait for it
-
-    scalar = tf.io.FixedLenFeature([], tf.int64)
-    values = tf.io.parse_single_example(
-        example,
-        {
-            "frames": tf.io.FixedLenFeature([], tf.string),
-            "recording": scalar,
-            "start_frame": scalar,
-        },
-    )
-    frames = tf.io.decode_raw(values["frames"], tf.as_dtype(dtype), little_endian=True)
-    return tf.reshape(frames, [-1, n_mels]), values["recording"], values["start_frame"]
 
 
 def frame(data: bytes) -> bytes:
@@ -98,7 +77,7 @@ def frame(data: bytes) -> bytes:
     return b"".join((length, _FOOTER.pack(_checksum(length)), data, _FOOTER.pack(_checksum(data))))
 
 
-def read_segments(path: str, n_mels: int, dtype: str) -> Iterator[Segment]:
+def read_segments(path: str, channels: int, dtype: str) -> Iterator[Segment]:
     """Yield the segments of a shard in order, every checksum verified.
 
     Raises:
@@ -107,9 +86,26 @@ def read_segments(path: str, n_mels: int, dtype: str) -> Iterator[Segment]:
     with storage.local_copy(path) as local, open(local, "rb") as file:  # noqa: PTH123
         for index, data in enumerate(_read_records(file, path)):
             try:
-                yield decode(data, n_mels, dtype)
+                yield decode(data, channels, dtype)
             except (ValueError, KeyError, IndexError) as error:
                 raise _damaged(path, index, "is not a segment of this dataset") from error
+
+
+def view_segments(shard: memoryview, path: str, channels: int, dtype: str) -> Iterator[Segment]:
+    """Yield the segments of a shard in memory; frames are views of it, and not verified.
+
+    Raises:
+      InputError: For a record that is cut or not a segment, naming it.
+    """
+    position = index = 0
+    while position < len(shard):
+        try:
+            length, _ = _HEADER.unpack_from(shard, position)
+            start = position + _HEADER.size
+            yield decode(shard[start : start + length], channels, dtype)
+        except (struct.error, ValueError, KeyError, IndexError) as error:
+            raise _damaged(path, index, "is not a segment of this dataset") from error
+        position, index = start + length + _FOOTER.size, index + 1
 
 
 def _read_records(file: BinaryIO, path: str) -> Iterator[bytes]:

@@ -1,9 +1,11 @@
 """What a dataset holds and what was left out, as a table for people."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from lstm_gen import errors
+from lstm_gen.audio import verdicts
 from lstm_gen.data import manifest, splits
 
 _NAMES_SHOWN = 3
@@ -22,18 +24,51 @@ def describe(dataset: manifest.Dataset, lines: Iterable[Mapping[str, Any]]) -> s
     read = by_verdict.pop("ok", [])
     hours = sum(line["seconds"] for line in read) / 3600
     rows = [f"read      {len(read)} recordings, {hours:.2f} hours of audio"]
-    rows += [_left_out(verdict, by_verdict[verdict]) for verdict in sorted(by_verdict)]
     rows += _trimmed(dataset, read)
     rows += _filled(read)
     rows += ["", *_split_table(dataset)]
     if not dataset.splits["validation"].n_records and dataset.split.validation_fraction > 0:
         rows.append("warning   the validation split is empty: no usable recording was held out")
+    if by_verdict:
+        rows += ["", *(_left_out(verdict, by_verdict[verdict]) for verdict in sorted(by_verdict))]
     return "\n".join(rows)
+
+
+def judge(lines: Iterable[Mapping[str, Any]], max_bad_fraction: float) -> str:
+    """Return one line that says how many recordings are bad.
+
+    Files that are no recordings, and duplicates, count neither as good nor as bad.
+
+    Args:
+      lines: What `manifest.jsonl` says.
+      max_bad_fraction: Largest share of bad recordings to accept, 0 to 1.
+
+    Raises:
+      InputError: If more are bad.
+    """
+    counts = Counter(line["verdict"] for line in lines)
+    n_bad = sum(n for verdict, n in counts.items() if verdict not in verdicts.NOT_BAD)
+    fraction = n_bad / max(1, n_bad + counts["ok"])
+    if fraction > max_bad_fraction:
+        raise errors.InputError(
+            f"too many recordings were left out, {n_bad} of {n_bad + counts['ok']} (the dataset "
+            "holds the others, and manifest.jsonl says why); mend them, or accept them with "
+            f"--max_bad_fraction. Received: max_bad_fraction={max_bad_fraction}"
+        )
+    return (
+        f"bad       {n_bad} of {n_bad + counts['ok']} recordings, {fraction:.1%} "
+        f"(--max_bad_fraction={max_bad_fraction})"
+    )
+
+
+def show(name: str) -> str:
+    """Return a file's name as it can be printed: controls and broken letters are escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
 def _left_out(verdict: str, lines: list[Mapping[str, Any]]) -> str:
     """Return one line for the files left out for one reason."""
-    names = ", ".join(line["name"] for line in lines[:_NAMES_SHOWN])
+    names = ", ".join(show(line["name"]) for line in lines[:_NAMES_SHOWN])
     more = ", ..." if len(lines) > _NAMES_SHOWN else ""
     return f"left out  {len(lines)} {verdict}: {names}{more}"
 

@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
 from lstm_gen import errors
-from lstm_gen.data import jobs, plan
+from lstm_gen.data import jobs, limits, plan
 
 _DEATHS_PER_RECORDING = 2
 _DEATHS_PER_TASK = 3
@@ -172,6 +172,7 @@ def _serve(connection: Connection, job: jobs.Job) -> None:
     """Do the tasks that come through the pipe until it closes."""
     from lstm_gen.data import writer  # the parent, which imports this module too, needs none of it
 
+    limits.limit_process()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers itself
     with contextlib.suppress(EOFError, ConnectionError):
         while True:

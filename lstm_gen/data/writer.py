@@ -18,8 +18,18 @@ import numpy as np
 import threadpoolctl
 
 from lstm_gen import errors, failpoints, storage
-from lstm_gen.audio import dtypes, files, normalisation, pictures, representations
-from lstm_gen.data import analysis, digests, jobs, manifest, plan, records, segments, splits
+from lstm_gen.audio import dtypes, files, normalisation, pictures, representations, verdicts
+from lstm_gen.data import (
+    analysis,
+    digests,
+    jobs,
+    limits,
+    manifest,
+    plan,
+    records,
+    segments,
+    splits,
+)
 
 
 def _tell_nobody(news: object) -> None:
@@ -77,8 +87,8 @@ def _examine(
         if recording.name not in crashed:
             return _cut(job, recording, split)
         verdict, detail = jobs.CRASHED, "the process that decoded it died, and died again"
-    except files.AudioError as error:
-        verdict, detail = error.reason, str(error)
+    except verdicts.AudioError as error:
+        verdict, detail = error.reason, error.detail
     except MemoryError:
         verdict, detail = "memory", "decoding it needs more memory than there is"
     except Exception as error:  # one recording must not cost the others, whatever a decoder does
@@ -94,14 +104,14 @@ def _cut(
     """Decode, analyse, trim, split and cut one recording."""
     found = _analyse(storage.join(job.input_dir, recording.name), job)
     active = found.active
-    _require_frames(bool(active.any()), "silent", "a recording that is not silent", recording.name)
+    verdicts.require(bool(active.any()), "silent", "a recording that is not silent")
     labels = _label(int(active.sum()), job, split)
     pieces, too_short = (
         segments.cut_examples(active, labels, found.example_frames)
         if found.example_frames
         else segments.cut_recording(active, labels, job.segment)
     )
-    _require_frames(bool(pieces), "too_short", "a recording of at least 2 frames", recording.name)
+    verdicts.require(bool(pieces), "too_short", "2 frames or more", frames=int(active.sum()))
     if job.plots_dir:
         path = storage.join(job.plots_dir, f"{recording.name}.png")
         whole = representations.as_segment(found.frames, job.audio)
@@ -133,13 +143,14 @@ def _segment(found: analysis.Recording, piece: segments.Piece, job: jobs.Job) ->
 
 def _analyse(path: str, job: jobs.Job) -> analysis.Recording:
     """Return a recording's frames; the audio is streamed."""
+    most_seconds = limits.longest_seconds(job.audio, job.segment.dtype)
+    blocks = files.read_blocks(path, job.audio.sample_rate, most_seconds=most_seconds)
     try:
-        blocks = files.read_blocks(path, job.audio.sample_rate)
         return analysis.analyse(blocks, job.audio, job.segment)
-    except files.AudioError:
+    except verdicts.AudioError:
         raise
     except errors.InputError as error:
-        raise files.AudioError("not_finite", f"{error}, path={path!r}") from error
+        raise verdicts.AudioError("not_finite", str(error), path=path) from error
 
 
 def _label(n_frames: int, job: jobs.Job, split: str) -> np.ndarray:
@@ -147,12 +158,6 @@ def _label(n_frames: int, job: jobs.Job, split: str) -> np.ndarray:
     if job.split.split == "blocks":
         return splits.label_frames(n_frames, job.audio.frames_per_second, job.split)
     return np.full(n_frames, splits.SPLITS.index(split), np.int8)
-
-
-def _require_frames(condition: bool, reason: str, expected: str, name: str) -> None:
-    """Raise AudioError unless the recording has something to learn from."""
-    if not condition:
-        raise files.AudioError(reason, f"expected {expected}. Received: {name!r}")
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -103,6 +103,7 @@ class Trainer:
         self._monitor = monitors.Monitor(run_dir, run, settings, primer)
         self._progress = Progress()
         self._validation: dict[str, float] = {}
+        self._validation_batches = self._validation_data()
 
     @property
     def n_parameters(self) -> int:
@@ -165,7 +166,7 @@ class Trainer:
         """Score the validation split; keep the weights if they are the best so far."""
         totals: dict[str, float] = {}
         first_batch = None
-        for batch in self._validation_data():
+        for batch in self._validation_batches:
             first_batch = first_batch or batch
             for name, value in self._validate_call(batch).items():
                 totals[name] = totals.get(name, 0.0) + float(value.numpy())
@@ -245,6 +246,7 @@ class Trainer:
                 start_step=start_step * context.num_replicas_in_sync // context.num_input_pipelines,
                 input_pipeline_id=context.input_pipeline_id,
                 num_input_pipelines=context.num_input_pipelines,
+                augment=self._run.augmentation,
             )
 
         return self._strategy.distribute_datasets_from_function(share)

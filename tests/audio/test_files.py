@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from lstm_gen import errors
-from lstm_gen.audio import files
+from lstm_gen.audio import ffmpeg, files, verdicts
 
 RATE = 22050
 
@@ -30,7 +30,7 @@ def pitch_hz(samples: Any, rate: Any = RATE) -> Any:
 
 
 def reason_for(path: Any, rate: Any = RATE) -> Any:
-    with pytest.raises(files.AudioError) as caught:
+    with pytest.raises(verdicts.AudioError) as caught:
         files.read(str(path), rate)
     assert isinstance(caught.value, errors.InputError)
     message = str(caught.value)
@@ -121,7 +121,7 @@ def test_absurd_headers(tmp_path: pathlib.Path) -> None:
     soundfile.write(tmp_path / "slow.wav", tone()[:100], 10)
     soundfile.write(tmp_path / "wide.wav", np.zeros((10, 40)), RATE)
     assert reason_for(tmp_path / "slow.wav") == "bad_rate"
-    assert reason_for(tmp_path / "wide.wav") == "no_channels"
+    assert reason_for(tmp_path / "wide.wav") == "bad_channels"
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
@@ -167,8 +167,11 @@ def test_a_wav_of_a_stream_is_read(tmp_path: pathlib.Path) -> None:
 
 
 def test_the_error_survives_the_way_between_processes() -> None:
-    error = pickle.loads(pickle.dumps(files.AudioError("empty", "nothing in it")))
-    assert (error.reason, str(error)) == ("empty", "nothing in it")
+    error = pickle.loads(
+        pickle.dumps(verdicts.AudioError("empty", "expected more", path="a", peak=1.5))
+    )
+    assert (error.reason, error.detail) == ("empty", "expected more. Received: peak=1.5")
+    assert str(error) == "expected more. Received: path='a', peak=1.5"
 
 
 def test_other_containers_ask_for_ffmpeg(
@@ -301,5 +304,5 @@ def test_writing_makes_the_folder(tmp_path: pathlib.Path) -> None:
 
 
 def test_suffixes_are_lower_case_and_apart() -> None:
-    assert not files.EXTENSIONS & files.FFMPEG_EXTENSIONS
-    assert all(s == s.lower() and s[0] == "." for s in files.EXTENSIONS | files.FFMPEG_EXTENSIONS)
+    assert not files.EXTENSIONS & ffmpeg.EXTENSIONS
+    assert all(s == s.lower() and s[0] == "." for s in files.EXTENSIONS | ffmpeg.EXTENSIONS)

@@ -48,7 +48,7 @@ def test_a_good_dataset_has_no_problem(dataset: manifest.Dataset, deep: bool) ->
 @pytest.mark.parametrize("deep", [False, True])
 def test_a_missing_shard_is_found(copy: manifest.Dataset, deep: bool) -> None:
     first_shard(copy).unlink()
-    assert f"shard {first_shard(copy).name} must be there, but is missing" in find(copy, deep)
+    assert f"{first_shard(copy).name} must be there, but is missing" in find(copy, deep)
 
 
 def test_a_short_shard_is_found(copy: manifest.Dataset) -> None:
@@ -64,7 +64,7 @@ def test_a_flipped_bit_is_found(copy: manifest.Dataset) -> None:
     first_shard(copy).write_bytes(bytes(content))
     assert find(copy, deep=False) == ""
     found = find(copy)
-    assert "must have the sha256 of dataset.json, but differs" in found
+    assert "must have the content it was written with, but has another" in found
     assert "has a wrong checksum" in found
 
 

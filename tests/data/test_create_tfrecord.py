@@ -68,7 +68,7 @@ def test_the_check_fails_where_something_is_wrong(
     (tmp_path / "dataset.json").write_text(text)
     result = run("-m", "tools.check_tfrecord", f"--data_dir={tmp_path}")
     assert result.returncode == 1
-    assert "problem   shard train-00000-of" in result.stdout
+    assert "problem   train-00000-of" in result.stdout
 
 
 @pytest.mark.parametrize(

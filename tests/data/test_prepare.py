@@ -23,7 +23,7 @@ def tree(folder: pathlib.Path | str) -> dict[str, str]:
     return {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(pathlib.Path(folder).iterdir())
-        if path.name != jobs.STATE_DIR
+        if path.name != digests.STATE_DIR
     }
 
 
@@ -250,7 +250,8 @@ def bad_files(folder: pathlib.Path) -> dict[str, str]:
         "cut.flac": "unreadable",
         "renamed.wav": "unreadable",
         "zero.mp3": "empty",
-        "gone.wav": "unreadable",
+        "gone.wav": "missing",
+        "pipe.wav": "not_a_file",
     }
 
 
@@ -353,7 +354,7 @@ def test_another_schema_version_is_refused(
     with pytest.raises(errors.InputError, match=r"schema version 2.*schema=99"):
         manifest.load(str(tmp_path))
     (tmp_path / "dataset.json").write_text(text)
-    with pytest.raises(errors.InputError, match=r"shard train-\d+-of-\d+\.tfrecord must be there"):
+    with pytest.raises(errors.InputError, match=r"train-\d+-of-\d+\.tfrecord must be there"):
         manifest.load(str(tmp_path))
     (tmp_path / "dataset.json").write_text(text[:300])
     with pytest.raises(errors.InputError, match="must be JSON"):

@@ -39,7 +39,7 @@ def tree(folder: pathlib.Path) -> dict[str, str]:
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and jobs.STATE_DIR not in path.parts
+        if path.is_file() and digests.STATE_DIR not in path.parts
     }
 
 

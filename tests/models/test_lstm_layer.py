@@ -1,12 +1,14 @@
+import re
 from typing import Any
 
 import keras
+import numba
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from lstm_gen import distribute
-from lstm_gen.models.layers import lstm, lstm_kernel
+from lstm_gen.models.layers import lstm, lstm_cpu
 
 BATCH, FRAMES, FEATURES, UNITS = 3, 7, 5, 4
 TOLERANCE = 1e-4  # relative, float32
@@ -135,22 +137,63 @@ def test_the_kernel_takes_any_size(batch: int, frames: int, features: int, units
 
 
 def test_the_bits_do_not_depend_on_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    arrays = [draw(*shape).numpy() for shape in ((5, 9, 12), (12, 512), (128, 512), (512,))]
-    arrays += [draw(5, 128).numpy(), draw(5, 128, seed=2).numpy()]
+    units = 100
+    inputs, h, c = draw(5, 9, 12).numpy(), draw(5, units).numpy(), draw(5, units, seed=2).numpy()
+    kernel, recurrent_kernel = draw(12, 4 * units).numpy(), draw(units, 4 * units).numpy()
+    bias, d_outputs = draw(4 * units).numpy(), draw(5, 9, units, seed=6).numpy()
     found = []
-    for blocks in (1, 2, 3):
-        monkeypatch.setattr(lstm_kernel, "_count_blocks", lambda _, blocks=blocks: blocks)
-        hs, last_c, cs, gates = lstm_kernel.forward(*arrays)
-        d_hs = draw(5, 9, 128, seed=6).numpy()
-        found.append(
-            [
-                hs,
-                last_c,
-                *lstm_kernel.backward(
-                    d_hs, d_hs[:, 0], d_hs[:, 1], arrays[2], arrays[5], cs, gates
-                ),
-            ]
-        )
+    for threads in (1, 2, 3, 64):
+        monkeypatch.setattr(numba, "get_num_threads", lambda threads=threads: threads)
+        saved = lstm_cpu.run_forward(inputs, kernel, recurrent_kernel, bias, h, c)
+        backward = lstm_cpu.run_backward(d_outputs, h, c, recurrent_kernel, c, *saved[2:])
+        found.append([saved[0], saved[1], *backward])
+        assert saved[2].shape[0] == {1: 1, 2: 2, 3: 3, 64: 13}[threads], "blocks"
     for others in found[1:]:
         for value, expected in zip(others, found[0], strict=True):
             np.testing.assert_array_equal(value, expected)
+
+
+def test_later_calls_leave_earlier_results_alone() -> None:
+    layer = lstm.LSTM(UNITS)
+    layer.build((None, None, FEATURES))
+    run = tf.function(lambda inputs: layer(inputs)[0])
+    inputs = [draw(BATCH, FRAMES, FEATURES, seed=seed) for seed in range(6)]
+    results = [run(values) for values in inputs]  # their memory is the kernel's own
+    with distribute.portable():
+        for values, found in zip(inputs, results, strict=True):
+            np.testing.assert_allclose(found, layer(values)[0], rtol=TOLERANCE, atol=1e-6)
+
+
+def test_one_bad_number_reaches_its_own_sequence_only() -> None:
+    layer = lstm.LSTM(UNITS)
+    inputs = draw(BATCH, FRAMES, FEATURES).numpy()
+    clean, _ = layer(inputs)
+    inputs[1, 3, 2] = np.nan
+    outputs, (h, c) = layer(inputs)
+    assert np.isnan(outputs[1, 3:]).all()
+    assert np.isnan(h[1]).all()
+    assert np.isnan(c[1]).all()
+    np.testing.assert_array_equal(outputs[1, :3], clean[1, :3])
+    np.testing.assert_array_equal(outputs[0], clean[0])
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(layer(inputs)[0])
+    assert all(np.isnan(d).any() for d in tape.gradient(loss, layer.trainable_variables))
+
+
+def test_a_portable_graph_has_tensorflow_operations_only() -> None:
+    layer = lstm.LSTM(UNITS)
+    layer.build((None, None, FEATURES))
+
+    def operations() -> str:
+        @tf.function
+        def run(inputs: tf.Tensor) -> Any:
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_sum(layer(inputs)[0])
+            return tape.gradient(loss, layer.trainable_variables)
+
+        graph = run.get_concrete_function(tf.TensorSpec([BATCH, FRAMES, FEATURES])).graph
+        return str(graph.as_graph_def())
+
+    assert "PyFunc" in operations()
+    with distribute.portable():
+        assert not re.search("PyFunc|Cudnn", operations())

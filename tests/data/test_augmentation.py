@@ -1,0 +1,89 @@
+import math
+
+import numpy as np
+import pytest
+import tiny
+
+from lstm_gen import config, errors
+from lstm_gen.audio import features
+from lstm_gen.data import augmentation, manifest, pipeline
+
+AUDIO = config.AudioConfig(sample_rate=8000, n_fft=256, hop_length=128, n_mels=20)
+SILENCE = math.log(AUDIO.log_floor)
+WINDOW = config.WindowConfig(timesteps=8)
+
+
+def vary(frames: np.ndarray, chance: float, **settings: float) -> np.ndarray:
+    """Return one window varied by the same chance in every respect."""
+    varied = augmentation.make(config.AugmentationConfig(**settings), AUDIO)(  # type: ignore[arg-type]
+        frames[np.newaxis], np.full((1, 4), chance, np.float32)
+    )
+    return np.asarray(varied)[0]
+
+
+def sound() -> np.ndarray:
+    """Return half a second of tone that begins in silence, float64 [samples]."""
+    time = np.arange(4000) / AUDIO.sample_rate
+    return 0.1 * np.sin(2 * np.pi * 900 * time) * (time > 0.2)
+
+
+def test_nothing_is_varied_by_default() -> None:
+    frames = tiny.make_frames(10, 0, 20)
+    np.testing.assert_array_equal(vary(frames, 0.7), frames)
+
+
+@pytest.mark.parametrize(
+    ("chance", "gain_db"), [(0.0, -12.0), (0.25, -6.0), (0.5, 0.0), (0.75, 6.0)]
+)
+def test_a_gain_is_that_of_the_recording(chance: float, gain_db: float) -> None:
+    """Frames of a louder recording are the louder frames, silence included."""
+    quiet, loud = (features.log_mel(x, AUDIO) for x in (sound(), sound() * 10 ** (gain_db / 20)))
+    # What is far below the floor has lost its digits; they count again when it is amplified.
+    np.testing.assert_allclose(vary(quiet, chance, gain_db=12.0), loud, atol=0.02)
+    np.testing.assert_allclose(vary(quiet, chance, gain_db=12.0)[0], SILENCE, atol=1e-3)
+
+
+@pytest.mark.parametrize(("chance", "shift"), [(0.0, -2), (0.3, -1), (0.5, 0), (0.7, 1), (0.99, 2)])
+def test_a_shift_moves_bands_and_lets_silence_in(chance: float, shift: int) -> None:
+    frames = tiny.make_frames(10, 0, 20)
+    wanted = np.full_like(frames, SILENCE)
+    wanted[:, max(0, shift) : 20 + min(0, shift)] = frames[:, max(0, -shift) : 20 - max(0, shift)]
+    np.testing.assert_allclose(vary(frames, chance, shift_mels=2), wanted, rtol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> manifest.Dataset:
+    return tiny.make_dataset(tmp_path_factory.mktemp("dataset"))
+
+
+def read(dataset: manifest.Dataset, n_steps: int, **arguments: object) -> np.ndarray:
+    """Return the frames of some batches, [windows, frames, channels]."""
+    augment = config.AugmentationConfig(gain_db=20, shift_mels=3)
+    settings = {"batch_size": 4, "seed": 1, "augment": augment, **arguments}
+    stream = pipeline.windows(dataset, "train", WINDOW, **settings)  # type: ignore[arg-type]
+    return np.concatenate([b["frames"] for b in stream.take(n_steps).as_numpy_iterator()])
+
+
+def test_every_window_of_every_epoch_is_varied_anew(dataset: manifest.Dataset) -> None:
+    n_windows = pipeline.windows_per_epoch(dataset, "train", WINDOW)
+    plain = read(dataset, 2 * n_windows, batch_size=1, augment=None)
+    varied = read(dataset, 2 * n_windows, batch_size=1)
+    levels = (varied - plain).mean(axis=(1, 2))
+    assert len(np.unique(levels)) == 2 * n_windows
+
+
+def test_the_variation_is_that_of_the_place_in_the_stream(dataset: manifest.Dataset) -> None:
+    whole = read(dataset, 10)
+    np.testing.assert_array_equal(read(dataset, 4, start_step=6), whole[24:])
+    shares = [
+        read(dataset, 10, batch_size=2, input_pipeline_id=i, num_input_pipelines=2)
+        for i in range(2)
+    ]
+    np.testing.assert_array_equal(np.stack(shares, axis=1).reshape(whole.shape), whole)
+    assert np.any(read(dataset, 10, seed=2) != whole)
+
+
+def test_settings_out_of_range_are_refused() -> None:
+    for field, value in (("gain_db", -1.0), ("gain_db", math.inf), ("shift_mels", -1)):
+        with pytest.raises(errors.InputError, match=f"{field}={value}"):
+            config.AugmentationConfig(**{field: value})  # type: ignore[arg-type]
