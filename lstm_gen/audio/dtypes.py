@@ -19,12 +19,12 @@ def store(values: np.ndarray, dtype: str) -> np.ndarray:
         they are clipped).
 
     Returns:
-      The same shape; infinite where float16 cannot hold a value.
+      The same shape; infinite where float16 cannot hold a value; anything where int16 is given NaN.
     """
-    if dtype == "int16":
-        scaled = np.rint(values * np.float32(_INT16_SCALE))
-        return np.clip(scaled, -_INT16_SCALE, _INT16_SCALE - 1).astype(np.int16)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is found by looking
+        if dtype == "int16":
+            scaled = np.rint(values * np.float32(_INT16_SCALE))
+            return np.clip(scaled, -_INT16_SCALE, _INT16_SCALE - 1).astype(np.int16)
         return values.astype(dtype)
 
 

@@ -103,9 +103,11 @@ def analyse(
     for frames in representation.extract(count(), audio):
         stored.append(dtypes.store(frames, dtype))
         power.append(representation.power(frames, audio))
-        finite = frames if dtype == "int16" else stored[-1]
-        config.require(bool(np.isfinite(finite).all()), "samples must give finite frames")
-    return Analysis(np.concatenate(stored), np.concatenate(power), n_samples)
+    found = Analysis(np.concatenate(stored), np.concatenate(power), n_samples)
+    # The power tells of what integers cannot, the frames of what their type does not reach to.
+    finite = np.isfinite(found.power).all() and np.isfinite(found.frames).all()
+    config.require(bool(finite), "samples must give finite frames")
+    return found
 
 
 def as_segment(frames: np.ndarray, audio: config.AudioConfig) -> np.ndarray:

@@ -238,6 +238,12 @@ def test_what_is_not_finite_is_refused(setting: config.AudioConfig) -> None:
             representations.invert(bad, setting)
 
 
+def test_integers_do_not_hide_what_is_not_finite() -> None:
+    for bad in (np.nan, np.inf):
+        with pytest.raises(errors.InputError, match="finite frames"):
+            representations.analyse([np.full(900, bad, "f4")], EVERY[-1], "int16")
+
+
 def test_float16_overflow_is_refused() -> None:
     setting = audio("complex_stft", phase="real_imaginary")
     with pytest.raises(errors.InputError, match="finite frames"):
