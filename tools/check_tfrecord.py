@@ -1,6 +1,7 @@
-"""Describe a dataset directory, say what is wrong with it, and listen to what is in it.
+"""Describe a dataset directory, say what is wrong with it, look at it and listen to it.
 
   python -m tools.check_tfrecord --data_dir=dataset --deep
+  python -m tools.check_tfrecord --data_dir=dataset --plots=dataset.png
   python -m tools.check_tfrecord --data_dir=dataset --dump_segment=3 --output=segment.wav
 
 The exit status is 1 if anything is wrong.
@@ -11,7 +12,7 @@ import itertools
 from flags import check_flags, command, data_dir_flags, storage_flags
 from lstm_gen import config
 from lstm_gen.audio import files, representations
-from lstm_gen.data import check, manifest, records, splits, summary
+from lstm_gen.data import check, manifest, overview, records, splits, summary
 
 
 def main() -> int:
@@ -23,6 +24,9 @@ def main() -> int:
         print(f"problem   {problem}")
     looked = "every record" if check_flags.deep() else "names, sizes and counts; see --deep"
     print(f"{len(problems)} problems found (looked at {looked})")
+    if check_flags.plots():
+        overview.draw(check_flags.plots(), dataset)
+        print(f"{check_flags.plots()}: a picture of the dataset")
     wanted = check_flags.dump_segment()
     if wanted is not None:
         _dump(dataset, wanted, check_flags.output())

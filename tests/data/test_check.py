@@ -1,19 +1,11 @@
 import dataclasses
 import hashlib
 import pathlib
-import shutil
 
 import numpy as np
 import pytest
 
 from lstm_gen.data import check, manifest, records
-
-
-@pytest.fixture
-def copy(dataset: manifest.Dataset, tmp_path: pathlib.Path) -> manifest.Dataset:
-    """Return a dataset that a test may damage."""
-    shutil.copytree(dataset.data_dir, tmp_path / "copy")
-    return dataclasses.replace(dataset, data_dir=str(tmp_path / "copy"))
 
 
 def first_shard(dataset: manifest.Dataset) -> pathlib.Path:
