@@ -45,9 +45,9 @@ def _describe(dataset: manifest.Dataset) -> str:
         [
             f"dataset   {dataset.data_dir}, fingerprint {dataset.fingerprint[:16]}",
             f"frames    {_describe_frames(audio)}, {audio.frames_per_second:.2f} per second",
-            f"values    {dataset.segment.dtype}, {audio.representation}; normalised by "
-            f"{audio.normalisation}: mean {dataset.mean.min():.3g} to {dataset.mean.max():.3g}, "
-            f"std {dataset.std.min():.3g} to {dataset.std.max():.3g}",
+            f"values    {dataset.segment.dtype}, {audio.representation}; a model sees "
+            f"{dataset.mean.min():.3g} to {dataset.mean.max():.3g} as 0 and "
+            f"{dataset.std.min():.3g} to {dataset.std.max():.3g} more as 1 ({audio.normalisation})",
             f"segments  [{shortest} to {longest}, {audio.channels}]; "
             f"split by {dataset.split.split}",
             table,
@@ -85,9 +85,10 @@ def _dump(dataset: manifest.Dataset, wanted: int, output: str) -> None:
     samples = representations.invert(segment.frames, audio, n_samples=n_samples)
     files.write(output, samples, audio.sample_rate)
     seconds = len(samples) / audio.sample_rate
+    start_seconds = segment.start_frame / audio.frames_per_second
+    name = overview.name_recordings(dataset).get(segment.recording, "an unknown recording")
     print(
-        f"{output}: segment {wanted}, {seconds:.1f} seconds of recording {segment.recording} from "
-        f"frame {segment.start_frame}"
+        f"{output}: segment {wanted}, {seconds:.1f} seconds of {name} from {start_seconds:.1f} on"
     )
 
 

@@ -141,7 +141,7 @@ def _draw_frequencies(axes: Any, views: Views) -> None:
 
 def _draw_examples(rows: Sequence[Any], dataset: manifest.Dataset, views: Views) -> None:
     """Draw spectrograms of segments, a row of them for each split, all in the same colours."""
-    audio, names = dataset.audio, _name_recordings(dataset)
+    audio, names = dataset.audio, name_recordings(dataset)
     loudest_db = max(float(view.rows_db.high.max()) for view in views.values())
     for figure, (split, view) in zip(rows, views.items(), strict=True):
         panels = figure.subplots(1, _EXAMPLES)
@@ -159,7 +159,7 @@ def _draw_examples(rows: Sequence[Any], dataset: manifest.Dataset, views: Views)
         figure.colorbar(image, ax=list(panels), label="power, dB", pad=0.01)
 
 
-def _name_recordings(dataset: manifest.Dataset) -> dict[int, str]:
+def name_recordings(dataset: manifest.Dataset) -> dict[int, str]:
     """Return the names of recordings as they can be printed; none if the manifest is damaged."""
     try:
         lines = manifest.load_lines(dataset.data_dir)

@@ -91,7 +91,7 @@ def test_values_that_are_not_finite_are_found(copy: manifest.Dataset) -> None:
 
 def test_another_normalisation_is_found(copy: manifest.Dataset) -> None:
     damaged = dataclasses.replace(copy, mean=copy.mean + 0.01)
-    assert "mean and std must be those of the training frames" in find(damaged)
+    assert "normalisation must be that of the training frames" in find(damaged)
 
 
 def add_held_out(dataset: manifest.Dataset, gap: int) -> manifest.Dataset:
