@@ -3,7 +3,7 @@
   python create_tfrecord.py --input_dir=recordings --data_dir=dataset
 
 writes into the dataset directory
-  train-00000-of-00008.tfrecord ...   frames, also for validation and test
+  train-00000-of-00016.tfrecord ...   frames, also for validation and test
   dataset.json                        analysis, normalisation, counts; what train_model.py reads
   manifest.jsonl                      one line per file found: what became of it, and why
   dataset_info.json, features.json    for tensorflow_datasets.builder_from_directory

@@ -80,12 +80,14 @@ class Stamp(NamedTuple):
       seconds: When it, or what is recorded of it, was last changed, since the epoch.
       token: Differs after every change of the content (but for one within a clock tick).
       is_file: Whether it can be read to an end, as a pipe or a device cannot.
+      checksum: As `checksum` returns it, of what is in a bucket; empty for a local file.
     """
 
     n_bytes: int
     seconds: float
     token: str
     is_file: bool
+    checksum: str = ""
 
 
 def stamp(path: str) -> Stamp:
@@ -278,4 +280,4 @@ def _flush(path: pathlib.Path) -> None:
 
 def _object_stamp(entry: gcs.Entry) -> Stamp:
     """Return an object's stamp; no two versions have the same, however soon they follow."""
-    return Stamp(entry.size, 0.0, f"{entry.size}-{entry.generation}", True)
+    return Stamp(entry.size, 0.0, f"{entry.size}-{entry.generation}", True, entry.crc32c)

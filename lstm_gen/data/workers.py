@@ -31,10 +31,11 @@ _PATIENCE_SECONDS_PER_MB = 20.0
 _LOOK_SECONDS = 1.0
 
 
-def count_workers(wanted: int, n_tasks: int) -> int:
+def count_workers(wanted: int, tasks: Sequence[plan.Task]) -> int:
     """Return how many workers are useful; 0 wanted means one per core this process may use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(wanted or cores or 1, n_tasks)
+    n_filled = sum(bool(task.recordings) for task in tasks)  # the others take no time
+    return min(wanted or cores or 1, max(1, n_filled), len(tasks))
 
 
 def run(
@@ -57,7 +58,7 @@ def run(
     waiting = sorted((_Attempt(task) for task in tasks), key=lambda attempt: attempt.task.n_bytes)
     workers: list[_Worker] = []
     try:
-        for _ in range(count_workers(n_workers, len(tasks))):
+        for _ in range(count_workers(n_workers, tasks)):
             workers.append(_Worker(job))
             workers[-1].give(waiting.pop())
         while busy := [worker for worker in workers if worker.attempt]:

@@ -74,6 +74,7 @@ def write_task(
         digest=task.digest,
         outcomes=tuple(outcomes),
         shards={name: shard.describe() for name, shard in shards.items()},
+        checksums={name: shard.checksum for name, shard in shards.items()},
         statistics=statistics,
     )
     jobs.save_receipt(job.data_dir, task, receipt)
@@ -176,6 +177,7 @@ class _OpenShard:
     digest: "hashlib._Hash" = dataclasses.field(default_factory=hashlib.sha256)
     n_bytes: int = 0
     frames: list[int] = dataclasses.field(default_factory=list)
+    checksum: str = ""
 
     def write(self, segment: records.Segment) -> None:
         """Append a segment."""
@@ -212,6 +214,7 @@ def _open_shard(path: str) -> Iterator[_OpenShard]:
             os.fsync(file.fileno())
         failpoints.reach("shard.synced")
         _verify(temporary, shard)
+        shard.checksum = storage.checksum(str(temporary))
         failpoints.reach("shard.verified")
         storage.publish(str(temporary), path)
         failpoints.reach("shard.published")

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import pathlib
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -143,6 +144,12 @@ def test_killed_sixty_times_at_random(
     assert at_work >= 30  # the others came before it had begun
 
 
+def test_every_failpoint_in_the_code_is_tried() -> None:
+    sources = [path.read_text() for path in (ROOT / "lstm_gen").rglob("*.py")]
+    found = [name for text in sources for name in re.findall(r"\.reach\(\"(.+?)\"\)", text)]
+    assert sorted(found) == sorted(failpoints.POINTS)
+
+
 def many(folder: pathlib.Path, count: int) -> None:
     """Write short recordings, all different."""
     folder.mkdir()
@@ -222,24 +229,10 @@ def test_two_preparations_do_not_mix(recordings: pathlib.Path, tmp_path: pathlib
     assert not list(tmp_path.glob("*.*record*"))
 
 
-DEADLY = """
-import os, signal, sys
-from lstm_gen.audio import files
-read_blocks = files.read_blocks
-def die(path, *arguments, **named):
-    if path.endswith("4.wav"):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return read_blocks(path, *arguments, **named)
-files.read_blocks = die
-"""
-
-
 def test_a_recording_that_kills_its_worker_costs_itself(
     recordings: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text(DEADLY)
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'site'}:{ROOT}")
+    material.make_deadly("4.wav", tmp_path / "site", monkeypatch)
     data_dir = tmp_path / "out"
     made, _ = prepare.prepare(material.make_job(recordings, data_dir, validation_fraction=0.3), 2)
     lines = {line["name"]: line for line in manifest.load_lines(str(data_dir))}

@@ -178,3 +178,24 @@ def test_a_refusal_ends_a_preparation(
     check_refused(run("create_tfrecord", *PREPARE, *flags, bucket=bucket), *words)
     assert faults.fired[status] >= 1
     assert "dataset/dataset.json" not in bucket.contents()
+
+
+def test_a_dataset_in_a_bucket_is_known_without_fetching_it(bucket: buckets.Bucket) -> None:
+    put(bucket, make_recordings(4))
+    flags = ("--input_dir=gs://bucket/recordings", "--data_dir=gs://bucket/dataset")
+    made = run("create_tfrecord", *PREPARE, *flags, bucket=bucket)
+    assert made.returncode == 0, made.stderr
+    before = bucket.contents("dataset/")
+
+    bucket.server.requests.clear()
+    again = run("create_tfrecord", *PREPARE, *flags, bucket=bucket)
+    assert "nothing to do" in again.stdout, again.stderr
+    assert not [r for r in bucket.server.requests if ".tfrecord" in r or ".wav" in r]
+    assert not [r for r in bucket.server.requests if not r.startswith("GET ")]
+    assert len(bucket.server.requests) < len(before) / 2 + 20  # the receipts, and a few listings
+
+    damaged = max((name for name in before if "tfrecord" in name), key=lambda n: len(before[n]))
+    bucket.put(f"dataset/{damaged}", before[damaged][:-1] + b"\0")
+    mended = run("create_tfrecord", *PREPARE, *flags, bucket=bucket)
+    assert mended.returncode == 0, mended.stderr
+    assert digests(bucket.contents("dataset/")) == digests(before)
