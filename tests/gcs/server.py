@@ -111,10 +111,16 @@ class Faults:
 
 
 class Store:
-    """Objects by bucket and name, and what requests do with them."""
+    """Objects by bucket and name, and what requests do with them.
+
+    Attributes:
+      objects: What there is.
+      written: How often each "bucket/name" was written.
+    """
 
     def __init__(self, *buckets: str) -> None:
         self.objects: dict[str, dict[str, Object]] = {bucket: {} for bucket in buckets}
+        self.written: Counter[str] = Counter()
         self._generations = itertools.count(1)
         self._uploads: dict[str, Upload] = {}
         self._lock = threading.Lock()
@@ -132,6 +138,7 @@ class Store:
     def put(self, bucket: str, name: str, content: bytes) -> Object:
         """Make a new version of an object."""
         self.objects[bucket][name] = Object(content, next(self._generations))
+        self.written[f"{bucket}/{name}"] += 1
         return self.objects[bucket][name]
 
     def _bucket(self, bucket: str) -> dict[str, Object]:
