@@ -98,7 +98,7 @@ def test_faults_change_no_byte_of_a_dataset(
     assert again.returncode == 0, again.stderr
     bucket.server.faults = server.Faults()
     assert commands.digests(bucket.contents("dataset/")) == commands.local_tree(
-        bucket, tmp_path, n_recordings
+        bucket, tmp_path, recordings
     )
 
 
