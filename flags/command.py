@@ -2,9 +2,10 @@
 
 import inspect
 import os
+import signal
 import sys
 from collections.abc import Callable
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import NoReturn
 
 from absl import flags as absl_flags
@@ -30,7 +31,10 @@ def run(main: Callable[[], int | None], *modules: ModuleType) -> NoReturn:
 
 
 def _run(main: Callable[[], int | None], modules: tuple[ModuleType, ...], argv: list[str]) -> int:
-    """Return the exit status: 0 done, 1 bad input or nothing useful done, 130 interrupted."""
+    """Return the exit status: 0 done, 1 bad input, 130 interrupted, 143 terminated."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:  # not where nohup has it ignored
+            signal.signal(number, _interrupt)
     try:
         if any(argument in _HELP for argument in argv[1:]):
             print(help_text(main, modules), flush=True)
@@ -52,9 +56,15 @@ def _run(main: Callable[[], int | None], modules: tuple[ModuleType, ...], argv: 
         if error.filename is None and not error.strerror:
             raise
         return _say(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
-    except KeyboardInterrupt:
-        _say("interrupted")
-        return 130
+    except KeyboardInterrupt as interrupt:
+        number = signal.Signals(interrupt.args[0] if interrupt.args else signal.SIGINT)
+        _say("interrupted" if number == signal.SIGINT else f"ended by {number.name}")
+        return 128 + number
+
+
+def _interrupt(number: int, _: FrameType | None) -> NoReturn:
+    """End the command as Ctrl-C does: what is half done is undone, and no worker is left."""
+    raise KeyboardInterrupt(number)
 
 
 def help_text(main: Callable[[], int | None], modules: tuple[ModuleType, ...]) -> str:
