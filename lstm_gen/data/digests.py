@@ -32,11 +32,13 @@ class Digest(NamedTuple):
       sha256: Of its content, hexadecimal; empty if it cannot be read.
       n_bytes: Its size.
       problem: Why it cannot be read, or empty.
+      token: Of its `storage.Stamp`, taken before it was read.
     """
 
     sha256: str
     n_bytes: int
     problem: str = ""
+    token: str = ""
 
 
 class Digests:
@@ -81,7 +83,7 @@ class Digests:
             stamp = stamp or storage.stamp(path)
             remembered = self._known.get(path)
             if remembered and remembered[0] == stamp.token:
-                return Digest(remembered[1], stamp.n_bytes)
+                return Digest(remembered[1], stamp.n_bytes, token=stamp.token)
             config.require(stamp.is_file, "must be a regular file", path=path)
             sha256 = hash_file(path)
         except (OSError, errors.InputError) as error:
@@ -90,7 +92,7 @@ class Digests:
         if stamp.seconds + _YOUNG_SECONDS < time.time():
             self._known[path] = [stamp.token, sha256]
             self._changed = True
-        return Digest(sha256, stamp.n_bytes)
+        return Digest(sha256, stamp.n_bytes, token=stamp.token)
 
 
 def beside(data_dir: str) -> Digests:

@@ -6,6 +6,7 @@ counts, digests and sums per shard. A recording that cannot be used costs only i
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import os
 import pathlib
@@ -30,6 +31,9 @@ from lstm_gen.data import (
     segments,
     splits,
 )
+
+# No more disk or open files: no verdict on the recording at hand.
+_FAULTS_OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE)
 
 
 def _tell_nobody(news: object) -> None:
@@ -64,6 +68,7 @@ def write_task(
         for recording in task.recordings:
             start(recording.name)
             outcome, pieces = _examine(job, recording, next(iter(task.shards)), crashed)
+            _require_unchanged(job, recording)
             for split, segment in pieces:
                 shards[split].write(segment)
                 if split == "train":
@@ -94,10 +99,29 @@ def _examine(
     except MemoryError:
         verdict, detail = "memory", "decoding it needs more memory than there is"
     except Exception as error:  # one recording must not cost the others, whatever a decoder does
+        if isinstance(error, OSError) and error.errno in _FAULTS_OF_THE_MACHINE:
+            raise
         verdict, detail = "failed", f"{type(error).__name__}: {' '.join(str(error).split())}"
     # Where the folder is must not show in the dataset: it is the same wherever it was made.
     detail = detail.replace(storage.join(job.input_dir, recording.name), recording.name)
     return jobs.Outcome(name=recording.name, verdict=verdict, detail=detail), []
+
+
+def _require_unchanged(job: jobs.Job, recording: plan.Recording) -> None:
+    """Refuse a recording that is not, or not any longer, what was planned.
+
+    A verdict on it would be kept for the content that it had, and outlive what was the matter.
+    """
+    path = storage.join(job.input_dir, recording.name)
+    with contextlib.suppress(OSError):
+        if storage.stamp(path).token == recording.token:
+            return
+        if digests.hash_file(path) == recording.sha256:
+            return
+    raise errors.InputError(
+        "recordings must stay as they are while they are read; run the same command again when "
+        f"the folder is at rest, what is finished is kept. Received: changed {path!r}"
+    )
 
 
 def _cut(
@@ -204,7 +228,7 @@ def _open_shard(path: str) -> Iterator[_OpenShard]:
     temporary = pathlib.Path(folder, f"{name}.tmp-{os.getpid()}")
     failpoints.reach("shard.opened")
     try:
-        with temporary.open("wb") as file:
+        with storage.naming(str(temporary)), temporary.open("wb") as file:
             shard = _OpenShard(name=name, file=file)
             yield shard
             file.flush()

@@ -63,9 +63,9 @@ class Preparations:
         assert process.returncode == 0, complaints
 
     def n_begun(self) -> int:
-        """Return how often workers began a recording: they ask twice what it is, then read it."""
+        """Return how often workers began a recording, of which they ask thrice what it is."""
         asked = "GET /storage/v1/b/bucket/o/recordings%2F"
-        return sum(request.startswith(asked) for request in self.bucket.server.requests) // 2
+        return sum(request.startswith(asked) for request in self.bucket.server.requests) // 3
 
     def uploads_redone(self, data_dir: str) -> int:
         """Return how many shards of a dataset were uploaded that had been before."""
