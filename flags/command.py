@@ -32,9 +32,7 @@ def run(main: Callable[[], int | None], *modules: ModuleType) -> NoReturn:
 
 def _run(main: Callable[[], int | None], modules: tuple[ModuleType, ...], argv: list[str]) -> int:
     """Return the exit status: 0 done, 1 bad input, 130 interrupted, 143 terminated."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) == signal.SIG_DFL:  # not where nohup has it ignored
-            signal.signal(number, _interrupt)
+    _settle_in()
     try:
         if any(argument in _HELP for argument in argv[1:]):
             print(help_text(main, modules), flush=True)
@@ -60,6 +58,16 @@ def _run(main: Callable[[], int | None], modules: tuple[ModuleType, ...], argv: 
         number = signal.Signals(interrupt.args[0] if interrupt.args else signal.SIGINT)
         _say("interrupted" if number == signal.SIGINT else f"ended by {number.name}")
         return 128 + number
+
+
+def _settle_in() -> None:
+    """Have streams to write to, and have the signals that end a program end it as Ctrl-C does."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who started us, as by 2>&-
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:  # not where nohup has it ignored
+            signal.signal(number, _interrupt)
 
 
 def _interrupt(number: int, _: FrameType | None) -> NoReturn:
