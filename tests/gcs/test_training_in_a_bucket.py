@@ -67,22 +67,15 @@ def train_and_generate(bucket: buckets.Bucket, place: str, kills: tuple[str, ...
     flags = (*TRAIN, f"--data_dir={place}/dataset", f"--run_dir={place}/run")
     for name in kills:
         process = commands.start("train_model", *flags, bucket=bucket)
-        wait_for(f"run/{name}", bucket)
+        while process.poll() is None and not bucket.contents(f"run/{name}"):
+            time.sleep(0.01)
+        assert process.poll() is None, process.communicate()[1]
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         assert process.returncode == -signal.SIGKILL
     commands.finish("train_model", *flags, bucket=bucket)
     places = (f"--run_dir={place}/run", f"--output_dir={place}/songs")
     commands.finish("generate_songs", *SONGS, *places, bucket=bucket)
-
-
-def wait_for(prefix: str, bucket: buckets.Bucket) -> None:
-    """Return as soon as a bucket has an object with such a name."""
-    for _ in range(12_000):
-        if bucket.contents(prefix):
-            return
-        time.sleep(0.01)
-    pytest.fail(f"{prefix} did not appear")
 
 
 def select(files: dict[str, bytes], pattern: str) -> dict[str, bytes]:
