@@ -31,9 +31,9 @@ def run(main: Callable[[], int | None], *modules: ModuleType) -> NoReturn:
 
 
 def _run(main: Callable[[], int | None], modules: tuple[ModuleType, ...], argv: list[str]) -> int:
-    """Return the exit status: 0 done, 1 bad input, 130 interrupted, 143 terminated."""
-    _settle_in()
+    """Return the exit status: 0 done, 1 bad input or nothing useful done, 128 + N for signal N."""
     try:
+        _settle_in()
         if any(argument in _HELP for argument in argv[1:]):
             print(help_text(main, modules), flush=True)
             return 0
