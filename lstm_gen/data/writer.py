@@ -30,8 +30,10 @@ from lstm_gen.data import (
     records,
     segments,
     splits,
+    summary,
 )
 
+_LONGEST_NAME = 235  # bytes, of the 255 of all common file systems; ".png.tmp-PID" comes to it
 # No more disk or open files: no verdict on the recording at hand.
 _FAULTS_OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE)
 
@@ -139,9 +141,7 @@ def _cut(
     )
     verdicts.require(bool(pieces), "too_short", "2 frames or more", frames=int(active.sum()))
     if job.plots_dir:
-        path = storage.join(job.plots_dir, f"{recording.name}.png")
-        whole = representations.as_segment(found.frames, job.audio)
-        pictures.spectrogram(path, whole, job.audio, recording.name)
+        _draw(found, recording, job)
     kept: Counter[str] = Counter()
     for piece in pieces:
         kept[piece.split] += piece.stop - piece.start
@@ -165,6 +165,15 @@ def _cut(
         )
         for piece in pieces
     ]
+
+
+def _draw(found: analysis.Recording, recording: plan.Recording, job: jobs.Job) -> None:
+    """Write a picture of a recording, whose name may be one that no picture can have or show."""
+    fits = len(os.fsencode(storage.name(recording.name))) <= _LONGEST_NAME
+    name = recording.name if fits else recording.sha256
+    title = summary.show(recording.name).replace("$", r"\$")  # no formula
+    whole = representations.as_segment(found.frames, job.audio)
+    pictures.spectrogram(storage.join(job.plots_dir, f"{name}.png"), whole, job.audio, title)
 
 
 def _segment(found: analysis.Recording, piece: segments.Piece, job: jobs.Job) -> np.ndarray:

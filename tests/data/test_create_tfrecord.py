@@ -49,16 +49,20 @@ def test_the_command_and_its_check(recordings: pathlib.Path, tmp_path: pathlib.P
 
 def test_a_path_with_spaces_and_names_of_every_kind(tmp_path: pathlib.Path) -> None:
     names = [
-        *("new\nline", "tab\t", "-dash", "$HOME", "*", "..", "%s{0}", "back\\slash", "\udce9"),
-        *("u\u0308", "\u00fc", "é" * 125, "x" * 251, "a/" + "deep/" * 50 + "b"),
+        *("new\nline", "tab\t", "-dash", "$HOME$_{$", "*", "..", "%s{0}", "back\\slash", "\udce9"),
+        *("u\u0308", "\u00fc", "é" * 125, "x" * 240, "a/" + "deep/" * 50 + "b"),
     ]
     for index, name in enumerate(names):
         path = tmp_path / "in put" / f"{name}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as file:
             soundfile.write(file, material.tone(1, 200 + index), material.RATE, format="WAV")
-    made = create(f"--input_dir={tmp_path / 'in put'}", f"--data_dir={tmp_path / 'out put'}")
+    made = create(
+        *(f"--input_dir={tmp_path / 'in put'}", f"--data_dir={tmp_path / 'out put'}"),
+        f"--plots_dir={tmp_path / 'plots'}",
+    )
     assert made.returncode == 0, made.stderr
+    assert len(list((tmp_path / "plots").rglob("*.png"))) == len(names)
     assert f"--data_dir='{tmp_path / 'out put'}'" in made.stdout
     lines = manifest.load_lines(str(tmp_path / "out put"))
     assert {line["name"]: line["verdict"] for line in lines} == {f"{n}.wav": "ok" for n in names}
