@@ -15,7 +15,7 @@ import preparations
 import pytest
 import soundfile
 
-from lstm_gen import errors, failpoints
+from lstm_gen import errors, failpoints, storage
 from lstm_gen.data import digests, jobs, manifest, prepare
 
 # Where a point is passed once only, or the parent of the workers gets there first.
@@ -148,6 +148,31 @@ def test_without_its_state_a_dataset_is_made_again_and_the_same(
         path.write_text("{")
     assert prepare.prepare(job)[1] > 1
     assert preparations.tree(tmp_path) == preparations.tree(pathlib.Path(dataset.data_dir))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[1]", "5", "null", "\0", '{"NAME": 1}', '{"NAME": ["TOKEN"]}', '{"NAME": ["TOKEN", "z"]}'],
+)
+def test_damaged_digests_are_forgotten(text: str, tmp_path: pathlib.Path) -> None:
+    many(tmp_path / "in", 1)
+    name, memory = tmp_path / "in" / "0.wav", tmp_path / "digests.json"
+    text = text.replace("NAME", str(name)).replace("TOKEN", storage.stamp(str(name)).token)
+    memory.write_text(text)
+    (found,) = digests.Digests(str(memory)).find(str(tmp_path / "in"), ["0.wav"])
+    assert found.sha256 == digests.hash_file(str(name))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "\0"])
+def test_a_damaged_dataset_can_be_replaced(text: str, tmp_path: pathlib.Path) -> None:
+    many(tmp_path / "in", 4)
+    job = material.make_job(tmp_path / "in", tmp_path / "out")
+    prepare.prepare(job)
+    (tmp_path / "out" / manifest.DATASET_FILE).write_text(text)
+    with pytest.raises(errors.InputError, match=r"json that is damaged.*--overwrite"):
+        prepare.prepare(job)
+    prepare.prepare(job, overwrite=True)
+    manifest.load(job.data_dir)
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])
