@@ -9,6 +9,7 @@ writes into the dataset directory
   dataset_info.json, features.json    for tensorflow_datasets.builder_from_directory
 """
 
+import shlex
 import time
 
 from flags import (
@@ -73,7 +74,9 @@ def main() -> None:
     lines = manifest.load_lines(dataset.data_dir)
     print(summary.describe(dataset, lines))
     print(summary.judge(lines, dataset_flags.max_bad_fraction()))
-    print(f"next      python train_model.py --data_dir={dataset.data_dir} --run_dir=run")
+    print(
+        f"next      python train_model.py --data_dir={shlex.quote(dataset.data_dir)} --run_dir=run"
+    )
 
 
 def run() -> None:

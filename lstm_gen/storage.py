@@ -165,7 +165,7 @@ def write_bytes(path: str, content: bytes) -> None:
     make_directory(str(pathlib.Path(path).parent))
     temporary = pathlib.Path(f"{path}.tmp-{os.getpid()}")
     try:
-        with temporary.open("wb") as file:
+        with naming(path), temporary.open("wb") as file:
             file.write(content)
             file.flush()
             failpoints.reach("file.written")
@@ -174,6 +174,17 @@ def write_bytes(path: str, content: bytes) -> None:
         commit(str(temporary), path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Have an OSError that names no file, as of a disk that is full, name this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, path) from error
 
 
 def write_text(path: str, content: str) -> None:
@@ -229,7 +240,8 @@ def local_copy(path: str) -> Iterator[str]:
         return
     with tempfile.TemporaryDirectory() as folder:
         copy = str(pathlib.Path(folder, pathlib.PurePosixPath(path).name))
-        gcs.download(path, copy)
+        with naming(copy):
+            gcs.download(path, copy)
         yield copy
 
 

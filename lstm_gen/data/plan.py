@@ -35,6 +35,7 @@ class Recording:
       same_as: Name of the recording with the same content that stands for it, or empty.
       problem: Why it cannot be read, or empty.
       labels: What is known of it; every label, whether it has it or not.
+      token: Tells whether the file may have changed since it was hashed (see `storage.Stamp`).
     """
 
     name: str
@@ -43,6 +44,7 @@ class Recording:
     same_as: str = ""
     problem: str = ""
     labels: Values = dataclasses.field(default_factory=dict, hash=False)
+    token: str = dataclasses.field(default="", compare=False)
 
     @property
     def id(self) -> int:
@@ -156,6 +158,7 @@ def _examine(
             # Wherever the folder is, the same.
             problem=digest.problem.replace(storage.join(input_dir, name), name),
             labels=values.get(name, {}),
+            token=digest.token,
         )
         for name, digest in zip(names, found, strict=True)
     ]

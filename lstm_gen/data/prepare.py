@@ -158,7 +158,10 @@ def _require_ours(job: jobs.Job, overwrite: bool) -> None:
         found=foreign[:3],
     )
     if manifest.DATASET_FILE in names and not overwrite:
-        difference = _difference(manifest.read_values(job.data_dir), job)
+        try:
+            difference = _difference(manifest.read_values(job.data_dir), job)
+        except errors.InputError:
+            difference = f"a {manifest.DATASET_FILE} that is damaged"
         if difference:
             raise errors.InputError(
                 f"--data_dir holds a dataset with {difference}; {_ELSEWHERE}, or replace it with "

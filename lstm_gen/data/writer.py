@@ -6,6 +6,7 @@ counts, digests and sums per shard. A recording that cannot be used costs only i
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import os
 import pathlib
@@ -29,7 +30,12 @@ from lstm_gen.data import (
     records,
     segments,
     splits,
+    summary,
 )
+
+_LONGEST_NAME = 235  # bytes, of the 255 of all common file systems; ".png.tmp-PID" comes to it
+# No more disk or open files: no verdict on the recording at hand.
+_FAULTS_OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE)
 
 
 def _tell_nobody(news: object) -> None:
@@ -64,6 +70,7 @@ def write_task(
         for recording in task.recordings:
             start(recording.name)
             outcome, pieces = _examine(job, recording, next(iter(task.shards)), crashed)
+            _require_unchanged(job, recording)
             for split, segment in pieces:
                 shards[split].write(segment)
                 if split == "train":
@@ -95,10 +102,29 @@ def _examine(
     except MemoryError:
         verdict, detail = "memory", "decoding it needs more memory than there is"
     except Exception as error:  # one recording must not cost the others, whatever a decoder does
+        if isinstance(error, OSError) and error.errno in _FAULTS_OF_THE_MACHINE:
+            raise
         verdict, detail = "failed", f"{type(error).__name__}: {' '.join(str(error).split())}"
     # Where the folder is must not show in the dataset: it is the same wherever it was made.
     detail = detail.replace(storage.join(job.input_dir, recording.name), recording.name)
     return jobs.Outcome(name=recording.name, verdict=verdict, detail=detail), []
+
+
+def _require_unchanged(job: jobs.Job, recording: plan.Recording) -> None:
+    """Refuse a recording that is not, or not any longer, what was planned.
+
+    A verdict on it would be kept for the content that it had, and outlive what was the matter.
+    """
+    path = storage.join(job.input_dir, recording.name)
+    with contextlib.suppress(OSError):
+        if storage.stamp(path).token == recording.token:
+            return
+        if digests.hash_file(path) == recording.sha256:
+            return
+    raise errors.InputError(
+        "recordings must stay as they are while they are read; run the same command again when "
+        f"the folder is at rest, what is finished is kept. Received: changed {path!r}"
+    )
 
 
 def _cut(
@@ -116,9 +142,7 @@ def _cut(
     )
     verdicts.require(bool(pieces), "too_short", "2 frames or more", frames=int(active.sum()))
     if job.plots_dir:
-        path = storage.join(job.plots_dir, f"{recording.name}.png")
-        whole = representations.as_segment(found.frames, job.audio)
-        pictures.spectrogram(path, whole, job.audio, recording.name)
+        _draw(found, recording, job)
     kept: Counter[str] = Counter()
     for piece in pieces:
         kept[piece.split] += piece.stop - piece.start
@@ -142,6 +166,15 @@ def _cut(
         )
         for piece in pieces
     ]
+
+
+def _draw(found: analysis.Recording, recording: plan.Recording, job: jobs.Job) -> None:
+    """Write a picture of a recording, whose name may be one that no picture can have or show."""
+    fits = len(os.fsencode(storage.name(recording.name))) <= _LONGEST_NAME
+    name = recording.name if fits else recording.sha256
+    title = summary.show(recording.name).replace("$", r"\$")  # no formula
+    whole = representations.as_segment(found.frames, job.audio)
+    pictures.spectrogram(storage.join(job.plots_dir, f"{name}.png"), whole, job.audio, title)
 
 
 def _segment(found: analysis.Recording, piece: segments.Piece, job: jobs.Job) -> np.ndarray:
@@ -206,7 +239,7 @@ def _open_shard(path: str) -> Iterator[_OpenShard]:
     temporary = pathlib.Path(folder, f"{name}.tmp-{os.getpid()}")
     failpoints.reach("shard.opened")
     try:
-        with temporary.open("wb") as file:
+        with storage.naming(str(temporary)), temporary.open("wb") as file:
             shard = _OpenShard(name=name, file=file)
             yield shard
             file.flush()
