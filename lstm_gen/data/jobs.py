@@ -115,6 +115,14 @@ def forget_receipts(data_dir: str, tasks: Iterable[plan.Task]) -> None:
             storage.remove(storage.join(folder, name))
 
 
+def remove_temporaries(data_dir: str) -> None:
+    """Delete receipts that were begun and not finished."""
+    folder = state_path(data_dir, _TASKS_DIR)
+    for name in storage.list_names(folder):
+        if ".tmp-" in name:
+            storage.remove(storage.join(folder, name))
+
+
 def _build_receipt(values: dict[str, Any]) -> Receipt:
     """Return a receipt from its JSON values."""
     return Receipt(

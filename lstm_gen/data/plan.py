@@ -198,6 +198,8 @@ def _assign(
         n_bytes = sum(_record_bytes(r, audio, segment) for r in members)
         shared_out = share_out(members, n_bytes)
         for index, group in enumerate(shared_out):
+            if not group:
+                continue  # no file: a folder of three songs is no folder of sixteen shards
             number = f"{index:05d}-of-{len(shared_out):05d}"
             shards = {name: f"{name}-{number}.tfrecord" for name in names}
             contents = [[r.name, r.sha256, r.labels] for r in group]

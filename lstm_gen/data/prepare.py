@@ -89,7 +89,9 @@ def prepare(
             else:
                 beam.run(job, tasks, runner, runner_options)
         finally:
-            _remove(job.data_dir, _TEMPORARY.fullmatch)  # of workers that died
+            # Of workers that died.
+            _remove(job.data_dir, _TEMPORARY.fullmatch)
+            jobs.remove_temporaries(job.data_dir)
         for task in tasks:
             receipts[task.name] = receipt = _require_receipt(job, task)
             for outcome in receipt.outcomes if runner != LOCAL else ():

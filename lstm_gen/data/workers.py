@@ -34,11 +34,10 @@ _LOOK_SECONDS = 1.0
 _ENDING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
-def count_workers(wanted: int, tasks: Sequence[plan.Task]) -> int:
+def count_workers(wanted: int, n_tasks: int) -> int:
     """Return how many workers are useful; 0 wanted means one per core this process may use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    n_filled = sum(bool(task.recordings) for task in tasks)  # the others take no time
-    return min(wanted or cores or 1, max(1, n_filled), len(tasks))
+    return min(wanted or cores or 1, n_tasks)
 
 
 def run(
@@ -62,7 +61,7 @@ def run(
     workers: list[_Worker] = []
     scratch = tempfile.TemporaryDirectory(prefix="lstm_gen-")  # what dead workers leave goes too
     try:
-        for _ in range(count_workers(n_workers, tasks)):
+        for _ in range(count_workers(n_workers, len(tasks))):
             workers.append(_Worker(job, scratch.name))
             workers[-1].give(waiting.pop())
         while busy := [worker for worker in workers if worker.attempt]:

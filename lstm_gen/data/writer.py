@@ -77,11 +77,12 @@ def write_task(
                     statistics.add(dtypes.load(segment.frames))
             outcomes.append(outcome)
             report(outcome)
+    filled = {name: shard for name, shard in shards.items() if shard.frames}
     receipt = jobs.Receipt(
         digest=task.digest,
         outcomes=tuple(outcomes),
-        shards={name: shard.describe() for name, shard in shards.items()},
-        checksums={name: shard.checksum for name, shard in shards.items()},
+        shards={name: shard.describe() for name, shard in filled.items()},
+        checksums={name: shard.checksum for name, shard in filled.items()},
         statistics=statistics,
     )
     jobs.save_receipt(job.data_dir, task, receipt)
@@ -233,7 +234,10 @@ class _OpenShard:
 
 @contextlib.contextmanager
 def _open_shard(path: str) -> Iterator[_OpenShard]:
-    """Yield a shard to write to; it gets its name, or reaches the bucket, when complete."""
+    """Yield a shard to write to; it gets its name, or reaches the bucket, when complete.
+
+    One that nothing was written to is not kept.
+    """
     name = storage.name(path)
     folder = tempfile.gettempdir() if storage.is_remote(path) else str(pathlib.Path(path).parent)
     temporary = pathlib.Path(folder, f"{name}.tmp-{os.getpid()}")
@@ -242,6 +246,8 @@ def _open_shard(path: str) -> Iterator[_OpenShard]:
         with storage.naming(str(temporary)), temporary.open("wb") as file:
             shard = _OpenShard(name=name, file=file)
             yield shard
+            if not shard.frames:
+                return
             file.flush()
             failpoints.reach("shard.filled")
             os.fsync(file.fileno())

@@ -90,7 +90,9 @@ def test_the_check_fails_where_something_is_wrong(
     (tmp_path / "dataset.json").write_text(text)
     result = run("-m", "tools.check_tfrecord", f"--data_dir={tmp_path}")
     assert result.returncode == 1
-    assert "problem   train-00000-of" in result.stdout
+    for split in dataset.splits.values():
+        for shard in split.shards:
+            assert f"problem   {shard.name}" in result.stdout
 
 
 @pytest.mark.parametrize(

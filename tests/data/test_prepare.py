@@ -195,7 +195,7 @@ def test_another_dataset_is_replaced_only_on_request(tmp_path: pathlib.Path) -> 
         prepare.prepare(other)
     assert tree(data_dir) == before
     made, n_tasks = prepare.prepare(other, overwrite=True)
-    assert n_tasks == 16
+    assert n_tasks == len(made.splits["train"].shards) <= 2
     assert made.splits["train"].recordings == 2
     assert set(tree(data_dir)) == {
         *("dataset.json", "manifest.jsonl", "dataset_info.json", "features.json"),

@@ -114,7 +114,7 @@ def test_a_changed_recording_redoes_its_shards_only(tmp_path: pathlib.Path) -> N
     many(source, 120)
     job = material.make_job(source, data_dir, validation_fraction=0.2)
     first, n_tasks = prepare.prepare(job)
-    assert n_tasks == 32
+    assert n_tasks == sum(len(split.shards) for split in first.splits.values()) > 20
     before = preparations.tree(data_dir)
     soundfile.write(source / "7.wav", material.tone(0.5, 999), material.RATE)
     _, n_tasks = prepare.prepare(job)
