@@ -27,7 +27,7 @@ LAYERS = (
     ),
     ("lstm_gen.audio",),
     ("lstm_gen.data", "lstm_gen.models"),
-    ("lstm_gen.checkpoints", "lstm_gen.runs"),
+    ("lstm_gen.checkpoints", "lstm_gen.runs", "lstm_gen.tensors", "lstm_gen.lease"),
     ("lstm_gen.training", "lstm_gen.generation", "lstm_gen.evaluation", "lstm_gen.vertex"),
     ("flags",),
     ("tools", "benchmarks", *COMMANDS),
