@@ -8,6 +8,10 @@ writes into the run directory
   model/          the weights that generate_songs.py uses
   logs/           for TensorBoard: scalars, spectrograms, audio players
   samples/        free rollouts made on the way, to look at and listen to
+
+The same command line goes on where a run stopped, killed or not, and gives the same weights to
+the bit. SIGTERM and Ctrl-C save and then stop, with exit status 128 + the signal's number: 143
+and 130; a second one stops at once. Status 1 is an error that a restart would meet again.
 """
 
 from typing import NoReturn
@@ -57,6 +61,8 @@ def main() -> None:
     strategy = distribute.strategy(device_flags.device())
     augmentation.require_fit(run.augmentation, run.audio)
     print(report.describe_data(dataset, run.window, run.training))
+    for line in runs.clear(run_dir) if training_flags.fresh() else ():
+        print(line)
     runs.open_or_create(run_dir, run)
     result = loop.train(run_dir, run, dataset, settings, strategy)
     scores = _baseline_scores(dataset, run) if _BASELINES.value else {}

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from lstm_gen import checkpoints, config, errors, models, storage, tensors, training_config
+from lstm_gen import checkpoints, config, errors, lease, models, storage, tensors, training_config
 from lstm_gen.audio import normalisation
 from lstm_gen.models import family as families
 
@@ -97,7 +97,7 @@ def open_or_create(run_dir: str, run: Run) -> bool:
         if there != asked:  # more steps, the dataset has moved, or nothing was trained yet
             storage.write_text(path, config.to_json(asked))
         return True
-    if storage.list_names(run_dir):
+    if set(storage.list_names(run_dir)) - {lease.FILE}:
         raise errors.InputError(
             f"run_dir holds files but no {_CONFIG}; choose an empty directory, or begin again with "
             f"--fresh if they are of a run. Received: run_dir={run_dir!r}"
@@ -112,7 +112,17 @@ def clear(run_dir: str) -> list[str]:
 
     Returns:
       A line for each thing deleted, saying what was lost with it.
+
+    Raises:
+      InputError: If a training is at work in it.
     """
+    if not storage.is_directory(run_dir):
+        return []
+    with lease.hold(run_dir):
+        return _clear(run_dir)
+
+
+def _clear(run_dir: str) -> list[str]:
     lines = []
     for name in _CONTENT:
         path = storage.join(run_dir, name)
@@ -127,6 +137,23 @@ def clear(run_dir: str) -> list[str]:
             continue
         lines.append(f"deleted {path}{_some(inside)}")
     return lines
+
+
+def require_untrained(run_dir: str) -> None:
+    """Raise if a run without states to resume from has been trained: it must not begin in silence.
+
+    Raises:
+      InputError: Naming what is there.
+    """
+    for name in ("model", "samples", "logs"):
+        found = storage.list_names(storage.join(run_dir, name))
+        config.require(
+            not found,
+            "run_dir holds no checkpoint, but what a training has left; restore its checkpoints, "
+            "choose another --run_dir, or begin again with --fresh",
+            run_dir=run_dir,
+            found=f"{name}/{found[0]}" if found else "",
+        )
 
 
 def load(run_dir: str) -> Run:

@@ -48,7 +48,6 @@ DISTRIBUTIONS = {
     "google": "google-cloud-storage",
     "google_crc32c": "google-crc32c",
 }
-UNSEEN = {"tensorboard"}  # required, but imported by TensorFlow only
 
 
 @dataclasses.dataclass(frozen=True)
@@ -297,4 +296,4 @@ def test_what_is_imported_is_required_and_nothing_else() -> None:
     foreign = imported - {*PACKAGES, *COMMANDS} - sys.stdlib_module_names
     extras = {"tensorflow", "apache_beam"}  # of cpu, gpu and tpu; of beam
     names = {DISTRIBUTIONS.get(name, name) for name in foreign}
-    assert names - extras == requirements() - UNSEEN
+    assert names - extras == requirements()

@@ -6,7 +6,7 @@ import pytest
 
 from lstm_gen import tensors
 
-ARRAYS = {
+ARRAYS: dict[str, np.ndarray] = {
     "a/kernel": np.arange(6, dtype=np.float32).reshape(2, 3),
     "b": np.array(7, np.int64),
     "c/none": np.zeros((0, 4), np.float16),
