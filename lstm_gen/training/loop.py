@@ -167,7 +167,7 @@ class Trainer:
         totals: dict[str, float] = {}
         first_batch = None
         for batch in self._validation_batches:
-            first_batch = first_batch or batch
+            first_batch = first_batch or self._local(batch)
             for name, value in self._validate_call(batch).items():
                 totals[name] = totals.get(name, 0.0) + float(value.numpy())
         if first_batch is None:
@@ -234,22 +234,16 @@ class Trainer:
 
     def _training_data(self, start_step: int) -> Any:
         """Return the distributed stream of batches from a step on; each worker reads its share."""
-        training = self._run.training
-
-        def share(context: tf.distribute.InputContext) -> tf.data.Dataset:
-            return pipeline.windows(
-                self._dataset,
-                "train",
-                self._run.window,
-                context.get_per_replica_batch_size(training.batch_size),
-                training.seed,
-                start_step=start_step * context.num_replicas_in_sync // context.num_input_pipelines,
-                input_pipeline_id=context.input_pipeline_id,
-                num_input_pipelines=context.num_input_pipelines,
-                augment=self._run.augmentation,
-            )
-
-        return self._strategy.distribute_datasets_from_function(share)
+        return pipeline.shared_windows(
+            self._strategy,
+            self._dataset,
+            "train",
+            window=self._run.window,
+            batch_size=self._run.training.batch_size,
+            seed=self._run.training.seed,
+            start_step=start_step,
+            augment=self._run.augmentation,
+        )
 
     def _validation_data(self) -> Any:
         """Return the validation windows, overlapping so that every frame is scored in context."""
@@ -257,9 +251,20 @@ class Trainer:
             return ()
         hop = max(1, self._run.window.timesteps // 4)
         window = dataclasses.replace(self._run.window, window_hop=hop)
-        return pipeline.windows(
-            self._dataset, "validation", window, self._run.training.batch_size, 0, training=False
+        return pipeline.shared_windows(
+            self._strategy,
+            self._dataset,
+            "validation",
+            window=window,
+            batch_size=self._run.training.batch_size,
+            seed=0,
+            training=False,
         )
+
+    def _local(self, batch: Any) -> dict[str, Any]:
+        """Return what one of this process's replicas has of a batch."""
+        parts = self._strategy.experimental_local_results
+        return {name: parts(values)[0] for name, values in batch.items()}
 
     def _rates(self, n_steps: int, seconds: float) -> dict[str, float]:
         frames = n_steps * self._run.training.batch_size * self._run.window.timesteps
