@@ -54,7 +54,9 @@ def make_train_call(
     def replica_step(batch: family.Batch, step: Any) -> Metrics:
         metrics: Metrics = {}
         for objective, optimizer in zip(objectives, optimizers, strict=True):
-            seed = noise.seed_for(tf.stack([training.seed, 1]), step)
+            seed = noise.seed_for(
+                noise.seed_from(training.seed, noise.TRAINING, batch["row"][0]), step
+            )
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(objective.variables)
                 loss = objective.loss(batch, seed, True)
@@ -94,7 +96,7 @@ def make_validate_call(
     def replica_sums(batch: family.Batch) -> Metrics:
         sums: Metrics = {"weight": tf.reduce_sum(batch["weight"])}
         for objective in objectives:
-            loss = objective.loss(batch, tf.zeros([2], tf.int32), False)
+            loss = objective.loss(batch, tf.zeros([3], tf.int32), False)
             values = loss.metrics | {f"{objective.name}_loss": loss.per_example}
             sums |= {name: tf.reduce_sum(batch["weight"] * v) for name, v in values.items()}
         return sums
