@@ -81,7 +81,7 @@ class Trainer:
         self._monitor = monitors.Monitor(run_dir, run, settings, primer, stop)
         self._tuning = tuning.Report()
         self._validation: dict[str, float] = {}
-        self._validation_batches = batches.validation(run, dataset)
+        self._validation_batches = batches.validation(strategy, run, dataset)
         self._seconds_per_step = _CALL_SECONDS  # until it is known
 
     @property
@@ -176,7 +176,7 @@ class Trainer:
         first_batch = None
         with self._state.averaged() as model:
             for batch in self._validation_batches:
-                first_batch = first_batch or batch
+                first_batch = first_batch or batches.local(self._strategy, batch)
                 for name, value in self._validate_call(batch).items():
                     totals[name] = totals.get(name, 0.0) + float(value.numpy())
                 if self._stop:
@@ -227,10 +227,7 @@ class Trainer:
         Raises:
           InputError: The second time.
         """
-        if error.split == "train":
-            suspects = [batches.at_step(self._run, self._dataset, error.step)]
-        else:
-            suspects = self._validation_batches
+        suspects = batches.behind(self._run, self._dataset, error.split, error.step)
         where = f"{error}, {guards.describe_recordings(suspects, self._dataset)}"
         if self._state.was_slowed:
             raise errors.InputError(

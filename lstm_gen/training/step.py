@@ -79,8 +79,7 @@ def make_train_call(
     def replica_step(batch: family.Batch, step: Any) -> Metrics:
         metrics: Metrics = {}
         for objective, optimizer in zip(objectives, optimizers, strict=True):
-            seed = noise.seed_for(tf.stack([training.seed, 1]), step)
-            gradients, sums = _accumulated(objective, batch, seed, training)
+            gradients, sums = _accumulated(objective, batch, step, training)
             gradients, norm = _clipped(gradients, training.clip_norm)
             optimizer.apply(gradients, objective.variables)
             metrics |= sums | {f"{objective.name}_gradient_norm": norm}
@@ -111,7 +110,7 @@ def make_validate_call(
     def replica_sums(batch: family.Batch) -> Metrics:
         sums: Metrics = {"weight": tf.reduce_sum(batch["weight"])}
         for objective in objectives:
-            loss = objective.loss(batch, tf.zeros([2], tf.int32), False)
+            loss = objective.loss(batch, tf.zeros([3], tf.int32), False)
             values = loss.metrics | {f"{objective.name}_loss": loss.per_example}
             sums |= {name: tf.reduce_sum(batch["weight"] * v) for name, v in values.items()}
         return sums
@@ -129,13 +128,13 @@ def make_validate_call(
 def _accumulated(
     objective: family.Objective,
     batch: family.Batch,
-    seed: Any,
+    step: Any,
     training: training_config.TrainingConfig,
 ) -> tuple[list[Any], Metrics]:
     """Return gradients and metrics of a replica's batch, worked off in parts."""
     count = training.accumulate
     if count == 1:
-        return _differentiated(objective, batch, seed, training.batch_size)
+        return _differentiated(objective, batch, step, training)
     parts = {
         name: tf.reshape(values, [count, values.shape[0] // count, *values.shape[1:]])
         for name, values in batch.items()
@@ -143,8 +142,7 @@ def _accumulated(
 
     def part(index: Any) -> tuple[list[Any], Metrics]:
         taken = {name: values[index] for name, values in parts.items()}
-        drawn = noise.seed_for(seed, index)
-        return _differentiated(objective, taken, drawn, training.batch_size)
+        return _differentiated(objective, taken, step, training)
 
     totals = part(0)
     for index in tf.range(1, count):
@@ -153,17 +151,24 @@ def _accumulated(
 
 
 def _differentiated(
-    objective: family.Objective, batch: family.Batch, seed: Any, batch_size: int
+    objective: family.Objective,
+    batch: family.Batch,
+    step: Any,
+    training: training_config.TrainingConfig,
 ) -> tuple[list[Any], Metrics]:
     """Return the gradients and the metrics of an objective, as shares of the global mean."""
+    # What an example draws depends on its row in the global batch, not on who works it off.
+    seed = noise.seed_from(training.seed, noise.TRAINING, batch["row"][0])
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(objective.variables)
-        loss = objective.loss(batch, seed, True)
+        loss = objective.loss(batch, noise.seed_for(seed, step), True)
         # The sum over replicas of these is the mean over the global batch.
-        total = tf.reduce_sum(loss.per_example) / batch_size
+        total = tf.reduce_sum(loss.per_example) / training.batch_size
     gradients = tape.gradient(total, objective.variables)
-    metrics = {name: tf.reduce_sum(values) / batch_size for name, values in loss.metrics.items()}
-    return gradients, metrics | {f"{objective.name}_loss": total}
+    sums = {f"{objective.name}_loss": total}
+    for name, values in loss.metrics.items():
+        sums[name] = tf.reduce_sum(values) / training.batch_size
+    return gradients, sums
 
 
 def _clipped(gradients: list[Any], clip_norm: float) -> tuple[list[Any], Any]:

@@ -240,7 +240,7 @@ def test_validation_is_the_mean_over_all_windows(
     starts = range(0, 40 - run.window.frames + 1, run.window.timesteps // 4)
     windows = np.stack([frames[start : start + run.window.frames] for start in starts])
     (objective,) = run.family.objectives(model, run.signal)
-    expected = objective.loss({"frames": windows}, tf.constant([0, 0]), False).per_example
+    expected = objective.loss({"frames": windows}, tf.constant([0, 0, 0]), False).per_example
     assert result.validation["likelihood_loss"] == pytest.approx(np.mean(expected), rel=1e-4)
     assert result.validation["nats_per_dim"] == result.validation["likelihood_loss"]
 
