@@ -151,12 +151,20 @@ def read(state: State, variables: Variables) -> None:
     """Fill the variables from a state.
 
     Raises:
-      InputError: If the state does not hold just these variables, naming one.
+      InputError: If the state does not hold just these variables, naming one, or a value is no
+        number.
     """
     _require_same(state, specs_of(variables))
     with storage.local_copy(storage.join(state.path, _ARRAYS)) as path:
-        for name, values in tensors.read(path, state.specs):
-            variables[name].assign(values)
+        try:
+            for name, values in tensors.read(path, state.specs):
+                finite = bool(np.isfinite(values).all())
+                config.require(finite, f"the weights in {state.path} must be numbers", name=name)
+                variables[name].assign(values)
+        except tensors.FormatError as error:
+            raise errors.InputError(
+                f"{state.path} must hold what its {_COMMIT} says; restore it. Received: {error}"
+            ) from error
 
 
 def keep_newest(parent: str, count: int, last: State) -> None:

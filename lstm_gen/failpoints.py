@@ -26,7 +26,7 @@ POINTS = (
 
 TRAINING_POINTS = (
     *("state.written", "file.written", "file.synced", "file.renamed", "state.replaced"),
-    *("state.committed", "state.removed", "call.done", "model.saved"),
+    *("state.committed", "state.removed", "call.done"),
 )
 """Every point of a training, in the order in which a step's end first reaches them."""
 

@@ -126,10 +126,11 @@ def _clear(run_dir: str) -> list[str]:
     lines = []
     for name in _CONTENT:
         path = storage.join(run_dir, name)
-        inside = storage.list_names(path)
+        inside = []
         if storage.is_link(path):
             storage.remove(path)  # the link; what it leads to may be somebody else's
         elif storage.is_directory(path):
+            inside = storage.list_names(path)
             storage.remove_tree(path)
         elif storage.exists(path):
             storage.remove(path)

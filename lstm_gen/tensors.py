@@ -28,6 +28,10 @@ _ALIGNMENT = 8
 _LENGTH = struct.Struct("<Q")
 
 
+class FormatError(ValueError):
+    """A file does not hold the arrays that were asked for."""
+
+
 class Spec(NamedTuple):
     """What an array is, but for its values.
 
@@ -68,12 +72,12 @@ def read(path: str, specs: Specs) -> Iterator[tuple[str, np.ndarray]]:
     """Yield the arrays of a local file, sorted by name.
 
     Raises:
-      ValueError: If the file does not hold just these.
+      FormatError: If the file does not hold just these.
     """
     expected = _header(specs)
     with pathlib.Path(path).open("rb") as file:
         if file.read(len(expected)) != expected or os.fstat(file.fileno()).st_size != size(specs):
-            raise ValueError(f"{path} holds other arrays than were asked for")
+            raise FormatError(f"{path} holds other arrays than were asked for")
         for name, spec in sorted(specs.items()):
             values = np.fromfile(file, _stored(spec.dtype), math.prod(spec.shape))
             yield name, values.reshape(spec.shape)

@@ -92,16 +92,16 @@ def check_same(folder: pathlib.Path, steps: int) -> None:
 
 def interrupt(trainees: Trainees, folder: pathlib.Path, kills: int, stops: int, seed: int) -> None:
     """Train with that many SIGKILLs and SIGTERMs, in a drawn order at drawn places."""
-    draw = random.Random(seed)
-    todo = [*itertools.islice(itertools.cycle(failpoints.TRAINING_POINTS), kills), *[STOP] * stops]
+    draw, points = random.Random(seed), itertools.cycle(failpoints.TRAINING_POINTS)
+    todo = [*itertools.islice(points, kills - 1), *[STOP] * stops]
     draw.shuffle(todo)
-    for number, where in enumerate(todo):
+    for number, where in enumerate(["model.saved", *todo]):  # the first validation is the best
         if where == STOP:
             status = trainees.start("killed", stop_before_call=draw.randrange(1, 5))
             assert status == 128 + signal.SIGTERM
             continue
         mark = folder / f"fired-{number}"
-        count = draw.randrange(1, 4)
+        count = 1 if where == "model.saved" else draw.randrange(1, 3)
         assert trainees.start("killed", failpoint=f"{where}:{count}:{mark}") == -signal.SIGKILL
         assert mark.exists(), f"{where} was not reached"
 
