@@ -151,11 +151,9 @@ def _is_dead(content: bytes) -> bool:
         return False
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
-        return True
-    except (OSError, OverflowError):
-        return False
-    return process == os.getpid()  # as in a container that was started again
+    except (OSError, OverflowError) as error:
+        return isinstance(error, ProcessLookupError)
+    return False
 
 
 def _held(path: str, content: bytes) -> errors.InputError:
