@@ -2,6 +2,7 @@
 
 from absl import flags
 
+from flags import device_flags
 from lstm_gen.training_config import MonitorConfig, TrainingConfig
 
 _BATCH_SIZE = flags.DEFINE_integer(
@@ -31,12 +32,6 @@ _WEIGHT_DECAY = flags.DEFINE_float(
 )
 _SEED = flags.DEFINE_integer(
     "seed", TrainingConfig.seed, "Of the weights, the order of the windows and every draw."
-)
-_PRECISION = flags.DEFINE_enum(
-    "precision",
-    TrainingConfig.precision,
-    ["float32", "bfloat16"],
-    "Of the activations; bfloat16 pays on TPU and recent GPUs, not on CPU.",
 )
 _STEPS_PER_CALL = flags.DEFINE_integer(
     "steps_per_call", MonitorConfig.steps_per_call, "Steps on the device between two looks."
@@ -82,7 +77,7 @@ def config() -> TrainingConfig:
         clip_norm=_CLIP_NORM.value,
         weight_decay=_WEIGHT_DECAY.value,
         seed=_SEED.value,
-        precision=_PRECISION.value,
+        precision=device_flags.precision(),
     )
 
 

@@ -12,12 +12,11 @@ import tensorflow as tf
 import tqdm
 from absl import logging
 
-from lstm_gen import checkpoints, config, errors, runs, training_config
+from lstm_gen import checkpoints, config, distribute, errors, precision, runs, training_config
 from lstm_gen.data import manifest, pipeline, primers
 from lstm_gen.training import monitor as monitors
 from lstm_gen.training import step as steps
 
-_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 _PRIMER_SECONDS = 4.0
 
 
@@ -70,11 +69,12 @@ class Trainer:
     """One run in progress: the model, its optimizers, and what is done every so many steps.
 
     Args:
-      run_dir: The run directory, made by `runs.open_or_create`.
+      run_dir: Where to write, made by `runs.open_or_create`.
       run: What it holds.
       dataset: The dataset that it is trained on.
       settings: What is looked at while training.
       strategy: Where the model lives.
+      resume_dir: The run directory that states are read from.
       primer: Normalised frames for the rollouts, float32 [n_samples, frames, channels].
     """
 
@@ -85,11 +85,13 @@ class Trainer:
         dataset: manifest.Dataset,
         settings: training_config.MonitorConfig,
         strategy: tf.distribute.Strategy,
+        resume_dir: str,
         primer: np.ndarray,
     ) -> None:
         self._run_dir, self._run, self._dataset = run_dir, run, dataset
+        self._resume_dir = resume_dir
         self._settings, self._strategy = settings, strategy
-        with strategy.scope():
+        with strategy.scope(), precision.of_new_layers(run.training.precision):
             self._model = run.build_model()
             objectives = run.family.objectives(self._model, run.signal)
             self._optimizers = [steps.make_optimizer(run.training) for _ in objectives]
@@ -194,7 +196,7 @@ class Trainer:
         tqdm.tqdm.write(f"step {progress.step}: validation {named}{' (best)' if better else ''}")
 
     def _resume(self) -> None:
-        state = checkpoints.newest(runs.checkpoints_dir(self._run_dir))
+        state = checkpoints.newest(runs.checkpoints_dir(self._resume_dir))
         if state is None:
             return
         checkpoints.read(state, self._variables())
@@ -287,6 +289,7 @@ class Trainer:
             unit="step",
             smoothing=0.1,
             dynamic_ncols=True,
+            disable=not distribute.is_chief(self._strategy),
         )
 
 
@@ -308,6 +311,7 @@ def train(
     dataset: manifest.Dataset,
     settings: training_config.MonitorConfig,
     strategy: tf.distribute.Strategy,
+    resume_dir: str = "",
 ) -> Result:
     """Train a run to its end, resuming if it was begun.
 
@@ -317,6 +321,8 @@ def train(
       dataset: The dataset that it is trained on.
       settings: What is looked at while training.
       strategy: Where the model lives.
+      resume_dir: The run directory that states are read from, if `run_dir` is but the place to
+        write of one process among several.
 
     Returns:
       What was reached.
@@ -334,10 +340,9 @@ def train(
     # Every op repeats its bits, so that a resumed run can equal an unbroken one.
     tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(run.training.seed)
-    keras.config.set_dtype_policy(_POLICIES[run.training.precision])
     primer_frames = round(_PRIMER_SECONDS * run.audio.frames_per_second)
     split = "validation" if dataset.splits["validation"].n_records else "train"
     primer = primers.draw(dataset, split, settings.n_samples, primer_frames, run.training.seed)
-    trainer = Trainer(run_dir, run, dataset, settings, strategy, primer)
+    trainer = Trainer(run_dir, run, dataset, settings, strategy, resume_dir or run_dir, primer)
     tqdm.tqdm.write(f"{run.family.name}: {trainer.n_parameters:,} parameters")
     return trainer.train()
