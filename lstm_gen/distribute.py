@@ -2,7 +2,9 @@
 
 import contextlib
 import contextvars
-import os
+import functools
+import importlib.metadata
+import io
 import tempfile
 from collections.abc import Iterator
 
@@ -74,11 +76,7 @@ def place_to_write(strategy: tf.distribute.Strategy, path: str) -> Iterator[str]
     if is_chief(strategy):
         yield path
         return
-    with (
-        tempfile.TemporaryDirectory() as scratch,
-        open(os.devnull, "w", encoding="utf-8") as nowhere,  # noqa: PTH123 (it is no file)
-        contextlib.redirect_stdout(nowhere),
-    ):
+    with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stdout(io.StringIO()):
         yield scratch
 
 
@@ -136,11 +134,11 @@ def _tpu_strategy() -> tf.distribute.Strategy:
 def compiles_with_xla(strategy: tf.distribute.Strategy | None = None) -> bool:
     """Whether `jit_compile=True` works here and pays for a function without long loops.
 
-    A TPU wheel's host CPU has no XLA compiler (it fails with "could not find registered
-    transfer manager for platform Host"), and on a TPU `strategy.run` is compiled anyway.
-    With several replicas in one process the variables of one would be reached from another.
+    A TPU wheel has no XLA compiler for the host's processor (it fails with "could not find
+    registered transfer manager for platform Host"), and on a TPU `strategy.run` is compiled
+    anyway. The wheel shows as the device TPU_SYSTEM, but to one process at a time. With several replicas in one process the variables of one would be reached from another.
     """
-    if tf.config.list_physical_devices("TPU_SYSTEM"):
+    if tf.config.list_physical_devices("TPU_SYSTEM") or _is_installed("tensorflow-tpu"):
         return False
     return strategy is None or len(strategy.extended.worker_devices) == 1
 
@@ -172,6 +170,15 @@ def uses_cudnn() -> bool:
     """
     cuda = tf.sysconfig.get_build_info()["is_cuda_build"]
     return cuda and bool(tf.config.list_physical_devices("GPU")) and not _PORTABLE.get()
+
+
+@functools.cache
+def _is_installed(distribution: str) -> bool:
+    try:
+        importlib.metadata.distribution(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 @contextlib.contextmanager

@@ -89,6 +89,7 @@ def test_the_chief_writes_in_place_and_the_others_nowhere(
     assert capsys.readouterr().out == "process 0\n"
 
 
+@pytest.mark.xla
 def test_xla_compiles_where_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
     assert distribute.compiles_with_xla()
     assert distribute.compiles_with_xla(tf.distribute.OneDeviceStrategy("/cpu:0"))
@@ -104,6 +105,15 @@ def test_xla_compiles_where_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not distribute.compiles_with_xla()
 
 
+def test_a_tpu_s_tensorflow_never_compiles_for_the_processor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its device may be in use by another process, and so not be seen."""
+    monkeypatch.setattr(distribute, "_is_installed", lambda name: name == "tensorflow-tpu")
+    assert not distribute.compiles_with_xla()
+
+
+@pytest.mark.xla
 def test_host_kernels_are_for_a_machine_with_a_processor_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -92,12 +92,11 @@ import tensorflow as tf
 from lstm_gen import distribute
 from lstm_gen.generation import songs
 run_dir, folder = sys.argv[1:]
-devices = distribute.devices("cpu", 3)
-asked = songs.SongConfig(n_songs=5, songs_at_once=2, seconds=1.0, seed=3)
-for n in (1, 3):
-    told = []
-    songs.make(run_dir, f"{folder}/{n}", asked, devices=devices[:n], progress=told.append)
-    assert sum(told) == 3 * 31, told
+devices = distribute.devices("cpu", 2)
+asked = songs.SongConfig(n_songs=4, songs_at_once=2, seconds=1.0, seed=3)
+told = []
+songs.make(run_dir, folder, asked, devices=devices, progress=told.append)
+assert sum(told) == 2 * 31, told
 """
 
 
@@ -105,17 +104,18 @@ def test_any_devices_and_processes_make_the_same_songs(
     run_dir: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = str(pathlib.Path(__file__).parents[2])
-    script = [sys.executable, "-c", SPLIT, run_dir, str(tmp_path)]
+    script = [sys.executable, "-c", SPLIT, run_dir, str(tmp_path / "two")]
     subprocess.run(script, env=os.environ | {"PYTHONPATH": root}, check=True, timeout=120)
-    asked = songs.SongConfig(n_songs=5, songs_at_once=2, seconds=1.0, seed=3)
-    for index, names in enumerate((["0", "1", "4"], ["2", "3"])):
-        cluster = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker"}}
-        cluster["task"]["index"] = index  # type: ignore[assignment]
+    asked = songs.SongConfig(n_songs=4, songs_at_once=2, seconds=1.0, seed=3)
+    songs.make(run_dir, str(tmp_path / "one"), asked)
+    for index, names in enumerate((["0", "1"], ["2", "3"])):
+        task = {"type": "worker", "index": index}
+        cluster = {"cluster": {"worker": ["a:1", "b:1"]}, "task": task}
         monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
         paths = songs.make(run_dir, str(tmp_path / "processes"), asked)
         assert [pathlib.Path(path).stem for path in paths] == [f"song-00{n}" for n in names]
-    folders = [tmp_path / name for name in ("1", "3", "processes")]
-    for index in range(5):
+    folders = [tmp_path / name for name in ("one", "two", "processes")]
+    for index in range(4):
         one, *others = [(each / f"song-00{index}.wav").read_bytes() for each in folders]
         assert others == [one, one]
 

@@ -54,6 +54,7 @@ def test_unpacking_undoes_packing() -> None:
         np.testing.assert_array_equal(value, expected)
 
 
+@pytest.mark.xla
 def test_under_xla_the_loop_is_what_remains(monkeypatch: pytest.MonkeyPatch) -> None:
     layer = lstm.LSTM(UNITS)
     inputs = draw(BATCH, FRAMES, FEATURES)

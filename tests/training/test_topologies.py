@@ -12,25 +12,26 @@ import numpy as np
 import pytest
 import tiny
 
+from lstm_gen import runs
+
 ROOT = pathlib.Path(__file__).parents[2]
 Results = dict[str, dict[str, Any]]
 
 
 def start(folder: pathlib.Path, name: str, *arguments: Any, **variables: str) -> subprocess.Popen:
-    """Start training in a process; the log and the results are named after it."""
+    """Start a script in a process; what it prints and logs is in files named after it."""
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    command = [sys.executable, pathlib.Path(__file__).with_name("topology.py")]
-    with (folder / f"{name}.log").open("wb") as log:
+    with (folder / f"{name}.out").open("wb") as out, (folder / f"{name}.log").open("wb") as log:
         return subprocess.Popen(
-            [*command, folder / "dataset", folder / f"{name}.npz", *map(str, arguments)],
+            [sys.executable, *map(str, arguments)],
             env=os.environ | {"PYTHONPATH": paths} | variables,
-            stdout=log,
+            stdout=out,
             stderr=log,
         )
 
 
-def start_two(folder: pathlib.Path, name: str, n_steps: int) -> list[subprocess.Popen]:
-    """Start two processes that train together, in the form that Vertex AI describes them."""
+def start_two(folder: pathlib.Path, name: str, *arguments: Any) -> list[subprocess.Popen]:
+    """Start two processes that work together, in the form that Vertex AI describes them."""
     sockets = [socket.create_server(("localhost", 0)) for _ in range(2)]
     chief, worker = (f"localhost:{each.getsockname()[1]}" for each in sockets)
     for each in sockets:
@@ -40,8 +41,7 @@ def start_two(folder: pathlib.Path, name: str, n_steps: int) -> list[subprocess.
         start(
             folder,
             f"{name}-{kind}",
-            n_steps,
-            1,
+            *(str(argument).replace("NAME", kind) for argument in arguments),
             TF_CONFIG=json.dumps(described | {"task": {"type": kind, "index": 0}}),
         )
         for kind in ("chief", "worker")
@@ -79,14 +79,16 @@ def join(processes: list[dict[str, Any]]) -> dict[str, Any]:
 def train_everywhere(folder: pathlib.Path, n_steps: int, *devices: list[int]) -> Results:
     """Train in a process for each list of devices, and in two that work together."""
     tiny.make_dataset(folder / "dataset")
-    processes = start_two(folder, "pair", n_steps)
+    script = pathlib.Path(__file__).with_name("topology.py"), folder / "dataset"
+    processes = start_two(folder, "pair", *script, folder / "NAME.npz", n_steps, 1)
     for place, counts in enumerate(devices):
-        processes.append(start(folder, f"alone-{place}", n_steps, *counts))
+        result = folder / f"{place}.npz"
+        processes.append(start(folder, f"alone-{place}", *script, result, n_steps, *counts))
     finish(folder, processes)
-    parts = [load(folder / f"pair-{kind}.npz") for kind in ("chief", "worker")]
+    parts = [load(folder / f"{kind}.npz") for kind in ("chief", "worker")]
     found = {"2 processes": join([value for part in parts for value in part.values()])}
     for place in range(len(devices)):
-        found |= load(folder / f"alone-{place}.npz")
+        found |= load(folder / f"{place}.npz")
     return found
 
 
@@ -116,3 +118,24 @@ def test_any_devices_agree_for_long_and_repeat_their_bits(tmp_path: pathlib.Path
     for name, values in first.items():
         for key, value in values.items():
             np.testing.assert_array_equal(value, second[name][key], err_msg=f"{name}: {key}")
+
+
+@pytest.mark.faults
+def test_two_processes_run_the_command_and_the_chief_writes(tmp_path: pathlib.Path) -> None:
+    tiny.make_dataset(tmp_path / "dataset")
+    settings = "--timesteps=8 --layers=2 --units=8 --components=3 --batch_size=4 --warmup_steps=1"
+    looks = "--validate_every_steps=2 --checkpoint_every_steps=4 --sample_every_steps=0"
+    command = [ROOT / "train_model.py", f"--data_dir={tmp_path / 'dataset'}", "--nobest_weights"]
+    command += [*settings.split(), *looks.split(), "--device=cpu"]
+    one, two = tmp_path / "one", tmp_path / "two"
+    finish(tmp_path, [start(tmp_path, "one", *command, "--steps=6", f"--run_dir={one}")])
+    finish(tmp_path, start_two(tmp_path, "two", *command, "--steps=6", f"--run_dir={two}"))
+    assert (tmp_path / "two-worker.out").read_text() == ""
+    assert "steps     6 of 6" in (tmp_path / "two-chief.out").read_text()
+    names = [{path.relative_to(d).parts[0] for path in d.rglob("*")} for d in (one, two)]
+    assert names[0] == names[1]
+    models = [runs.load_model(str(path), runs.load(str(path))) for path in (one, two)]
+    for expected, found in zip(*(model.weights for model in models), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4, err_msg=found.path)
+    finish(tmp_path, start_two(tmp_path, "more", *command, "--steps=8", f"--run_dir={two}"))
+    assert "resuming after step 6" in (tmp_path / "more-chief.out").read_text()

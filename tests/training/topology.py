@@ -21,7 +21,7 @@ from lstm_gen.data import manifest, pipeline
 from lstm_gen.models import lstm
 from lstm_gen.training import step as steps
 
-SETTINGS = lstm.LSTMConfig(layers=2, units=16, components=3, dropout=0.2, input_noise=0.3)
+SETTINGS = lstm.LSTMConfig(layers=1, units=16, components=3, dropout=0.2, input_noise=0.3)
 
 
 def train(strategy: tf.distribute.Strategy, path: str, n_steps: int) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def main() -> None:
     # Those that are most come first: a processor is split once.
     strategies = [distribute.strategy("cpu", n) for n in sorted(map(int, counts), reverse=True)]
     tf.config.experimental.enable_op_determinism()
-    found = {}
+    found: dict[str, Any] = {}
     for strategy in strategies:
         values = train(strategy, path, int(n_steps))
         name = f"{strategy.num_replicas_in_sync} devices"
