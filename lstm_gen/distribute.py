@@ -136,7 +136,8 @@ def compiles_with_xla(strategy: tf.distribute.Strategy | None = None) -> bool:
 
     A TPU wheel has no XLA compiler for the host's processor (it fails with "could not find
     registered transfer manager for platform Host"), and on a TPU `strategy.run` is compiled
-    anyway. The wheel shows as the device TPU_SYSTEM, but to one process at a time. With several replicas in one process the variables of one would be reached from another.
+    anyway. The wheel shows as the device TPU_SYSTEM, but to one process at a time. With several
+    replicas in one process the variables of one would be reached from another.
     """
     if tf.config.list_physical_devices("TPU_SYSTEM") or _is_installed("tensorflow-tpu"):
         return False
