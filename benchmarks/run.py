@@ -28,7 +28,12 @@ from flags import command
 from lstm_gen import config, storage
 
 BENCHMARKS = (
-    *("lstm_step", "inversion", "representations", "dataset", "scale", "rollout"),
+    "lstm_step",
+    "inversion",
+    "representations",
+    "dataset",
+    "scale",
+    "rollout",
     "replicas",
 )
 _PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "numba", "librosa", "torch")
