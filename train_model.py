@@ -8,6 +8,10 @@ writes into the run directory
   model/          the weights that generate_songs.py uses
   logs/           for TensorBoard: scalars, spectrograms, audio players
   samples/        free rollouts made on the way, to look at and listen to
+
+The same command line goes on where a run stopped, killed or not, and gives the same weights to
+the bit. SIGTERM and Ctrl-C save and then stop, with exit status 128 + the signal's number: 143
+and 130; a second one stops at once. Status 1 is an error that a restart would meet again.
 """
 
 from typing import NoReturn
@@ -58,6 +62,8 @@ def main() -> None:
     augmentation.require_fit(run.augmentation, run.audio)
     with distribute.place_to_write(strategy, run_dir) as own_dir:
         print(report.describe_data(dataset, run.window, run.training))
+        for line in runs.clear(own_dir) if training_flags.fresh() else ():
+            print(line)
         runs.open_or_create(own_dir, run)
         result = loop.train(own_dir, run, dataset, settings, strategy, resume_dir=run_dir)
     if distribute.is_chief(strategy):

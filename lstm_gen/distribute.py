@@ -80,6 +80,18 @@ def place_to_write(strategy: tf.distribute.Strategy, path: str) -> Iterator[str]
         yield scratch
 
 
+def average(strategy: tf.distribute.Strategy, value: float) -> float:
+    """Return the mean of a number over the processes, so that they decide alike by it.
+
+    Those that work together must take the same steps: what only one of them knows, such as its
+    clock or a signal, is passed through here first. Alone, a process has its own number back.
+    """
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return value
+    theirs = strategy.run(tf.identity, args=(tf.constant(value),))
+    return float(strategy.reduce("MEAN", theirs, axis=None))
+
+
 def _require(device: str, cpu_devices: int) -> None:
     """Raise InputError if the devices are not there; leaves TensorFlow as it is."""
     config.require_choice("device", device, DEVICES)

@@ -29,7 +29,7 @@ LAYERS = (
     ),
     ("lstm_gen.audio",),
     ("lstm_gen.data", "lstm_gen.models"),
-    ("lstm_gen.checkpoints", "lstm_gen.runs"),
+    ("lstm_gen.checkpoints", "lstm_gen.runs", "lstm_gen.tensors", "lstm_gen.lease"),
     ("lstm_gen.training", "lstm_gen.generation", "lstm_gen.evaluation", "lstm_gen.vertex"),
     ("flags",),
     ("tools", "benchmarks", *COMMANDS),
@@ -50,7 +50,6 @@ DISTRIBUTIONS = {
     "google": "google-cloud-storage",
     "google_crc32c": "google-crc32c",
 }
-UNSEEN = {"tensorboard"}  # required, but imported by TensorFlow only
 
 
 @dataclasses.dataclass(frozen=True)
@@ -299,4 +298,4 @@ def test_what_is_imported_is_required_and_nothing_else() -> None:
     foreign = imported - {*PACKAGES, *COMMANDS} - sys.stdlib_module_names
     extras = {"tensorflow", "apache_beam"}  # of cpu, gpu and tpu; of beam
     names = {DISTRIBUTIONS.get(name, name) for name in foreign}
-    assert names - extras == requirements() - UNSEEN
+    assert names - extras == requirements()

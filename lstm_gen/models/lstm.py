@@ -61,7 +61,7 @@ class LSTMConfig:
     input_noise: float = 0.15
 
     def __post_init__(self) -> None:
-        configs.require(self.layers >= 1, "layers must be at least 1", layers=self.layers)
+        configs.require(1 <= self.layers <= 100, "layers must be from 1 to 100", layers=self.layers)
         configs.require(self.units >= 1, "units must be at least 1", units=self.units)
         configs.require(
             0 <= self.dropout < 1, "dropout must be from 0 to below 1", dropout=self.dropout
