@@ -2,6 +2,7 @@
 
 from absl import flags
 
+from flags import device_flags
 from lstm_gen.training_config import MonitorConfig, TrainingConfig
 
 _BATCH_SIZE = flags.DEFINE_integer(
@@ -33,7 +34,7 @@ _EMA = flags.DEFINE_float(
     "ema",
     TrainingConfig.ema,
     "Validate, listen and generate with a running average of the weights, which is calmer than "
-    "the last ones: 0.999 spans about 1000 steps, 0.99 about 100; much less than --steps. 0 is off.",
+    "the last ones: 0.999 spans about 1000 steps, 0.99 about 100; far fewer than --steps. 0: off.",
 )
 _ACCUMULATE = flags.DEFINE_integer(
     "accumulate",
@@ -42,12 +43,6 @@ _ACCUMULATE = flags.DEFINE_integer(
 )
 _SEED = flags.DEFINE_integer(
     "seed", TrainingConfig.seed, "Of the weights, the order of the windows and every draw."
-)
-_PRECISION = flags.DEFINE_enum(
-    "precision",
-    TrainingConfig.precision,
-    ["float32", "bfloat16"],
-    "Of the activations; bfloat16 pays on TPU and recent GPUs, not on CPU.",
 )
 _STEPS_PER_CALL = flags.DEFINE_integer(
     "steps_per_call", MonitorConfig.steps_per_call, "Steps on the device between two looks."
@@ -113,7 +108,7 @@ def config() -> TrainingConfig:
         ema=_EMA.value,
         accumulate=_ACCUMULATE.value,
         seed=_SEED.value,
-        precision=_PRECISION.value,
+        precision=device_flags.precision(),
     )
 
 

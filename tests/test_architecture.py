@@ -16,12 +16,14 @@ PACKAGES = ("lstm_gen", "flags", "tools", "benchmarks")
 # A module imports from lower layers, and within its own package. Layer 0 is one package.
 LAYERS = (
     (
+        "lstm_gen.cluster",
         "lstm_gen.compiled",
         "lstm_gen.config",
         "lstm_gen.storage",
         "lstm_gen.distribute",
         "lstm_gen.errors",
         "lstm_gen.failpoints",
+        "lstm_gen.precision",
         "lstm_gen.training_config",
         "lstm_gen.gcs",
     ),

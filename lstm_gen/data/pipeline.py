@@ -115,18 +115,19 @@ def windows(
 
 
 def shared_windows(
-    strategy: tf.distribute.Strategy, dataset: manifest.Dataset, split: str, **settings: Any
+    strategy: tf.distribute.Strategy,
+    dataset: manifest.Dataset,
+    split: str,
+    window: config.WindowConfig,
+    batch_size: int,
+    seed: int,
+    start_step: int = 0,
+    training: bool = True,
+    augment: training_config.AugmentationConfig | None = None,
 ) -> tf.distribute.DistributedDataset:
-    """Return the batches of a split, shared out over a strategy's replicas.
+    """Return the batches of a split shared out over a strategy's replicas; see `windows`.
 
-    Args:
-      strategy: Whose replicas.
-      dataset: As for `windows`.
-      split: As for `windows`.
-      **settings: The other arguments of `windows` but for `replicas` and `n_replicas`.
-
-    Raises:
-      InputError: As `windows` does.
+    The order of rows over replicas is that of their numbers, on one host and on several.
     """
 
     def share(context: tf.distribute.InputContext) -> tf.data.Dataset:
@@ -135,9 +136,14 @@ def shared_windows(
         return windows(
             dataset,
             split,
+            window,
+            batch_size,
+            seed,
+            start_step,
+            training,
             replicas=range(first, first + here),
             n_replicas=context.num_replicas_in_sync,
-            **settings,
+            augment=augment,
         )
 
     return strategy.distribute_datasets_from_function(share)

@@ -1,6 +1,7 @@
 """The loop around the step: resume, train, validate, listen, keep, stop."""
 
 import dataclasses
+import signal
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -11,14 +12,22 @@ import tensorflow as tf
 import tqdm
 from absl import logging
 
-from lstm_gen import checkpoints, config, errors, failpoints, lease, runs, training_config
+from lstm_gen import (
+    checkpoints,
+    config,
+    distribute,
+    errors,
+    failpoints,
+    lease,
+    runs,
+    training_config,
+)
 from lstm_gen.data import manifest, primers
 from lstm_gen.training import batches, guards, signals, tuning
 from lstm_gen.training import monitor as monitors
 from lstm_gen.training import state as states
 from lstm_gen.training import step as steps
 
-_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 _PRIMER_SECONDS = 4.0
 _SLOWER = 0.25  # of the learning rate, after a number that is none
 _CALL_SECONDS = 5.0  # at most, once the speed is known: a request to stop waits for no longer
@@ -45,7 +54,7 @@ class Trainer:
     """One run in progress: its state, and what is done every so many steps.
 
     Args:
-      run_dir: The run directory, made by `runs.open_or_create`.
+      run_dir: Where to write, made by `runs.open_or_create`.
       run: What it holds.
       dataset: The dataset that it is trained on.
       settings: What is looked at while training.
@@ -53,6 +62,7 @@ class Trainer:
       primer: Normalised frames for the rollouts, float32 [n_samples, frames, channels].
       owner: The claim on the run directory.
       stop: Whether somebody asked to stop.
+      resume_dir: Where states are read from, if not there.
     """
 
     def __init__(
@@ -65,10 +75,11 @@ class Trainer:
         primer: np.ndarray,
         owner: lease.Lease,
         stop: signals.Request,
+        resume_dir: str,
     ) -> None:
         self._run_dir, self._run, self._dataset = run_dir, run, dataset
         self._settings, self._strategy, self._stop = settings, strategy, stop
-        self._state = states.State(run_dir, run, dataset, strategy, owner)
+        self._state = states.State(run_dir, run, dataset, strategy, owner, resume_dir)
         objectives = self._state.objectives
         self._train_call = steps.make_train_call(
             strategy, objectives, self._state.optimizers, run.training
@@ -147,7 +158,8 @@ class Trainer:
         failpoints.reach("call.done")
         guards.require_finite(metrics, first)
         self._progress.step = first + n_steps
-        self._seconds_per_step = seconds / n_steps
+        # One process's clock must not give it another number of steps than the others have.
+        self._seconds_per_step = distribute.average(self._strategy, seconds / n_steps)
         rates = self._rates(n_steps, seconds)
         means = {f"train/{name}": float(values.mean()) for name, values in metrics.items()}
         self._monitor.scalars(self._progress.step, means | rates)
@@ -159,7 +171,7 @@ class Trainer:
         last = step == self._run.training.steps
         if self._is_validation_due():
             self._validate()
-        if self._stop:
+        if self._must_stop():
             return
         if settings.sample_every_steps and (step % settings.sample_every_steps == 0 or last):
             with self._state.averaged() as model:
@@ -179,7 +191,7 @@ class Trainer:
                 first_batch = first_batch or batches.local(self._strategy, batch)
                 for name, value in self._validate_call(batch).items():
                     totals[name] = totals.get(name, 0.0) + float(value.numpy())
-                if self._stop:
+                if self._must_stop():
                     return
             if first_batch is not None:
                 self._score(totals)
@@ -211,15 +223,20 @@ class Trainer:
 
     def _heed_stop(self) -> None:
         """Save and leave if somebody asked to."""
-        if not self._stop.signal:
+        if not self._must_stop():
             return
         if not self._state.is_saved:
             self._state.save(self._settings.keep_checkpoints)
+        why = self._stop.signal or signal.SIGTERM  # which another process had
         raise errors.StoppedError(
-            f"stopped by {self._stop.signal.name}; step {self._progress.step} is saved, and the "
-            "same command goes on from there",
-            self._stop.signal,
+            f"stopped by {why.name}; step {self._progress.step} is saved, and the same command "
+            "goes on from there",
+            why,
         )
+
+    def _must_stop(self) -> bool:
+        """Whether somebody asked this process, or one that it works with, to stop."""
+        return distribute.average(self._strategy, float(bool(self._stop))) > 0
 
     def _roll_back(self, error: guards.NonFiniteError) -> None:
         """Go back to the last checkpoint with a lower learning rate, the first time.
@@ -295,11 +312,12 @@ class Trainer:
             unit="step",
             smoothing=0.1,
             dynamic_ncols=True,
+            disable=not distribute.is_chief(self._strategy),
         )
 
 
 def set_up(training: training_config.TrainingConfig, strategy: tf.distribute.Strategy) -> None:
-    """Set precision, seeds and determinism, before a model is built.
+    """Set seeds and determinism, before a model is built.
 
     Raises:
       InputError: If the batch cannot be shared out among the devices.
@@ -314,7 +332,6 @@ def set_up(training: training_config.TrainingConfig, strategy: tf.distribute.Str
     # Every op repeats its bits, so that a resumed run can equal an unbroken one.
     tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(training.seed)
-    keras.config.set_dtype_policy(_POLICIES[training.precision])
 
 
 def train(
@@ -323,6 +340,7 @@ def train(
     dataset: manifest.Dataset,
     settings: training_config.MonitorConfig,
     strategy: tf.distribute.Strategy,
+    resume_dir: str = "",
 ) -> Result:
     """Train a run to its end, resuming if it was begun.
 
@@ -332,6 +350,8 @@ def train(
       dataset: The dataset that it is trained on.
       settings: What is looked at while training.
       strategy: Where the model lives.
+      resume_dir: The run directory that states are read from, if `run_dir` is but the place to
+        write of one process among several.
 
     Returns:
       What was reached.
@@ -347,5 +367,7 @@ def train(
     split = "validation" if dataset.splits["validation"].n_records else "train"
     primer = primers.draw(dataset, split, settings.n_samples, primer_frames, run.training.seed)
     with lease.hold(run_dir) as owner, signals.noted() as stop:
-        trainer = Trainer(run_dir, run, dataset, settings, strategy, primer, owner, stop)
+        trainer = Trainer(
+            run_dir, run, dataset, settings, strategy, primer, owner, stop, resume_dir
+        )
         return trainer.train()

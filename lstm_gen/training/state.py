@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from lstm_gen import checkpoints, failpoints, lease, runs
+from lstm_gen import checkpoints, failpoints, lease, precision, runs
 from lstm_gen.data import manifest, pipeline
 from lstm_gen.training import guards
 from lstm_gen.training import step as steps
@@ -56,11 +56,12 @@ class State:
       progress: Where the run is.
 
     Args:
-      run_dir: The run directory.
+      run_dir: Where to write.
       run: What it holds.
       dataset: The dataset that it is trained on.
       strategy: Where the model lives.
       owner: The claim on the run directory.
+      resume_dir: Where states are read from, if not there.
     """
 
     def __init__(
@@ -70,15 +71,17 @@ class State:
         dataset: manifest.Dataset,
         strategy: tf.distribute.Strategy,
         owner: lease.Lease,
+        resume_dir: str = "",
     ) -> None:
         self._run_dir, self._run, self._owner = run_dir, run, owner
         self._parent = runs.checkpoints_dir(run_dir)
+        self._resume_dir = resume_dir or run_dir
         self._windows = pipeline.windows_per_epoch(dataset, "train", run.window)
         self._topology = {
             "strategy": type(strategy).__name__,
             "replicas": strategy.num_replicas_in_sync,
         }
-        with strategy.scope():
+        with strategy.scope(), precision.of_new_layers(run.training.precision):
             self.model = run.build_model()
             self.objectives = run.family.objectives(self.model, run.signal)
             self._rate_scale = tf.Variable(1.0, trainable=False, name="rate_scale")
@@ -116,9 +119,10 @@ class State:
         Raises:
           InputError: If it is of another run, naming the field, or none is whole.
         """
-        found = checkpoints.newest(self._parent, checkpoints.specs_of(self._variables()))
+        parent = runs.checkpoints_dir(self._resume_dir)
+        found = checkpoints.newest(parent, checkpoints.specs_of(self._variables()))
         if found is None:
-            runs.require_untrained(self._run_dir)
+            runs.require_untrained(self._resume_dir)
             return False
         runs.require_same(found.facts["run"], runs.as_dict(self._run), found.path)
         if found.facts["topology"] != self._topology:

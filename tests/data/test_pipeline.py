@@ -123,7 +123,7 @@ def test_two_hosts_of_two_devices_share_each_batch(
 ) -> None:
     size, n_steps = 4 * BATCH, 4
     together = batches(dataset, take=n_steps, batch_size=size, training=training)
-    shares = {"batch_size": size, "n_replicas": 4, "training": training}
+    shares: dict[str, Any] = {"batch_size": size, "n_replicas": 4, "training": training}
     apart = [
         batches(dataset, take=2 * n_steps, replicas=replicas, **shares)
         for replicas in (range(2), range(2, 4))

@@ -118,6 +118,7 @@ def test_training_under_xla_lowers_every_loss(family: families.Family) -> None:
         assert np.any(variable.numpy() != old), f"{variable.path} was never moved"
 
 
+@pytest.mark.xla
 def test_whole_training_step_is_one_xla_program(family: families.Family) -> None:
     model = make_model(family)
 
@@ -166,6 +167,6 @@ def test_generation_repeats_and_is_as_long_as_asked(family: families.Family) -> 
     np.testing.assert_array_equal(generate(family, model), songs)
     assert np.any(generate(family, model, seed=4) != songs)
     # Songs 1 and 2: the first of them is the second from above.
-    np.testing.assert_array_equal(generate(family, model, first_song=1)[0], songs[1])
+    np.testing.assert_allclose(generate(family, model, first_song=1)[0], songs[1], rtol=1e-4)
     for n_frames in (1, 128, 129):
         assert generate(family, model, n_frames).shape[1] == n_frames

@@ -8,6 +8,7 @@ from lstm_gen.models.layers import noise
 SEED = tf.constant([3, 5, 0])
 
 
+@pytest.mark.xla
 def test_draws_repeat_eager_and_compiled() -> None:
     def draws(seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
         other = noise.seed_for(seed, 4)
@@ -19,6 +20,7 @@ def test_draws_repeat_eager_and_compiled() -> None:
         np.testing.assert_allclose(eager, fast, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.xla
 def test_an_example_draws_the_same_beside_whatever_others() -> None:
     """The first axis may be cut anywhere: odd sizes, which Philox makes in fours, included."""
     for shape in ([12, 7], [12], [12, 3, 5], [12, 64, 16]):
