@@ -35,6 +35,7 @@ BENCHMARKS = (
     "scale",
     "rollout",
     "replicas",
+    "training",
 )
 _PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "numba", "librosa", "torch")
 _HEADINGS = ("what", "beside", "measured", "asked", "reached", "detail")

@@ -23,14 +23,13 @@ from lstm_gen import (
     training_config,
 )
 from lstm_gen.data import manifest, primers
-from lstm_gen.training import batches, guards, signals, tuning
+from lstm_gen.training import batches, guards, pace, signals, tuning
 from lstm_gen.training import monitor as monitors
 from lstm_gen.training import state as states
 from lstm_gen.training import step as steps
 
 _PRIMER_SECONDS = 4.0
 _SLOWER = 0.25  # of the learning rate, after a number that is none
-_CALL_SECONDS = 5.0  # at most, once the speed is known: a request to stop waits for no longer
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -93,7 +92,7 @@ class Trainer:
         self._tuning = tuning.Report()
         self._validation: dict[str, float] = {}
         self._validation_batches = batches.validation(strategy, run, dataset)
-        self._seconds_per_step = _CALL_SECONDS  # until it is known
+        self._pace = pace.Pace(run, settings, strategy)
 
     @property
     def _progress(self) -> states.Progress:
@@ -106,21 +105,15 @@ class Trainer:
           InputError: If a loss is no number for the second time, naming the step.
           StoppedError: If a signal asked to stop; the state is saved.
         """
-        iterator = iter(
-            batches.training(self._strategy, self._run, self._dataset, self._progress.step)
-        )
+        iterator = self._open_stream()
         with self._bar() as bar:
             while self._is_validation_due() or not self._is_done():
-                self._heed_stop()
                 try:
+                    self._heed_stop()
                     self._advance(iterator, bar)
                 except guards.NonFiniteError as error:
                     self._roll_back(error)
-                    iterator = iter(
-                        batches.training(
-                            self._strategy, self._run, self._dataset, self._progress.step
-                        )
-                    )
+                    iterator = self._open_stream()
                 bar.update(self._progress.step - bar.n)
             self._heed_stop()
         self._finish()
@@ -139,6 +132,11 @@ class Trainer:
         else:
             self._state.save(self._settings.keep_checkpoints)
 
+    def _open_stream(self) -> Iterator[Any]:
+        """Return the training batches from here on."""
+        step = self._progress.step
+        return iter(batches.training(self._strategy, self._run, self._dataset, step))
+
     def _advance(self, iterator: Iterator[Any], bar: Any) -> None:
         """Run one call of steps, unless a validation is still to be made up, then what is due."""
         if not self._is_validation_due():
@@ -146,7 +144,7 @@ class Trainer:
         self._do_what_is_due()
 
     def _run_steps(self, iterator: Iterator[Any], bar: Any) -> None:
-        first, n_steps = self._progress.step, self._steps_to_next_event()
+        first, n_steps = self._progress.step, self._pace.steps_from(self._progress.step)
         start = time.perf_counter()
         metrics = {
             name: values.numpy()
@@ -158,9 +156,8 @@ class Trainer:
         failpoints.reach("call.done")
         guards.require_finite(metrics, first)
         self._progress.step = first + n_steps
-        # One process's clock must not give it another number of steps than the others have.
-        self._seconds_per_step = distribute.average(self._strategy, seconds / n_steps)
-        rates = self._rates(n_steps, seconds)
+        rates = self._pace.note(n_steps, seconds)
+        rates["train/learning_rate"] = self._state.learning_rate
         means = {f"train/{name}": float(values.mean()) for name, values in metrics.items()}
         self._monitor.scalars(self._progress.step, means | rates)
         bar.set_postfix_str(self._postfix(metrics, rates), refresh=False)
@@ -278,27 +275,6 @@ class Trainer:
         step = self._progress.step
         wanted = step % self._settings.validate_every_steps == 0 or step == self._run.training.steps
         return wanted and step > self._progress.validated_step
-
-    def _steps_to_next_event(self) -> int:
-        """Return how many steps to run on the device before something else is due.
-
-        Never so many that a request to stop would wait for long.
-        """
-        step, settings = self._progress.step, self._settings
-        intervals = [settings.validate_every_steps, settings.checkpoint_every_steps]
-        intervals += [settings.sample_every_steps] if settings.sample_every_steps else []
-        intervals += [settings.histogram_every_steps] if settings.histogram_every_steps else []
-        until = [interval - step % interval for interval in intervals]
-        soon = max(1, int(_CALL_SECONDS / self._seconds_per_step))
-        return min([settings.steps_per_call, self._run.training.steps - step, soon, *until])
-
-    def _rates(self, n_steps: int, seconds: float) -> dict[str, float]:
-        frames = n_steps * self._run.training.batch_size * self._run.window.timesteps
-        return {
-            "speed/steps_per_second": n_steps / seconds,
-            "speed/frames_per_second": frames / seconds,
-            "train/learning_rate": self._state.learning_rate,
-        }
 
     def _postfix(self, metrics: dict[str, np.ndarray], rates: dict[str, float]) -> str:
         loss = metrics[self._watched][-1]

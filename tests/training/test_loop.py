@@ -151,6 +151,21 @@ def test_generation_gets_the_weights_that_were_trained(
         np.testing.assert_array_equal(weight, value, err_msg=weight.path)
 
 
+def test_averaged_weights_are_validated_and_kept(
+    tmp_path: pathlib.Path, dataset: manifest.Dataset
+) -> None:
+    run = tiny.make_run(dataset, steps=6, ema=0.5)
+    result = train(tmp_path / "run", dataset, run, best_weights=False)
+    trained = values_of(newest(tmp_path / "run" / "checkpoints"))
+    model = runs.load_model(str(tmp_path / "run"), run)
+    for weight in model.trainable_weights:
+        name = weight.path.removeprefix("lstm/")
+        average = trained["optimizer_0/" + weight.path.replace("/", "_") + "_0_average"]
+        np.testing.assert_array_equal(weight, average, err_msg=name)
+        assert np.abs(average - trained[f"model/{name}"]).max() > 0, "the weights stay as they were"
+    assert result.validation["nats_per_dim"] == pytest.approx(score(model, run, dataset), rel=1e-4)
+
+
 def test_more_steps_go_on_and_the_last_weights_are_kept_without_validation(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -235,21 +250,30 @@ def test_validation_is_the_mean_over_all_windows(
     run = tiny.make_run(dataset, steps=2)
     result = train(tmp_path / "run", dataset, run, best_weights=False)
     model = runs.load_model(str(tmp_path / "run"), run)
+    assert result.validation["likelihood_loss"] == pytest.approx(
+        score(model, run, dataset), rel=1e-4
+    )
+    assert result.validation["nats_per_dim"] == result.validation["likelihood_loss"]
+
+
+def score(model: Any, run: runs.Run, dataset: manifest.Dataset) -> float:
+    """Return the loss of a model over the validation windows, all at once."""
     frames = dataset.normalise(tiny.make_frames(40, 3))
     # A quarter of a window apart, so that most frames are scored with context before them.
     starts = range(0, 40 - run.window.frames + 1, run.window.timesteps // 4)
     windows = np.stack([frames[start : start + run.window.frames] for start in starts])
     (objective,) = run.family.objectives(model, run.signal)
-    expected = objective.loss({"frames": windows}, tf.constant([0, 0, 0]), False).per_example
-    assert result.validation["likelihood_loss"] == pytest.approx(np.mean(expected), rel=1e-4)
-    assert result.validation["nats_per_dim"] == result.validation["likelihood_loss"]
+    return float(
+        np.mean(objective.loss({"frames": windows}, tf.constant([0, 0, 0]), False).per_example)
+    )
 
 
 @pytest.mark.usefixtures("pictures")
 def test_a_run_shows_and_plays_what_it_does(
     tmp_path: pathlib.Path, dataset: manifest.Dataset
 ) -> None:
-    train(tmp_path / "run", dataset, tiny.make_run(dataset, steps=3), sample_every_steps=3)
+    often = {"sample_every_steps": 3, "histogram_every_steps": 3}
+    train(tmp_path / "run", dataset, tiny.make_run(dataset, steps=3), **often)
     samples = tmp_path / "run" / "samples"
     assert sorted(path.name for path in samples.iterdir()) == [
         "step-00000003-prediction.png",
@@ -271,6 +295,8 @@ def test_a_run_shows_and_plays_what_it_does(
         ("validation/nats_per_dim", 3),
         ("prediction", 3),
         ("song 0", 3),
+        ("lstm/head/kernel", 3),
+        ("_hparams_/session_start_info", 0),
     } <= tags
 
 
