@@ -3,9 +3,12 @@
 import json
 import os
 import pathlib
+import re
+import signal
 import socket
 import subprocess
 import sys
+import time
 from typing import Any
 
 import numpy as np
@@ -70,7 +73,7 @@ def load(path: pathlib.Path) -> Results:
 
 def join(processes: list[dict[str, Any]]) -> dict[str, Any]:
     """Return what two processes read together, after a look at what both must know."""
-    for key in ("loss", "weights"):
+    for key in ("loss", "weights", "average"):
         np.testing.assert_array_equal(processes[0][key], processes[1][key])
     rows = {k: [p[k] for p in processes] for k in ("row", "recording", "start_frame")}
     return processes[0] | {k: np.concatenate(v, axis=1) for k, v in rows.items()}
@@ -107,6 +110,7 @@ def test_any_devices_train_on_the_same_batches_to_the_same_loss(tmp_path: pathli
     found = train_everywhere(tmp_path, 8, [1, 4])
     assert sorted(found) == ["1 devices", "2 processes", "4 devices"]
     check_alike(found, 8)
+    assert found["2 processes"]["average"] == 0.5
 
 
 @pytest.mark.faults
@@ -139,3 +143,25 @@ def test_two_processes_run_the_command_and_the_chief_writes(tmp_path: pathlib.Pa
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4, err_msg=found.path)
     finish(tmp_path, start_two(tmp_path, "more", *command, "--steps=8", f"--run_dir={two}"))
     assert "resuming after step 6" in (tmp_path / "more-chief.out").read_text()
+
+
+@pytest.mark.faults
+def test_a_signal_to_one_process_stops_both_after_a_checkpoint(tmp_path: pathlib.Path) -> None:
+    tiny.make_dataset(tmp_path / "dataset")
+    command = [ROOT / "train_model.py", f"--data_dir={tmp_path / 'dataset'}", "--device=cpu"]
+    command += ["--timesteps=8", "--layers=1", "--units=8", "--batch_size=4", "--steps=100000"]
+    command += ["--sample_every_steps=0", "--nobaselines", f"--run_dir={tmp_path / 'run'}"]
+    pair = start_two(tmp_path, "stopped", *command)
+    try:
+        deadline = time.monotonic() + 120
+        while len(list((tmp_path / "run").glob("checkpoints/*/commit.json"))) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        pair[1].send_signal(signal.SIGTERM)
+        assert [process.wait(timeout=60) for process in pair] == [128 + signal.SIGTERM] * 2
+    finally:
+        for process in pair:
+            process.kill()
+    said = (tmp_path / "stopped-chief.log").read_text()
+    (step,) = re.findall(r"stopped by SIGTERM; step (\d+) is saved", said)
+    assert (tmp_path / "run" / "checkpoints" / f"step-{int(step):08d}" / "commit.json").exists()

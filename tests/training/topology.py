@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 import tiny
 
-from lstm_gen import distribute
+from lstm_gen import cluster, distribute
 from lstm_gen.data import manifest, pipeline
 from lstm_gen.models import lstm
 from lstm_gen.training import step as steps
@@ -48,7 +48,13 @@ def train(strategy: tf.distribute.Strategy, path: str, n_steps: int) -> dict[str
         )
         for name in ("row", "recording", "start_frame")
     }
-    return columns | {"loss": metrics["likelihood_loss"].numpy(), "weights": digest.hexdigest()}
+    # Each puts in its number among the processes: all must get the same back.
+    average = distribute.average(strategy, float(cluster.member().rank))
+    return columns | {
+        "average": average,
+        "loss": metrics["likelihood_loss"].numpy(),
+        "weights": digest.hexdigest(),
+    }
 
 
 def main() -> None:
