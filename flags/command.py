@@ -47,6 +47,9 @@ def _run(main: Callable[[], int | None], modules: tuple[ModuleType, ...], argv: 
         return main() or 0
     except (absl_flags.Error, errors.InputError, errors.StorageError) as error:
         return _say(" ".join(str(error).removeprefix("ERROR:: ").split()))
+    except errors.StoppedError as stopped:
+        print(stopped, file=sys.stderr)
+        return 128 + stopped.signal_number
     except BrokenPipeError:  # whoever read our output has gone, as in `--help | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

@@ -2,9 +2,12 @@
 
 import json
 import pathlib
+import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -212,7 +215,7 @@ def test_bad_input_to_generation_is_one_line(folder: pathlib.Path) -> None:
         shutil.copytree(folder / "run", folder / name)
     shutil.rmtree(folder / "fresh" / "model")
     (weights,) = (folder / "damaged" / "model").iterdir()
-    tiny.flip_byte(weights / "state.data-00000-of-00001")
+    tiny.flip_byte(weights / "state.safetensors")
     values = json.loads((folder / "lonely" / "config.json").read_text())
     values["dataset"]["data_dir"] = "/gone"
     (folder / "lonely" / "config.json").write_text(json.dumps(values))
@@ -242,3 +245,36 @@ def test_bad_input_to_generation_is_one_line(folder: pathlib.Path) -> None:
     ]
     check_refused(folder, "generate_songs", cases)
     assert not (folder / "refused").exists()
+
+
+@pytest.mark.slow
+def test_a_training_that_is_told_to_stop_saves_and_begins_again_when_told_to(
+    folder: pathlib.Path,
+) -> None:
+    arguments = [*TRAIN, "--run_dir=stopped", "--sample_every_steps=0", "--nobaselines"]
+    with subprocess.Popen(
+        [sys.executable, ROOT / "train_model.py", *arguments, "--steps=1000000"],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as training:
+        while training.poll() is None and not (folder / "stopped/model").exists():
+            time.sleep(0.05)
+        training.send_signal(signal.SIGTERM)
+        _, said = training.communicate(timeout=60)
+    assert training.returncode == 128 + signal.SIGTERM, said
+    last = said.splitlines()[-1]
+    found = re.fullmatch(
+        r"stopped by SIGTERM; step (\d+) is saved, and the same command goes on from there", last
+    )
+    assert found, said
+    states = sorted(path.name for path in (folder / "stopped/checkpoints").iterdir())
+    assert states[-1] == f"step-{int(found[1]):08d}"
+
+    again = run(folder, "train_model", *arguments, "--steps=3", "--fresh")
+    assert f"deleted stopped/checkpoints: {states[0]} to {states[-1]}, 2\n" in again.stdout
+    assert "deleted stopped/config.json\n" in again.stdout
+    assert "resuming" not in again.stdout
+    states = sorted(path.name for path in (folder / "stopped/checkpoints").iterdir())
+    assert states == ["step-00000000", "step-00000003"]

@@ -61,7 +61,7 @@ class LSTMConfig:
     input_noise: float = 0.15
 
     def __post_init__(self) -> None:
-        configs.require(self.layers >= 1, "layers must be at least 1", layers=self.layers)
+        configs.require(1 <= self.layers <= 100, "layers must be from 1 to 100", layers=self.layers)
         configs.require(self.units >= 1, "units must be at least 1", units=self.units)
         configs.require(
             0 <= self.dropout < 1, "dropout must be from 0 to below 1", dropout=self.dropout
@@ -262,11 +262,12 @@ def generate(
         state = warm(
             tf.constant(primer[:, start : min(start + _FRAMES_PER_CALL, n_frames - shift)]), state
         )
+    seed = noise.seed_from(controls.seed, noise.SONGS, controls.first_song)
     queue = tf.transpose(tf.constant(primer[:, n_frames - shift :]), [1, 0, 2])
     scales = (tf.constant(controls.temperature), tf.constant(controls.sigma_scale))
     songs = []
     for chunk, start in enumerate(range(0, controls.n_frames, _FRAMES_PER_CALL)):
-        normal, uniform = draw(tf.constant([controls.seed, 0]), tf.constant(chunk))
+        normal, uniform = draw(seed, tf.constant(chunk))
         frames, queue, state = roll(queue, state, normal, uniform, scales)
         songs.append(frames.numpy())
         progress(min(_FRAMES_PER_CALL, controls.n_frames - start))
@@ -283,19 +284,15 @@ def _at_least(primer: np.ndarray, frames: int) -> np.ndarray:
 def _compiled_draws(n_songs: int, channels: int) -> Any:
     """Return a function from a seed and a chunk's number to the chunk's noise.
 
-    The noise is [frames, songs, channels], normal, and [frames, songs], uniform. A song's draws
-    depend on the seed, its index and the chunk only: the same song comes out whatever else is
-    made beside it.
+    The noise is [frames, songs, channels], normal, and [frames, songs], uniform.
     """
 
     @tf.function(jit_compile=distribute.compiles_with_xla())
     def draw(seed: Any, chunk: Any) -> tuple[Any, Any]:
-        normals, uniforms = [], []
-        for song in range(n_songs):
-            key = noise.seed_for(noise.seed_for(seed, song), chunk)
-            normals.append(noise.normal([_FRAMES_PER_CALL, channels], noise.seed_for(key, 0)))
-            uniforms.append(noise.uniform([_FRAMES_PER_CALL], noise.seed_for(key, 1)))
-        return tf.stack(normals, axis=1), tf.stack(uniforms, axis=1)
+        seed = noise.seed_for(seed, chunk)
+        normal = noise.normal([n_songs, _FRAMES_PER_CALL, channels], noise.seed_for(seed, 0))
+        uniform = noise.uniform([n_songs, _FRAMES_PER_CALL], noise.seed_for(seed, 1))
+        return tf.transpose(normal, [1, 0, 2]), tf.transpose(uniform)
 
     return draw
 

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 from typing import Any
 
@@ -20,7 +21,7 @@ def make_objective(name: str, variable: tf.Variable, direction: np.ndarray) -> f
 
     def loss(batch: family.Batch, seed: Any, training: bool) -> family.Loss:
         values = batch["values"] * tf.reduce_sum(variable * direction)
-        drawn = noise.uniform([1], seed) * tf.ones_like(values) * (1.0 if training else 0.0)
+        drawn = noise.uniform(values.shape, seed) * (1.0 if training else 0.0)
         return family.Loss(values, {f"{name}_drawn": drawn})
 
     return family.Objective(
@@ -37,7 +38,7 @@ def train(
     for optimizer, objective in zip(optimizers, objectives, strict=True):
         optimizer.build(objective.variables)
     call = step.make_train_call(STRATEGY, objectives, optimizers, training)
-    batch = {"values": tf.constant([1.0, 2.0, 2.0, 3.0])}
+    batch = {"values": tf.constant([1.0, 2.0, 2.0, 3.0]), "row": tf.range(4)}
     iterator = iter(tf.data.Dataset.from_tensors(batch).repeat())
     return [
         {name: values.numpy() for name, values in call(iterator, *map(tf.constant, each)).items()}
@@ -82,8 +83,9 @@ def test_one_call_of_many_steps_is_many_calls_of_one() -> None:
     np.testing.assert_array_equal(weight, other)
     for name, values in whole.items():
         np.testing.assert_array_equal(values, parts[name])
-    expected = [noise.uniform([1], noise.seed_for([9, 1], number))[0] for number in (5, 6, 7)]
-    np.testing.assert_array_equal(whole["one_drawn"], expected)
+    seeds = [noise.seed_for(noise.seed_from(9, noise.TRAINING, 0), step) for step in (5, 6, 7)]
+    expected = [noise.uniform([4], seed).numpy().mean() for seed in seeds]
+    np.testing.assert_allclose(whole["one_drawn"], expected, rtol=1e-6)
 
 
 def test_validation_weighs_and_neither_draws_nor_moves() -> None:
@@ -134,3 +136,53 @@ def test_weight_decay_shrinks_what_has_no_gradient() -> None:
         moved[decay] = float(variable.numpy()[0])
     assert moved[0.0] == 1.0
     assert moved[0.5] == pytest.approx(1 - 0.1 * 0.5)
+
+
+def fit(training: training_config.TrainingConfig, n_steps: int) -> tuple[Any, Any, dict[str, Any]]:
+    """Train a weight on noisy, dropped-out values; return it, its optimizer and the metrics."""
+    variable = tf.Variable(WEIGHT)
+
+    def loss(batch: family.Batch, seed: Any, training: bool) -> family.Loss:
+        noisy = batch["values"] + noise.normal(batch["values"].shape, seed) * float(training)
+        values = tf.reduce_sum((noisy - variable) ** 2, axis=1)
+        return family.Loss(values, {"one_drawn": noisy[:, 0]})
+
+    objective = family.Objective(
+        name="one", loss=loss, variables=[variable], metric_names=("one_drawn",)
+    )
+    optimizer = step.make_optimizer(training)
+    optimizer.build([variable])
+    call = step.make_train_call(STRATEGY, [objective], [optimizer], training)
+    values = tf.random.stateless_normal([training.batch_size, 3], [1, 2])
+    batch = {"values": values, "row": tf.range(training.batch_size)}
+    iterator = iter(tf.data.Dataset.from_tensors(batch).repeat())
+    metrics = call(iterator, tf.constant(0), tf.constant(n_steps))
+    return variable, optimizer, {name: value.numpy() for name, value in metrics.items()}
+
+
+@pytest.mark.parametrize("accumulate", [2, 4, 12])
+def test_a_batch_in_parts_is_the_batch(accumulate: int) -> None:
+    """Losses, gradients and the noise of each example; but for the order of the sums."""
+    training = training_config.TrainingConfig(batch_size=12, warmup_steps=0, learning_rate=0.1)
+    whole, _, expected = fit(training, 5)
+    parts = dataclasses.replace(training, accumulate=accumulate)
+    variable, _, metrics = fit(parts, 5)
+    np.testing.assert_allclose(variable, whole, rtol=1e-5)
+    assert metrics.keys() == expected.keys()
+    for name, values in expected.items():
+        np.testing.assert_allclose(metrics[name], values, rtol=1e-5, err_msg=name)
+
+
+def test_averages_are_of_the_weights_after_each_step() -> None:
+    training = training_config.TrainingConfig(
+        batch_size=4, warmup_steps=0, learning_rate=0.1, ema=0.75
+    )
+    averages = None
+    for n_steps in (1, 2, 3):
+        variable, optimizer, _ = fit(training, n_steps)
+        weight = variable.numpy()
+        averages = weight if averages is None else 0.75 * averages + 0.25 * weight
+        optimizer.finalize_variable_values([variable])
+        if n_steps > 1:
+            np.testing.assert_allclose(variable, averages, rtol=1e-6)
+            assert np.abs(variable.numpy() - weight).max() > 0

@@ -1,0 +1,136 @@
+"""The loop around the training step, and its checkpoints, beside the bare compiled step.
+
+The default model on prepared music, float32, on this machine's cores. The loop is the real one,
+with its data, its logs and its looks at signals; validations and rollouts, which are as dear as
+one asks for them, are off.
+"""
+
+import pathlib
+import statistics
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from benchmarks import harness, preparing
+from lstm_gen import config, distribute, lease, runs, training_config
+from lstm_gen.audio import normalisation
+from lstm_gen.data import manifest
+from lstm_gen.models import family, lstm
+from lstm_gen.models.layers import noise
+from lstm_gen.training import batches, loop, signals
+
+_STEPS, _ROUNDS = 5, 7
+_NEVER = 1 << 30
+_QUIET = training_config.MonitorConfig(
+    steps_per_call=_STEPS,
+    validate_every_steps=_NEVER,
+    checkpoint_every_steps=_NEVER,
+    sample_every_steps=0,
+)
+
+
+def rows() -> list[harness.Row]:
+    """Return what the loop and its checkpoints cost."""
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = pathlib.Path(folder)
+        run, dataset = _make_run(scratch)
+        strategy = distribute.strategy("cpu")
+        trainer = _make_trainer(str(scratch / "run"), run, dataset, strategy)
+        with tqdm.tqdm(disable=True) as bar:
+            times = _measure(trainer, run, dataset, strategy, bar)
+    seconds = statistics.median(times["bare"]) / _STEPS
+    every = training_config.MonitorConfig.checkpoint_every_steps
+    saving = statistics.median(times["save"])
+    return [
+        harness.Row(
+            what="training loop, a step, 2 x 512, batch 16",
+            beside="the bare compiled step on one batch in memory",
+            value=100 * (harness.ratio(times["loop"], times["bare"]) - 1),
+            unit="% more",
+            reach=5,
+            at_least=False,
+            detail=f"{seconds * 1e3:.0f} ms a bare step",
+        ),
+        harness.Row(
+            what="checkpoints at the default interval",
+            beside="the steps between them",
+            value=100 * saving / (every * seconds),
+            unit="% more",
+            reach=3,
+            at_least=False,
+            detail=f"{saving * 1e3:.0f} ms each, every {every} steps; on local disk, made durable",
+        ),
+    ]
+
+
+def _make_run(scratch: pathlib.Path) -> tuple[runs.Run, manifest.Dataset]:
+    """Return a run of the default settings on prepared music."""
+    preparing.prepare(preparing.find_music(scratch), scratch / "dataset", 2)
+    dataset = manifest.load(str(scratch / "dataset"))
+    run = runs.Run(
+        family=lstm.FAMILY,
+        settings=lstm.LSTMConfig(),
+        window=config.WindowConfig(),
+        training=training_config.TrainingConfig(steps=_NEVER),
+        audio=dataset.audio,
+        normalisation=normalisation.Normalisation(mean=dataset.mean, std=dataset.std),
+        data_dir=dataset.data_dir,
+        fingerprint=dataset.fingerprint,
+        augmentation=training_config.AugmentationConfig(),
+    )
+    return run, dataset
+
+
+def _make_trainer(
+    run_dir: str, run: runs.Run, dataset: manifest.Dataset, strategy: tf.distribute.Strategy
+) -> loop.Trainer:
+    loop.set_up(run.training, strategy)
+    runs.open_or_create(run_dir, run)
+    primer = np.zeros([1, 1, run.audio.channels], np.float32)
+    return loop.Trainer(
+        run_dir, run, dataset, _QUIET, strategy, primer, lease.Lease(), signals.Request(), ""
+    )
+
+
+def _measure(
+    trainer: loop.Trainer,
+    run: runs.Run,
+    dataset: manifest.Dataset,
+    strategy: tf.distribute.Strategy,
+    bar: Any,
+) -> dict[str, list[float]]:
+    """Return the seconds of some steps of either kind, and of a checkpoint, taken in turn."""
+    iterator = iter(batches.training(strategy, run, dataset, 0))
+    bare = _make_bare_step(trainer, run.training, next(iterator))
+    return harness.take_turns(
+        {
+            "bare": lambda: [bare() for _ in range(_STEPS)],
+            "loop": lambda: trainer._advance(iterator, bar),
+            "save": lambda: trainer._state.save(keep=2),
+        },
+        _ROUNDS,
+        warmup=3,  # the loop's first call is of one step
+    )
+
+
+def _make_bare_step(
+    trainer: loop.Trainer, training: training_config.TrainingConfig, batch: family.Batch
+) -> Callable[[], object]:
+    """Return the step with nothing around it, which waits for its loss."""
+    (objective,), (optimizer,) = trainer._state.objectives, trainer._state.optimizers
+    seed = noise.seed_from(training.seed, noise.TRAINING, 0)
+
+    @tf.function
+    def step() -> Any:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(objective.loss(batch, seed, True).per_example)
+        gradients = tape.gradient(loss, objective.variables)
+        clipped, _ = tf.clip_by_global_norm(gradients, training.clip_norm)
+        optimizer.apply(clipped, objective.variables)
+        return loss
+
+    return lambda: step().numpy()
