@@ -151,7 +151,7 @@ def compiles_with_xla(strategy: tf.distribute.Strategy | None = None) -> bool:
     anyway. The wheel shows as the device TPU_SYSTEM, but to one process at a time. With several
     replicas in one process the variables of one would be reached from another.
     """
-    if tf.config.list_physical_devices("TPU_SYSTEM") or _is_installed("tensorflow-tpu"):
+    if _is_tpu_image():
         return False
     return strategy is None or len(strategy.extended.worker_devices) == 1
 
@@ -170,10 +170,10 @@ def compiles_whole_steps(strategy: tf.distribute.Strategy) -> bool:
 def uses_host_kernels() -> bool:
     """Whether layers may run kernels written for this machine's processor.
 
-    They may where the processor is all there is, outside of `portable`.
+    They may where the processor is all that there can be, outside of `portable`.
     """
     kinds = {device.device_type for device in tf.config.list_physical_devices()}
-    return kinds == {"CPU"} and not _PORTABLE.get()
+    return kinds == {"CPU"} and not _is_tpu_image() and not _PORTABLE.get()
 
 
 def uses_cudnn() -> bool:
@@ -183,6 +183,11 @@ def uses_cudnn() -> bool:
     """
     cuda = tf.sysconfig.get_build_info()["is_cuda_build"]
     return cuda and bool(tf.config.list_physical_devices("GPU")) and not _PORTABLE.get()
+
+
+def _is_tpu_image() -> bool:
+    """Whether this is the TensorFlow of TPU VMs, with a TPU or without."""
+    return _is_installed("tensorflow-tpu") or bool(tf.config.list_physical_devices("TPU_SYSTEM"))
 
 
 @functools.cache
