@@ -1,5 +1,6 @@
 """Run directories made to harm whoever loads them: refused, in seconds, and nothing else read."""
 
+import hashlib
 import json
 import os
 import pathlib
@@ -146,7 +147,7 @@ def forged(data: Callable[[pathlib.Path], object] | None = None, **changed: Any)
         values |= changed
         del values["checksum"]
         text = json.dumps(values, sort_keys=True)
-        digest = checkpoints.hashlib.sha256(text.encode()).hexdigest()  # type: ignore[attr-defined]
+        digest = hashlib.sha256(text.encode()).hexdigest()
         path.write_text(json.dumps(values | {"checksum": digest}))
 
     return attack

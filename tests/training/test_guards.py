@@ -15,7 +15,7 @@ import tiny
 
 from lstm_gen import checkpoints, distribute, errors, lease, runs, tensors
 from lstm_gen.data import manifest
-from lstm_gen.training import guards, loop, monitor, signals, state, step
+from lstm_gen.training import guards, loop, monitor, pace, signals, state, step
 
 STRATEGY = tf.distribute.OneDeviceStrategy("/cpu:0")
 Values = dict[str, np.ndarray]
@@ -32,9 +32,10 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def spare(patch: pytest.MonkeyPatch) -> None:
-    """Spare these tests the seconds that compiling and drawing take."""
+    """Spare these tests the seconds that compiling and drawing take, and a clock's influence."""
     patch.setattr(distribute, "compiles_with_xla", lambda *_: False)
     patch.setattr(monitor.Monitor, "prediction", lambda *_: None)
+    patch.setattr(pace, "_CALL_SECONDS", 1e6)
 
 
 def train(folder: pathlib.Path, run: runs.Run, dataset: manifest.Dataset) -> loop.Result:

@@ -109,7 +109,7 @@ def interrupt(trainees: Trainees, folder: pathlib.Path, kills: int, stops: int, 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("steps", "kills", "stops", "seed"),
-    [(30, 3, 2, 1), pytest.param(500, 30, 20, 2, marks=pytest.mark.faults)],
+    [(50, 3, 2, 1), pytest.param(500, 30, 20, 2, marks=pytest.mark.faults)],
 )
 def test_a_killed_run_is_the_whole_one_to_the_bit(
     tmp_path: pathlib.Path,

@@ -30,7 +30,7 @@ from lstm_gen.training import loop, monitor, step
 
 SETTINGS = dataclasses.replace(tiny.SETTINGS, dropout=0.1, input_noise=0.2)
 MONITOR = dataclasses.replace(
-    tiny.MONITOR, steps_per_call=4, validate_every_steps=25, checkpoint_every_steps=5
+    tiny.MONITOR, steps_per_call=4, validate_every_steps=10, checkpoint_every_steps=5
 )
 _PLACE = 8191  # prime, and so small that the sums below are exact in float32
 
