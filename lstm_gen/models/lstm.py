@@ -22,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from lstm_gen import config as configs
-from lstm_gen import distribute
+from lstm_gen import distribute, programs
 from lstm_gen.models import family
 from lstm_gen.models.layers import attention, heads, lstm, noise
 
@@ -288,7 +288,7 @@ def _compiled_draws(n_songs: int, channels: int) -> Any:
     made beside it.
     """
 
-    @tf.function(jit_compile=distribute.compiles_with_xla())
+    @programs.program
     def draw(seed: Any, chunk: Any) -> tuple[Any, Any]:
         normals, uniforms = [], []
         for song in range(n_songs):
@@ -304,15 +304,14 @@ def _compiled_draws(n_songs: int, channels: int) -> Any:
 def _compiled(model: SongLSTM) -> tuple[Any, Any]:
     """Return the compiled warm-up and roll-out of a model."""
     settings = model.settings
-    jit = distribute.compiles_with_xla()
 
-    @tf.function(jit_compile=jit)
+    @programs.program
     def warm(frames: Any, state: Any) -> Any:
         for index in tf.range(frames.shape[1]):
             _, state = model.step(frames[:, index], state)
         return state
 
-    @tf.function(jit_compile=jit)
+    @programs.program
     def roll(queue: Any, state: Any, normal: Any, uniform: Any, scales: Any) -> Any:
         colouring = None if settings.head == "mse" else model.head.colouring()
         frames = tf.TensorArray(tf.float32, normal.shape[0], element_shape=queue.shape[1:])

@@ -33,22 +33,15 @@ def make_optimizer(training: training_config.TrainingConfig) -> keras.optimizers
     return keras.optimizers.Adam(schedule, beta_2=0.99)
 
 
-def make_train_call(
-    strategy: tf.distribute.Strategy,
+def make_replica_step(
     objectives: Sequence[family.Objective],
     optimizers: Sequence[keras.optimizers.Optimizer],
     training: training_config.TrainingConfig,
-) -> Callable[[Any, Any, Any], Metrics]:
-    """Return a function that runs several optimizer steps on the device.
-
-    Args:
-      strategy: Where the model lives.
-      objectives: What to lower, in order.
-      optimizers: One per objective, already built.
-      training: Batch size, clipping and seed.
+) -> Callable[[family.Batch, Any], Metrics]:
+    """Return what one device does in one step, in a replica context; see `make_train_call`.
 
     Returns:
-      (iterator, first step, number of steps) -> metric name to float32 [steps].
+      (the device's share of the batch, step) -> metric name to its share of the sum, or the norm.
     """
 
     def replica_step(batch: family.Batch, step: Any) -> Metrics:
@@ -69,6 +62,28 @@ def make_train_call(
                 metrics[name] = tf.reduce_sum(values) / training.batch_size
         return metrics
 
+    return replica_step
+
+
+def make_train_call(
+    strategy: tf.distribute.Strategy,
+    objectives: Sequence[family.Objective],
+    optimizers: Sequence[keras.optimizers.Optimizer],
+    training: training_config.TrainingConfig,
+) -> Callable[[Any, Any, Any], Metrics]:
+    """Return a function that runs several optimizer steps on the device.
+
+    Args:
+      strategy: Where the model lives.
+      objectives: What to lower, in order.
+      optimizers: One per objective, already built.
+      training: Batch size, clipping and seed.
+
+    Returns:
+      (iterator, first step, number of steps) -> metric name to float32 [steps].
+    """
+
+    replica_step = make_replica_step(objectives, optimizers, training)
     compiled = tf.function(replica_step, jit_compile=distribute.compiles_whole_steps(strategy))
 
     @tf.function

@@ -1,0 +1,157 @@
+"""The real training step and the real generation, as StableHLO: what a TPU's compiler is given.
+
+TensorFlow alone does this, on any machine. Everything is traced inside `distribute.portable()`, as
+on a TPU. What could not run on one is refused here: shapes that are not known when it is compiled,
+and operations that XLA does not know, calls back into Python among them.
+"""
+
+import contextlib
+import dataclasses
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from lstm_gen import distribute, programs, training_config
+from lstm_gen.models import family as families
+from lstm_gen.training import step as steps
+
+_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
+
+
+class CompileError(Exception):
+    """A program cannot run on a TPU; the message is one line and says why."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is to be trained.
+
+    Attributes:
+      family: Model family.
+      settings: The family's own configuration.
+      signal: Shape of what the model reads and writes.
+      training: How it is trained; the batch is the global one.
+    """
+
+    family: families.Family
+    settings: Any
+    signal: families.Signal
+    training: training_config.TrainingConfig
+
+
+class Program(NamedTuple):
+    """What one call sends to the device.
+
+    Attributes:
+      name: What it does.
+      count: How often it is called.
+      stablehlo: The program, as text.
+    """
+
+    name: str
+    count: int
+    stablehlo: str
+
+
+def lower_step(plan: Plan, device_batch: int) -> Program:
+    """Return one device's training step, of so many windows.
+
+    Raises:
+      CompileError: If it holds what no TPU runs.
+    """
+    with distribute.portable(), _policy(plan.training.precision):
+        model = plan.family.build(plan.settings, plan.signal)
+        objectives = plan.family.objectives(model, plan.signal)
+        optimizers = [steps.make_optimizer(plan.training) for _ in objectives]
+        for optimizer, objective in zip(optimizers, objectives, strict=True):
+            optimizer.build(objective.variables)
+        step = steps.make_replica_step(objectives, optimizers, plan.training)
+        arguments = (batch_spec(plan.signal, device_batch), tf.TensorSpec([], tf.int32))
+        return Program("train step", 1, lower(step, arguments))
+
+
+def lower_generation(plan: Plan, controls: families.Controls, primer_frames: int) -> list[Program]:
+    """Return the programs that make songs from a primer of so many frames.
+
+    Raises:
+      CompileError: If one holds what no TPU runs.
+    """
+    with distribute.portable():
+        model = plan.family.build(plan.settings, plan.signal)
+        primer = np.zeros([controls.n_songs, primer_frames, plan.signal.channels], np.float32)
+        with programs.listing() as calls:
+            plan.family.generate(model, plan.signal, controls, primer, lambda _: None)
+        return [
+            Program(call.name, call.count, lower(call.function, call.arguments)) for call in calls
+        ]
+
+
+def count_parameters(plan: Plan) -> int:
+    """Return the trainable values of the model."""
+    model = plan.family.build(plan.settings, plan.signal)
+    return sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
+
+
+def batch_spec(signal: families.Signal, n_windows: int) -> dict[str, tf.TensorSpec]:
+    """Return the shapes of a batch without labels; see `models.family`."""
+    frames = [n_windows, signal.timesteps + signal.shift, signal.channels]
+    return {
+        "frames": tf.TensorSpec(frames, tf.float32),
+        "weight": tf.TensorSpec([n_windows], tf.float32),
+        "recording": tf.TensorSpec([n_windows], tf.int64),
+        "start_frame": tf.TensorSpec([n_windows], tf.int64),
+    }
+
+
+def lower(function: Callable[..., Any], arguments: tuple[Any, ...]) -> str:
+    """Return the StableHLO of a function of tensors (or structures of them).
+
+    Args:
+      function: What to lower; variables that it reads or moves become arguments and results.
+      arguments: A `tf.TensorSpec` in place of each tensor.
+
+    Raises:
+      CompileError: If it holds what no TPU runs.
+    """
+
+    def flat(*leaves: Any) -> Any:
+        return function(*tf.nest.pack_sequence_as(arguments, leaves))
+
+    compiled = tf.function(flat, jit_compile=True)
+    try:
+        text = compiled.experimental_get_compiler_ir(*tf.nest.flatten(arguments))("stablehlo")
+    except (tf.errors.OpError, NotImplementedError, ValueError) as error:
+        raise CompileError(_reason(error)) from error
+    unknown = re.search(r"tensor<([^,>]*\?[^,>]*)", text)
+    if unknown:
+        raise CompileError(f"a shape is not known when it is compiled: {unknown[1]}")
+    # What TensorFlow writes for a variable's new value is no StableHLO, and is the identity.
+    return re.sub(r"mhlo\.copy (%\S+) : (\S+)", r"stablehlo.convert \1 : \2", text)
+
+
+def _reason(error: Exception) -> str:
+    unsupported = re.search(r"(\w+) \(No registered", str(error))
+    if unsupported:
+        return f"XLA has no {unsupported[1]}: that operation runs on a host only"
+    return f"XLA cannot lower it: {first_line(error)}"
+
+
+def first_line(error: Exception) -> str:
+    """Return what an error of XLA says before it shows stacks and graphs."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+@contextlib.contextmanager
+def _policy(precision: str) -> Iterator[None]:
+    """Build models in a precision."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(_POLICIES[precision])
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
