@@ -18,12 +18,9 @@ import tensorflow as tf
 from lstm_gen import distribute, programs, training_config
 from lstm_gen.models import family as families
 from lstm_gen.training import step as steps
+from lstm_gen.training.tpu import refusals
 
 _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
-
-
-class CompileError(Exception):
-    """A program cannot run on a TPU; the message is one line and says why."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -125,25 +122,12 @@ def lower(function: Callable[..., Any], arguments: tuple[Any, ...]) -> str:
     try:
         text = compiled.experimental_get_compiler_ir(*tf.nest.flatten(arguments))("stablehlo")
     except (tf.errors.OpError, NotImplementedError, ValueError) as error:
-        raise CompileError(_reason(error)) from error
+        raise refusals.of_tensorflow(str(error)) from error
     unknown = re.search(r"tensor<([^,>]*\?[^,>]*)", text)
     if unknown:
-        raise CompileError(f"a shape is not known when it is compiled: {unknown[1]}")
+        raise refusals.CompileError(f"a shape is not known when it is compiled: {unknown[1]}")
     # What TensorFlow writes for a variable's new value is no StableHLO, and is the identity.
     return re.sub(r"mhlo\.copy (%\S+) : (\S+)", r"stablehlo.convert \1 : \2", text)
-
-
-def _reason(error: Exception) -> str:
-    unsupported = re.search(r"(\w+) \(No registered", str(error))
-    if unsupported:
-        return f"XLA has no {unsupported[1]}: that operation runs on a host only"
-    return f"XLA cannot lower it: {first_line(error)}"
-
-
-def first_line(error: Exception) -> str:
-    """Return what an error of XLA says before it shows stacks and graphs."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
 
 
 @contextlib.contextmanager

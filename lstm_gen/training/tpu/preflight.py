@@ -1,0 +1,153 @@
+"""Will it compile for a TPU, will it fit, how long will it take: asked before one is rented."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+from lstm_gen import errors
+from lstm_gen.models import family as families
+from lstm_gen.training.tpu import chips, lowering, refusals, search
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Work:
+    """Programs that follow one another on a device.
+
+    Attributes:
+      needed_bytes: Memory of the hungriest.
+      held_bytes: What it holds between calls.
+      flops: Floating-point operations.
+      hbm_bytes: Read from the memory and written to it.
+      roofline: The least time.
+      loop_turns: Turns of loops, one after another.
+      reckoned_seconds: What the compiler expects; None if the clock is not known.
+    """
+
+    needed_bytes: float
+    held_bytes: float
+    flops: float
+    hbm_bytes: float
+    roofline: chips.Roofline
+    loop_turns: int
+    reckoned_seconds: float | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What was found out.
+
+    Attributes:
+      plan: What is to be trained.
+      topology: On what.
+      controls: What is to be generated.
+      parameters: Trainable values of the model.
+      step: A training step; None if it does not compile.
+      songs: The generation of all songs; None if it does not compile.
+      problems: Why something does not compile or fit.
+      largest_batch: Of all devices together; None if it was not looked for.
+    """
+
+    plan: lowering.Plan
+    topology: chips.Topology
+    controls: families.Controls
+    parameters: int
+    step: Work | None
+    songs: Work | None
+    problems: tuple[str, ...]
+    largest_batch: int | None
+
+    @property
+    def good(self) -> bool:
+        """Whether everything compiles and fits."""
+        return not self.problems
+
+
+def check(
+    plan: lowering.Plan,
+    topology: chips.Topology,
+    controls: families.Controls,
+    primer_frames: int,
+    find_largest: bool,
+) -> Verdict:
+    """Compile a training step and the generation of songs for a TPU that is not there.
+
+    Args:
+      plan: What is to be trained.
+      topology: On what; the batch is shared out evenly, songs are made by one device.
+      controls: What is to be generated.
+      primer_frames: What each song starts from.
+      find_largest: Whether to look for the largest batch too: four or five compilations more.
+
+    Raises:
+      InputError: If the compiler is not installed, or the batch cannot be shared out.
+    """
+    share = topology.share_of(plan.training.batch_size)
+    problems: list[refusals.CompileError] = []
+    step = songs = None
+    try:
+        step = _add_up([lowering.lower_step(plan, share)], topology)
+    except refusals.CompileError as error:
+        problems.append(error)
+    searched = find_largest and (step or isinstance(problems[0], refusals.OutOfMemoryError))
+    try:
+        songs = _add_up(lowering.lower_generation(plan, controls, primer_frames), topology)
+    except refusals.CompileError as error:
+        problems.append(error)
+    return Verdict(
+        plan=plan,
+        topology=topology,
+        controls=controls,
+        parameters=lowering.count_parameters(plan),
+        step=step,
+        songs=songs,
+        problems=tuple(str(problem) for problem in problems),
+        largest_batch=_largest_batch(plan, topology, step, share) if searched else None,
+    )
+
+
+def _add_up(programs: Sequence[lowering.Program], topology: chips.Topology) -> Work:
+    """Return what programs need that one device runs one after another."""
+    try:
+        from lstm_gen.training.tpu import compiler
+    except ImportError as error:
+        raise errors.InputError(
+            "the TPU's compiler must be installed; make check-tpu does that in an environment of "
+            f"its own, as does pip install '.[cpu,tpu_check]'. Received: {error}"
+        ) from error
+    compiled = [compiler.compile_program(program, topology) for program in programs]
+    largest = max(compiled, key=lambda one: one.memory.needed).memory
+    costs = [one.costs.times(one.program.count) for one in compiled]
+    chip, flops = topology.chip, sum(one.flops for one in costs)
+    hbm_bytes = sum(one.hbm_bytes for one in costs)
+    return Work(
+        needed_bytes=largest.needed,
+        held_bytes=largest.held,
+        flops=flops,
+        hbm_bytes=hbm_bytes,
+        roofline=chips.roofline(chip, flops, hbm_bytes),
+        loop_turns=sum(one.loop_turns for one in costs),
+        reckoned_seconds=sum(one.cycles for one in costs) / chip.clock_hz
+        if chip.clock_hz
+        else None,
+    )
+
+
+def _largest_batch(
+    plan: lowering.Plan, topology: chips.Topology, step: Work | None, share: int
+) -> int:
+    """Return the largest global batch whose step fits."""
+
+    def need(device_batch: int) -> float:
+        batch_size = device_batch * topology.devices
+        training = dataclasses.replace(plan.training, batch_size=batch_size)
+        larger = dataclasses.replace(plan, training=training)
+        try:
+            return _add_up([lowering.lower_step(larger, device_batch)], topology).needed_bytes
+        except refusals.CompileError:
+            return math.inf
+
+    usable = topology.device_hbm_bytes
+    if step is None:
+        return topology.devices * search.largest_that_fits(need, usable, too_large=share)
+    fitting = (share, step.needed_bytes)
+    return topology.devices * search.largest_that_fits(need, usable, fitting)
