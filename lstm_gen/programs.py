@@ -22,13 +22,13 @@ class Call(NamedTuple):
       name: Of the function.
       function: What runs: a `tf.function`.
       arguments: What it was called with, a `tf.TensorSpec` for each tensor.
-      count: How often it was called with the like of these.
+      calls: How often it was called with the like of these.
     """
 
     name: str
     function: Any
     arguments: tuple[Any, ...]
-    count: int
+    calls: int
 
 
 _Listed = dict[Any, Call]
@@ -69,7 +69,7 @@ def _list(listed: _Listed, name: str, compiled: Any, arguments: tuple[Any, ...])
     """Note a call; return zeros of the shapes that it would return."""
     specs = tf.nest.map_structure(lambda value: tf.TensorSpec(value.shape, value.dtype), arguments)
     key = (compiled, *tf.nest.flatten(specs))
-    count = listed[key].count if key in listed else 0
-    listed[key] = Call(name, compiled, specs, count + 1)
+    calls = listed[key].calls if key in listed else 0
+    listed[key] = Call(name, compiled, specs, calls + 1)
     outputs = compiled.get_concrete_function(*specs).structured_outputs
     return tf.nest.map_structure(lambda value: tf.zeros(value.shape, value.dtype), outputs)

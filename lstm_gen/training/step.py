@@ -82,7 +82,6 @@ def make_train_call(
     Returns:
       (iterator, first step, number of steps) -> metric name to float32 [steps].
     """
-
     replica_step = make_replica_step(objectives, optimizers, training)
     compiled = tf.function(replica_step, jit_compile=distribute.compiles_whole_steps(strategy))
 

@@ -108,7 +108,7 @@ def _optimized(executable: Any) -> hlo_pb2.HloModuleProto:
 
 
 def _count_flops(module: hlo_pb2.HloModuleProto) -> float:
-    """Return XLA's own count; a client of the TPU's compiler has none, one of the processor does."""
+    """Return XLA's own count, from a client of the processor: that of the TPU has none."""
     parsed = _hlo.HloModule.from_serialized_hlo_module_proto(module.SerializeToString())
     analysis = _jax.hlo_module_cost_analysis(jax.devices("cpu")[0].client, parsed)
     return float(analysis["flops"])

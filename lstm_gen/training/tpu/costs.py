@@ -5,7 +5,6 @@ chip as if they were in the HBM. For a recurrent model that is wrong by the numb
 loops are counted here as often as they turn, and bytes only where a buffer lies in the HBM.
 """
 
-import functools
 import json
 import math
 import re
@@ -36,7 +35,7 @@ class Costs(NamedTuple):
 
     flops: float
     hbm_bytes: float
-    loop_turns: int
+    loop_turns: float
     cycles: float
 
     def times(self, count: int) -> "Costs":
@@ -66,6 +65,7 @@ class _Counter:
     def __init__(self, module: Any, count_flops: Callable[[Any], float]) -> None:
         self._module, self._count_flops = module, count_flops
         self._computations = {one.id: one for one in module.computations}
+        self._known: dict[int, float] = {}
         self._instructions = {i.id: i for one in module.computations for i in one.instructions}
 
     def count(self, computation_id: int) -> Costs:
@@ -91,9 +91,14 @@ class _Counter:
                 total = total.plus(Costs(0.0, self._traffic(instruction), 0, _cycles(instruction)))
         return total
 
-    @functools.cache  # noqa: B019: lives as long as one count
     def _flops(self, computation_id: int) -> float:
         """Return the operations of a computation, loops in it counted once."""
+        if computation_id not in self._known:
+            self._known[computation_id] = self._count_flops(self._part(computation_id))
+        return self._known[computation_id]
+
+    def _part(self, computation_id: int) -> Any:
+        """Return a module that runs this computation and no more."""
         part = hlo_pb2.HloModuleProto()
         part.CopyFrom(self._module)
         for field in ("input_output_alias", "buffer_donor", "schedule"):
@@ -101,7 +106,7 @@ class _Counter:
         computation = self._computations[computation_id]
         part.entry_computation_id, part.entry_computation_name = computation.id, computation.name
         part.host_program_shape.CopyFrom(computation.program_shape)
-        return self._count_flops(part)
+        return part
 
     def _turns(self, condition_id: int) -> int:
         """Return how often a loop turns.

@@ -45,12 +45,12 @@ class Program(NamedTuple):
 
     Attributes:
       name: What it does.
-      count: How often it is called.
+      calls: How often it is called.
       stablehlo: The program, as text.
     """
 
     name: str
-    count: int
+    calls: int
     stablehlo: str
 
 
@@ -83,7 +83,7 @@ def lower_generation(plan: Plan, controls: families.Controls, primer_frames: int
         with programs.listing() as calls:
             plan.family.generate(model, plan.signal, controls, primer, lambda _: None)
         return [
-            Program(call.name, call.count, lower(call.function, call.arguments)) for call in calls
+            Program(call.name, call.calls, lower(call.function, call.arguments)) for call in calls
         ]
 
 

@@ -28,7 +28,7 @@ class Work:
     flops: float
     hbm_bytes: float
     roofline: chips.Roofline
-    loop_turns: int
+    loop_turns: float
     reckoned_seconds: float | None
 
 
@@ -116,7 +116,7 @@ def _add_up(programs: Sequence[lowering.Program], topology: chips.Topology) -> W
         ) from error
     compiled = [compiler.compile_program(program, topology) for program in programs]
     largest = max(compiled, key=lambda one: one.memory.needed).memory
-    costs = [one.costs.times(one.program.count) for one in compiled]
+    costs = [one.costs.times(one.program.calls) for one in compiled]
     chip, flops = topology.chip, sum(one.flops for one in costs)
     hbm_bytes = sum(one.hbm_bytes for one in costs)
     return Work(

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from lstm_gen.training.tpu import preflight
 
 NOTES = """\
-HBM        the chip's memory. A program takes what is held between calls (weights, optimizer, batch),
-           what it works with, as far as that does not fit on the chip itself, and its own code.
+HBM        the chip's memory. A program takes what is held between calls (weights, optimizer,
+           batch), what it works with, unless that fits on the chip itself, and its own code.
 roofline   the least time there is: all arithmetic at the chip's peak, or all traffic with the HBM
            at its full rate, whichever takes longer. compute-bound: a larger batch takes longer in
-           proportion. memory-bound: the arithmetic is there for nothing.
+           proportion. memory-bound: more arithmetic on the same bytes would cost nothing.
 reckoned   what the compiler expects, waiting and small operations included; its own model, and
            nobody has held it against a clock here. Far above the roofline means that loops wait:
            a frame of an LSTM follows the one before, and a larger batch then costs little.
@@ -29,14 +29,16 @@ def describe(name: str, verdict: preflight.Verdict) -> str:
     share = topology.share_of(plan.training.batch_size)
     lines = [
         f"{name or 'these flags'}: {plan.family.name}, {verdict.parameters:,} parameters, "
-        f"{plan.training.precision}, on {topology.name}: {topology.devices} devices of "
-        f"{topology.device_hbm_bytes / 2**30:.0f} GiB, {share} of {plan.training.batch_size} "
-        "windows each"
+        f"{plan.training.precision}\n  {topology.name}     {share} of {plan.training.batch_size} "
+        f"windows a step on each device (of {topology.devices}, with "
+        f"{topology.device_hbm_bytes / 2**30:.0f} GiB each)"
     ]
     if verdict.step:
         lines.append(f"  train step  {_describe_work(verdict.step)}")
     if verdict.largest_batch is not None:
-        lines.append(f"  largest     batch_size={verdict.largest_batch}, to within an eighth")
+        lines.append(
+            f"  largest     --batch_size={verdict.largest_batch} fits, found to within an eighth"
+        )
     if verdict.songs:
         lines.append(f"  {controls.n_songs} songs of {controls.n_frames} frames")
         lines.append(f"              {_describe_work(verdict.songs)}")
@@ -51,7 +53,7 @@ def _describe_work(work: preflight.Work) -> str:
         f"              at least {_time(work.roofline.seconds)} ({work.roofline.bound}-bound: "
         f"compute {_time(work.roofline.compute_seconds)}, memory "
         f"{_time(work.roofline.memory_seconds)}); reckoned {_time(work.reckoned_seconds)}; "
-        f"{work.loop_turns:,} turns of loops"
+        f"{work.loop_turns:,.0f} turns of loops"
     )
 
 
@@ -81,7 +83,7 @@ def _row(name: str, verdict: preflight.Verdict) -> str:
 
 
 def _size(count: float) -> str:
-    return f"{count / 1e9:,.2f} GB"
+    return f"{count / 1e9:,.2f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
 
 
 def _time(seconds: float | None) -> str:
