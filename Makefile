@@ -68,12 +68,13 @@ $(VENV)-beam/installed: setup.py | $(BIN)/python
 # Two gigabytes of JAX and libtpu, of versions that nothing else is to be bound to.
 check-tpu: $(VENV)-tpu/installed  ## compile every preset for a TPU, without one: does it fit, how long does it take
 	@echo "Compiling every preset for a TPU; some minutes."
-	@$(VENV)-tpu/bin/python -m tools.check_tpu --preset=all $(TPU)
+	@$(VENV)-tpu/bin/python -m pytest tests/training/test_tpu_compiler.py
+	@$(VENV)-tpu/bin/python -m tools.check_tpu --preset=all
 
 $(VENV)-tpu/installed: setup.py | $(BIN)/python
 	@echo "Installing the TPU's compiler into $(VENV)-tpu."
 	@$(BIN)/python -m venv $(VENV)-tpu
-	@$(VENV)-tpu/bin/python -m pip install -qq --disable-pip-version-check --editable '.[cpu,tpu_check]'
+	@$(VENV)-tpu/bin/python -m pip install -qq --disable-pip-version-check --editable '.[cpu,tpu_check]' pytest
 	@touch $@
 
 lint: $(VENV)/installed-dev  ## format check, lint and types

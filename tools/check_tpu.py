@@ -16,9 +16,8 @@ from flags import (
     training_flags,
     window_flags,
 )
-from lstm_gen import config
 from lstm_gen.models import family as families
-from lstm_gen.training.tpu import chips, lowering, preflight, report
+from lstm_gen.training.tpu import lowering, preflight, report
 
 
 def main() -> int:
@@ -27,7 +26,7 @@ def main() -> int:
     verdicts = {}
     for name, path in tpu_flags.presets().items():
         with command.preset(path):
-            verdicts[name] = _check(topology, find_largest)
+            verdicts[name] = preflight.check(*read_flags(), topology, find_largest)
         print(report.describe(name, verdicts[name]), flush=True)
     print(f"\n{report.NOTES}")
     if len(verdicts) > 1:
@@ -35,25 +34,22 @@ def main() -> int:
     return 0 if all(verdict.good for verdict in verdicts.values()) else 1
 
 
-def _check(topology: chips.Topology, find_largest: bool) -> preflight.Verdict:
-    """Check what the flags at hand ask for."""
+def read_flags() -> tuple[lowering.Plan, families.Controls, int]:
+    """Return what is to be trained and generated, and the frames of a primer."""
     audio, window, songs = audio_flags.config(), window_flags.config(), tpu_flags.songs()
     plan = lowering.Plan(
         family=model_flags.family(),
         settings=model_flags.config(),
-        signal=_signal(audio, window),
+        signal=families.Signal(
+            channels=audio.channels, timesteps=window.timesteps, shift=window.shift
+        ),
         training=training_flags.config(),
     )
-    frames = {
-        name: max(1, round(seconds * audio.frames_per_second))
-        for name, seconds in (("song", songs.seconds), ("primer", songs.primer_seconds))
-    }
-    controls = families.Controls(n_songs=songs.n_songs, n_frames=frames["song"])
-    return preflight.check(plan, topology, controls, frames["primer"], find_largest)
-
-
-def _signal(audio: config.AudioConfig, window: config.WindowConfig) -> families.Signal:
-    return families.Signal(channels=audio.channels, timesteps=window.timesteps, shift=window.shift)
+    n_frames, primer_frames = (
+        max(1, round(seconds * audio.frames_per_second))
+        for seconds in (songs.seconds, songs.primer_seconds)
+    )
+    return plan, families.Controls(n_songs=songs.n_songs, n_frames=n_frames), primer_frames
 
 
 if __name__ == "__main__":

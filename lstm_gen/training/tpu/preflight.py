@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Sequence
+from types import ModuleType
 
 from lstm_gen import errors
 from lstm_gen.models import family as families
@@ -64,23 +65,24 @@ class Verdict:
 
 def check(
     plan: lowering.Plan,
-    topology: chips.Topology,
     controls: families.Controls,
     primer_frames: int,
+    topology: chips.Topology,
     find_largest: bool,
 ) -> Verdict:
     """Compile a training step and the generation of songs for a TPU that is not there.
 
     Args:
       plan: What is to be trained.
-      topology: On what; the batch is shared out evenly, songs are made by one device.
       controls: What is to be generated.
       primer_frames: What each song starts from.
+      topology: On what; the batch is shared out evenly, songs are made by one device.
       find_largest: Whether to look for the largest batch too: four or five compilations more.
 
     Raises:
       InputError: If the compiler is not installed, or the batch cannot be shared out.
     """
+    _load_compiler()
     share = topology.share_of(plan.training.batch_size)
     problems: list[refusals.CompileError] = []
     step = songs = None
@@ -105,8 +107,7 @@ def check(
     )
 
 
-def _add_up(programs: Sequence[lowering.Program], topology: chips.Topology) -> Work:
-    """Return what programs need that one device runs one after another."""
+def _load_compiler() -> ModuleType:
     try:
         from lstm_gen.training.tpu import compiler
     except ImportError as error:
@@ -114,6 +115,12 @@ def _add_up(programs: Sequence[lowering.Program], topology: chips.Topology) -> W
             "the TPU's compiler must be installed; make check-tpu does that in an environment of "
             f"its own, as does pip install '.[cpu,tpu_check]'. Received: {error}"
         ) from error
+    return compiler
+
+
+def _add_up(programs: Sequence[lowering.Program], topology: chips.Topology) -> Work:
+    """Return what programs need that one device runs one after another."""
+    compiler = _load_compiler()
     compiled = [compiler.compile_program(program, topology) for program in programs]
     largest = max(compiled, key=lambda one: one.memory.needed).memory
     costs = [one.costs.times(one.program.calls) for one in compiled]

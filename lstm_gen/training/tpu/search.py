@@ -46,7 +46,7 @@ def _next(fits: list[tuple[int, float]], too_large: int, usable: float) -> int:
         line = batch + int((usable - needed) / growth)
         guess = line if line < too_large else guess
     elif needed:
-        guess = _power_of_two(min(batch * usable / needed, too_large / 2))
+        guess = _power_of_two(min(batch * usable / needed, math.sqrt(batch * too_large)))
     return max(guess - guess % grain, batch + grain)
 
 
