@@ -20,15 +20,15 @@ class Call(NamedTuple):
 
     Attributes:
       name: Of the function.
+      calls: How often it was called with the like of these arguments.
       function: What runs: a `tf.function`.
-      arguments: What it was called with, a `tf.TensorSpec` for each tensor.
-      calls: How often it was called with the like of these.
+      arguments: A `tf.TensorSpec` in place of each tensor.
     """
 
     name: str
+    calls: int
     function: Any
     arguments: tuple[Any, ...]
-    calls: int
 
 
 _Listed = dict[Any, Call]
@@ -70,6 +70,6 @@ def _list(listed: _Listed, name: str, compiled: Any, arguments: tuple[Any, ...])
     specs = tf.nest.map_structure(lambda value: tf.TensorSpec(value.shape, value.dtype), arguments)
     key = (compiled, *tf.nest.flatten(specs))
     calls = listed[key].calls if key in listed else 0
-    listed[key] = Call(name, compiled, specs, calls + 1)
+    listed[key] = Call(name, calls + 1, compiled, specs)
     outputs = compiled.get_concrete_function(*specs).structured_outputs
     return tf.nest.map_structure(lambda value: tf.zeros(value.shape, value.dtype), outputs)

@@ -19,8 +19,7 @@ MATRIX = tf.TensorSpec([SIZE, SIZE], tf.float32)
 
 
 def compile_function(function: Any, *arguments: tf.TensorSpec) -> compiler.Compiled:
-    program = lowering.Program("test", 1, lowering.lower(function, arguments))
-    return compiler.compile_program(program, V5E)
+    return compiler.compile_program(lowering.lower("test", 1, function, arguments), V5E)
 
 
 def test_products_in_a_loop_count_in_each_turn() -> None:
@@ -46,6 +45,18 @@ def test_batched_products_count_once_for_each_of_the_batch() -> None:
     assert compiled.costs.flops == pytest.approx(8 * 2 * SIZE**3, rel=0.02)
 
 
+def test_large_masks_are_handed_over() -> None:
+    """The text of StableHLO packs their constants as no other version of MLIR does."""
+    mask = tf.linalg.band_part(tf.ones([SIZE, SIZE], tf.bool), -1, 0)
+    compile_function(lambda values: tf.where(mask, values, 0.0), MATRIX)
+
+
+def test_variables_are_moved() -> None:
+    variable = tf.Variable(tf.zeros([SIZE, SIZE]))
+    compiled = compile_function(lambda values: variable.assign_add(values), MATRIX)
+    assert compiled.memory.held >= 2 * 4 * SIZE**2
+
+
 def test_what_does_not_fit_is_refused() -> None:
     wide = tf.TensorSpec([1 << 16, 1 << 16], tf.float32)  # 17 GB
     with pytest.raises(refusals.OutOfMemoryError, match="lower --batch_size"):
@@ -60,6 +71,6 @@ def test_what_the_compiler_does_not_know_is_refused() -> None:
 @pytest.mark.parametrize("name", list(chips.CHIPS))
 def test_every_chip_of_the_table_compiles(name: str) -> None:
     topology = chips.parse(f"{name}:{chips.CHIPS[name].smallest}")
-    program = lowering.Program("test", 1, lowering.lower(lambda a: a @ a, (MATRIX,)))
+    program = lowering.lower("test", 1, lambda a: a @ a, (MATRIX,))
     compiled = compiler.compile_program(program, topology)
     assert compiled.costs.flops == pytest.approx(2 * SIZE**3, rel=0.02)

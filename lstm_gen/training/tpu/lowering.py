@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.compiler.xla.service import hlo_pb2
 
 from lstm_gen import distribute, programs, training_config
 from lstm_gen.models import family as families
@@ -46,12 +47,15 @@ class Program(NamedTuple):
     Attributes:
       name: What it does.
       calls: How often it is called.
-      stablehlo: The program, as text.
+      stablehlo: The program, as text for people.
+      hlo: The same as a serialized `HloModuleProto`, which is what is handed over: the text has
+        constants in a form that changes from one version of MLIR to the next.
     """
 
     name: str
     calls: int
     stablehlo: str
+    hlo: bytes
 
 
 def lower_step(plan: Plan, device_batch: int) -> Program:
@@ -68,7 +72,7 @@ def lower_step(plan: Plan, device_batch: int) -> Program:
             optimizer.build(objective.variables)
         step = steps.make_replica_step(objectives, optimizers, plan.training)
         arguments = (batch_spec(plan.signal, device_batch), tf.TensorSpec([], tf.int32))
-        return Program("train step", 1, lower(step, arguments))
+        return lower("train step", 1, step, arguments)
 
 
 def lower_generation(plan: Plan, controls: families.Controls, primer_frames: int) -> list[Program]:
@@ -82,9 +86,7 @@ def lower_generation(plan: Plan, controls: families.Controls, primer_frames: int
         primer = np.zeros([controls.n_songs, primer_frames, plan.signal.channels], np.float32)
         with programs.listing() as calls:
             plan.family.generate(model, plan.signal, controls, primer, lambda _: None)
-        return [
-            Program(call.name, call.calls, lower(call.function, call.arguments)) for call in calls
-        ]
+        return [lower(*call) for call in calls]
 
 
 def count_parameters(plan: Plan) -> int:
@@ -104,10 +106,14 @@ def batch_spec(signal: families.Signal, n_windows: int) -> dict[str, tf.TensorSp
     }
 
 
-def lower(function: Callable[..., Any], arguments: tuple[Any, ...]) -> str:
-    """Return the StableHLO of a function of tensors (or structures of them).
+def lower(
+    name: str, calls: int, function: Callable[..., Any], arguments: tuple[Any, ...]
+) -> Program:
+    """Lower a function of tensors (or structures of them).
 
     Args:
+      name: What it does.
+      calls: How often it is called.
       function: What to lower; variables that it reads or moves become arguments and results.
       arguments: A `tf.TensorSpec` in place of each tensor.
 
@@ -120,14 +126,27 @@ def lower(function: Callable[..., Any], arguments: tuple[Any, ...]) -> str:
 
     compiled = tf.function(flat, jit_compile=True)
     try:
-        text = compiled.experimental_get_compiler_ir(*tf.nest.flatten(arguments))("stablehlo")
+        stage = compiled.experimental_get_compiler_ir(*tf.nest.flatten(arguments))
+        program = Program(name, calls, stage("stablehlo"), _without_copies(stage("hlo_serialized")))
     except (tf.errors.OpError, NotImplementedError, ValueError) as error:
         raise refusals.of_tensorflow(str(error)) from error
-    unknown = re.search(r"tensor<([^,>]*\?[^,>]*)", text)
+    unknown = re.search(r"tensor<([^,>]*\?[^,>]*)", program.stablehlo)
     if unknown:
         raise refusals.CompileError(f"a shape is not known when it is compiled: {unknown[1]}")
-    # What TensorFlow writes for a variable's new value is no StableHLO, and is the identity.
-    return re.sub(r"mhlo\.copy (%\S+) : (\S+)", r"stablehlo.convert \1 : \2", text)
+    return program
+
+
+def _without_copies(hlo: bytes) -> bytes:
+    """Return a module without copies, which StableHLO does not have.
+
+    TensorFlow copies the new values of variables; a conversion to the same type does the same.
+    """
+    module = hlo_pb2.HloModuleProto.FromString(hlo)
+    for computation in module.computations:
+        for instruction in computation.instructions:
+            if instruction.opcode == "copy":
+                instruction.opcode = "convert"
+    return module.SerializeToString()
 
 
 @contextlib.contextmanager
