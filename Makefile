@@ -20,7 +20,7 @@ ifdef RECORDINGS
 DEMO := demo/from-$(shell basename "$(RECORDINGS)" | tr -c 'A-Za-z0-9._\n-' '_')
 endif
 
-.PHONY: help demo test quick faults test-beam check-tpu check lint format benchmark results clean
+.PHONY: help demo test quick faults test-beam test-tpu-image check-tpu check lint format benchmark results clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,21 @@ $(VENV)-tpu/installed: setup.py | $(BIN)/python
 	@echo "Installing the TPU's compiler into $(VENV)-tpu."
 	@$(BIN)/python -m venv $(VENV)-tpu
 	@$(VENV)-tpu/bin/python -m pip install -qq --disable-pip-version-check --editable '.[cpu,tpu_check]' pytest
+	@touch $@
+
+# A TPU VM's TensorFlow is another distribution of the same module, older, and without XLA for the
+# processor. Its CPU device shows that the code runs there; tools/check_tpu.py what the chip says.
+TPU_IMAGE_TESTS := tests/test_cluster.py tests/test_distribute.py tests/models tests/training \
+  tests/generation tests/test_checkpoints.py tests/test_runs.py tests/data/test_pipeline.py
+
+test-tpu-image: $(VENV)-tpu-image/installed  ## the tests that matter on a TPU VM's TensorFlow
+	@echo "Running the tests that matter on the TensorFlow of TPU VMs, on its CPU device."
+	@TPU_SKIP_MDS_QUERY=1 $(VENV)-tpu-image/bin/python -m pytest -m "not xla and not faults" $(TPU_IMAGE_TESTS)
+
+$(VENV)-tpu-image/installed: setup.py | $(BIN)/python
+	@echo "Installing the TensorFlow of TPU VMs into $(VENV)-tpu-image."
+	@$(BIN)/python -m venv $(VENV)-tpu-image
+	@$(VENV)-tpu-image/bin/python -m pip install -qq --disable-pip-version-check --editable '.[tpu,dev]'
 	@touch $@
 
 lint: $(VENV)/installed-dev  ## format check, lint and types

@@ -9,12 +9,12 @@ rolls the model forward from an excerpt of its dataset, or from your own recordi
 import time
 from typing import NoReturn
 
-import tensorflow as tf
 import tqdm
 from absl import flags, logging
 
 from flags import command, device_flags, generation_flags, run_dir_flags, storage_flags
-from lstm_gen import distribute, runs
+from lstm_gen import runs
+from lstm_gen.generation import rollout
 from lstm_gen.generation import songs as generation
 
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", "songs", "Where the songs go.")
@@ -32,14 +32,15 @@ def main() -> None:
     data_dir = storage_flags.input_path(_DATA_DIR.value) if _DATA_DIR.value else ""
     output_dir = storage_flags.output_path(_OUTPUT_DIR.value)
     run = runs.load(run_dir)
-    n_frames = round(songs.seconds * run.audio.frames_per_second)
+    devices = device_flags.devices()
+    groups = rollout.deal(songs.n_songs, songs.songs_at_once)
+    n_frames = generation.controls(songs, run).n_frames * len(groups)
     start = time.perf_counter()
-    with (
-        tf.device(distribute.main_device(device_flags.device())),
-        # Delayed, so that an error before the first frame is the only line on stderr.
-        tqdm.tqdm(total=n_frames, unit="frame", desc="rolling out", leave=False, delay=1e-3) as bar,
-    ):
-        paths = generation.make(run_dir, output_dir, songs, data_dir, bar.update)
+    # Delayed, so that an error before the first frame is the only line on stderr.
+    with tqdm.tqdm(
+        total=n_frames, unit="frame", desc="rolling out", leave=False, delay=1e-3
+    ) as bar:
+        paths = generation.make(run_dir, output_dir, songs, data_dir, devices, bar.update)
     seconds = time.perf_counter() - start
     for path in paths:
         print(path)

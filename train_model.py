@@ -8,6 +8,10 @@ writes into the run directory
   model/          the weights that generate_songs.py uses
   logs/           for TensorBoard: scalars, spectrograms, audio players
   samples/        free rollouts made on the way, to look at and listen to
+
+The same command line goes on where a run stopped, killed or not, and gives the same weights to
+the bit. SIGTERM and Ctrl-C save and then stop, with exit status 128 + the signal's number: 143
+and 130; a second one stops at once. Status 1 is an error that a restart would meet again.
 """
 
 from typing import NoReturn
@@ -54,15 +58,19 @@ def main() -> None:
         augmentation=augmentation_flags.config(),
     )
     settings = training_flags.monitor_config()
-    strategy = distribute.strategy(device_flags.device())
+    strategy = device_flags.strategy()
     augmentation.require_fit(run.augmentation, run.audio)
-    print(report.describe_data(dataset, run.window, run.training))
-    runs.open_or_create(run_dir, run)
-    result = loop.train(run_dir, run, dataset, settings, strategy)
-    scores = _baseline_scores(dataset, run) if _BASELINES.value else {}
-    print(report.describe_result(result, run.training, scores))
-    print(f"listen    python generate_songs.py --run_dir={run_dir} --output_dir=songs")
-    print(f"look      tensorboard --logdir={run_dir}")
+    with distribute.place_to_write(strategy, run_dir) as own_dir:
+        print(report.describe_data(dataset, run.window, run.training))
+        for line in runs.clear(own_dir) if training_flags.fresh() else ():
+            print(line)
+        runs.open_or_create(own_dir, run)
+        result = loop.train(own_dir, run, dataset, settings, strategy, resume_dir=run_dir)
+    if distribute.is_chief(strategy):
+        scores = _baseline_scores(dataset, run) if _BASELINES.value else {}
+        print(report.describe_result(result, run.training, scores))
+        print(f"listen    python generate_songs.py --run_dir={run_dir} --output_dir=songs")
+        print(f"look      tensorboard --logdir={run_dir}")
 
 
 def _baseline_scores(dataset: manifest.Dataset, run: runs.Run) -> dict[str, float]:

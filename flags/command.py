@@ -41,7 +41,7 @@ def preset(path: str) -> Iterator[None]:
 
 
 def _run(main: Callable[[], int | None], modules: tuple[ModuleType, ...], argv: list[str]) -> int:
-    """Return the exit status: 0 done, 1 bad input or nothing useful done, 130 interrupted."""
+    """Return the exit status: 0 done, 1 bad input or nothing useful done, 128 + N for signal N."""
     try:
         if any(argument in _HELP for argument in argv[1:]):
             print(help_text(main, modules), flush=True)
@@ -56,6 +56,9 @@ def _run(main: Callable[[], int | None], modules: tuple[ModuleType, ...], argv: 
         return main() or 0
     except (absl_flags.Error, errors.InputError, errors.StorageError) as error:
         return _say(" ".join(str(error).removeprefix("ERROR:: ").split()))
+    except errors.StoppedError as stopped:
+        print(stopped, file=sys.stderr)
+        return 128 + stopped.signal_number
     except BrokenPipeError:  # whoever read our output has gone, as in `--help | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

@@ -6,7 +6,7 @@ Its `--run_dir` takes several, so this module stands in for `run_dir_flags` and
 
 from absl import flags
 
-from flags import storage_flags
+from flags import device_flags, storage_flags
 from lstm_gen.generation.songs import SongConfig
 
 _RUN_DIR = flags.DEFINE_multi_string(
@@ -52,4 +52,5 @@ def config() -> SongConfig:
         seed=_SEED.value,
         temperature=_TEMPERATURE.value,
         sigma_scale=_SIGMA_SCALE.value,
+        precision=device_flags.precision(),
     )

@@ -2,12 +2,18 @@
 
 from absl import flags
 
-from flags import storage_flags
+from flags import device_flags, storage_flags
 from lstm_gen.audio import inversion
 from lstm_gen.generation import songs
 from lstm_gen.generation.songs import SongConfig
 
-_N_SONGS = flags.DEFINE_integer("n_songs", SongConfig.n_songs, "Songs, made in one batch.")
+_N_SONGS = flags.DEFINE_integer("n_songs", SongConfig.n_songs, "How many songs to make.")
+_SONGS_AT_ONCE = flags.DEFINE_integer(
+    "songs_at_once",
+    SongConfig.songs_at_once,
+    "Songs rolled out as one batch, which is one device's work: with four devices and four songs, "
+    "1 keeps all of them busy. A song's last bits depend on it, but not on the devices.",
+)
 _SECONDS = flags.DEFINE_float("seconds", SongConfig.seconds, "Length of each song.")
 _SEED = flags.DEFINE_integer(
     "seed", SongConfig.seed, "Another seed, other songs; the same seed, the same songs."
@@ -60,6 +66,7 @@ def config() -> SongConfig:
     """Return the songs asked for."""
     return SongConfig(
         n_songs=_N_SONGS.value,
+        songs_at_once=_SONGS_AT_ONCE.value,
         seconds=_SECONDS.value,
         seed=_SEED.value,
         temperature=_TEMPERATURE.value,
@@ -69,6 +76,7 @@ def config() -> SongConfig:
         include_primer=_INCLUDE_PRIMER.value,
         format=_FORMAT.value,
         subtype=_SUBTYPE.value,
+        precision=device_flags.precision(),
         inversion=_INVERSION.value,
         inversion_quality=_INVERSION_QUALITY.value,
     )

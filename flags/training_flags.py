@@ -2,6 +2,7 @@
 
 from absl import flags
 
+from flags import device_flags
 from lstm_gen.training_config import MonitorConfig, TrainingConfig
 
 _BATCH_SIZE = flags.DEFINE_integer(
@@ -29,14 +30,19 @@ _CLIP_NORM = flags.DEFINE_float(
 _WEIGHT_DECAY = flags.DEFINE_float(
     "weight_decay", TrainingConfig.weight_decay, "Decoupled weight decay (AdamW); 0 for none."
 )
+_EMA = flags.DEFINE_float(
+    "ema",
+    TrainingConfig.ema,
+    "Validate, listen and generate with a running average of the weights, which is calmer than "
+    "the last ones: 0.999 spans about 1000 steps, 0.99 about 100; far fewer than --steps. 0: off.",
+)
+_ACCUMULATE = flags.DEFINE_integer(
+    "accumulate",
+    TrainingConfig.accumulate,
+    "Work a batch off in this many parts: for a batch_size that the memory cannot hold at once.",
+)
 _SEED = flags.DEFINE_integer(
     "seed", TrainingConfig.seed, "Of the weights, the order of the windows and every draw."
-)
-_PRECISION = flags.DEFINE_enum(
-    "precision",
-    TrainingConfig.precision,
-    ["float32", "bfloat16"],
-    "Of the activations; bfloat16 pays on TPU and recent GPUs, not on CPU.",
 )
 _STEPS_PER_CALL = flags.DEFINE_integer(
     "steps_per_call", MonitorConfig.steps_per_call, "Steps on the device between two looks."
@@ -51,6 +57,11 @@ _SAMPLE_EVERY_STEPS = flags.DEFINE_integer(
     "sample_every_steps",
     MonitorConfig.sample_every_steps,
     "Steps between free rollouts, written as WAV and PNG and logged to TensorBoard; 0 for none.",
+)
+_HISTOGRAM_EVERY_STEPS = flags.DEFINE_integer(
+    "histogram_every_steps",
+    MonitorConfig.histogram_every_steps,
+    "Steps between histograms of every weight in TensorBoard; 0 for none.",
 )
 _SAMPLE_SECONDS = flags.DEFINE_float(
     "sample_seconds", MonitorConfig.sample_seconds, "Length of such a rollout."
@@ -71,6 +82,19 @@ _KEEP_CHECKPOINTS = flags.DEFINE_integer(
 )
 
 
+_FRESH = flags.DEFINE_boolean(
+    "fresh",
+    False,
+    "Begin again: delete what an earlier training left in run_dir, saying what. Without it a run "
+    "goes on, and one that has lost its checkpoints is an error.",
+)
+
+
+def fresh() -> bool:
+    """Return whether to begin again."""
+    return _FRESH.value
+
+
 def config() -> TrainingConfig:
     """Return how to train."""
     return TrainingConfig(
@@ -81,8 +105,10 @@ def config() -> TrainingConfig:
         final_learning_rate_fraction=_FINAL_LEARNING_RATE_FRACTION.value,
         clip_norm=_CLIP_NORM.value,
         weight_decay=_WEIGHT_DECAY.value,
+        ema=_EMA.value,
+        accumulate=_ACCUMULATE.value,
         seed=_SEED.value,
-        precision=_PRECISION.value,
+        precision=device_flags.precision(),
     )
 
 
@@ -93,6 +119,7 @@ def monitor_config() -> MonitorConfig:
         validate_every_steps=_VALIDATE_EVERY_STEPS.value,
         checkpoint_every_steps=_CHECKPOINT_EVERY_STEPS.value,
         sample_every_steps=_SAMPLE_EVERY_STEPS.value,
+        histogram_every_steps=_HISTOGRAM_EVERY_STEPS.value,
         sample_seconds=_SAMPLE_SECONDS.value,
         n_samples=_N_SAMPLES.value,
         patience=_PATIENCE.value,

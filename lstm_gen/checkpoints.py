@@ -1,28 +1,31 @@
 """Directories of TensorFlow variables that are either complete or not there.
 
-A state is a directory `step-00001200` with the variables' files and, written last, a
-`commit.json` that names each file with its SHA-256. What has no valid commit does not
-exist; the newest state that does is found by looking, never by trusting a pointer. Only
-tensors are ever read: no pickles, no saved programs.
+A state is a directory `step-00001200` with the variables in one file (`tensors`) and, written
+last, a `commit.json` that says what they are, with the file's SHA-256. What has no valid commit
+does not exist; the newest state that does is found by looking, never by trusting a pointer.
+Only arrays that the program expects are ever read: no pickles, no saved programs, no links.
 """
 
 import contextlib
 import hashlib
 import json
+import pathlib
 import re
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import tensorflow as tf
+import numpy as np
 from absl import logging
 
-from lstm_gen import config, errors, storage
+from lstm_gen import config, errors, failpoints, storage, tensors
 
 _COMMIT = "commit.json"
-_PREFIX = "state"
+_ARRAYS = "state.safetensors"
 _NAME = re.compile(r"step-(\d{8})")
+_MAX_COMMIT_BYTES = 16 << 20
+_READ_BYTES = 1 << 20
 
 Variables = Mapping[str, Any]
 
@@ -34,11 +37,15 @@ class State(NamedTuple):
       path: Its directory.
       step: Optimizer step that it was taken after.
       facts: The plain values stored beside the variables.
+      specs: What the variables are.
+      sha256: Of the file with their values.
     """
 
     path: str
     step: int
     facts: dict[str, Any]
+    specs: tensors.Specs
+    sha256: str
 
 
 def variables_of(**owners: Any) -> Variables:
@@ -54,7 +61,7 @@ def variables_of(**owners: Any) -> Variables:
       ValueError: If two variables of an owner have the same path.
     """
     named = [
-        (f"{name}/{variable.path.split('/', 1)[-1]}", variable.value)
+        (f"{name}/{variable.path.split('/', 1)[-1]}", variable)
         for name, owner in owners.items()
         for variable in owner.variables
     ]
@@ -63,6 +70,14 @@ def variables_of(**owners: Any) -> Variables:
         names = sorted(name for name, _ in named)
         raise ValueError(f"every variable needs a path of its own. Received: {', '.join(names)}")
     return variables
+
+
+def specs_of(variables: Variables) -> tensors.Specs:
+    """Return what these variables are; they need have no values yet."""
+    return {
+        name: tensors.Spec(np.dtype(_dtype_name(variable)).name, tuple(variable.shape))
+        for name, variable in variables.items()
+    }
 
 
 def write(parent: str, step: int, variables: Variables, facts: dict[str, Any]) -> State:
@@ -75,45 +90,59 @@ def write(parent: str, step: int, variables: Variables, facts: dict[str, Any]) -
       facts: Plain JSON values to keep beside it.
     """
     final = storage.join(parent, f"step-{step:08d}")
+    specs = specs_of(variables)
     with contextlib.ExitStack() as stack:
         if storage.is_remote(parent):
             work = stack.enter_context(tempfile.TemporaryDirectory())
         else:
             work = f"{final}.tmp-{uuid.uuid4().hex[:8]}"
             storage.make_directory(work)
-        tf.train.Checkpoint(variables=dict(variables)).write(storage.join(work, _PREFIX))
-        hashes = {name: _sha256(storage.join(work, name)) for name in _files(work)}
-        storage.sync(work)
-        commit = config.to_json({"step": step, "files": hashes, "facts": facts})
-        storage.write_text(storage.join(work, _COMMIT), commit)
+        arrays = storage.join(work, _ARRAYS)
+        tensors.write(arrays, specs, (variables[name].numpy() for name in sorted(variables)))
+        failpoints.reach("state.written")
+        state = State(final, step, facts, specs, _sha256(arrays))
+        storage.write_text(storage.join(work, _COMMIT), config.to_json(_commit_values(state)))
         if storage.is_remote(parent):
             # A bucket cannot rename a directory, but there the commit alone makes a state exist.
-            for name in (*hashes, _COMMIT):
+            storage.remove(storage.join(final, _COMMIT))
+            for name in (_ARRAYS, _COMMIT):
                 storage.publish(storage.join(work, name), storage.join(final, name))
         else:
             storage.remove_tree(final)
+            failpoints.reach("state.replaced")
             storage.commit(work, final)
-    return State(final, step, facts)
+    failpoints.reach("state.committed")
+    return state
 
 
-def newest(parent: str) -> State | None:
+def newest(parent: str, specs: tensors.Specs | None = None) -> State | None:
     """Return the newest state below `parent` that is whole, or None if there is no state.
 
     A damaged state is passed over with a warning.
 
+    Args:
+      parent: Directory of states.
+      specs: What must be in them, if that is known: then no more than that is ever read.
+
     Raises:
-      InputError: If there are states and none of them is whole.
+      InputError: If there are states and none of them is whole, one holds other variables, or
+        `parent` is a link.
     """
-    names = [name for name in storage.list_names(parent) if _NAME.fullmatch(name)]
+    config.require(
+        not storage.is_link(parent), "the states of a run must lie within it", link=parent
+    )
+    names = _names(parent)
     for name in sorted(names, reverse=True):
-        state = _verified(storage.join(parent, name))
-        if state is not None:
+        state = _read_commit(storage.join(parent, name))
+        if state is not None and specs is not None:
+            _require_same(state, specs)
+        if state is not None and _is_whole(state):
             return state
         logging.warning("%s is damaged or incomplete; looking for an older one", name)
     if names:
         raise errors.InputError(
-            f"none of the states in {parent} is whole; restore one from a backup or choose another "
-            f"run directory. Received: {', '.join(names)}"
+            f"none of the states in {parent} is whole; restore one from a backup, or begin again "
+            f"with train_model.py --fresh. Received: {', '.join(names)}"
         )
     return None
 
@@ -122,17 +151,20 @@ def read(state: State, variables: Variables) -> None:
     """Fill the variables from a state.
 
     Raises:
-      InputError: If the state does not hold just these variables.
+      InputError: If the state does not hold just these variables, naming one, or a value is no
+        number.
     """
-    try:
-        with _local_files(state) as folder:
-            checkpoint = tf.train.Checkpoint(variables=dict(variables))
-            checkpoint.read(storage.join(folder, _PREFIX)).assert_consumed()
-    except (AssertionError, ValueError, tf.errors.OpError) as error:
-        raise errors.InputError(
-            f"the variables in {state.path} are not this model's; was it written by another "
-            f"version? Received: {' '.join(str(error).split())[:200]}"
-        ) from error
+    _require_same(state, specs_of(variables))
+    with storage.local_copy(storage.join(state.path, _ARRAYS)) as path:
+        try:
+            for name, values in tensors.read(path, state.specs):
+                finite = bool(np.isfinite(values).all())
+                config.require(finite, f"the weights in {state.path} must be numbers", name=name)
+                variables[name].assign(values)
+        except tensors.FormatError as error:
+            raise errors.InputError(
+                f"{state.path} must hold what its {_COMMIT} says; restore it. Received: {error}"
+            ) from error
 
 
 def keep_newest(parent: str, count: int, last: State) -> None:
@@ -147,40 +179,84 @@ def keep_newest(parent: str, count: int, last: State) -> None:
     litter = [name for name in names if ".tmp-" in name and _NAME.match(name)]
     for name in sorted(set(states) - set(kept)) + litter:
         storage.remove_tree(storage.join(parent, name))
+        failpoints.reach("state.removed")
 
 
-def _verified(path: str) -> State | None:
-    """Return the state if its commit is there and every file is as it says."""
-    commit_path = storage.join(path, _COMMIT)
-    if not storage.exists(commit_path):
+def _names(parent: str) -> list[str]:
+    """Return the names of what may be states; in a bucket what has no commit was never one."""
+    names = [name for name in storage.list_names(parent) if _NAME.fullmatch(name)]
+    if not storage.is_remote(parent):
+        return names
+    return [name for name in names if storage.exists(storage.join(parent, name, _COMMIT))]
+
+
+def _read_commit(path: str) -> State | None:
+    """Return the state that a commit promises, or None if it is not as it was written."""
+    where = storage.join(path, _COMMIT)
+    if storage.is_link(path) or not storage.is_plain_file(where, _MAX_COMMIT_BYTES):
         return None
     try:
-        commit = json.loads(storage.read_text(commit_path))
-        whole = bool(commit["files"]) and all(
-            "/" not in name
-            and storage.exists(storage.join(path, name))
-            and _sha256(storage.join(path, name)) == digest
-            for name, digest in commit["files"].items()
+        values = json.loads(storage.read_text(where))
+        state = State(
+            path,
+            int(values["step"]),
+            dict(values["facts"]),
+            tensors.from_json(values["variables"]),
+            str(values["sha256"]),
         )
-        return State(path, int(commit["step"]), dict(commit["facts"])) if whole else None
-    except (KeyError, TypeError, AttributeError, ValueError):
+        intact = values == _commit_values(state)
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError):
         return None
+    return state if intact and storage.name(path) == f"step-{state.step:08d}" else None
 
 
-@contextlib.contextmanager
-def _local_files(state: State) -> Iterator[str]:
-    """Yield a local directory with a state's files: its own, unless it is in a bucket."""
-    if not storage.is_remote(state.path):
-        yield state.path
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        storage.stage(state.path, _files(state.path), folder)
-        yield folder
+def _commit_values(state: State) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "step": state.step,
+        "variables": tensors.to_json(state.specs),
+        "sha256": state.sha256,
+        "facts": state.facts,
+    }
+    text = json.dumps(values, sort_keys=True)
+    return values | {"checksum": hashlib.sha256(text.encode()).hexdigest()}
 
 
-def _files(path: str) -> list[str]:
-    return [name for name in storage.list_names(path) if name.startswith(f"{_PREFIX}.")]
+def _is_whole(state: State) -> bool:
+    """Whether the values are as the commit says; the size first, which costs nothing."""
+    path = storage.join(state.path, _ARRAYS)
+    n_bytes = tensors.size(state.specs)
+    return (
+        storage.is_plain_file(path, n_bytes)
+        and storage.size_bytes(path) == n_bytes
+        and _sha256(path) == state.sha256
+    )
+
+
+def _require_same(state: State, specs: tensors.Specs) -> None:
+    """Raise unless a state holds these variables, naming the first that differs."""
+    for name in sorted({*specs, *state.specs}):
+        there, wanted = state.specs.get(name), specs.get(name)
+        config.require(
+            there == wanted,
+            f"the variables in {state.path} are not this model's: {name} differs; use the settings "
+            "and the version that it was written with",
+            there=_describe(there),
+            wanted=_describe(wanted),
+        )
+
+
+def _describe(spec: tensors.Spec | None) -> str:
+    return f"{spec.dtype} {list(spec.shape)}" if spec else "nothing"
+
+
+def _dtype_name(variable: Any) -> str:
+    """Return the type's name of a variable of Keras, which is one, or of TensorFlow."""
+    return str(getattr(variable.dtype, "name", variable.dtype))
 
 
 def _sha256(path: str) -> str:
-    return hashlib.sha256(storage.read_bytes(path)).hexdigest()
+    digest = hashlib.sha256()
+    with storage.local_copy(path) as local, pathlib.Path(local).open("rb") as file:
+        while block := file.read(_READ_BYTES):
+            digest.update(block)
+    return digest.hexdigest()

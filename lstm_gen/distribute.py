@@ -2,55 +2,131 @@
 
 import contextlib
 import contextvars
+import functools
+import importlib.metadata
+import io
+import tempfile
 from collections.abc import Iterator
 
 import tensorflow as tf
 
-from lstm_gen import errors
+from lstm_gen import cluster, config, errors
 
 DEVICES = ("auto", "cpu", "gpu", "tpu")
 _PORTABLE = contextvars.ContextVar("portable", default=False)
 
 
-def strategy(device: str) -> tf.distribute.Strategy:
-    """Return the strategy for a device request.
+def strategy(device: str, cpu_devices: int = 1) -> tf.distribute.Strategy:
+    """Return the strategy for a device request: to be called before TensorFlow does anything.
+
+    Every device has an equal part of each batch. Where TF_CONFIG names several processes, the
+    devices of all of them work together; a TPU VM knows its own kind.
 
     Args:
       device: "auto" (GPUs when there are any, else the CPU), "cpu", "gpu" or "tpu".
+      cpu_devices: Devices that the processor is made to look like.
+
+    Raises:
+      InputError: If the device asked for is not there, saying what to do, or TF_CONFIG cannot
+        be understood.
+    """
+    _require(device, cpu_devices)
+    if device == "tpu":
+        return _tpu_strategy()
+    if cluster.member().size > 1:
+        return _multi_worker_strategy(device, cpu_devices)
+    names = devices(device, cpu_devices)
+    if len(names) == 1:
+        return tf.distribute.OneDeviceStrategy(names[0])
+    return tf.distribute.MirroredStrategy(names)
+
+
+def devices(device: str, cpu_devices: int = 1) -> list[str]:
+    """Return what this process may compute on, as TensorFlow names it.
+
+    Args:
+      device: As for `strategy`.
+      cpu_devices: As for `strategy`.
 
     Raises:
       InputError: If the device asked for is not there, saying what to do.
     """
-    if device not in DEVICES:
-        raise errors.InputError(f"device must be one of {DEVICES}. Received: device={device!r}")
+    _require(device, cpu_devices)
     if device == "tpu":
-        return _tpu_strategy()
-    gpus = tf.config.list_logical_devices("GPU")
-    if device == "gpu" and not gpus:
+        _tpu_strategy()
+        return [tpu.name for tpu in tf.config.list_logical_devices("TPU")]
+    if device == "cpu" or not tf.config.list_physical_devices("GPU"):
+        _split_cpu(cpu_devices)
+        return [f"/cpu:{index}" for index in range(cpu_devices)]
+    return [gpu.name for gpu in tf.config.list_logical_devices("GPU")]
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process, among those that work together, is the one that writes."""
+    return bool(strategy.extended.should_checkpoint)
+
+
+@contextlib.contextmanager
+def place_to_write(strategy: tf.distribute.Strategy, path: str) -> Iterator[str]:
+    """Yield where this process writes: `path` if it is the chief, else a directory soon deleted.
+
+    So processes that work together do the same and leave one set of checkpoints, logs and
+    samples; what the others print is dropped as well. What is read is read from `path` by all.
+    """
+    if is_chief(strategy):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stdout(io.StringIO()):
+        yield scratch
+
+
+def average(strategy: tf.distribute.Strategy, value: float) -> float:
+    """Return the mean of a number over the processes, so that they decide alike by it.
+
+    Those that work together must take the same steps: what only one of them knows, such as its
+    clock or a signal, is passed through here first. Alone, a process has its own number back.
+    """
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return value
+    theirs = strategy.run(tf.identity, args=(tf.constant(value),))
+    return float(strategy.reduce("MEAN", theirs, axis=None))
+
+
+def _require(device: str, cpu_devices: int) -> None:
+    """Raise InputError if the devices are not there; leaves TensorFlow as it is."""
+    config.require_choice("device", device, DEVICES)
+    config.require(
+        cpu_devices == 1 or (cpu_devices > 1 and device == "cpu"),
+        "cpu_devices must be at least 1, and 1 unless --device=cpu",
+        cpu_devices=cpu_devices,
+        device=device,
+    )
+    if device == "gpu" and not tf.config.list_physical_devices("GPU"):
         raise errors.InputError(
             "--device=gpu needs a GPU that TensorFlow can see (pip install 'lstm_gen[gpu]' and a "
             f"working driver), or use --device=cpu. Received: device={device!r}, 0 GPUs"
         )
-    if device == "cpu" or not gpus:
-        return tf.distribute.OneDeviceStrategy("/cpu:0")
-    if len(gpus) == 1:
-        return tf.distribute.OneDeviceStrategy(gpus[0].name)
-    return tf.distribute.MirroredStrategy([gpu.name for gpu in gpus])
 
 
-def main_device(device: str) -> str:
-    """Return the one device that generation runs on, as TensorFlow names it.
+def _split_cpu(count: int) -> None:
+    """Make the processor look like several devices, unless it does so already."""
+    (cpu,) = tf.config.list_physical_devices("CPU")
+    if count > len(tf.config.get_logical_device_configuration(cpu) or [cpu]):
+        parts = [tf.config.LogicalDeviceConfiguration()] * count
+        tf.config.set_logical_device_configuration(cpu, parts)
 
-    Raises:
-      InputError: As `strategy` does.
-    """
-    if device == "tpu":
-        strategy(device)
-        return str(tf.config.list_logical_devices("TPU")[0].name)
-    gpus = tf.config.list_logical_devices("GPU")
-    if device == "gpu":
-        strategy(device)
-    return str(gpus[0].name) if gpus and device != "cpu" else "/cpu:0"
+
+def _multi_worker_strategy(device: str, cpu_devices: int) -> tf.distribute.Strategy:
+    """Return the strategy of the processes that TF_CONFIG names; each waits for all."""
+    config.require(
+        cpu_devices == 1,
+        "a process among several has one CPU device; unset TF_CONFIG, or --cpu_devices=1",
+        cpu_devices=cpu_devices,
+        processes=cluster.member().size,
+    )
+    if device == "cpu":  # or it would take the GPUs
+        tf.config.set_visible_devices([], "GPU")
+    return tf.distribute.MultiWorkerMirroredStrategy()
 
 
 def _tpu_strategy() -> tf.distribute.Strategy:
@@ -70,22 +146,25 @@ def _tpu_strategy() -> tf.distribute.Strategy:
 def compiles_with_xla(strategy: tf.distribute.Strategy | None = None) -> bool:
     """Whether `jit_compile=True` works here and pays for a function without long loops.
 
-    A TPU wheel's host CPU has no XLA compiler (it fails with "could not find registered
-    transfer manager for platform Host"), and on a TPU `strategy.run` is compiled anyway.
-    With several replicas in one process the variables of one would be reached from another.
+    A TPU wheel has no XLA compiler for the host's processor (it fails with "could not find
+    registered transfer manager for platform Host"), and on a TPU `strategy.run` is compiled
+    anyway. The wheel shows as the device TPU_SYSTEM, but to one process at a time. With several
+    replicas in one process the variables of one would be reached from another.
     """
-    if tf.config.list_physical_devices("TPU_SYSTEM"):
+    if tf.config.list_physical_devices("TPU_SYSTEM") or _is_installed("tensorflow-tpu"):
         return False
-    return strategy is None or strategy.num_replicas_in_sync == 1
+    return strategy is None or len(strategy.extended.worker_devices) == 1
 
 
 def compiles_whole_steps(strategy: tf.distribute.Strategy) -> bool:
     """Whether XLA should compile a training step as a whole.
 
-    Not where layers run kernels of their own: those are no TensorFlow operations that XLA could
-    take in. Functions inside the step may still be compiled.
+    Not where replicas have gradients to exchange, nor where layers run kernels of their own:
+    those are no TensorFlow operations that XLA could take in. Functions inside the step may
+    still be compiled.
     """
-    return compiles_with_xla(strategy) and not (uses_host_kernels() or uses_cudnn())
+    alone = strategy.num_replicas_in_sync == 1
+    return alone and compiles_with_xla(strategy) and not (uses_host_kernels() or uses_cudnn())
 
 
 def uses_host_kernels() -> bool:
@@ -104,6 +183,15 @@ def uses_cudnn() -> bool:
     """
     cuda = tf.sysconfig.get_build_info()["is_cuda_build"]
     return cuda and bool(tf.config.list_physical_devices("GPU")) and not _PORTABLE.get()
+
+
+@functools.cache
+def _is_installed(distribution: str) -> bool:
+    try:
+        importlib.metadata.distribution(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 @contextlib.contextmanager

@@ -16,3 +16,15 @@ class StorageError(Exception):
     Shown as an `InputError` is. It ends the program whatever was being read or written: it
     is nobody's verdict on a file.
     """
+
+
+class StoppedError(Exception):
+    """A program was asked to stop, and has done so in good order.
+
+    Attributes:
+      signal_number: Of the signal that asked; the exit status is 128 more.
+    """
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.signal_number = signal_number

@@ -22,7 +22,13 @@ POINTS = (
     *("file.written", "file.synced", "file.renamed"),
     *("receipt.written", "manifest.written", "tfds.written", "dataset.written"),
 )
-"""Every point, in the order in which a preparation first reaches them."""
+"""Every point of a preparation, in the order in which it first reaches them."""
+
+TRAINING_POINTS = (
+    *("state.written", "file.written", "file.synced", "file.renamed", "state.replaced"),
+    *("state.committed", "state.removed", "call.done"),
+)
+"""Every point of a training, in the order in which a step's end first reaches them."""
 
 
 def reach(point: str) -> None:

@@ -154,12 +154,43 @@ def upload(local_file: str, path: str) -> None:
     )
 
 
-def delete(path: str) -> None:
-    """Delete an object; nothing happens if it is not there."""
+def exchange(path: str, content: bytes, generation: int) -> int | None:
+    """Make this an object's content if it has not changed meanwhile.
+
+    Args:
+      path: The object.
+      content: Unlike what anybody else writes there.
+      generation: Of the version to replace; 0 if there must be none.
+
+    Returns:
+      The new generation, or None if there is another version.
+    """
     from google.api_core import exceptions
 
-    with _explained(path), contextlib.suppress(exceptions.NotFound):
-        _blob(path).delete(retry=_retry())
+    with _explained(path):
+        blob = _blob(path)
+        try:
+            blob.upload_from_string(
+                content,
+                _CONTENT_TYPE,
+                if_generation_match=generation,
+                checksum="crc32c",
+                retry=_retry(),
+            )
+        except exceptions.ClientError as error:
+            if error.code not in _TAKEN:
+                raise
+            there = find(path)  # ours, if the answer to an earlier attempt was lost
+            return there.generation if there and read(path) == content else None
+        return int(blob.generation)
+
+
+def delete(path: str, generation: int | None = None) -> None:
+    """Delete an object, or just this version of it; nothing happens if it is not there."""
+    from google.api_core import exceptions
+
+    with _explained(path), contextlib.suppress(exceptions.NotFound, exceptions.PreconditionFailed):
+        _blob(path).delete(if_generation_match=generation, retry=_retry())
 
 
 def delete_tree(directory: str) -> None:

@@ -12,14 +12,19 @@ import json
 import pathlib
 from typing import Any
 
+import keras
 import numpy as np
 
-from lstm_gen import checkpoints, config, errors, models, storage, training_config
+from lstm_gen import checkpoints, config, errors, lease, models, storage, tensors, training_config
 from lstm_gen.audio import normalisation
 from lstm_gen.models import family as families
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _CONFIG = "config.json"
+_MAX_CONFIG_BYTES = 4 << 20
+_STATES = ("checkpoints", "model")
+_CONTENT = (*_STATES, "logs", "samples", _CONFIG)  # all that training makes, the last named last
+_MAY_CHANGE = ("training.steps", "dataset.data_dir")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,22 +91,70 @@ def open_or_create(run_dir: str, run: Run) -> bool:
     """
     path = storage.join(run_dir, _CONFIG)
     if storage.exists(path):
-        there, asked = _as_dict(load(run_dir)), _as_dict(run)
-        if any(
-            storage.list_names(folder) for folder in (checkpoints_dir(run_dir), model_dir(run_dir))
-        ):
-            _refuse_differences(there, asked, run_dir)
+        there, asked = as_dict(load(run_dir)), as_dict(run)
+        if any(storage.list_names(storage.join(run_dir, name)) for name in _STATES):
+            require_same(there, asked, run_dir)
         if there != asked:  # more steps, the dataset has moved, or nothing was trained yet
             storage.write_text(path, config.to_json(asked))
         return True
-    if storage.list_names(run_dir):
+    if set(storage.list_names(run_dir)) - {lease.FILE}:
         raise errors.InputError(
-            f"run_dir holds files but no {_CONFIG}; choose an empty directory, or delete it if it "
-            f"was yours. Received: run_dir={run_dir!r}"
+            f"run_dir holds files but no {_CONFIG}; choose an empty directory, or begin again with "
+            f"--fresh if they are of a run. Received: run_dir={run_dir!r}"
         )
     storage.make_directory(run_dir)
-    storage.write_text(path, config.to_json(_as_dict(run)))
+    storage.write_text(path, config.to_json(as_dict(run)))
     return False
+
+
+def clear(run_dir: str) -> list[str]:
+    """Delete what training has made in a run directory, and nothing else.
+
+    Returns:
+      A line for each thing deleted, saying what was lost with it.
+
+    Raises:
+      InputError: If a training is at work in it.
+    """
+    if not storage.is_directory(run_dir):
+        return []
+    with lease.hold(run_dir):
+        return _clear(run_dir)
+
+
+def _clear(run_dir: str) -> list[str]:
+    lines = []
+    for name in _CONTENT:
+        path = storage.join(run_dir, name)
+        inside = []
+        if storage.is_link(path):
+            storage.remove(path)  # the link; what it leads to may be somebody else's
+        elif storage.is_directory(path):
+            inside = storage.list_names(path)
+            storage.remove_tree(path)
+        elif storage.exists(path):
+            storage.remove(path)
+        else:
+            continue
+        lines.append(f"deleted {path}{_some(inside)}")
+    return lines
+
+
+def require_untrained(run_dir: str) -> None:
+    """Raise if a run without states to resume from has been trained: it must not begin in silence.
+
+    Raises:
+      InputError: Naming what is there.
+    """
+    for name in ("model", "samples", "logs"):
+        found = storage.list_names(storage.join(run_dir, name))
+        config.require(
+            not found,
+            "run_dir holds no checkpoint, but what a training has left; restore its checkpoints, "
+            "choose another --run_dir, or begin again with --fresh",
+            run_dir=run_dir,
+            found=f"{name}/{found[0]}" if found else "",
+        )
 
 
 def load(run_dir: str) -> Run:
@@ -116,6 +169,11 @@ def load(run_dir: str) -> Run:
         f"run_dir must be a directory that train_model.py made; no {_CONFIG} in it",
         run_dir=run_dir,
     )
+    config.require(
+        storage.is_plain_file(path, _MAX_CONFIG_BYTES),
+        f"{_CONFIG} must be a file as train_model.py writes it, and no link",
+        path=path,
+    )
     try:
         values = json.loads(storage.read_text(path))
         config.require(
@@ -126,9 +184,9 @@ def load(run_dir: str) -> Run:
         return _from_dict(values, path)
     except errors.InputError:
         raise
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise errors.InputError(
-            f"{path} is damaged; restore it or train again. Received: {error!r}"
+            f"{path} is damaged; restore it or train again. Received: {_short(error)}"
         ) from error
 
 
@@ -136,16 +194,16 @@ def load_model(run_dir: str, run: Run) -> Any:
     """Return the trained model of a run.
 
     Raises:
-      InputError: If it has no weights yet.
+      InputError: If it has no weights yet, or they are of another model or run.
     """
-    state = checkpoints.newest(model_dir(run_dir))
-    config.require(
-        state is not None,
-        "run_dir must hold trained weights; let train_model.py run to its first validation",
-        run_dir=run_dir,
-    )
+    state = checkpoints.newest(model_dir(run_dir), _specs(run))
+    if state is None:
+        raise errors.InputError(
+            "run_dir must hold trained weights; let train_model.py run to its first validation. "
+            f"Received: run_dir={run_dir!r}"
+        )
     model = run.build_model()
-    checkpoints.read(state, checkpoints.variables_of(model=model))  # type: ignore[arg-type]
+    checkpoints.read(state, checkpoints.variables_of(model=model))
     return model
 
 
@@ -156,7 +214,8 @@ def save_model(run_dir: str, model: Any, step: int, facts: dict[str, Any]) -> No
     checkpoints.keep_newest(parent, 1, state)
 
 
-def _as_dict(run: Run) -> dict[str, Any]:
+def as_dict(run: Run) -> dict[str, Any]:
+    """Return a run as JSON values: all that determines its numbers, and where its dataset is."""
     return {
         "schema_version": SCHEMA_VERSION,
         "model": run.family.name,
@@ -174,6 +233,47 @@ def _as_dict(run: Run) -> dict[str, Any]:
     }
 
 
+def require_same(there: dict[str, Any], asked: dict[str, Any], where: str) -> None:
+    """Raise unless a run is the one asked for; more or fewer steps are fine.
+
+    Args:
+      there: What a run directory, or a state in it, says of itself, as `as_dict` has it.
+      asked: The run that is to go on.
+      where: Named in the error.
+
+    Raises:
+      InputError: Naming the first field that differs.
+    """
+    there_flat, asked_flat = _flat(there), _flat(asked)
+    for name in sorted(set(there_flat) | set(asked_flat)):
+        old, new = there_flat.get(name), asked_flat.get(name)
+        if old == new or name in _MAY_CHANGE:
+            continue
+        if name.startswith("dataset."):
+            raise errors.InputError(
+                "the dataset of run_dir has changed since; choose another --run_dir, or begin "
+                f"again with --fresh. Received: run_dir={where!r}, differs in {name}"
+            )
+        raise errors.InputError(
+            "run_dir holds a run with other settings; use the same flags to go on, choose another "
+            f"--run_dir, or begin again with --fresh. Received: {name}={new!r}, there: {old!r}"
+        )
+
+
+def _specs(run: Run) -> tensors.Specs:
+    """Return what a run's weights must be, without memory for a single one of them."""
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            return checkpoints.specs_of(checkpoints.variables_of(model=run.build_model()))
+    except errors.InputError:
+        raise
+    except (ValueError, TypeError, OverflowError) as error:
+        raise errors.InputError(
+            f"no model can be of the settings in {_CONFIG}; restore it or train again. "
+            f"Received: {_short(error)}"
+        ) from error
+
+
 def _from_dict(values: dict[str, Any], path: str) -> Run:
     family = models.by_name(values["model"])
     dataset = values["dataset"]
@@ -184,6 +284,11 @@ def _from_dict(values: dict[str, Any], path: str) -> Run:
         f"{path} must hold a mean and a std per channel; restore it or train again",
         mean=mean.shape,
         std=std.shape,
+    )
+    config.require(
+        bool(np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()),
+        f"{path} must hold a finite mean and a positive std per channel; restore it or train again",
+        path=path,
     )
     return Run(
         family=family,
@@ -202,24 +307,6 @@ def _from_dict(values: dict[str, Any], path: str) -> Run:
     )
 
 
-def _refuse_differences(there: dict[str, Any], asked: dict[str, Any], run_dir: str) -> None:
-    """Raise if the run asked for is another than the one there; more or fewer steps are fine."""
-    there_flat, asked_flat = _flat(there), _flat(asked)
-    for name in sorted(set(there_flat) | set(asked_flat)):
-        old, new = there_flat.get(name), asked_flat.get(name)
-        if old == new or name in ("training.steps", "dataset.data_dir"):
-            continue
-        if name.startswith("dataset."):
-            raise errors.InputError(
-                "the dataset of run_dir has changed since; choose another --run_dir. "
-                f"Received: run_dir={run_dir!r}, differs in {name}"
-            )
-        raise errors.InputError(
-            "run_dir holds a run with other settings; use the same flags to go on, or choose "
-            f"another --run_dir. Received: {name}={new!r}, there: {old!r}"
-        )
-
-
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in values.items():
@@ -228,3 +315,14 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + name] = value
     return flat
+
+
+def _some(names: list[str]) -> str:
+    """Return what a directory held, in a few words."""
+    if not names:
+        return ""
+    return f": {names[0]}" if len(names) == 1 else f": {names[0]} to {names[-1]}, {len(names)}"
+
+
+def _short(error: Exception) -> str:
+    return " ".join(repr(error).split())[:200]

@@ -67,6 +67,23 @@ def is_directory(path: str) -> bool:
     return gcs.is_directory(path) if is_remote(path) else pathlib.Path(path).is_dir()
 
 
+def is_link(path: str) -> bool:
+    """Whether a path is a symbolic link, wherever that leads."""
+    return not is_remote(path) and pathlib.Path(path).is_symlink()
+
+
+def is_plain_file(path: str, max_bytes: int) -> bool:
+    """Whether a path is a file of at most this size, and no link, pipe, device or directory."""
+    if is_remote(path):
+        entry = gcs.find(path)
+        return entry is not None and entry.size <= max_bytes
+    try:
+        found = pathlib.Path(path).lstat()
+    except (OSError, ValueError):  # there is nothing, or can be nothing of such a name
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_size <= max_bytes
+
+
 def size_bytes(path: str) -> int:
     """Return a file's size in bytes."""
     return gcs.stat(path).size if is_remote(path) else pathlib.Path(path).stat().st_size

@@ -39,6 +39,10 @@ class TrainingConfig:
       final_learning_rate_fraction: Share of the rate that the cosine decay ends at.
       clip_norm: Largest global norm of the gradients; 0 for no clipping.
       weight_decay: Decoupled weight decay of AdamW; 0 for none.
+      ema: Share of the running average of the weights that a step keeps, so that it spans about
+        the last 1 / (1 - ema) steps; validation and generation use it. 0 for no average.
+      accumulate: Parts that a step's batch is worked off in, one after the other: nearly the
+        same numbers in less memory.
       seed: Of the weights, the order of the windows and every draw.
       precision: "float32" or "bfloat16" (activations; weights and losses stay float32).
     """
@@ -50,6 +54,8 @@ class TrainingConfig:
     final_learning_rate_fraction: float = 0.05
     clip_norm: float = 1.0
     weight_decay: float = 0.0
+    ema: float = 0.0
+    accumulate: int = 1
     seed: int = 0
     precision: str = "float32"
 
@@ -57,7 +63,7 @@ class TrainingConfig:
         config.require(
             0 <= self.seed < 1 << 31, "seed must be from 0 to 2147483647", seed=self.seed
         )
-        config.require_least(self, 1, "batch_size", "steps")
+        config.require_least(self, 1, "batch_size", "steps", "accumulate")
         config.require_sign(self, "learning_rate", zero=False)
         config.require_sign(self, "warmup_steps", "weight_decay", zero=True)
         config.require(
@@ -67,6 +73,15 @@ class TrainingConfig:
         )
         config.require(
             self.clip_norm >= 0, "clip_norm must be 0 (off) or positive", clip_norm=self.clip_norm
+        )
+        config.require(
+            0 <= self.ema < 1, "ema must be from 0 (off) to below 1, as 0.999", ema=self.ema
+        )
+        config.require(
+            self.batch_size % self.accumulate == 0,
+            "accumulate must divide batch_size",
+            accumulate=self.accumulate,
+            batch_size=self.batch_size,
         )
         config.require_choice("precision", self.precision, ("float32", "bfloat16"))
 
@@ -80,6 +95,7 @@ class MonitorConfig:
       validate_every_steps: Steps between validations.
       checkpoint_every_steps: Steps between checkpoints.
       sample_every_steps: Steps between free rollouts written as WAV and PNG; 0 for none.
+      histogram_every_steps: Steps between histograms of every weight; 0 for none.
       sample_seconds: Length of such a rollout, seconds.
       n_samples: Rollouts at a time.
       patience: Validations without a better one before training stops early; 0 for never.
@@ -91,6 +107,7 @@ class MonitorConfig:
     validate_every_steps: int = 100
     checkpoint_every_steps: int = 200
     sample_every_steps: int = 500
+    histogram_every_steps: int = 0
     sample_seconds: float = 10.0
     n_samples: int = 2
     patience: int = 0
@@ -102,7 +119,7 @@ class MonitorConfig:
             self, 1, "steps_per_call", "validate_every_steps", "checkpoint_every_steps"
         )
         config.require_least(self, 1, "n_samples", "keep_checkpoints")
-        for name in ("sample_every_steps", "patience"):
+        for name in ("sample_every_steps", "histogram_every_steps", "patience"):
             value = getattr(self, name)
             config.require(value >= 0, f"{name} must be 0 (off) or positive", **{name: value})
         config.require_sign(self, "sample_seconds", zero=False)

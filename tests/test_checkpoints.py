@@ -1,4 +1,5 @@
 import json
+import os
 import pathlib
 import shutil
 from collections.abc import Callable
@@ -10,10 +11,10 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from lstm_gen import checkpoints, errors, storage
+from lstm_gen import checkpoints, errors, storage, tensors
 
 Damage = Callable[[pathlib.Path], Any]
-DATA = "state.data-00000-of-00001"
+DATA = "state.safetensors"
 
 
 def variables(*values: float) -> dict[str, tf.Variable]:
@@ -39,7 +40,7 @@ def states(tmp_path: pathlib.Path) -> pathlib.Path:
 
 
 def rewrite_commit(**changed: Any) -> Damage:
-    """Return a damage that changes fields of the commit."""
+    """Return a damage that changes fields of the commit, and does not make it fit again."""
 
     def damage(state: pathlib.Path) -> None:
         commit = json.loads((state / "commit.json").read_text())
@@ -48,35 +49,59 @@ def rewrite_commit(**changed: Any) -> Damage:
     return damage
 
 
+def replace(name: str, make: Damage) -> Damage:
+    """Return a damage that puts something else in a file's place."""
+
+    def damage(state: pathlib.Path) -> None:
+        (state / name).unlink()
+        make(state / name)
+
+    return damage
+
+
+def link_to_copy(path: pathlib.Path) -> None:
+    """Leave a link to the very content that was there."""
+    other = path.parent.parent / "step-00000001" / path.name
+    path.symlink_to(other)
+
+
 DAMAGES: dict[str, Damage] = {
     "a flipped byte of data": lambda state: tiny.flip_byte(state / DATA),
-    "a flipped byte of index": lambda state: tiny.flip_byte(state / "state.index"),
+    "a flipped byte of commit": lambda state: tiny.flip_byte(state / "commit.json"),
     "data cut short": lambda state: (state / DATA).write_bytes((state / DATA).read_bytes()[:-1]),
+    "data too long": lambda state: (state / DATA).write_bytes((state / DATA).read_bytes() + b"0"),
     "data gone": lambda state: (state / DATA).unlink(),
-    "index gone": lambda state: (state / "state.index").unlink(),
+    "data a directory": replace(DATA, pathlib.Path.mkdir),
+    "data a link": replace(DATA, link_to_copy),
+    "data a pipe": replace(DATA, os.mkfifo),
     "commit gone": lambda state: (state / "commit.json").unlink(),
+    "commit a link": replace("commit.json", link_to_copy),
+    "commit a pipe": replace("commit.json", os.mkfifo),
     "commit empty": lambda state: (state / "commit.json").write_bytes(b""),
     "commit not text": lambda state: (state / "commit.json").write_bytes(b"\xff\xfe{}"),
     "commit not JSON": lambda state: (state / "commit.json").write_text('{"step": 2, "fil'),
+    "commit too deep": lambda state: (state / "commit.json").write_text("[" * 100_000),
     "commit not an object": lambda state: (state / "commit.json").write_text("[1, 2]"),
     "commit null": lambda state: (state / "commit.json").write_text("null"),
     "commit without fields": lambda state: (state / "commit.json").write_text("{}"),
-    "commit names no files": rewrite_commit(files={}),
-    "commit names a list": rewrite_commit(files=["state.index"]),
-    "commit names a path": rewrite_commit(files={"../step-00000001/state.index": "0" * 64}),
-    "commit has another hash": rewrite_commit(files={"state.index": "0" * 64}),
+    "commit has no variables": rewrite_commit(variables={}),
+    "commit has a list of variables": rewrite_commit(variables=["v0"]),
+    "commit has another hash": rewrite_commit(sha256="0" * 64),
+    "commit has another step": rewrite_commit(step=3),
     "commit has no step": rewrite_commit(step=None),
+    "commit has other facts": rewrite_commit(facts={}),
 }
 
 
 def test_a_state_comes_back_as_it_was_written(states: pathlib.Path) -> None:
     state = checkpoints.newest(str(states))
-    assert state == checkpoints.State(str(states / "step-00000002"), 2, {"note": "at 2"})
+    assert state is not None
+    assert state[:3] == (str(states / "step-00000002"), 2, {"note": "at 2"})
+    assert state.specs == {name: tensors.Spec("float32", (1,)) for name in ("v0", "v1")}
     assert read(state) == [2, 20]
     assert sorted(path.name for path in (states / "step-00000002").iterdir()) == [
         "commit.json",
         DATA,
-        "state.index",
     ]
 
 
@@ -153,23 +178,35 @@ def test_a_damaged_newer_state_does_not_push_out_the_one_just_written(
 
 
 @pytest.mark.parametrize(
-    "other",
+    ("other", "message"),
     [
-        {"v0": [0.0]},
-        {"v0": [0.0], "v1": [0.0], "v2": [0.0]},
-        {"v0": [0.0], "other": [0.0]},
-        {"v0": [0.0], "v1": [0.0, 0.0]},
+        ({"v0": [0.0]}, r"v1 differs; .*there='float32 \[1\]', wanted='nothing'$"),
+        ({"v0": [0.0], "v1": [0.0], "v2": [0.0]}, r"v2 differs; .*there='nothing', wanted="),
+        ({"v0": [0.0], "other": [0.0]}, r"other differs; "),
+        ({"v0": [0.0], "v1": [0.0, 0.0]}, r"v1 differs; .*there='float32 \[1\]', wanted=.*\[2\]'"),
+        ({"v0": [0.0], "v1": [0]}, r"v1 differs; .*wanted='int32 \[1\]'"),
     ],
-    ids=["fewer", "more", "other names", "another shape"],
+    ids=["fewer", "more", "other names", "another shape", "another type"],
 )
 def test_variables_of_another_model_are_refused(
-    states: pathlib.Path, other: dict[str, list[float]]
+    states: pathlib.Path, other: dict[str, list[float]], message: str
 ) -> None:
     state = checkpoints.newest(str(states))
     assert state is not None
     asked = {name: tf.Variable(value) for name, value in other.items()}
-    with pytest.raises(errors.InputError, match="are not this model's"):
+    with pytest.raises(errors.InputError, match=f"are not this model's: {message}"):
         checkpoints.read(state, asked)
+    with pytest.raises(errors.InputError, match=f"are not this model's: {message}"):
+        checkpoints.newest(str(states), checkpoints.specs_of(asked))
+
+
+def test_states_behind_a_link_are_refused(states: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(states)
+    with pytest.raises(errors.InputError, match="must lie within it"):
+        checkpoints.newest(str(link))
+    (states / "step-00000003").symlink_to(states / "step-00000002")
+    assert read(checkpoints.newest(str(states))) == [2, 20]
 
 
 class Nested(keras.Model):

@@ -212,7 +212,7 @@ def test_bad_input_to_generation_is_one_line(folder: pathlib.Path) -> None:
         shutil.copytree(folder / "run", folder / name)
     shutil.rmtree(folder / "fresh" / "model")
     (weights,) = (folder / "damaged" / "model").iterdir()
-    tiny.flip_byte(weights / "state.data-00000-of-00001")
+    tiny.flip_byte(weights / "state.safetensors")
     values = json.loads((folder / "lonely" / "config.json").read_text())
     values["dataset"]["data_dir"] = "/gone"
     (folder / "lonely" / "config.json").write_text(json.dumps(values))

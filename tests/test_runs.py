@@ -137,9 +137,9 @@ def edited(**changed: Any) -> Any:
     [
         (lambda _: [], "is damaged"),
         (lambda _: None, "is damaged"),
-        (lambda _: {"schema_version": 2}, "is damaged.*KeyError"),
-        (edited(schema_version=1), "schema version 2.*Received: schema_version=1"),
-        (edited(schema_version=None), "schema version 2"),
+        (lambda _: {"schema_version": 3}, "is damaged.*KeyError"),
+        (edited(schema_version=2), "schema version 3.*Received: schema_version=2"),
+        (edited(schema_version=None), "schema version 3"),
         (edited(model="transformer"), "model must be one of: lstm"),
         (edited(settings={"units": "8"}), "settings: units must be int"),
         (edited(settings={"depth": 3}), "does not have the fields of LSTMConfig"),
@@ -150,6 +150,8 @@ def edited(**changed: Any) -> Any:
         (edited(dataset={"audio": {}}), "does not have the fields of AudioConfig"),
         (edited(dataset={"mean": ["loud"] * 8}), "is damaged"),
         (edited(dataset={"mean": [0.0]}), "a mean and a std per channel"),
+        (edited(dataset={"std": [0.0] * 8}), "a finite mean and a positive std"),
+        (edited(dataset={"mean": [1e999] * 8}), "a finite mean and a positive std"),
     ],
 )
 def test_a_damaged_configuration_is_one_line(run_dir: str, edit: Any, message: str) -> None:

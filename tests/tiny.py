@@ -113,6 +113,7 @@ def make_batch(n_windows: int, n_frames: int, channels: int, seed: int = 0) -> M
         "weight": np.ones(n_windows, np.float32),
         "recording": np.arange(n_windows, dtype=np.int64),
         "start_frame": np.zeros(n_windows, np.int64),
+        "row": np.arange(n_windows, dtype=np.int64),
     }
 
 

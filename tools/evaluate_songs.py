@@ -10,13 +10,13 @@ they pass, with held-out and training music measured as if they were rollouts.
 from typing import NoReturn
 
 import numpy as np
-import tensorflow as tf
 import tqdm
 
 from flags import command, device_flags, evaluation_flags, storage_flags
-from lstm_gen import checkpoints, config, distribute, runs, storage
+from lstm_gen import checkpoints, config, runs, storage
 from lstm_gen.data import manifest, pipeline, primers
 from lstm_gen.evaluation import baselines, patches, rollouts
+from lstm_gen.generation import rollout
 from lstm_gen.generation import songs as generation
 
 _EXCERPT_SHARE = 0.9  # of a segment, so that excerpts come from most segments and not one place
@@ -37,9 +37,8 @@ def main() -> None:
         for split in ("train", "validation")
     )
     clips = _cut_real(dataset, held_out, songs)
-    with tf.device(distribute.main_device(device_flags.device())):
-        for run_dir, run in found.items():
-            clips[run_dir] = _roll_out(run_dir, run, songs, dataset.data_dir)
+    for run_dir, run in found.items():
+        clips[run_dir] = _roll_out(run_dir, run, songs, dataset.data_dir)
     reports = {
         name: rollouts.measure(frames, held_out, train, dataset.audio, dataset.mean, dataset.std)
         for name, frames in tqdm.tqdm(clips.items(), desc="measuring", leave=False)
@@ -100,10 +99,24 @@ def _roll_out(
     run_dir: str, run: runs.Run, songs: generation.SongConfig, data_dir: str
 ) -> np.ndarray:
     """Return the frames that a run makes of held-out excerpts, without those."""
-    n_frames = round(songs.seconds * run.audio.frames_per_second)
-    primer = generation.load_primer(run, songs, data_dir)
-    with tqdm.tqdm(total=n_frames, unit="frame", desc=run_dir, leave=False) as bar:
-        return generation.roll_out(run, runs.load_model(run_dir, run), songs, primer, bar.update)
+    controls, primer = (
+        generation.controls(songs, run),
+        generation.load_primer(run, songs, data_dir),
+    )
+    groups = rollout.deal(songs.n_songs, songs.songs_at_once)
+    total = controls.n_frames * len(groups)
+    with tqdm.tqdm(total=total, unit="frame", desc=run_dir, leave=False) as bar:
+        frames = rollout.roll_out(
+            run_dir,
+            run,
+            controls,
+            primer,
+            groups,
+            device_flags.devices(),
+            songs.precision,
+            bar.update,
+        )
+    return np.stack(list(frames.values()))
 
 
 def _by_shift(found: dict[str, runs.Run]) -> dict[int, list[str]]:

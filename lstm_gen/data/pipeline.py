@@ -2,9 +2,10 @@
 
 The order is a function of (seed, epoch, step) and of nothing else: no state is saved, no
 buffer is filled, and a run that resumes at step k reads what an uninterrupted one reads, at
-once. An epoch cuts each segment from a phase of its own and permutes the windows (`order`);
-the index says where each of them lies in its shard. Frames stay as they are stored until a
-batch is complete.
+once. A step's batch is the same for any number of devices and hosts, each of which reads its
+rows of it alone. An epoch cuts each segment from a phase of its own and permutes the windows
+(`order`); the index says where each of them lies in its shard. Frames stay as they are stored
+until a batch is complete.
 """
 
 from collections.abc import Callable, Iterator
@@ -44,8 +45,8 @@ def windows(
     seed: int,
     start_step: int = 0,
     training: bool = True,
-    input_pipeline_id: int = 0,
-    num_input_pipelines: int = 1,
+    replicas: range = range(1),
+    n_replicas: int = 1,
     augment: training_config.AugmentationConfig | None = None,
 ) -> tf.data.Dataset:
     """Return the batches of a split, as `lstm_gen.models.family` documents them.
@@ -54,13 +55,13 @@ def windows(
       dataset: Where the shards are, on this machine, and how they are normalised.
       split: "train", "validation" or "test".
       window: Which windows to cut.
-      batch_size: Windows per batch of this pipeline.
+      batch_size: Windows of a global batch.
       seed: Decides the order, the phases and the augmentation, with the epoch; 0 to 2^31 - 1.
-      start_step: Batches that an earlier run has had already.
+      start_step: Global batches that an earlier run has had already.
       training: True for an endless, shuffled stream; False for one pass in the order of the
         shards, whose last batch is filled with windows of weight 0.
-      input_pipeline_id: Which of the pipelines that share the stream this one is.
-      num_input_pipelines: How many pipelines take turns with the stream's windows.
+      replicas: Which replicas this pipeline is for; they take turns with what it yields.
+      n_replicas: How many there are in all; each has an equal part of the global batch.
       augment: How windows are varied, each time anew; None for not at all.
 
     Raises:
@@ -69,7 +70,12 @@ def windows(
     """
     n_windows = windows_per_epoch(dataset, split, window)
     _require_windows(n_windows, dataset, split, window)
-    config.require(batch_size >= 1, "batch_size must be at least 1", batch_size=batch_size)
+    config.require(
+        batch_size >= 1 and batch_size % n_replicas == 0,
+        "batch_size must be at least 1 and a multiple of the number of devices",
+        batch_size=batch_size,
+        devices=n_replicas,
+    )
     config.require(0 <= seed < 1 << 31, "seed must be from 0 to 2147483647", seed=seed)
     config.require(start_step >= 0, "start_step must not be negative", start_step=start_step)
     found = index.Index(dataset, split)
@@ -79,25 +85,68 @@ def windows(
         seed=seed,
         training=training,
         batch_size=batch_size,
-        input_pipeline_id=input_pipeline_id,
-        num_input_pipelines=num_input_pipelines,
+        replicas=replicas,
+        n_replicas=n_replicas,
     )
     batches = (
         _excerpts(scheduled, start_step)
         .map(
             _reader(
-                dataset, found, window, batch_size, augment or training_config.AugmentationConfig()
+                dataset,
+                found,
+                window,
+                batch_size // n_replicas,
+                augment or training_config.AugmentationConfig(),
             ),
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
-        .prefetch(_PREFETCH_BATCHES)
+        .prefetch(_PREFETCH_BATCHES * len(replicas))
     )
+    if training:
+        # Or replicas would ask each other before every step whether one of them has had its last.
+        endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
+        batches = batches.apply(endless)
     options = tf.data.Options()
     options.deterministic = True
     # The stream is shared out here already; tf.distribute must not do it again by files.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     return batches.with_options(options)
+
+
+def shared_windows(
+    strategy: tf.distribute.Strategy,
+    dataset: manifest.Dataset,
+    split: str,
+    window: config.WindowConfig,
+    batch_size: int,
+    seed: int,
+    start_step: int = 0,
+    training: bool = True,
+    augment: training_config.AugmentationConfig | None = None,
+) -> tf.distribute.DistributedDataset:
+    """Return the batches of a split shared out over a strategy's replicas; see `windows`.
+
+    The order of rows over replicas is that of their numbers, on one host and on several.
+    """
+
+    def share(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        here = context.num_replicas_in_sync // context.num_input_pipelines
+        first = context.input_pipeline_id * here
+        return windows(
+            dataset,
+            split,
+            window,
+            batch_size,
+            seed,
+            start_step,
+            training,
+            replicas=range(first, first + here),
+            n_replicas=context.num_replicas_in_sync,
+            augment=augment,
+        )
+
+    return strategy.distribute_datasets_from_function(share)
 
 
 def segments(dataset: manifest.Dataset, split: str) -> Iterator[tuple[np.ndarray, int, int]]:
@@ -150,46 +199,48 @@ def _excerpts(scheduled: schedule.Schedule, start_step: int) -> tf.data.Dataset:
         return tf.numpy_function(
             lambda first: scheduled.excerpts(int(first), _SCHEDULED_STEPS),
             [step],
-            [tf.int64, tf.int64, tf.float32, tf.float32],
+            [tf.int64, tf.int64, tf.int64, tf.float32, tf.float32],
             stateful=False,
         )
 
     stop = tf.int64.max if scheduled.n_steps is None else scheduled.n_steps
     steps = tf.data.Dataset.range(start_step, stop, _SCHEDULED_STEPS)
     some = steps.map(schedule_some, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return some.unbatch().take(max(0, stop - start_step))
+    n_batches = min(max(0, stop - start_step) * len(scheduled.replicas), tf.int64.max)
+    return some.unbatch().take(n_batches)
 
 
 def _reader(
     dataset: manifest.Dataset,
     found: index.Index,
     window: config.WindowConfig,
-    batch_size: int,
+    n_rows: int,
     augment: training_config.AugmentationConfig,
-) -> Callable[[Any, Any, Any, Any], Any]:
+) -> Callable[..., Any]:
     """Return the function that reads a batch, widens it to float32, varies and normalises it."""
     scale, offset = 1 / dataset.std, -dataset.mean / dataset.std
     vary = augmentation.make(augment, dataset.audio)
-    rows = [batch_size]
+    shape = [n_rows]
 
-    def read(segments: Any, starts: Any, weights: Any, chances: Any) -> dict[str, Any]:
+    def read(rows: Any, segments: Any, starts: Any, weights: Any, chances: Any) -> dict[str, Any]:
         frames, recording, start_frame = tf.numpy_function(
             lambda segments, starts: found.read(segments, starts, window.frames),
             [segments, starts],
             [dataset.segment.dtype, tf.int64, tf.int64],
             stateful=False,
         )
-        frames = tf.ensure_shape(frames, [*rows, window.frames, dataset.audio.channels])
+        frames = tf.ensure_shape(frames, [*shape, window.frames, dataset.audio.channels])
         values = tf.cast(frames, tf.float32) * dtypes.unit(dataset.segment.dtype)
-        varied = vary(values, tf.ensure_shape(chances, [*rows, 4]))
-        weights = tf.ensure_shape(weights, rows)
+        varied = vary(values, tf.ensure_shape(chances, [*shape, 4]))
+        weights = tf.ensure_shape(weights, shape)
         return {
             "frames": varied * scale + offset,
             "weight": weights,
-            "recording": tf.where(weights > 0, tf.ensure_shape(recording, rows), _PADDING),
-            "start_frame": tf.ensure_shape(start_frame, rows),
+            "recording": tf.where(weights > 0, tf.ensure_shape(recording, shape), _PADDING),
+            "start_frame": tf.ensure_shape(start_frame, shape),
+            "row": tf.ensure_shape(rows, shape),
             **{
-                name: tf.gather(values, tf.ensure_shape(segments, rows))
+                name: tf.gather(values, tf.ensure_shape(segments, shape))
                 for name, values in found.labels.items()
             },
         }

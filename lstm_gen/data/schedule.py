@@ -18,12 +18,14 @@ class Excerpts(NamedTuple):
     """What to read for some batches.
 
     Attributes:
-      segments: int64 [steps, batch], counted through the split.
-      starts: int64 [steps, batch], first frame within the segment.
-      weights: float32 [steps, batch], 1, or 0 for what only fills a batch.
-      chances: float32 [steps, batch, 4], random numbers in [0, 1) to vary the excerpt by.
+      rows: int64 [batches, rows], where each stands in its global batch.
+      segments: int64 [batches, rows], counted through the split.
+      starts: int64 [batches, rows], first frame within the segment.
+      weights: float32 [batches, rows], 1, or 0 for what only fills a batch.
+      chances: float32 [batches, rows, 4], random numbers in [0, 1) to vary the excerpt by.
     """
 
+    rows: np.ndarray
     segments: np.ndarray
     starts: np.ndarray
     weights: np.ndarray
@@ -49,9 +51,10 @@ class Schedule:
       window: Which windows to cut.
       seed: Decides all draws, with the epoch.
       training: Whether to permute, endlessly.
-      batch_size: Rows of one batch of this pipeline.
-      input_pipeline_id: Which of the pipelines that take turns with the rows this one is.
-      num_input_pipelines: How many there are.
+      batch_size: Rows of a global batch. Each replica has an equal part of it, in order.
+      replicas: Numbers of the replicas that this pipeline reads for, which take turns with its
+        batches: all of a step, then all of the next.
+      n_replicas: How many replicas there are, those of other pipelines included.
     """
 
     n_frames: np.ndarray
@@ -59,8 +62,8 @@ class Schedule:
     seed: int
     training: bool
     batch_size: int
-    input_pipeline_id: int = 0
-    num_input_pipelines: int = 1
+    replicas: range = range(1)
+    n_replicas: int = 1
 
     @functools.cached_property
     def _edges(self) -> np.ndarray:
@@ -69,20 +72,21 @@ class Schedule:
 
     @property
     def n_steps(self) -> int | None:
-        """Batches in all; None if there is no end."""
-        rows = self.batch_size * self.num_input_pipelines
-        return None if self.training else -(-int(self._edges[-1]) // rows)
+        """Global batches in all; None if there is no end."""
+        return None if self.training else -(-int(self._edges[-1]) // self.batch_size)
 
     def excerpts(self, first_step: int, n_steps: int) -> Excerpts:
-        """Return what to read for the batches of some steps."""
-        rows = first_step * self.batch_size + np.arange(n_steps * self.batch_size)
-        rows = rows * self.num_input_pipelines + self.input_pipeline_id
-        epochs, positions = np.divmod(rows, self._edges[-1])
+        """Return what to read for the replicas' batches of some steps."""
+        size = self.batch_size // self.n_replicas
+        share = np.arange(self.replicas.start * size, self.replicas.stop * size)
+        steps = np.arange(first_step, first_step + n_steps)
+        rows, steps = (values.ravel() for values in np.meshgrid(share, steps))
+        epochs, positions = np.divmod(steps * self.batch_size + rows, self._edges[-1])
         segments, starts = self._place(positions, epochs)
         weights = np.ones(rows.shape, np.float32) if self.training else np.float32(epochs == 0)
         chances = draws.uniform(self.seed, draws.AUGMENTATION, positions, epochs)
-        columns = (segments, starts, weights, chances)
-        return Excerpts(*(c.reshape(n_steps, self.batch_size, *c.shape[1:]) for c in columns))
+        columns = (rows, segments, starts, weights, chances)
+        return Excerpts(*(column.reshape(-1, size, *column.shape[1:]) for column in columns))
 
     def _place(self, positions: np.ndarray, epochs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the segment and the first frame of the windows at positions of epochs."""

@@ -2,14 +2,14 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from lstm_gen import checkpoints, config, runs, storage
+from lstm_gen import checkpoints, config, precision, runs, storage
 from lstm_gen.audio import files, inversion, pictures, representations
 from lstm_gen.data import manifest, primers
+from lstm_gen.generation import rollout
 from lstm_gen.models import family
 
 FORMATS = ("wav", "flac", "ogg", "mp3")
@@ -22,9 +22,10 @@ class SongConfig:
     """What songs are asked for, and how they are written.
 
     Attributes:
-      n_songs: Songs, made in one batch.
+      n_songs: Songs.
+      songs_at_once: Songs that are rolled out in one batch, on one device.
       seconds: Length of each, seconds.
-      seed: Song i of a seed is always the same, whatever is made beside it.
+      seed: Song i of a seed is the same on any number of devices.
       temperature: Mixture-weight temperature; below 1 onsets vanish and songs fall silent.
       sigma_scale: Factor on the deviation that is sampled; 0.8 to 1 sounds natural.
       primer: Recording to continue; "" for excerpts of the dataset.
@@ -32,11 +33,13 @@ class SongConfig:
       include_primer: Put the primer in front of the song.
       format: "wav", "flac", "ogg" or "mp3".
       subtype: "PCM_16", "PCM_24" or "FLOAT" (WAV; FLAC has the first two).
+      precision: "float32" or "bfloat16", of the rollout's activations.
       inversion: "joint", or "griffin_lim" as the simple alternative (log_mel).
       inversion_quality: "preview", "standard", "high" or "final".
     """
 
     n_songs: int = 4
+    songs_at_once: int = 16
     seconds: float = 20.0
     seed: int = 0
     temperature: float = 1.0
@@ -46,11 +49,12 @@ class SongConfig:
     include_primer: bool = False
     format: str = "wav"
     subtype: str = "PCM_16"
+    precision: str = "float32"
     inversion: str = "joint"
     inversion_quality: str = "standard"
 
     def __post_init__(self) -> None:
-        config.require(self.n_songs >= 1, "n_songs must be at least 1", n_songs=self.n_songs)
+        config.require_least(self, 1, "n_songs", "songs_at_once")
         config.require(
             0 <= self.seed < 1 << 31, "seed must be from 0 to 2147483647", seed=self.seed
         )
@@ -63,6 +67,7 @@ class SongConfig:
         choices = {
             "format": FORMATS,
             "subtype": SUBTYPES,
+            "precision": precision.CHOICES,
             "inversion": INVERSIONS,
             "inversion_quality": tuple(inversion.QUALITY),
         }
@@ -84,16 +89,19 @@ def make(
     output_dir: str,
     songs: SongConfig,
     data_dir: str = "",
+    devices: Sequence[str] = ("/cpu:0",),
     progress: Callable[[int], None] = lambda _: None,
 ) -> list[str]:
-    """Make songs and write them.
+    """Make songs and write them; of several processes, each its own.
 
     Args:
       run_dir: A directory that training made.
       output_dir: Where the songs go: `song-000.wav`, its picture `.png` and settings `.json`.
       songs: What is asked for.
       data_dir: The dataset to take primers from; "" for the one trained on.
-      progress: Called with the number of frames made since the last call.
+      devices: Where to roll out, as `distribute.devices` names them.
+      progress: Called with the number of frames that a group of songs has got since the last
+        call.
 
     Returns:
       The paths of the sound files.
@@ -103,13 +111,22 @@ def make(
     """
     run = runs.load(run_dir)
     primer = load_primer(run, songs, data_dir or run.data_dir)
-    model = runs.load_model(run_dir, run)
-    frames = roll_out(run, model, songs, primer, progress)
-    if songs.include_primer:
-        frames = np.concatenate([primer, frames], axis=1)
+    groups = rollout.deal(songs.n_songs, songs.songs_at_once)
+    frames = rollout.roll_out(
+        run_dir,
+        run,
+        controls(songs, run),
+        primer,
+        groups,
+        devices,
+        songs.precision,
+        progress,
+    )
     weights = checkpoints.newest(runs.model_dir(run_dir))
     paths = []
-    for index, song in enumerate(run.normalisation.undo(frames)):
+    for index, new in frames.items():
+        whole = np.concatenate([primer[index], new]) if songs.include_primer else new
+        song = run.normalisation.undo(whole)
         path = storage.join(output_dir, f"song-{index:03d}")
         paths.append(write_song(path, song, run.audio, songs))
         made_from = {"run_dir": run_dir, "song": index, "step": weights.step if weights else None}
@@ -137,22 +154,15 @@ def load_primer(run: runs.Run, songs: SongConfig, data_dir: str) -> np.ndarray:
     return primers.draw(dataset, split, songs.n_songs, n_frames, songs.seed)
 
 
-def roll_out(
-    run: runs.Run,
-    model: Any,
-    songs: SongConfig,
-    primer: np.ndarray,
-    progress: Callable[[int], None] = lambda _: None,
-) -> np.ndarray:
-    """Return new frames, normalised, float32 [n_songs, frames, channels]."""
-    controls = family.Controls(
+def controls(songs: SongConfig, run: runs.Run) -> family.Controls:
+    """Return what is asked of the model."""
+    return family.Controls(
         n_songs=songs.n_songs,
         n_frames=max(1, round(songs.seconds * run.audio.frames_per_second)),
         seed=songs.seed,
         temperature=songs.temperature,
         sigma_scale=songs.sigma_scale,
     )
-    return np.asarray(run.family.generate(model, run.signal, controls, primer, progress))
 
 
 def write_song(path: str, frames: np.ndarray, audio: config.AudioConfig, songs: SongConfig) -> str:

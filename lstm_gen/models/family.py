@@ -6,11 +6,14 @@ A batch is a dictionary of tensors as `lstm_gen.data.pipeline` yields it:
     weight       float32 [batch]; 1, or 0 for the padding of a last validation batch
     recording    int64 [batch], index of the recording in the manifest
     start_frame  int64 [batch], first frame of the window within its recording
+    row          int64 [batch], where the window stands in the global batch, of which a device has
+                 consecutive rows
     label/NAME   for each label of the dataset, as `data.labels.encode` has them: a class is int64
                  [batch], -1 if not known; a set float32 [batch, values]; a number float32 [batch]
 
-Random draws are stateless: a seed is an int32 tensor of shape [2], and the same seed gives
-the same draw, eager or compiled.
+Random draws are stateless (`layers/noise.py`): a seed is an int32 tensor of shape [3], whose last
+value is the row of the first example; the same seed gives an example the same draw, eager or
+compiled, on whatever device and beside whatever other examples.
 """
 
 import dataclasses
@@ -72,6 +75,7 @@ class Controls:
       n_songs: Songs to make at once.
       n_frames: Frames per song, primer not counted.
       seed: Run-wide seed; each song's draws depend on it and on the song's index only.
+      first_song: Index of the first song, where others are made elsewhere.
       temperature: Mixture-weight temperature; below 1 favours the likeliest component.
       sigma_scale: Factor on the sampled deviation; 0 takes the mean.
     """
@@ -79,6 +83,7 @@ class Controls:
     n_songs: int
     n_frames: int
     seed: int = 0
+    first_song: int = 0
     temperature: float = 1.0
     sigma_scale: float = 1.0
 

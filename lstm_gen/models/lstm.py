@@ -61,7 +61,7 @@ class LSTMConfig:
     input_noise: float = 0.15
 
     def __post_init__(self) -> None:
-        configs.require(self.layers >= 1, "layers must be at least 1", layers=self.layers)
+        configs.require(1 <= self.layers <= 100, "layers must be from 1 to 100", layers=self.layers)
         configs.require(self.units >= 1, "units must be at least 1", units=self.units)
         configs.require(
             0 <= self.dropout < 1, "dropout must be from 0 to below 1", dropout=self.dropout
@@ -200,9 +200,6 @@ def objectives(model: SongLSTM, signal: family.Signal) -> tuple[family.Objective
     """Return the one objective: the likelihood (or squared error) of the frames ahead."""
     settings = model.settings
 
-    # Compiled even where the step as a whole is not: a mixture's density is a dozen passes over
-    # [batch, frames, components, channels] that XLA makes one.
-    @tf.function(jit_compile=distribute.compiles_with_xla(tf.distribute.get_strategy()))
     def score(hidden: Any, inputs: Any, targets: Any) -> tuple[Any, Any]:
         if settings.head == "mse":
             square, likelihood = model.head.losses_of(hidden, targets)
@@ -212,12 +209,19 @@ def objectives(model: SongLSTM, signal: family.Signal) -> tuple[family.Objective
         nats = tf.reduce_mean(nll, axis=-1)
         return nats, nats
 
+    # Where the step as a whole is not compiled, this is: a mixture's density is a dozen passes over
+    # [batch, frames, components, channels] that XLA makes one. Where it is, a function of its own
+    # would hide constants from XLA as soon as gradients are accumulated in a loop.
+    strategy = tf.distribute.get_strategy()
+    alone = distribute.compiles_with_xla(strategy) and not distribute.compiles_whole_steps(strategy)
+    run_score = tf.function(score, jit_compile=True) if alone else score
+
     def loss(batch: family.Batch, seed: Any, training: bool) -> family.Loss:
         inputs, targets = _inputs_and_targets(batch, signal)
         if training:
             inputs = noise.corrupt(inputs, settings.input_noise, noise.seed_for(seed, _NOISE))
         hidden = model(inputs, noise.seed_for(seed, _DROPOUT) if training else None)
-        per_example, nats = score(hidden, inputs, targets)
+        per_example, nats = run_score(hidden, inputs, targets)
         return family.Loss(per_example, {"nats_per_dim": nats})
 
     variables = [variable.value for variable in model.trainable_variables]
@@ -262,11 +266,12 @@ def generate(
         state = warm(
             tf.constant(primer[:, start : min(start + _FRAMES_PER_CALL, n_frames - shift)]), state
         )
+    seed = noise.seed_from(controls.seed, noise.SONGS, controls.first_song)
     queue = tf.transpose(tf.constant(primer[:, n_frames - shift :]), [1, 0, 2])
     scales = (tf.constant(controls.temperature), tf.constant(controls.sigma_scale))
     songs = []
     for chunk, start in enumerate(range(0, controls.n_frames, _FRAMES_PER_CALL)):
-        normal, uniform = draw(tf.constant([controls.seed, 0]), tf.constant(chunk))
+        normal, uniform = draw(seed, tf.constant(chunk))
         frames, queue, state = roll(queue, state, normal, uniform, scales)
         songs.append(frames.numpy())
         progress(min(_FRAMES_PER_CALL, controls.n_frames - start))
@@ -283,19 +288,15 @@ def _at_least(primer: np.ndarray, frames: int) -> np.ndarray:
 def _compiled_draws(n_songs: int, channels: int) -> Any:
     """Return a function from a seed and a chunk's number to the chunk's noise.
 
-    The noise is [frames, songs, channels], normal, and [frames, songs], uniform. A song's draws
-    depend on the seed, its index and the chunk only: the same song comes out whatever else is
-    made beside it.
+    The noise is [frames, songs, channels], normal, and [frames, songs], uniform.
     """
 
     @programs.program
     def draw(seed: Any, chunk: Any) -> tuple[Any, Any]:
-        normals, uniforms = [], []
-        for song in range(n_songs):
-            key = noise.seed_for(noise.seed_for(seed, song), chunk)
-            normals.append(noise.normal([_FRAMES_PER_CALL, channels], noise.seed_for(key, 0)))
-            uniforms.append(noise.uniform([_FRAMES_PER_CALL], noise.seed_for(key, 1)))
-        return tf.stack(normals, axis=1), tf.stack(uniforms, axis=1)
+        seed = noise.seed_for(seed, chunk)
+        normal = noise.normal([n_songs, _FRAMES_PER_CALL, channels], noise.seed_for(seed, 0))
+        uniform = noise.uniform([n_songs, _FRAMES_PER_CALL], noise.seed_for(seed, 1))
+        return tf.transpose(normal, [1, 0, 2]), tf.transpose(uniform)
 
     return draw
 

@@ -1,7 +1,7 @@
 """The loop around the step: resume, train, validate, listen, keep, stop."""
 
 import dataclasses
-import math
+import signal
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -12,41 +12,25 @@ import tensorflow as tf
 import tqdm
 from absl import logging
 
-from lstm_gen import checkpoints, config, errors, runs, training_config
-from lstm_gen.data import manifest, pipeline, primers
+from lstm_gen import (
+    checkpoints,
+    config,
+    distribute,
+    errors,
+    failpoints,
+    lease,
+    runs,
+    training_config,
+)
+from lstm_gen.data import manifest, primers
+from lstm_gen.training import batches, guards, signals, tuning
 from lstm_gen.training import monitor as monitors
+from lstm_gen.training import state as states
 from lstm_gen.training import step as steps
 
-_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 _PRIMER_SECONDS = 4.0
-
-
-@dataclasses.dataclass
-class Progress:
-    """Where a run is; stored beside each checkpoint.
-
-    Attributes:
-      step: Optimizer steps done.
-      best_loss: Lowest validation loss so far.
-      best_step: The step it was reached at.
-      stale: Validations since then.
-    """
-
-    step: int = 0
-    best_loss: float = math.inf
-    best_step: int = 0
-    stale: int = 0
-
-    def facts(self) -> dict[str, Any]:
-        """Return the values as JSON has them (which knows no infinity)."""
-        values = dataclasses.asdict(self)
-        return values | {"best_loss": None if math.isinf(self.best_loss) else self.best_loss}
-
-    @classmethod
-    def from_facts(cls, facts: dict[str, Any]) -> "Progress":
-        """Return the progress that `facts` was made from."""
-        best = facts["best_loss"]
-        return cls(**facts | {"best_loss": math.inf if best is None else best})
+_SLOWER = 0.25  # of the learning rate, after a number that is none
+_CALL_SECONDS = 5.0  # at most, once the speed is known: a request to stop waits for no longer
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,22 +44,25 @@ class Result:
       validation: The last validation's metrics; empty if there is no validation split.
     """
 
-    progress: Progress
+    progress: states.Progress
     resumed_from: int
     stopped_early: bool
     validation: dict[str, float]
 
 
 class Trainer:
-    """One run in progress: the model, its optimizers, and what is done every so many steps.
+    """One run in progress: its state, and what is done every so many steps.
 
     Args:
-      run_dir: The run directory, made by `runs.open_or_create`.
+      run_dir: Where to write, made by `runs.open_or_create`.
       run: What it holds.
       dataset: The dataset that it is trained on.
       settings: What is looked at while training.
       strategy: Where the model lives.
       primer: Normalised frames for the rollouts, float32 [n_samples, frames, channels].
+      owner: The claim on the run directory.
+      stop: Whether somebody asked to stop.
+      resume_dir: Where states are read from, if not there.
     """
 
     def __init__(
@@ -86,52 +73,79 @@ class Trainer:
         settings: training_config.MonitorConfig,
         strategy: tf.distribute.Strategy,
         primer: np.ndarray,
+        owner: lease.Lease,
+        stop: signals.Request,
+        resume_dir: str,
     ) -> None:
         self._run_dir, self._run, self._dataset = run_dir, run, dataset
-        self._settings, self._strategy = settings, strategy
-        with strategy.scope():
-            self._model = run.build_model()
-            objectives = run.family.objectives(self._model, run.signal)
-            self._optimizers = [steps.make_optimizer(run.training) for _ in objectives]
-            for optimizer, objective in zip(self._optimizers, objectives, strict=True):
-                optimizer.build(objective.variables)
+        self._settings, self._strategy, self._stop = settings, strategy, stop
+        self._state = states.State(run_dir, run, dataset, strategy, owner, resume_dir)
+        objectives = self._state.objectives
         self._train_call = steps.make_train_call(
-            strategy, objectives, self._optimizers, run.training
+            strategy, objectives, self._state.optimizers, run.training
         )
         self._validate_call = steps.make_validate_call(strategy, objectives)
         self._watched = f"{objectives[0].name}_loss"
-        self._monitor = monitors.Monitor(run_dir, run, settings, primer)
-        self._progress = Progress()
+        tqdm.tqdm.write(f"{run.family.name}: {self._state.n_parameters:,} parameters")
+        self._begin()
+        self._resumed_from = self._progress.step
+        self._monitor = monitors.Monitor(run_dir, run, settings, primer, stop)
+        self._tuning = tuning.Report()
         self._validation: dict[str, float] = {}
-        self._validation_batches = self._validation_data()
+        self._validation_batches = batches.validation(strategy, run, dataset)
+        self._seconds_per_step = _CALL_SECONDS  # until it is known
 
     @property
-    def n_parameters(self) -> int:
-        """Trainable values of the model."""
-        return sum(int(np.prod(v.shape)) for v in self._model.trainable_variables)
+    def _progress(self) -> states.Progress:
+        return self._state.progress
 
     def train(self) -> Result:
-        """Train from the newest checkpoint to the last step, or until patience ends it.
+        """Train to the last step, or until patience ends it.
 
         Raises:
-          InputError: If the loss is no longer a number, naming the step.
+          InputError: If a loss is no number for the second time, naming the step.
+          StoppedError: If a signal asked to stop; the state is saved.
         """
-        self._resume()
-        resumed_from = self._progress.step
-        iterator = iter(self._training_data(resumed_from))
+        iterator = iter(
+            batches.training(self._strategy, self._run, self._dataset, self._progress.step)
+        )
         with self._bar() as bar:
-            while self._progress.step < self._run.training.steps and not self._is_stale():
-                self._advance(iterator, bar)
+            while self._is_validation_due() or not self._is_done():
+                self._heed_stop()
+                try:
+                    self._advance(iterator, bar)
+                except guards.NonFiniteError as error:
+                    self._roll_back(error)
+                    iterator = iter(
+                        batches.training(
+                            self._strategy, self._run, self._dataset, self._progress.step
+                        )
+                    )
+                bar.update(self._progress.step - bar.n)
+            self._heed_stop()
         self._finish()
         return Result(
             progress=self._progress,
-            resumed_from=resumed_from,
+            resumed_from=self._resumed_from,
             stopped_early=self._progress.step < self._run.training.steps,
             validation=self._validation,
         )
 
+    def _begin(self) -> None:
+        """Resume from the newest checkpoint, or leave the first one: there is always one."""
+        if self._state.restore():
+            logging.info("resuming after step %d", self._progress.step)
+            tqdm.tqdm.write(f"resuming after step {self._progress.step}")
+        else:
+            self._state.save(self._settings.keep_checkpoints)
+
     def _advance(self, iterator: Iterator[Any], bar: Any) -> None:
-        """Run one call of steps, then whatever is due."""
+        """Run one call of steps, unless a validation is still to be made up, then what is due."""
+        if not self._is_validation_due():
+            self._run_steps(iterator, bar)
+        self._do_what_is_due()
+
+    def _run_steps(self, iterator: Iterator[Any], bar: Any) -> None:
         first, n_steps = self._progress.step, self._steps_to_next_event()
         start = time.perf_counter()
         metrics = {
@@ -141,44 +155,58 @@ class Trainer:
             ).items()
         }
         seconds = time.perf_counter() - start
-        _require_finite(metrics, first)
+        failpoints.reach("call.done")
+        guards.require_finite(metrics, first)
         self._progress.step = first + n_steps
+        # One process's clock must not give it another number of steps than the others have.
+        self._seconds_per_step = distribute.average(self._strategy, seconds / n_steps)
         rates = self._rates(n_steps, seconds)
         means = {f"train/{name}": float(values.mean()) for name, values in metrics.items()}
         self._monitor.scalars(self._progress.step, means | rates)
-        bar.update(n_steps)
         bar.set_postfix_str(self._postfix(metrics, rates), refresh=False)
-        self._do_what_is_due()
 
     def _do_what_is_due(self) -> None:
         """Validate, listen and checkpoint, each at its own interval."""
         step, settings = self._progress.step, self._settings
         last = step == self._run.training.steps
-        if step % settings.validate_every_steps == 0 or last:
+        if self._is_validation_due():
             self._validate()
+        if self._must_stop():
+            return
         if settings.sample_every_steps and (step % settings.sample_every_steps == 0 or last):
-            self._monitor.rollout(step, self._model)
+            with self._state.averaged() as model:
+                self._monitor.rollout(step, model)
+        if settings.histogram_every_steps and step % settings.histogram_every_steps == 0:
+            self._monitor.histograms(step, self._state.model)
         if step % settings.checkpoint_every_steps == 0 or last or self._is_stale():
-            self._save()
+            self._state.save(settings.keep_checkpoints)
         self._monitor.flush()
 
     def _validate(self) -> None:
-        """Score the validation split; keep the weights if they are the best so far."""
+        """Score the validation split, unless asked to stop; keep the weights if they are best."""
         totals: dict[str, float] = {}
         first_batch = None
-        for batch in self._validation_batches:
-            first_batch = first_batch or batch
-            for name, value in self._validate_call(batch).items():
-                totals[name] = totals.get(name, 0.0) + float(value.numpy())
-        if first_batch is None:
-            return
+        with self._state.averaged() as model:
+            for batch in self._validation_batches:
+                first_batch = first_batch or batches.local(self._strategy, batch)
+                for name, value in self._validate_call(batch).items():
+                    totals[name] = totals.get(name, 0.0) + float(value.numpy())
+                if self._must_stop():
+                    return
+            if first_batch is not None:
+                self._score(totals)
+                self._monitor.prediction(self._progress.step, model, first_batch)
+        self._progress.validated_step = self._progress.step
+
+    def _score(self, totals: dict[str, float]) -> None:
+        """Take note of the weighted sums over a validation."""
         weight = totals.pop("weight")
         self._validation = {name: value / weight for name, value in totals.items()}
         step = self._progress.step
-        _require_finite({name: np.array([v]) for name, v in self._validation.items()}, step - 1)
+        guards.require_finite_validation(self._validation, step)
         logged = {f"validation/{name}": value for name, value in self._validation.items()}
         self._monitor.scalars(step, logged)
-        self._monitor.prediction(step, self._model, first_batch)
+        self._tuning.add(step, self._watched, self._validation[self._watched])
         self._note_validation(self._validation[self._watched])
 
     def _note_validation(self, loss: float) -> None:
@@ -189,24 +217,46 @@ class Trainer:
         else:
             progress.stale += 1
         if better and self._settings.best_weights:
-            runs.save_model(self._run_dir, self._model, progress.step, self._validation)
+            self._state.save_model(self._validation)
         named = " ".join(f"{name}={value:.4f}" for name, value in self._validation.items())
         tqdm.tqdm.write(f"step {progress.step}: validation {named}{' (best)' if better else ''}")
 
-    def _resume(self) -> None:
-        state = checkpoints.newest(runs.checkpoints_dir(self._run_dir))
-        if state is None:
+    def _heed_stop(self) -> None:
+        """Save and leave if somebody asked to."""
+        if not self._must_stop():
             return
-        checkpoints.read(state, self._variables())
-        self._progress = Progress.from_facts(state.facts)
-        logging.info("resuming after step %d", self._progress.step)
-        tqdm.tqdm.write(f"resuming after step {self._progress.step}")
+        if not self._state.is_saved:
+            self._state.save(self._settings.keep_checkpoints)
+        why = self._stop.signal or signal.SIGTERM  # which another process had
+        raise errors.StoppedError(
+            f"stopped by {why.name}; step {self._progress.step} is saved, and the same command "
+            "goes on from there",
+            why,
+        )
 
-    def _save(self) -> None:
-        parent = runs.checkpoints_dir(self._run_dir)
-        facts = self._progress.facts()
-        state = checkpoints.write(parent, self._progress.step, self._variables(), facts)
-        checkpoints.keep_newest(parent, self._settings.keep_checkpoints, state)
+    def _must_stop(self) -> bool:
+        """Whether somebody asked this process, or one that it works with, to stop."""
+        return distribute.average(self._strategy, float(bool(self._stop))) > 0
+
+    def _roll_back(self, error: guards.NonFiniteError) -> None:
+        """Go back to the last checkpoint with a lower learning rate, the first time.
+
+        Raises:
+          InputError: The second time.
+        """
+        suspects = batches.behind(self._run, self._dataset, error.split, error.step)
+        where = f"{error}, {guards.describe_recordings(suspects, self._dataset)}"
+        if self._state.was_slowed:
+            raise errors.InputError(
+                f"{error.name} must stay a number; start another --run_dir with a lower "
+                "--learning_rate or --clip_norm, or look at the data with tools/check_tfrecord.py. "
+                f"Received: {where}; the last checkpoint is untouched"
+            )
+        self._state.restore()
+        self._state.slow_down(_SLOWER)
+        tqdm.tqdm.write(
+            f"{where}: back to step {self._progress.step} with {_SLOWER} of the learning rate"
+        )
 
     def _finish(self) -> None:
         """Leave weights for generation: the last, or the best if those were asked for."""
@@ -215,59 +265,39 @@ class Trainer:
         if self._settings.best_weights:
             wanted.add(self._progress.best_step)
         if weights is None or weights.step not in wanted:
-            runs.save_model(self._run_dir, self._model, self._progress.step, self._validation)
+            self._state.save_model(self._validation)
+
+    def _is_done(self) -> bool:
+        return self._progress.step >= self._run.training.steps or self._is_stale()
 
     def _is_stale(self) -> bool:
         return 0 < self._settings.patience <= self._progress.stale
 
-    def _variables(self) -> checkpoints.Variables:
-        optimizers = {f"optimizer_{i}": o for i, o in enumerate(self._optimizers)}
-        return checkpoints.variables_of(model=self._model, **optimizers)
+    def _is_validation_due(self) -> bool:
+        """Whether this step wants a validation and has had none."""
+        step = self._progress.step
+        wanted = step % self._settings.validate_every_steps == 0 or step == self._run.training.steps
+        return wanted and step > self._progress.validated_step
 
     def _steps_to_next_event(self) -> int:
-        """Return how many steps to run on the device before something else is due."""
+        """Return how many steps to run on the device before something else is due.
+
+        Never so many that a request to stop would wait for long.
+        """
         step, settings = self._progress.step, self._settings
         intervals = [settings.validate_every_steps, settings.checkpoint_every_steps]
         intervals += [settings.sample_every_steps] if settings.sample_every_steps else []
+        intervals += [settings.histogram_every_steps] if settings.histogram_every_steps else []
         until = [interval - step % interval for interval in intervals]
-        return min([settings.steps_per_call, self._run.training.steps - step, *until])
-
-    def _training_data(self, start_step: int) -> Any:
-        """Return the distributed stream of batches from a step on; each worker reads its share."""
-        training = self._run.training
-
-        def share(context: tf.distribute.InputContext) -> tf.data.Dataset:
-            return pipeline.windows(
-                self._dataset,
-                "train",
-                self._run.window,
-                context.get_per_replica_batch_size(training.batch_size),
-                training.seed,
-                start_step=start_step * context.num_replicas_in_sync // context.num_input_pipelines,
-                input_pipeline_id=context.input_pipeline_id,
-                num_input_pipelines=context.num_input_pipelines,
-                augment=self._run.augmentation,
-            )
-
-        return self._strategy.distribute_datasets_from_function(share)
-
-    def _validation_data(self) -> Any:
-        """Return the validation windows, overlapping so that every frame is scored in context."""
-        if not self._dataset.splits["validation"].n_records:
-            return ()
-        hop = max(1, self._run.window.timesteps // 4)
-        window = dataclasses.replace(self._run.window, window_hop=hop)
-        return pipeline.windows(
-            self._dataset, "validation", window, self._run.training.batch_size, 0, training=False
-        )
+        soon = max(1, int(_CALL_SECONDS / self._seconds_per_step))
+        return min([settings.steps_per_call, self._run.training.steps - step, soon, *until])
 
     def _rates(self, n_steps: int, seconds: float) -> dict[str, float]:
         frames = n_steps * self._run.training.batch_size * self._run.window.timesteps
-        rate = self._optimizers[0].learning_rate
         return {
             "speed/steps_per_second": n_steps / seconds,
             "speed/frames_per_second": frames / seconds,
-            "train/learning_rate": float(tf.convert_to_tensor(rate).numpy()),
+            "train/learning_rate": self._state.learning_rate,
         }
 
     def _postfix(self, metrics: dict[str, np.ndarray], rates: dict[str, float]) -> str:
@@ -282,19 +312,26 @@ class Trainer:
             unit="step",
             smoothing=0.1,
             dynamic_ncols=True,
+            disable=not distribute.is_chief(self._strategy),
         )
 
 
-def _require_finite(metrics: dict[str, np.ndarray], first: int) -> None:
-    for name, values in metrics.items():
-        bad = np.flatnonzero(~np.isfinite(values))
-        if bad.size:
-            raise errors.InputError(
-                f"{name} must stay a number; start another --run_dir with a lower --learning_rate "
-                "or --clip_norm, or look at the data with tools/check_tfrecord.py. Received: "
-                f"{name}={values[bad[0]]} at step {first + int(bad[0]) + 1}; the last checkpoint "
-                "is untouched"
-            )
+def set_up(training: training_config.TrainingConfig, strategy: tf.distribute.Strategy) -> None:
+    """Set seeds and determinism, before a model is built.
+
+    Raises:
+      InputError: If the batch cannot be shared out among the devices.
+    """
+    config.require(
+        training.batch_size % (strategy.num_replicas_in_sync * training.accumulate) == 0,
+        "batch_size must be a multiple of the number of devices, times accumulate",
+        batch_size=training.batch_size,
+        devices=strategy.num_replicas_in_sync,
+        accumulate=training.accumulate,
+    )
+    # Every op repeats its bits, so that a resumed run can equal an unbroken one.
+    tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(training.seed)
 
 
 def train(
@@ -303,6 +340,7 @@ def train(
     dataset: manifest.Dataset,
     settings: training_config.MonitorConfig,
     strategy: tf.distribute.Strategy,
+    resume_dir: str = "",
 ) -> Result:
     """Train a run to its end, resuming if it was begun.
 
@@ -312,27 +350,24 @@ def train(
       dataset: The dataset that it is trained on.
       settings: What is looked at while training.
       strategy: Where the model lives.
+      resume_dir: The run directory that states are read from, if `run_dir` is but the place to
+        write of one process among several.
 
     Returns:
       What was reached.
 
     Raises:
-      InputError: If the loss is no longer a number, naming the step, no checkpoint of a
-        run that has some is whole, or the batch cannot be shared out among the devices.
+      InputError: If the loss is no longer a number, naming the step, the checkpoints are of
+        another run or none is whole, another program trains here, or the batch cannot be shared
+        out among the devices.
+      StoppedError: If SIGTERM or SIGINT asked to stop; the state is saved then.
     """
-    config.require(
-        run.training.batch_size % strategy.num_replicas_in_sync == 0,
-        "batch_size must be a multiple of the number of devices",
-        batch_size=run.training.batch_size,
-        devices=strategy.num_replicas_in_sync,
-    )
-    # Every op repeats its bits, so that a resumed run can equal an unbroken one.
-    tf.config.experimental.enable_op_determinism()
-    keras.utils.set_random_seed(run.training.seed)
-    keras.config.set_dtype_policy(_POLICIES[run.training.precision])
+    set_up(run.training, strategy)
     primer_frames = round(_PRIMER_SECONDS * run.audio.frames_per_second)
     split = "validation" if dataset.splits["validation"].n_records else "train"
     primer = primers.draw(dataset, split, settings.n_samples, primer_frames, run.training.seed)
-    trainer = Trainer(run_dir, run, dataset, settings, strategy, primer)
-    tqdm.tqdm.write(f"{run.family.name}: {trainer.n_parameters:,} parameters")
-    return trainer.train()
+    with lease.hold(run_dir) as owner, signals.noted() as stop:
+        trainer = Trainer(
+            run_dir, run, dataset, settings, strategy, primer, owner, stop, resume_dir
+        )
+        return trainer.train()

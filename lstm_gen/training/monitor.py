@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from absl import logging
+from tensorboard.plugins.hparams import api as hparams
 
-from lstm_gen import errors, runs, storage, training_config
+from lstm_gen import config, errors, runs, storage, training_config
 from lstm_gen.audio import files, inversion, pictures, representations
 from lstm_gen.models import family
+from lstm_gen.training import signals
 
 _INVERSION_ITERATIONS = inversion.QUALITY["preview"]
 
@@ -22,6 +24,7 @@ class Monitor:
       run: What it holds.
       settings: How long and how many the rollouts are.
       primer: Normalised frames that rollouts start from, float32 [n_samples, frames, channels].
+      stop: Whether somebody asked to stop; pictures and sounds must not keep them waiting.
     """
 
     def __init__(
@@ -30,12 +33,17 @@ class Monitor:
         run: runs.Run,
         settings: training_config.MonitorConfig,
         primer: np.ndarray,
+        stop: signals.Request,
     ) -> None:
         self._run_dir = run_dir
         self._run = run
         self._settings = settings
         self._primer = primer
+        self._stop = stop
         self._writer = tf.summary.create_file_writer(storage.join(run_dir, "logs"))
+
+        with self._writer.as_default():
+            hparams.hparams(self._hyperparameters())
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Log numbers of one step."""
@@ -61,6 +69,8 @@ class Monitor:
         controls = family.Controls(n_songs=self._settings.n_samples, n_frames=n_frames)
         songs = run.family.generate(model, run.signal, controls, self._primer, lambda _: None)
         for index, song in enumerate(run.normalisation.undo(songs)):
+            if self._stop:
+                return
             path = storage.join(self._run_dir, "samples", f"step-{step:08d}-song-{index}")
             try:
                 samples = representations.invert(song, run.audio, _INVERSION_ITERATIONS)
@@ -72,9 +82,28 @@ class Monitor:
             self._image(step, f"song {index}", f"{path}.png")
             self._audio(step, f"song {index}", samples)
 
+    def histograms(self, step: int, model: Any) -> None:
+        """Log how the values of every weight are spread."""
+        with self._writer.as_default(step):
+            for variable in model.trainable_variables:
+                tf.summary.histogram(variable.path, variable)
+
     def flush(self) -> None:
         """Make what was logged readable by others."""
         self._writer.flush()
+
+    def _hyperparameters(self) -> dict[str, Any]:
+        """Return every setting of model and training, for TensorBoard to compare runs by."""
+        parts = {
+            "model": self._run.settings,
+            "window": self._run.window,
+            "training": self._run.training,
+        }
+        return {
+            f"{part}.{name}": value
+            for part, settings in parts.items()
+            for name, value in config.to_dict(settings).items()
+        }
 
     def _image(self, step: int, name: str, path: str) -> None:
         image = tf.io.decode_png(storage.read_bytes(path), channels=3)

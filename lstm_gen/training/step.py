@@ -17,8 +17,29 @@ from lstm_gen.models.layers import noise
 Metrics = dict[str, Any]
 
 
-def make_optimizer(training: training_config.TrainingConfig) -> keras.optimizers.Optimizer:
-    """Return Adam (AdamW with weight decay) with a linear warm-up and a cosine decay."""
+class _Scaled(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule times a variable."""
+
+    def __init__(self, schedule: Any, scale: Any) -> None:
+        self._schedule, self._scale = schedule, scale
+
+    def __call__(self, step: Any) -> Any:
+        return self._schedule(step) * self._scale
+
+    def get_config(self) -> dict[str, Any]:
+        """Return nothing: an optimizer of ours is never built from its configuration."""
+        return {}
+
+
+def make_optimizer(
+    training: training_config.TrainingConfig, scale: Any = 1.0
+) -> keras.optimizers.Optimizer:
+    """Return Adam (AdamW with weight decay) with a linear warm-up and a cosine decay.
+
+    Args:
+      training: The rate and its course, the decay and the averages of the weights.
+      scale: float32 variable that the rate is multiplied by.
+    """
     decay_steps = max(1, training.steps - training.warmup_steps)
     schedule = keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=0.0 if training.warmup_steps else training.learning_rate,
@@ -28,9 +49,13 @@ def make_optimizer(training: training_config.TrainingConfig) -> keras.optimizers
         warmup_steps=training.warmup_steps,
     )
     # beta_2 below Keras's default: a run on a small corpus has hundreds of steps, not millions.
+    options: dict[str, Any] = {"beta_2": 0.99, "use_ema": training.ema > 0}
+    if training.ema:
+        options["ema_momentum"] = training.ema
     if training.weight_decay:
-        return keras.optimizers.AdamW(schedule, weight_decay=training.weight_decay, beta_2=0.99)
-    return keras.optimizers.Adam(schedule, beta_2=0.99)
+        options["weight_decay"] = training.weight_decay
+    kind = keras.optimizers.AdamW if training.weight_decay else keras.optimizers.Adam
+    return kind(_Scaled(schedule, scale), **options)
 
 
 def make_replica_step(
@@ -47,19 +72,10 @@ def make_replica_step(
     def replica_step(batch: family.Batch, step: Any) -> Metrics:
         metrics: Metrics = {}
         for objective, optimizer in zip(objectives, optimizers, strict=True):
-            seed = noise.seed_for(tf.stack([training.seed, 1]), step)
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(objective.variables)
-                loss = objective.loss(batch, seed, True)
-                # The sum over replicas of these is the mean over the global batch.
-                total = tf.reduce_sum(loss.per_example) / training.batch_size
-            gradients = tape.gradient(total, objective.variables)
+            gradients, sums = _accumulated(objective, batch, step, training)
             gradients, norm = _clipped(gradients, training.clip_norm)
             optimizer.apply(gradients, objective.variables)
-            metrics[f"{objective.name}_loss"] = total
-            metrics[f"{objective.name}_gradient_norm"] = norm
-            for name, values in loss.metrics.items():
-                metrics[name] = tf.reduce_sum(values) / training.batch_size
+            metrics |= sums | {f"{objective.name}_gradient_norm": norm}
         return metrics
 
     return replica_step
@@ -108,7 +124,7 @@ def make_validate_call(
     def replica_sums(batch: family.Batch) -> Metrics:
         sums: Metrics = {"weight": tf.reduce_sum(batch["weight"])}
         for objective in objectives:
-            loss = objective.loss(batch, tf.zeros([2], tf.int32), False)
+            loss = objective.loss(batch, tf.zeros([3], tf.int32), False)
             values = loss.metrics | {f"{objective.name}_loss": loss.per_example}
             sums |= {name: tf.reduce_sum(batch["weight"] * v) for name, v in values.items()}
         return sums
@@ -121,6 +137,52 @@ def make_validate_call(
         return {name: strategy.reduce("SUM", value, axis=None) for name, value in sums.items()}
 
     return validate_call
+
+
+def _accumulated(
+    objective: family.Objective,
+    batch: family.Batch,
+    step: Any,
+    training: training_config.TrainingConfig,
+) -> tuple[list[Any], Metrics]:
+    """Return gradients and metrics of a replica's batch, worked off in parts."""
+    count = training.accumulate
+    if count == 1:
+        return _differentiated(objective, batch, step, training)
+    parts = {
+        name: tf.reshape(values, [count, values.shape[0] // count, *values.shape[1:]])
+        for name, values in batch.items()
+    }
+
+    def part(index: Any) -> tuple[list[Any], Metrics]:
+        taken = {name: values[index] for name, values in parts.items()}
+        return _differentiated(objective, taken, step, training)
+
+    totals = part(0)
+    for index in tf.range(1, count):
+        totals = tf.nest.map_structure(tf.add, totals, part(index))
+    return totals
+
+
+def _differentiated(
+    objective: family.Objective,
+    batch: family.Batch,
+    step: Any,
+    training: training_config.TrainingConfig,
+) -> tuple[list[Any], Metrics]:
+    """Return the gradients and the metrics of an objective, as shares of the global mean."""
+    # What an example draws depends on its row in the global batch, not on who works it off.
+    seed = noise.seed_from(training.seed, noise.TRAINING, batch["row"][0])
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(objective.variables)
+        loss = objective.loss(batch, noise.seed_for(seed, step), True)
+        # The sum over replicas of these is the mean over the global batch.
+        total = tf.reduce_sum(loss.per_example) / training.batch_size
+    gradients = tape.gradient(total, objective.variables)
+    sums = {f"{objective.name}_loss": total}
+    for name, values in loss.metrics.items():
+        sums[name] = tf.reduce_sum(values) / training.batch_size
+    return gradients, sums
 
 
 def _clipped(gradients: list[Any], clip_norm: float) -> tuple[list[Any], Any]:

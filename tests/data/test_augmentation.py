@@ -116,11 +116,9 @@ def test_every_window_of_every_epoch_is_varied_anew(dataset: manifest.Dataset) -
 def test_the_variation_is_that_of_the_place_in_the_stream(dataset: manifest.Dataset) -> None:
     whole = read(dataset, 10)
     np.testing.assert_array_equal(read(dataset, 4, start_step=6), whole[24:])
-    shares = [
-        read(dataset, 10, batch_size=2, input_pipeline_id=i, num_input_pipelines=2)
-        for i in range(2)
-    ]
-    np.testing.assert_array_equal(np.stack(shares, axis=1).reshape(whole.shape), whole)
+    shares = [read(dataset, 10, replicas=range(i, i + 1), n_replicas=2) for i in range(2)]
+    halves = [share.reshape(10, 2, *whole.shape[1:]) for share in shares]
+    np.testing.assert_array_equal(np.concatenate(halves, axis=1).reshape(whole.shape), whole)
     assert np.any(read(dataset, 10, seed=2) != whole)
 
 

@@ -57,6 +57,7 @@ def test_batches_are_as_the_contract_says(dataset: manifest.Dataset) -> None:
         "weight": tf.TensorSpec([BATCH], tf.float32),
         "recording": tf.TensorSpec([BATCH], tf.int64),
         "start_frame": tf.TensorSpec([BATCH], tf.int64),
+        "row": tf.TensorSpec([BATCH], tf.int64),
     }
     assert all((batch["weight"] == 1).all() for batch in stream.take(9).as_numpy_iterator())
 
@@ -67,6 +68,7 @@ def test_windows_are_the_normalised_frames_of_their_place(
 ) -> None:
     segments = list(pipeline.segments(dataset, "train"))
     for batch in batches(dataset, take=10, training=training):
+        np.testing.assert_array_equal(batch.pop("row"), range(BATCH))
         for frames, weight, recording, start in zip(*batch.values(), strict=True):
             (segment, first), *others = [
                 (segment, first)
@@ -115,15 +117,29 @@ def test_the_global_seed_changes_nothing(dataset: manifest.Dataset, global_seed:
         tf.random.set_seed(None)
 
 
-def test_pipelines_share_the_stream_out(dataset: manifest.Dataset) -> None:
-    together = places(batches(dataset, take=10, batch_size=2 * BATCH))
+@pytest.mark.parametrize("training", [True, False])
+def test_two_hosts_of_two_devices_share_each_batch(
+    dataset: manifest.Dataset, training: bool
+) -> None:
+    size, n_steps = 4 * BATCH, 4
+    together = batches(dataset, take=n_steps, batch_size=size, training=training)
+    shares: dict[str, Any] = {"batch_size": size, "n_replicas": 4, "training": training}
     apart = [
-        places(batches(dataset, take=10, input_pipeline_id=i, num_input_pipelines=2))
-        for i in range(2)
+        batches(dataset, take=2 * n_steps, replicas=replicas, **shares)
+        for replicas in (range(2), range(2, 4))
     ]
-    assert [place for pair in zip(*apart, strict=True) for place in pair] == together
-    later = batches(dataset, take=3, start_step=7, input_pipeline_id=1, num_input_pipelines=2)
-    assert places(later) == apart[1][7 * BATCH :]
+    for step, whole in enumerate(together):
+        parts = [batch for host in apart for batch in host[2 * step : 2 * step + 2]]
+        assert len(parts) == 4
+        for name, values in whole.items():
+            np.testing.assert_array_equal(np.concatenate([p[name] for p in parts]), values)
+    later = batches(dataset, take=3, start_step=2, replicas=range(2, 4), **shares)
+    assert_same(later, apart[1][4:7])
+
+
+def test_a_batch_must_be_shared_out_evenly(dataset: manifest.Dataset) -> None:
+    with pytest.raises(errors.InputError, match="batch_size=4, devices=3"):
+        batches(dataset, n_replicas=3)
 
 
 def test_validation_is_one_pass_in_order_filled_with_weight_0(dataset: manifest.Dataset) -> None:

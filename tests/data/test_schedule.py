@@ -1,5 +1,6 @@
 """The whole order of reading, without TensorFlow and without a dataset."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -66,31 +67,36 @@ def test_every_step_can_be_the_first() -> None:
             np.testing.assert_array_equal(found, wanted[step:])
 
 
-@pytest.mark.parametrize("pipelines", [1, 2, 4])
-def test_pipelines_that_take_turns_have_the_same_stream(pipelines: int) -> None:
-    n_steps = 3 * N_WINDOWS // 4
-    wanted = stream(4 * n_steps)
+SHARES = {
+    "one device": [range(1)],
+    "two devices": [range(2)],
+    "four devices": [range(4)],
+    "two hosts": [range(1), range(1, 2)],
+    "two hosts of two devices": [range(2), range(2, 4)],
+}
+
+
+@pytest.mark.parametrize("hosts", SHARES.values(), ids=SHARES.keys())
+@pytest.mark.parametrize("training", [True, False])
+def test_a_global_batch_is_the_same_however_it_is_shared(
+    hosts: list[range], training: bool
+) -> None:
+    whole, n_replicas, n_steps = make(batch_size=8, training=training), hosts[-1].stop, 6
     shares = [
-        places(
-            make(batch_size=4 // pipelines, input_pipeline_id=i, num_input_pipelines=pipelines),
-            0,
-            n_steps,
+        dataclasses.replace(whole, replicas=replicas, n_replicas=n_replicas) for replicas in hosts
+    ]
+    found = [share.excerpts(3, n_steps) for share in shares]
+    assert all(share.n_steps == whole.n_steps for share in shares)
+    for name, wanted in whole.excerpts(3, n_steps)._asdict().items():
+        parts = [getattr(each, name) for each in found]
+        assert all(
+            part.shape[:2] == (n_steps * len(r), 8 // n_replicas)
+            for part, r in zip(parts, hosts, strict=True)
         )
-        for i in range(pipelines)
-    ]
-    together = [
-        place
-        for step in zip(*shares, strict=True)
-        for turn in zip(*step, strict=True)
-        for place in turn
-    ]
-    assert together == wanted
-    chances = make().excerpts(0, n_steps).chances.reshape(-1, pipelines, 4)
-    for i in range(pipelines):
-        share = make(
-            batch_size=4 // pipelines, input_pipeline_id=i, num_input_pipelines=pipelines
-        ).excerpts(0, n_steps)
-        np.testing.assert_array_equal(share.chances.reshape(-1, 4), chances[:, i])
+        # Of each host the batches of one step, then those of the next.
+        steps = [part.reshape(n_steps, -1, *part.shape[2:]) for part in parts]
+        np.testing.assert_array_equal(np.concatenate(steps, axis=1), wanted, err_msg=name)
+    np.testing.assert_array_equal(whole.excerpts(3, 1).rows, [range(8)])
 
 
 def test_a_pass_is_in_order_and_filled_with_weight_0() -> None:
@@ -99,20 +105,13 @@ def test_a_pass_is_in_order_and_filled_with_weight_0() -> None:
         for segment, n_frames in enumerate(LENGTHS.tolist())
         for start in range(0, n_frames - WINDOW.frames + 1, WINDOW.hop)
     ]
-    for pipelines in (1, 2):
-        shares = [
-            make(training=False, input_pipeline_id=i, num_input_pipelines=pipelines)
-            for i in range(pipelines)
-        ]
-        n_steps = shares[0].n_steps or 0
-        assert n_steps == -(-N_WINDOWS // (4 * pipelines))
-        found, weights = [], []
-        for step in range(n_steps):
-            parts = [places(share, step, 1)[0] for share in shares]
-            found += [place for turn in zip(*parts, strict=True) for place in turn]
-            weights += [share.excerpts(step, 1).weights[0] for share in shares]
-        assert found[:N_WINDOWS] == wanted
-        assert sum(weight.sum() for weight in weights) == N_WINDOWS
+    scheduled = make(training=False)
+    n_steps = scheduled.n_steps or 0
+    assert n_steps == -(-N_WINDOWS // 4)
+    found = [place for batch in places(scheduled, 0, n_steps) for place in batch]
+    assert found[:N_WINDOWS] == wanted
+    weights = scheduled.excerpts(0, n_steps).weights.ravel()
+    np.testing.assert_array_equal(weights, np.arange(4 * n_steps) < N_WINDOWS)
     assert make().n_steps is None
 
 

@@ -1,6 +1,9 @@
 import dataclasses
 import json
+import os
 import pathlib
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -11,7 +14,8 @@ import tiny
 from lstm_gen import errors, runs
 from lstm_gen.audio import features
 from lstm_gen.data import manifest
-from lstm_gen.generation import songs
+from lstm_gen.generation import rollout, songs
+from lstm_gen.models import family
 
 RATE, HOP = tiny.AUDIO.sample_rate, tiny.AUDIO.hop_length
 
@@ -82,6 +86,55 @@ def test_the_same_seed_makes_the_same_songs(
         assert pathlib.Path(old).read_bytes() == pathlib.Path(new).read_bytes()
 
 
+SPLIT = """
+import pathlib, sys
+import tensorflow as tf
+from lstm_gen import distribute
+from lstm_gen.generation import songs
+run_dir, folder = sys.argv[1:]
+devices = distribute.devices("cpu", 2)
+asked = songs.SongConfig(n_songs=4, songs_at_once=2, seconds=1.0, seed=3)
+told = []
+songs.make(run_dir, folder, asked, devices=devices, progress=told.append)
+assert sum(told) == 2 * 31, told
+"""
+
+
+def test_any_devices_and_processes_make_the_same_songs(
+    run_dir: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = str(pathlib.Path(__file__).parents[2])
+    script = [sys.executable, "-c", SPLIT, run_dir, str(tmp_path / "two")]
+    subprocess.run(script, env=os.environ | {"PYTHONPATH": root}, check=True, timeout=120)
+    asked = songs.SongConfig(n_songs=4, songs_at_once=2, seconds=1.0, seed=3)
+    songs.make(run_dir, str(tmp_path / "one"), asked)
+    for index, names in enumerate((["0", "1"], ["2", "3"])):
+        task = {"type": "worker", "index": index}
+        cluster = {"cluster": {"worker": ["a:1", "b:1"]}, "task": task}
+        monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
+        paths = songs.make(run_dir, str(tmp_path / "processes"), asked)
+        assert [pathlib.Path(path).stem for path in paths] == [f"song-00{n}" for n in names]
+    folders = [tmp_path / name for name in ("one", "two", "processes")]
+    for index in range(4):
+        one, *others = [(each / f"song-00{index}.wav").read_bytes() for each in folders]
+        assert others == [one, one]
+
+
+def test_bfloat16_songs_start_as_those_of_float32_do(run_dir: str) -> None:
+    run = runs.load(run_dir)
+    primer = songs.load_primer(run, songs.SongConfig(), run.data_dir)
+    controls = family.Controls(n_songs=4, n_frames=3, sigma_scale=0.0)
+    exact, coarse = (
+        rollout.roll_out(run_dir, run, controls, primer, [range(4)], ["/cpu:0"], compute)
+        for compute in ("float32", "bfloat16")
+    )
+    for index, frames in coarse.items():
+        assert frames.dtype == np.float32
+        assert np.any(frames != exact[index])
+        np.testing.assert_allclose(frames, exact[index], atol=0.03)
+    assert runs.load_model(run_dir, run).compute_dtype == "float32"
+
+
 def test_a_clip_is_used_whole_and_stands_in_front(
     run_dir: str, clip: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
@@ -140,6 +193,8 @@ def test_files_are_of_the_asked_kind_and_length_and_do_not_clip(
     ("changed", "message"),
     [
         ({"n_songs": 0}, "n_songs must be at least 1"),
+        ({"songs_at_once": 0}, "songs_at_once must be at least 1"),
+        ({"precision": "float16"}, "precision must be one of float32, bfloat16"),
         ({"seconds": 0.0}, "seconds must be positive"),
         ({"seconds": float("inf")}, "seconds must be positive.*inf"),
         ({"temperature": 0.0}, "temperature must be positive"),

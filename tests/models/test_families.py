@@ -47,9 +47,11 @@ def make_batch() -> dict[str, Any]:
     return {name: tf.constant(values) for name, values in batch.items()}
 
 
-def generate(family: families.Family, model: Any, n_frames: int = 13, seed: int = 3) -> np.ndarray:
-    controls = families.Controls(n_songs=2, n_frames=n_frames, seed=seed)
-    primer = make_batch()["frames"].numpy()[:2, :5]
+def generate(
+    family: families.Family, model: Any, n_frames: int = 13, seed: int = 3, first_song: int = 0
+) -> np.ndarray:
+    controls = families.Controls(n_songs=2, n_frames=n_frames, seed=seed, first_song=first_song)
+    primer = make_batch()["frames"].numpy()[first_song : first_song + 2, :5]
     return family.generate(model, SIGNAL, controls, primer, lambda _: None)
 
 
@@ -79,7 +81,7 @@ def test_objectives_are_as_they_say(family: families.Family) -> None:
     assert sorted(moved) == sorted(id(v.value) for v in model.trainable_variables)
     for objective in objectives:
         for training in (True, False):
-            loss = objective.loss(make_batch(), tf.constant([1, 2]), training)
+            loss = objective.loss(make_batch(), tf.constant([1, 2, 0]), training)
             assert set(loss.metrics) == set(objective.metric_names)
             for values in (loss.per_example, *loss.metrics.values()):
                 assert values.shape == (BATCH_SIZE,)
@@ -92,9 +94,19 @@ def test_each_example_has_its_own_loss(family: families.Family) -> None:
     model = make_model(family)
     part = {name: values[:3] for name, values in make_batch().items()}
     for objective in family.objectives(model, SIGNAL):
-        whole = objective.loss(make_batch(), tf.constant([1, 2]), False).per_example
-        alone = objective.loss(part, tf.constant([1, 2]), False).per_example
+        whole = objective.loss(make_batch(), tf.constant([1, 2, 0]), False).per_example
+        alone = objective.loss(part, tf.constant([1, 2, 0]), False).per_example
         np.testing.assert_allclose(alone, whole[:3], rtol=1e-4)
+
+
+def test_an_example_is_varied_the_same_on_whatever_device(family: families.Family) -> None:
+    """A seed holds the row of the first example: half a batch draws what it draws in the whole."""
+    model = make_model(family)
+    half = {name: values[BATCH_SIZE // 2 :] for name, values in make_batch().items()}
+    for objective in family.objectives(model, SIGNAL):
+        whole = objective.loss(make_batch(), tf.constant([1, 2, 0]), True).per_example
+        alone = objective.loss(half, tf.constant([1, 2, BATCH_SIZE // 2]), True).per_example
+        np.testing.assert_allclose(alone, whole[BATCH_SIZE // 2 :], rtol=1e-4)
 
 
 def test_training_under_xla_lowers_every_loss(family: families.Family) -> None:
@@ -116,6 +128,7 @@ def test_training_under_xla_lowers_every_loss(family: families.Family) -> None:
         assert np.any(variable.numpy() != old), f"{variable.path} was never moved"
 
 
+@pytest.mark.xla
 def test_whole_training_step_is_one_xla_program(family: families.Family) -> None:
     model = make_model(family)
 
@@ -124,7 +137,7 @@ def test_whole_training_step_is_one_xla_program(family: families.Family) -> None
         results = []
         for objective in family.objectives(model, SIGNAL):
             with tf.GradientTape() as tape:
-                loss = objective.loss(batch, tf.constant([0, 1]), True)
+                loss = objective.loss(batch, tf.constant([0, 1, 0]), True)
                 total = tf.reduce_mean(loss.per_example)
             results += tape.gradient(total, objective.variables)
         return results
@@ -163,6 +176,8 @@ def test_generation_repeats_and_is_as_long_as_asked(family: families.Family) -> 
     assert np.isfinite(songs).all()
     np.testing.assert_array_equal(generate(family, model), songs)
     assert np.any(generate(family, model, seed=4) != songs)
+    # Songs 1 and 2: the first of them is the second from above.
+    np.testing.assert_allclose(generate(family, model, first_song=1)[0], songs[1], rtol=1e-4)
     for n_frames in (1, 128, 129):
         assert generate(family, model, n_frames).shape[1] == n_frames
 
@@ -176,6 +191,7 @@ def make_plan(family: families.Family, precision: str = "float32") -> lowering.P
     )
 
 
+@pytest.mark.xla
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_training_step_lowers_for_a_tpu(family: families.Family, precision: str) -> None:
     policy = keras.config.dtype_policy()
@@ -185,6 +201,7 @@ def test_a_training_step_lowers_for_a_tpu(family: families.Family, precision: st
     assert ("bf16" in text) == (precision == "bfloat16")
 
 
+@pytest.mark.xla
 def test_generation_runs_as_programs_that_lower_for_a_tpu(family: families.Family) -> None:
     model = make_model(family)
     with programs.listing() as calls:
@@ -196,3 +213,11 @@ def test_generation_runs_as_programs_that_lower_for_a_tpu(family: families.Famil
     controls = families.Controls(n_songs=2, n_frames=300)
     lowered = lowering.lower_generation(make_plan(family), controls, primer_frames=5)
     assert [(one.name, one.calls) for one in lowered] == [(one.name, one.calls) for one in calls]
+
+
+@pytest.mark.xla
+def test_accumulated_gradients_lower_for_a_tpu(family: families.Family) -> None:
+    plan = make_plan(family)
+    training = dataclasses.replace(plan.training, accumulate=2)
+    text = lowering.lower_step(dataclasses.replace(plan, training=training), 4).stablehlo
+    assert "tensor<2x2x12x6xf32>" in text  # two parts of two windows

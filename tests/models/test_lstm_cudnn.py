@@ -54,6 +54,7 @@ def test_unpacking_undoes_packing() -> None:
         np.testing.assert_array_equal(value, expected)
 
 
+@pytest.mark.xla
 def test_under_xla_the_loop_is_what_remains(monkeypatch: pytest.MonkeyPatch) -> None:
     layer = lstm.LSTM(UNITS)
     inputs = draw(BATCH, FRAMES, FEATURES)
@@ -81,6 +82,7 @@ def test_under_xla_the_loop_is_what_remains(monkeypatch: pytest.MonkeyPatch) -> 
         np.testing.assert_allclose(value, wanted, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.xla
 def test_cudnn_is_for_nvidia_s_gpus_outside_portable_code(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -49,6 +49,7 @@ def gradients(run: Any, layer: Any, jit: bool) -> list[np.ndarray]:
     return [value.numpy() for value in tf.nest.flatten(compute(inputs, h, c))]
 
 
+@pytest.mark.xla
 @pytest.mark.parametrize("route", ["host kernel", "loop", "loop under XLA"])
 def test_numbers_and_every_gradient_are_those_of_keras(
     pair: tuple[lstm.LSTM, keras.layers.LSTM], route: str
@@ -180,6 +181,7 @@ def test_one_bad_number_reaches_its_own_sequence_only() -> None:
     assert all(np.isnan(d).any() for d in tape.gradient(loss, layer.trainable_variables))
 
 
+@pytest.mark.xla
 def test_a_portable_graph_has_tensorflow_operations_only() -> None:
     layer = lstm.LSTM(UNITS)
     layer.build((None, None, FEATURES))

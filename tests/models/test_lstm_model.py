@@ -94,7 +94,7 @@ def test_step_is_call_under_bfloat16() -> None:
     expected = tf.cast(model(frames)[:, -1], tf.float32)
     np.testing.assert_allclose(tf.cast(hidden, tf.float32), expected, atol=0.05)
     (objective,) = lstm.objectives(model, signal)
-    loss = objective.loss(tiny.make_batch(2, 13, CHANNELS), tf.constant([0, 0]), True)
+    loss = objective.loss(tiny.make_batch(2, 13, CHANNELS), tf.constant([0, 0, 0]), True)
     assert loss.per_example.dtype == tf.float32
     assert {variable.dtype for variable in objective.variables} == {tf.float32}
 
@@ -122,7 +122,7 @@ def test_loss_pairs_each_frame_with_the_one_it_predicts() -> None:
     model, signal = make_model(SMALL, shift=3)
     batch = tiny.make_batch(4, signal.timesteps + 3, CHANNELS)
     (objective,) = lstm.objectives(model, signal)
-    loss = objective.loss(batch, tf.constant([0, 0]), False)
+    loss = objective.loss(batch, tf.constant([0, 0, 0]), False)
     frames = batch["frames"]
     nll = model.head.negative_log_likelihood(
         model(frames[:, :12]), frames[:, :12], frames[:, 3:15]
@@ -139,7 +139,7 @@ def test_squared_error_head_lowers_both_and_reports_the_likelihood() -> None:
     model, signal = make_model(VARIANTS["mse"])
     batch = tiny.make_batch(4, signal.timesteps + 1, CHANNELS)
     (objective,) = lstm.objectives(model, signal)
-    loss = objective.loss(batch, tf.constant([0, 0]), False)
+    loss = objective.loss(batch, tf.constant([0, 0, 0]), False)
     mean = lstm.predict(model, signal, batch).numpy()
     square = ((batch["frames"][:, 1:] - mean) ** 2).mean(axis=(1, 2))
     np.testing.assert_allclose(loss.per_example, square + loss.metrics["nats_per_dim"], rtol=1e-5)
@@ -155,7 +155,7 @@ def test_noise_and_dropout_act_in_training_only(changed: dict[str, Any]) -> None
         (objective,) = lstm.objectives(model, signal)
         for training in (True, False):
             for seed in (1, 2):
-                loss = objective.loss(batch, tf.constant([seed, 0]), training)
+                loss = objective.loss(batch, tf.constant([seed, 0, 0]), training)
                 losses[name, training, seed] = loss.per_example.numpy()
     calm = losses["quiet", False, 1]
     np.testing.assert_array_equal(losses["quiet", True, 1], calm)
@@ -179,12 +179,12 @@ def test_generation_is_what_the_whole_model_would_say(
     hidden = model(whole)
     for song in range(2):
         draws = [
-            noise.seed_for(noise.seed_for(noise.seed_for([seed, 0], song), chunk), purpose)
+            noise.seed_for(noise.seed_for(_song_seed(seed, song), chunk), purpose)
             for chunk in range(2)
             for purpose in (0, 1)
         ]
-        normal = np.concatenate([noise.normal([128, CHANNELS], d) for d in draws[0::2]])
-        uniform = np.concatenate([noise.uniform([128], d) for d in draws[1::2]])
+        normal = np.concatenate([noise.normal([1, 128, CHANNELS], d)[0] for d in draws[0::2]])
+        uniform = np.concatenate([noise.uniform([1, 128], d)[0] for d in draws[1::2]])
         # One "batch" of all positions: each new frame from the true frames before it.
         before = slice(n_primer - shift, n_primer - shift + n_frames)
         expected = model.head.sample(
@@ -230,7 +230,8 @@ def test_a_long_primer_warms_the_state_in_chunks() -> None:
     primer = make_frames(1, 300)
     songs = generate(model, signal, primer, 2, sigma_scale=0.0)
     hidden = model(primer)[:, -1]
-    uniform = noise.uniform([128], noise.seed_for(_song_seed(0), 1))[:1]
+    seed = noise.seed_for(noise.seed_for(_song_seed(0, 0), 0), 1)
+    uniform = noise.uniform([1, 128], seed)[:, 0]
     current = primer[:, -1]
     expected = model.head.sample(
         hidden, current, np.zeros_like(current), uniform, (1.0, 0.0), model.head.colouring()
@@ -238,9 +239,9 @@ def test_a_long_primer_warms_the_state_in_chunks() -> None:
     np.testing.assert_allclose(songs[:, 0], expected, rtol=1e-4, atol=1e-4)
 
 
-def _song_seed(seed: int) -> Any:
-    """Return the seed of the first chunk of the first song."""
-    return noise.seed_for(noise.seed_for([seed, 0], 0), 0)
+def _song_seed(seed: int, song: int) -> Any:
+    """Return the seed of one song."""
+    return noise.seed_from(seed, noise.SONGS, song)
 
 
 @pytest.mark.parametrize("head", ["gaussian", "mse"])

@@ -5,9 +5,10 @@ import tensorflow as tf
 
 from lstm_gen.models.layers import noise
 
-SEED = tf.constant([3, 5])
+SEED = tf.constant([3, 5, 0])
 
 
+@pytest.mark.xla
 def test_draws_repeat_eager_and_compiled() -> None:
     def draws(seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
         other = noise.seed_for(seed, 4)
@@ -17,6 +18,30 @@ def test_draws_repeat_eager_and_compiled() -> None:
     for eager, again, fast in zip(draws(SEED), draws(SEED), compiled(SEED), strict=True):
         np.testing.assert_array_equal(eager, again)
         np.testing.assert_allclose(eager, fast, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.xla
+def test_an_example_draws_the_same_beside_whatever_others() -> None:
+    """The first axis may be cut anywhere: odd sizes, which Philox makes in fours, included."""
+    for shape in ([12, 7], [12], [12, 3, 5], [12, 64, 16]):
+        for draw in (noise.normal, noise.uniform):
+            whole = draw(shape, SEED).numpy()
+            assert len(np.unique(whole)) > 0.99 * whole.size
+            for parts in (2, 3, 12):
+                n = 12 // parts
+                seeds = [SEED + tf.constant([0, 0, part * n]) for part in range(parts)]
+                for each in (draw, tf.function(draw, jit_compile=True)):
+                    together = np.concatenate([each([n, *shape[1:]], seed) for seed in seeds])
+                    np.testing.assert_allclose(together, whole, rtol=1e-5, atol=1e-6)
+
+
+def test_what_a_model_does_to_an_example_is_the_same_beside_whatever_others() -> None:
+    values = tf.constant(np.random.default_rng(1).standard_normal((6, 5, 3)), tf.float32)
+    second = noise.seed_for(SEED, 2) + tf.constant([0, 0, 2])
+    for act in (noise.dropout, noise.corrupt):
+        whole = act(values, 0.5, noise.seed_for(SEED, 2))
+        np.testing.assert_array_equal(act(values[2:], 0.5, second), whole[2:])
+        assert np.abs(act(values[2:], 0.5, noise.seed_for(SEED, 2)) - whole[2:]).max() > 0.1
 
 
 def test_purposes_are_independent() -> None:

@@ -6,10 +6,10 @@ import tiny
 
 from lstm_gen import config, errors, training_config
 from lstm_gen.data import manifest
-from lstm_gen.training import loop, report
+from lstm_gen.training import loop, report, state
 
 RESULT = loop.Result(
-    progress=loop.Progress(step=40, best_loss=0.25, best_step=30),
+    progress=state.Progress(step=40, best_loss=0.25, best_step=30),
     resumed_from=0,
     stopped_early=False,
     validation={},
@@ -73,5 +73,5 @@ def test_a_result_says_how_it_came_about() -> None:
         "validation no longer improves"
     )
     assert rest == ["best      step 30, loss 0.2500"]
-    unvalidated = dataclasses.replace(RESULT, progress=loop.Progress(step=40))
+    unvalidated = dataclasses.replace(RESULT, progress=state.Progress(step=40))
     assert report.describe_result(unvalidated, TRAINING, {}) == "steps     40 of 40"

@@ -14,6 +14,8 @@ from lstm_gen.data import pipeline
 from lstm_gen.models import family as families
 from lstm_gen.training.tpu import lowering, refusals
 
+pytestmark = pytest.mark.xla
+
 ROOT = pathlib.Path(__file__).parents[2]
 PRESETS = sorted(path.stem for path in (ROOT / "flags/presets").glob("*.flags"))
 # A process of its own, since every command has its own flags. Prints the programs of each.

@@ -1,8 +1,14 @@
-"""Stateless random draws: the same seed gives the same numbers, eager or compiled.
+"""Stateless random draws: an example's numbers are a function of a seed and of its row.
+
+A seed is an int32 tensor of shape [3]: two words to draw by, and the row of the global batch
+that the first example at hand stands in. The first axis of what is drawn is that of examples.
+So a batch that is shared out over devices, hosts or calls draws what it draws in one piece.
 
 TensorFlow's default generator differs between eager execution and XLA. Philox does not, but
-what is made of its bits does, so only bits are drawn and the rest is done here. A seed is
-an int32 or int64 tensor of shape [2].
+what is made of its bits does, so only bits are drawn and the rest is done here. As a row
+starts at a counter of its own, rows of any place are drawn by one operation.
+
+Source: Salmon, Moraes, Dror and Shaw 2011, Parallel random numbers: as easy as 1, 2, 3.
 """
 
 import math
@@ -10,12 +16,26 @@ from typing import Any
 
 import tensorflow as tf
 
-_ALGORITHM = "philox"
+SONGS, TRAINING = range(2)
+_PHILOX = 1
+_WORDS = 4  # that Philox makes of a counter
 
 
-def seed_for(seed: Any, purpose: int) -> Any:
-    """Return an independent seed for one purpose (or song, or step) of a seed."""
-    return tf.random.experimental.stateless_fold_in(seed, purpose, alg=_ALGORITHM)
+def seed_from(number: int, use: int, first_row: Any) -> Any:
+    """Return the seed of a run for one use, for examples from a row on.
+
+    Args:
+      number: Of the run, 0 to 2^31 - 1.
+      use: `SONGS` or `TRAINING`.
+      first_row: Where the first example stands, a scalar.
+    """
+    return tf.stack([number, use, tf.cast(first_row, tf.int32)])
+
+
+def seed_for(seed: Any, purpose: Any) -> Any:
+    """Return an independent seed for one purpose (or step, or chunk) of a seed, same rows."""
+    words = tf.random.experimental.stateless_fold_in(seed[:2], purpose, alg="philox")
+    return tf.concat([words, seed[2:]], axis=0)
 
 
 def normal(shape: Any, seed: Any) -> Any:
@@ -30,16 +50,25 @@ def uniform(shape: Any, seed: Any) -> Any:
 
 
 def _bits(shape: Any, seed: Any, count: int) -> Any:
-    """Return int32 draws from [0, 2^count)."""
-    bits = tf.random.stateless_uniform(shape, seed, None, None, tf.int32, alg=_ALGORITHM)
-    return tf.bitwise.bitwise_and(bits, (1 << count) - 1)
+    """Return int32 draws from [0, 2^count), of shape [examples, ...]."""
+    examples, per_example = shape[0], math.prod(shape[1:])
+    counters = -(-per_example // _WORDS)  # of an example
+    first = tf.cast(seed[2], tf.uint64) * tf.cast(counters, tf.uint64)
+    bits = tf.raw_ops.StatelessRandomUniformFullIntV2(
+        shape=[examples, counters * _WORDS],
+        key=tf.bitcast(seed[:2], tf.uint64)[tf.newaxis],
+        counter=tf.stack([first, tf.zeros_like(first)]),
+        alg=_PHILOX,
+        dtype=tf.int32,
+    )
+    return tf.reshape(tf.bitwise.bitwise_and(bits[:, :per_example], (1 << count) - 1), shape)
 
 
 def dropout(values: Any, rate: float, seed: Any) -> Any:
     """Zero a share of the values and scale the rest, so that the expectation stays."""
     if rate == 0.0:
         return values
-    kept = uniform(tf.shape(values), seed) >= rate
+    kept = uniform(_shape(values), seed) >= rate
     return tf.where(kept, values / tf.cast(1.0 - rate, values.dtype), tf.zeros_like(values))
 
 
@@ -62,5 +91,10 @@ def corrupt(frames: Any, level: float, seed: Any) -> Any:
     """
     if level == 0.0:
         return frames
-    share = level * uniform([tf.shape(frames)[0], 1, 1], seed_for(seed, 0))
-    return tf.sqrt(1.0 - share**2) * frames + share * normal(tf.shape(frames), seed_for(seed, 1))
+    share = level * uniform([_shape(frames)[0], 1, 1], seed_for(seed, 0))
+    return tf.sqrt(1.0 - share**2) * frames + share * normal(_shape(frames), seed_for(seed, 1))
+
+
+def _shape(values: Any) -> list[Any]:
+    """Return the shape, its number of examples as a tensor if it is not known."""
+    return [values.shape[0] or tf.shape(values)[0], *values.shape[1:]]

@@ -5,23 +5,19 @@ on a TPU. What could not run on one is refused here: shapes that are not known w
 and operations that XLA does not know, calls back into Python among them.
 """
 
-import contextlib
 import dataclasses
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow.compiler.xla.service import hlo_pb2
 
-from lstm_gen import distribute, programs, training_config
+from lstm_gen import distribute, precision, programs, training_config
 from lstm_gen.models import family as families
 from lstm_gen.training import step as steps
 from lstm_gen.training.tpu import refusals
-
-_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,12 +60,13 @@ def lower_step(plan: Plan, device_batch: int) -> Program:
     Raises:
       CompileError: If it holds what no TPU runs.
     """
-    with distribute.portable(), _policy(plan.training.precision):
-        model = plan.family.build(plan.settings, plan.signal)
-        objectives = plan.family.objectives(model, plan.signal)
-        optimizers = [steps.make_optimizer(plan.training) for _ in objectives]
-        for optimizer, objective in zip(optimizers, objectives, strict=True):
-            optimizer.build(objective.variables)
+    with distribute.portable(), precision.of_new_layers(plan.training.precision):
+        with tf.distribute.OneDeviceStrategy("/cpu:0").scope():
+            model = plan.family.build(plan.settings, plan.signal)
+            objectives = plan.family.objectives(model, plan.signal)
+            optimizers = [steps.make_optimizer(plan.training) for _ in objectives]
+            for optimizer, objective in zip(optimizers, objectives, strict=True):
+                optimizer.build(objective.variables)
         step = steps.make_replica_step(objectives, optimizers, plan.training)
         arguments = (batch_spec(plan.signal, device_batch), tf.TensorSpec([], tf.int32))
         return lower("train step", 1, step, arguments)
@@ -103,6 +100,7 @@ def batch_spec(signal: families.Signal, n_windows: int) -> dict[str, tf.TensorSp
         "weight": tf.TensorSpec([n_windows], tf.float32),
         "recording": tf.TensorSpec([n_windows], tf.int64),
         "start_frame": tf.TensorSpec([n_windows], tf.int64),
+        "row": tf.TensorSpec([n_windows], tf.int64),
     }
 
 
@@ -147,14 +145,3 @@ def _without_copies(hlo: bytes) -> bytes:
             if instruction.opcode == "copy":
                 instruction.opcode = "convert"
     return module.SerializeToString()
-
-
-@contextlib.contextmanager
-def _policy(precision: str) -> Iterator[None]:
-    """Build models in a precision."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(_POLICIES[precision])
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)

@@ -1,0 +1,99 @@
+"""A training step of two processes that work together, beside that of one, on the same cores.
+
+Two processes on one machine have nothing to win: the same cores do the same work, and exchange
+the gradients over loopback besides. It is what sharing a batch costs where it brings nothing.
+"""
+
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import time
+
+import tensorflow as tf
+
+from benchmarks import harness
+from lstm_gen import config, distribute, training_config
+from lstm_gen.models import family, lstm
+from lstm_gen.models.layers import noise
+from lstm_gen.training import step as steps
+
+_AUDIO = config.AudioConfig()
+_SIGNAL = family.Signal(channels=_AUDIO.n_mels, timesteps=256, shift=1)
+_TRAINING = training_config.TrainingConfig()
+_N_STEPS, _ROUNDS = 8, 3
+_ONE_THREAD = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "NUMBA_NUM_THREADS"), "1")
+
+
+def rows() -> list[harness.Row]:
+    """Return what two processes reach, with a core each and with all cores for both."""
+    one, two, crowded = [], [], []
+    for _ in range(_ROUNDS):
+        one.append(_measure([{}]))
+        two.append(_measure([dict(_ONE_THREAD), dict(_ONE_THREAD)]))
+        crowded.append(_measure([{}, {}]))
+    return [
+        harness.Row(
+            what=f"training step, 2 x 512, batch {_TRAINING.batch_size}, {what}",
+            beside="one process, two threads",
+            value=harness.ratio(one, times),
+            unit="x",
+            reach=0.8,
+            detail=f"{statistics.median(times):.3f} s against {statistics.median(one):.3f} s",
+        )
+        for what, times in (
+            ("two processes, a thread each", two),
+            ("two processes, two threads each", crowded),
+        )
+    ]
+
+
+def _measure(processes: list[dict[str, str]]) -> float:
+    """Return the seconds per step of processes with these variables, which work together."""
+    sockets = [socket.create_server(("localhost", 0)) for _ in processes]
+    hosts = [f"localhost:{each.getsockname()[1]}" for each in sockets]
+    for each in sockets:
+        each.close()
+    started = []
+    for index, variables in enumerate(processes):
+        described = {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": index}}
+        started.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "benchmarks.replicas"],
+                env=os.environ | variables | {"TF_CONFIG": json.dumps(described)},
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        )
+    return max(float(process.communicate()[0].split()[-1]) for process in started)
+
+
+def _time_step() -> float:
+    """Return the seconds of a step of this process and those that it works with."""
+    strategy = distribute.strategy("cpu")
+    with strategy.scope():
+        model = lstm.build(lstm.LSTMConfig(), _SIGNAL)
+        objectives = lstm.objectives(model, _SIGNAL)
+        optimizers = [steps.make_optimizer(_TRAINING) for _ in objectives]
+        for optimizer, objective in zip(optimizers, objectives, strict=True):
+            optimizer.build(objective.variables)
+    batches = iter(strategy.distribute_datasets_from_function(_batches))
+    call = steps.make_train_call(strategy, objectives, optimizers, _TRAINING)
+    call(batches, tf.constant(0), tf.constant(2))  # compiles
+    start = time.perf_counter()
+    call(batches, tf.constant(2), tf.constant(_N_STEPS))
+    return (time.perf_counter() - start) / _N_STEPS
+
+
+def _batches(context: tf.distribute.InputContext) -> tf.data.Dataset:
+    """Return one batch of noise over and over."""
+    n_rows = context.get_per_replica_batch_size(_TRAINING.batch_size)
+    seed = noise.seed_from(0, noise.TRAINING, 0)
+    frames = noise.normal([n_rows, _SIGNAL.timesteps + _SIGNAL.shift, _SIGNAL.channels], seed)
+    return tf.data.Dataset.from_tensors({"frames": frames, "row": tf.range(n_rows)}).repeat()
+
+
+if __name__ == "__main__":
+    print(_time_step())

@@ -1,0 +1,79 @@
+"""Which of the processes that work together this one is: what TF_CONFIG says, without TensorFlow.
+
+TensorFlow's own form and that of Vertex AI, which names the first process `chief`:
+
+    {"cluster": {"chief": ["host:port"], "worker": ["host:port", ...]},
+     "task": {"type": "worker", "index": 0}}
+"""
+
+import json
+import os
+from typing import Any, NamedTuple
+
+from lstm_gen import config, errors
+
+_VARIABLE = "TF_CONFIG"
+_TASKS = ("chief", "worker")  # in the order in which TensorFlow counts them
+
+
+class Member(NamedTuple):
+    """One process among those that work together.
+
+    Attributes:
+      rank: Which; 0 is the chief, which writes for all.
+      size: How many there are.
+    """
+
+    rank: int
+    size: int
+
+
+def member() -> Member:
+    """Return which process this one is; the only one where TF_CONFIG is not set.
+
+    Raises:
+      InputError: If TF_CONFIG cannot be understood, or has parameter servers or evaluators.
+    """
+    text = os.environ.get(_VARIABLE, "").strip()
+    try:
+        values: dict[str, Any] = json.loads(text or "{}")
+        cluster, task = values.get("cluster") or {}, values.get("task") or {}
+        counts = {name: len(_addresses(hosts)) for name, hosts in cluster.items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise errors.InputError(
+            f'{_VARIABLE} must be JSON such as {{"cluster": {{"worker": ["host:port", ...]}}, '
+            '"task": {"type": "worker", "index": 0}}; unset it to train in this process alone. '
+            f"Received: {_VARIABLE}={text!r} ({error})"
+        ) from error
+    if sum(counts.values()) <= 1:
+        return Member(0, 1)
+    config.require(
+        set(counts) <= set(_TASKS) and counts.get("chief", 1) == 1,
+        f"{_VARIABLE} must have workers, and one chief or none: they train alike, without "
+        "parameter servers or evaluators",
+        **counts,
+    )
+    kind: str = task.get("type", "")
+    index: Any = task.get("index")
+    config.require(
+        isinstance(index, int) and 0 <= index < counts.get(kind, 0),
+        f"the task in {_VARIABLE} must be one of its cluster",
+        task=task,
+        **counts,
+    )
+    before = _TASKS[: _TASKS.index(kind)]
+    return Member(sum(counts.get(name, 0) for name in before) + index, sum(counts.values()))
+
+
+def _addresses(hosts: Any) -> list[str]:
+    """Return the addresses of some tasks.
+
+    Raises:
+      ValueError: If they are not a list of `host:port`.
+    """
+    if not isinstance(hosts, list):
+        raise ValueError(f"{hosts!r} is not a list of addresses")
+    for host in hosts:
+        if not (isinstance(host, str) and host.rpartition(":")[2].isdigit()):
+            raise ValueError(f"{host!r} is not host:port")
+    return hosts

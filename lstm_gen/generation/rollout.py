@@ -1,0 +1,83 @@
+"""Songs rolled out on several devices: which songs go where, and one model on each device.
+
+Songs are rolled out in groups. A group is one batch on one device, and what a song is depends on
+its group alone, to the last bit, so that any number of devices makes the same songs.
+"""
+
+import concurrent.futures
+import dataclasses
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from lstm_gen import cluster, precision, runs
+from lstm_gen.models import family
+
+
+def deal(n_songs: int, at_once: int) -> list[range]:
+    """Return the groups of songs that fall to this process among those that work together."""
+    groups = [range(first, min(first + at_once, n_songs)) for first in range(0, n_songs, at_once)]
+    member = cluster.member()
+    return groups[member.rank :: member.size]
+
+
+def roll_out(
+    run_dir: str,
+    run: runs.Run,
+    controls: family.Controls,
+    primer: np.ndarray,
+    groups: Sequence[range],
+    devices: Sequence[str],
+    compute: str = "float32",
+    progress: Callable[[int], None] = lambda _: None,
+) -> dict[int, np.ndarray]:
+    """Roll out groups of songs, as many at a time as there are devices.
+
+    Args:
+      run_dir: Where the trained weights are.
+      run: What that directory says of itself.
+      controls: What is asked for of all songs.
+      primer: What each song starts from, normalised, float32 [n_songs, frames, channels].
+      groups: Songs that make up a batch each.
+      devices: Where to, as `distribute.devices` names them.
+      compute: "float32" or "bfloat16".
+      progress: Called with the number of frames that a group has got since the last call.
+
+    Returns:
+      Index of each song to its frames, normalised, float32 [n_frames, channels].
+
+    Raises:
+      InputError: If the run has no trained weights.
+    """
+    used = devices[: len(groups)]
+    models = [_load(run_dir, run, device, compute) for device in used]
+    lock = threading.Lock()
+
+    def tell(n_frames: int) -> None:
+        with lock:
+            progress(n_frames)
+
+    def work(place: int) -> dict[int, np.ndarray]:
+        made: dict[int, np.ndarray] = {}
+        for group in groups[place :: len(used)]:
+            asked = dataclasses.replace(controls, n_songs=len(group), first_song=group.start)
+            start = primer[group.start : group.stop]
+            with tf.device(used[place]):
+                frames = run.family.generate(models[place], run.signal, asked, start, tell)
+            made |= dict(zip(group, frames, strict=True))
+        return made
+
+    if len(used) == 1:
+        return work(0)
+    with concurrent.futures.ThreadPoolExecutor(len(used)) as pool:
+        parts = pool.map(work, range(len(used)))
+        return dict(sorted(song for part in parts for song in part.items()))
+
+
+def _load(run_dir: str, run: runs.Run, device: str, compute: str) -> Any:
+    """Return the trained model on a device."""
+    with tf.device(device), precision.of_new_layers(compute):
+        return runs.load_model(run_dir, run)

@@ -1,0 +1,178 @@
+"""One program at a time owns a run directory.
+
+On a disk the claim is a lock that the system drops with the process. In a bucket it is an object,
+written only under the condition that it has not changed and written anew every few seconds: an
+owner whose object stays the same for a minute, by the watch of whoever waits for it, is gone. No
+two clocks are compared.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from absl import logging
+
+from lstm_gen import config, errors, gcs, storage
+
+FILE = ".lease"
+_HEARTBEAT_SECONDS = 10.0
+_STALE_SECONDS = 60.0
+
+
+class Lease:
+    """The claim of this program on a run directory; on a disk it holds until the process ends."""
+
+    def confirm(self) -> None:
+        """Do nothing while the claim holds; called before whatever must have one author.
+
+        Raises:
+          StorageError: If another program has taken over.
+        """
+
+
+@contextlib.contextmanager
+def hold(run_dir: str) -> Iterator[Lease]:
+    """Own a run directory, which is there, for as long as the context lasts.
+
+    Raises:
+      InputError: If another program owns it, naming that.
+    """
+    path = storage.join(run_dir, FILE)
+    with _written(path) if storage.is_remote(path) else _locked(path) as lease:
+        yield lease
+
+
+@contextlib.contextmanager
+def _locked(path: str) -> Iterator[Lease]:
+    """Hold the lock of a local file; the file stays, the lock goes with the process."""
+    with pathlib.Path(path).open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise _held(path, storage.read_bytes(path)) from error
+        file.truncate(0)
+        file.write(_claim())
+        file.flush()
+        yield Lease()
+
+
+@contextlib.contextmanager
+def _written(path: str) -> Iterator[Lease]:
+    """Hold an object, and say every few seconds that this program is alive."""
+    claim, ended = _ObjectLease(path), threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(_HEARTBEAT_SECONDS):
+            try:
+                claim.renew()
+            except errors.StorageError as error:
+                logging.warning("the claim on the run could not be renewed: %s", error)
+
+    thread = threading.Thread(target=beat, daemon=True, name="lease")
+    thread.start()
+    try:
+        yield claim
+    finally:
+        ended.set()
+        thread.join()
+        gcs.delete(path, claim.generation)
+
+
+class _ObjectLease(Lease):
+    """The claim on a run directory in a bucket: the version of an object that is ours."""
+
+    def __init__(self, path: str) -> None:
+        self._path, self._lock = path, threading.Lock()
+        self.generation = _take(path)
+        self._renewed = time.monotonic()
+        self._is_lost = False
+
+    def renew(self, age_seconds: float = 0.0) -> None:
+        """Write the object anew if that was done longer ago than this."""
+        with self._lock:
+            now = time.monotonic()
+            if self._is_lost or now - self._renewed < age_seconds:
+                return
+            written = gcs.exchange(self._path, _claim().encode(), self.generation)
+            self._is_lost = written is None
+            if written is not None:
+                self.generation, self._renewed = written, now
+
+    def confirm(self) -> None:
+        """Renew what is no longer fresh; raise StorageError if another program has taken over."""
+        self.renew(2 * _HEARTBEAT_SECONDS)
+        if self._is_lost:
+            raise errors.StorageError(
+                "run_dir must have one owner, and this program was silent for so long that another "
+                f"has taken over; stop that one first. Received: {self._path.removesuffix(FILE)!r}"
+            )
+
+
+def _take(path: str) -> int:
+    """Return the generation of the object that is ours now."""
+    deadline, seen = time.monotonic() + _STALE_SECONDS, -1
+    while True:
+        there = gcs.find(path)
+        generation = there.generation if there else 0
+        content = gcs.read(path) if there else b""
+        if generation == 0 or _is_dead(content) or time.monotonic() >= deadline:
+            written = gcs.exchange(path, _claim().encode(), generation)
+            if written is not None:
+                return written
+        elif seen in (-1, generation):
+            if seen == -1:
+                logging.warning("%s; waiting whether it is alive", _owner(content))
+            time.sleep(min(_HEARTBEAT_SECONDS / 2, 1.0))
+        else:
+            raise _held(path, content)
+        seen = generation
+
+
+def _claim() -> str:
+    """Return who this is; no two claims are the same."""
+    return config.to_json(
+        {"host": socket.gethostname(), "process": os.getpid(), "claim": uuid.uuid4().hex}
+    )
+
+
+def _is_dead(content: bytes) -> bool:
+    """Whether the owner was a process of this machine that is no more."""
+    owner = _parse(content)
+    process = owner.get("process")
+    if owner.get("host") != socket.gethostname() or not isinstance(process, int):
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return process == os.getpid()  # as in a container that was started again
+
+
+def _held(path: str, content: bytes) -> errors.InputError:
+    return errors.InputError(
+        f"another train_model.py is at work in this run_dir ({_owner(content)}); wait for it, stop "
+        f"it, or choose another --run_dir. Received: run_dir={path.removesuffix(FILE)!r}"
+    )
+
+
+def _owner(content: bytes) -> str:
+    owner = _parse(content)
+    return f"process {owner.get('process', 'unknown')} on {owner.get('host', 'an unknown machine')}"
+
+
+def _parse(content: bytes) -> dict[str, Any]:
+    try:
+        values = json.loads(content)
+    except ValueError:
+        return {}
+    return values if isinstance(values, dict) else {}

@@ -1,0 +1,129 @@
+"""A run that is killed again and again ends as one that is not, to the bit."""
+
+import itertools
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+import trainee
+
+from lstm_gen import checkpoints, failpoints, runs, tensors
+
+ROOT = pathlib.Path(__file__).parents[2]
+STOP = "stop"
+Line = tuple[str, str]
+
+
+class Trainees:
+    """The trainings of a run and of its double, each start of them in a process of its own."""
+
+    def __init__(self, folder: pathlib.Path, steps: int, server: subprocess.Popen[str]) -> None:
+        self._folder, self._steps, self._server = folder, steps, server
+
+    def start(self, name: str, **interruption: Any) -> int:
+        """Train, or go on, to the end or the interruption; return the exit status."""
+        said = self._folder / "said"
+        order = trainee.Order(
+            data_dir=str(self._folder / "dataset"),
+            run_dir=str(self._folder / name),
+            steps=self._steps,
+            log=str(self._folder / f"{name}.jsonl"),
+            errors=str(said),
+            **interruption,
+        )
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        print(json.dumps(order._asdict()), file=self._server.stdin, flush=True)
+        answer = self._server.stdout.readline()
+        assert answer, "the server of trainees has died"
+        assert "Traceback" not in said.read_text(), said.read_text()
+        return int(answer)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[subprocess.Popen[str]]:
+    """Yield the process that starts trainees."""
+    with subprocess.Popen(
+        [sys.executable, trainee.__file__],
+        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield process
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+def read_log(folder: pathlib.Path, name: str, steps: int) -> dict[int, Line]:
+    """Return loss and windows of each step; a step done twice must have been the same twice."""
+    lines: dict[int, Line] = {}
+    for text in (folder / f"{name}.jsonl").read_text().splitlines():
+        step, loss, windows = json.loads(text)
+        assert lines.setdefault(step, (loss, windows)) == (loss, windows), f"step {step} differs"
+    assert sorted(lines) == list(range(1, steps + 1))
+    return lines
+
+
+def read_values(parent: str) -> dict[str, np.ndarray]:
+    state = checkpoints.newest(parent)
+    assert state is not None
+    return dict(tensors.read(f"{state.path}/state.safetensors", state.specs))
+
+
+def check_same(folder: pathlib.Path, steps: int) -> None:
+    """Check that the killed run is the whole one: losses, windows, weights, optimizer, averages."""
+    assert read_log(folder, "killed", steps) == read_log(folder, "whole", steps)
+    for part in (runs.checkpoints_dir, runs.model_dir):
+        whole, killed = (read_values(part(str(folder / name))) for name in ("whole", "killed"))
+        assert whole.keys() == killed.keys()
+        for name, values in whole.items():
+            np.testing.assert_array_equal(killed[name], values, err_msg=name)
+
+
+def interrupt(trainees: Trainees, folder: pathlib.Path, kills: int, stops: int, seed: int) -> None:
+    """Train with that many SIGKILLs and SIGTERMs, in a drawn order at drawn places."""
+    draw, points = random.Random(seed), itertools.cycle(failpoints.TRAINING_POINTS)
+    todo = [*itertools.islice(points, kills - 1), *[STOP] * stops]
+    draw.shuffle(todo)
+    for number, where in enumerate(["model.saved", *todo]):  # the first validation is the best
+        if where == STOP:
+            status = trainees.start("killed", stop_before_call=draw.randrange(1, 5))
+            assert status == 128 + signal.SIGTERM
+            continue
+        mark = folder / f"fired-{number}"
+        count = 1 if where == "model.saved" else draw.randrange(1, 3)
+        assert trainees.start("killed", failpoint=f"{where}:{count}:{mark}") == -signal.SIGKILL
+        assert mark.exists(), f"{where} was not reached"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("steps", "kills", "stops", "seed"),
+    [(30, 3, 2, 1), pytest.param(500, 30, 20, 2, marks=pytest.mark.faults)],
+)
+def test_a_killed_run_is_the_whole_one_to_the_bit(
+    tmp_path: pathlib.Path,
+    server: subprocess.Popen[str],
+    steps: int,
+    kills: int,
+    stops: int,
+    seed: int,
+) -> None:
+    tiny.make_dataset(tmp_path / "dataset")
+    trainees = Trainees(tmp_path, steps, server)
+    assert trainees.start("whole") == 0
+    interrupt(trainees, tmp_path, kills, stops, seed)
+    assert trainees.start("killed") == 0
+    check_same(tmp_path, steps)
+    states = pathlib.Path(runs.checkpoints_dir(str(tmp_path / "killed")))
+    assert len(list(states.iterdir())) == 2, "litter of killed writers is left"

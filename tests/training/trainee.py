@@ -1,0 +1,145 @@
+"""A process whose children train a tiny run, note what every step was given, and may be killed.
+
+It reads an order a line from its standard input, JSON of `Order`, forks a child for it in a process
+group of its own, and answers with the child's exit status, negative for a signal. TensorFlow is
+imported once, before there is any child, and started in the children only.
+
+The log has a line for every step: its number, its loss in hexadecimal, and a digest of the windows
+that it was given.
+"""
+
+import dataclasses
+import importlib
+import itertools
+import json
+import os
+import pathlib
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+import tiny
+
+from lstm_gen import distribute, errors, failpoints, runs
+from lstm_gen.data import manifest
+from lstm_gen.models import family
+from lstm_gen.training import loop, monitor, step
+
+SETTINGS = dataclasses.replace(tiny.SETTINGS, dropout=0.1, input_noise=0.2)
+MONITOR = dataclasses.replace(
+    tiny.MONITOR, steps_per_call=4, validate_every_steps=25, checkpoint_every_steps=5
+)
+_PLACE = 8191  # prime, and so small that the sums below are exact in float32
+
+
+class Order(NamedTuple):
+    """What a child does.
+
+    Attributes:
+      data_dir: The dataset.
+      run_dir: The run.
+      steps: Its steps.
+      log: File to add the steps to.
+      errors: File for what the child says.
+      failpoint: Where it is killed, as `failpoints` takes it from the environment.
+      stop_before_call: The call of steps before which it sends itself SIGTERM; 0 for none.
+    """
+
+    data_dir: str
+    run_dir: str
+    steps: int
+    log: str
+    errors: str
+    failpoint: str = ""
+    stop_before_call: int = 0
+
+
+def make_run(dataset: manifest.Dataset, steps: int) -> runs.Run:
+    run = tiny.make_run(dataset, steps=steps, ema=0.9, weight_decay=0.01)
+    observed = dataclasses.replace(run.family, objectives=_observed(run.family))
+    return dataclasses.replace(run, family=observed, settings=SETTINGS)
+
+
+def _observed(kind: family.Family) -> Callable[..., tuple[family.Objective, ...]]:
+    """Return the family's objectives, with a metric that tells windows and their order apart."""
+
+    def objectives(model: Any, signal: family.Signal) -> tuple[family.Objective, ...]:
+        (objective,) = kind.objectives(model, signal)
+
+        def loss(batch: family.Batch, seed: Any, training: bool) -> family.Loss:
+            found = objective.loss(batch, seed, training)
+            place = (1 + batch["row"]) * (1 + 3 * batch["start_frame"] + 1009 * batch["recording"])
+            return found._replace(
+                metrics=found.metrics | {"windows": tf.cast(place % _PLACE, tf.float32)}
+            )
+
+        names = (*objective.metric_names, "windows")
+        return (dataclasses.replace(objective, loss=loss, metric_names=names),)
+
+    return objectives
+
+
+def _listening(order: Order) -> Callable[..., Any]:
+    """Return a `make_train_call` whose calls are logged and, once, signalled."""
+    make, calls = step.make_train_call, itertools.count(1)
+
+    def make_listening(*arguments: Any) -> Callable[..., Any]:
+        call = make(*arguments)
+
+        def listening(iterator: Any, first: Any, count: Any) -> Any:
+            if next(calls) == order.stop_before_call:
+                os.kill(os.getpid(), signal.SIGTERM)
+            metrics = call(iterator, first, count)
+            values = (metrics[name].numpy().tolist() for name in ("likelihood_loss", "windows"))
+            with pathlib.Path(order.log).open("a") as file:
+                for index, (loss, windows) in enumerate(zip(*values, strict=True)):
+                    line = [int(first) + index + 1, loss.hex(), windows.hex()]
+                    file.write(json.dumps(line) + "\n")
+            return metrics
+
+        return listening
+
+    return make_listening
+
+
+def train(order: Order) -> int:
+    """Train as ordered; return the exit status."""
+    distribute.compiles_with_xla = lambda *_: False
+    monitor.Monitor.prediction = lambda *_: None  # type: ignore[method-assign]
+    step.make_train_call = _listening(order)
+    dataset = manifest.load(order.data_dir)
+    run = make_run(dataset, order.steps)
+    runs.open_or_create(order.run_dir, run)
+    try:
+        loop.train(order.run_dir, run, dataset, MONITOR, distribute.strategy("cpu"))
+    except errors.StoppedError as stopped:
+        return 128 + stopped.signal_number
+    return 0
+
+
+def fork(order: Order) -> int:
+    """Train in a child; return its exit status."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    os.setsid()
+    with pathlib.Path(order.errors).open("w") as file:
+        os.dup2(file.fileno(), sys.stdout.fileno())
+        os.dup2(file.fileno(), sys.stderr.fileno())
+    os.environ["LSTM_GEN_FAILPOINT"] = order.failpoint
+    importlib.reload(failpoints)
+    status = 1
+    try:
+        status = train(order)
+    except BaseException:
+        traceback.print_exc()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    for line in sys.stdin:
+        print(fork(Order(**json.loads(line))), flush=True)
