@@ -65,11 +65,12 @@ def lower_step(plan: Plan, device_batch: int) -> Program:
       CompileError: If it holds what no TPU runs.
     """
     with distribute.portable(), _policy(plan.training.precision):
-        model = plan.family.build(plan.settings, plan.signal)
-        objectives = plan.family.objectives(model, plan.signal)
-        optimizers = [steps.make_optimizer(plan.training) for _ in objectives]
-        for optimizer, objective in zip(optimizers, objectives, strict=True):
-            optimizer.build(objective.variables)
+        with tf.distribute.OneDeviceStrategy("/cpu:0").scope():
+            model = plan.family.build(plan.settings, plan.signal)
+            objectives = plan.family.objectives(model, plan.signal)
+            optimizers = [steps.make_optimizer(plan.training) for _ in objectives]
+            for optimizer, objective in zip(optimizers, objectives, strict=True):
+                optimizer.build(objective.variables)
         step = steps.make_replica_step(objectives, optimizers, plan.training)
         arguments = (batch_spec(plan.signal, device_batch), tf.TensorSpec([], tf.int32))
         return lower("train step", 1, step, arguments)
