@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
 
 from lstm_gen import errors
@@ -84,27 +84,31 @@ def check(
     """
     _load_compiler()
     share = topology.share_of(plan.training.batch_size)
-    problems: list[refusals.CompileError] = []
-    step = songs = None
-    try:
-        step = _add_up([lowering.lower_step(plan, share)], topology)
-    except refusals.CompileError as error:
-        problems.append(error)
-    searched = find_largest and (step or isinstance(problems[0], refusals.OutOfMemoryError))
-    try:
-        songs = _add_up(lowering.lower_generation(plan, controls, primer_frames), topology)
-    except refusals.CompileError as error:
-        problems.append(error)
+    step = _attempt(lambda: [lowering.lower_step(plan, share)], topology)
+    songs = _attempt(lambda: lowering.lower_generation(plan, controls, primer_frames), topology)
+    found = {"train step": step, "generation": songs}
+    refused = {name: one for name, one in found.items() if isinstance(one, refusals.CompileError)}
+    searched = find_largest and isinstance(step, Work | refusals.OutOfMemoryError)
     return Verdict(
         plan=plan,
         topology=topology,
         controls=controls,
         parameters=lowering.count_parameters(plan),
-        step=step,
-        songs=songs,
-        problems=tuple(str(problem) for problem in problems),
+        step=step if isinstance(step, Work) else None,
+        songs=songs if isinstance(songs, Work) else None,
+        problems=tuple(f"{name}: {refusal}" for name, refusal in refused.items()),
         largest_batch=_largest_batch(plan, topology, step, share) if searched else None,
     )
+
+
+def _attempt(
+    lower: Callable[[], Sequence[lowering.Program]], topology: chips.Topology
+) -> Work | refusals.CompileError:
+    """Return what programs need, or why they cannot run."""
+    try:
+        return _add_up(lower(), topology)
+    except refusals.CompileError as error:
+        return error
 
 
 def _load_compiler() -> ModuleType:
@@ -140,7 +144,7 @@ def _add_up(programs: Sequence[lowering.Program], topology: chips.Topology) -> W
 
 
 def _largest_batch(
-    plan: lowering.Plan, topology: chips.Topology, step: Work | None, share: int
+    plan: lowering.Plan, topology: chips.Topology, step: Work | refusals.CompileError, share: int
 ) -> int:
     """Return the largest global batch whose step fits."""
 
@@ -148,13 +152,12 @@ def _largest_batch(
         batch_size = device_batch * topology.devices
         training = dataclasses.replace(plan.training, batch_size=batch_size)
         larger = dataclasses.replace(plan, training=training)
-        try:
-            return _add_up([lowering.lower_step(larger, device_batch)], topology).needed_bytes
-        except refusals.CompileError:
-            return math.inf
+        found = _attempt(lambda: [lowering.lower_step(larger, device_batch)], topology)
+        return found.needed_bytes if isinstance(found, Work) else math.inf
 
     usable = topology.device_hbm_bytes
-    if step is None:
-        return topology.devices * search.largest_that_fits(need, usable, too_large=share)
-    fitting = (share, step.needed_bytes)
-    return topology.devices * search.largest_that_fits(need, usable, fitting)
+    if isinstance(step, Work):
+        largest = search.largest_that_fits(need, usable, (share, step.needed_bytes))
+    else:
+        largest = search.largest_that_fits(need, usable, too_large=share)
+    return largest * topology.devices
