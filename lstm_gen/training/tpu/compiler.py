@@ -72,8 +72,8 @@ def compile_program(program: lowering.Program, topology: chips.Topology) -> Comp
     base = f"{topology.version}:{topology.chip.smallest}"
     device = topologies.get_topology_desc(base, platform="tpu").devices[0]
     with mlir.make_ir_context():
-        module = ir.Module.parse(_jax.mlir.hlo_to_stablehlo(program.hlo))
         try:
+            module = ir.Module.parse(_jax.mlir.hlo_to_stablehlo(program.hlo))
             executable = device.client.compile(module, _jax.DeviceList((device,)), _options(device))
         except jax.errors.JaxRuntimeError as error:
             raise refusals.of_compiler(str(error)) from error
