@@ -20,7 +20,7 @@ ifdef RECORDINGS
 DEMO := demo/from-$(shell basename "$(RECORDINGS)" | tr -c 'A-Za-z0-9._\n-' '_')
 endif
 
-.PHONY: help demo test quick faults test-beam test-tpu-image check lint format benchmark results clean
+.PHONY: help demo test quick faults test-beam test-tpu-image check-tpu check lint format benchmark results clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,18 @@ $(VENV)-beam/installed: setup.py | $(BIN)/python
 	@echo "Installing Apache Beam into $(VENV)-beam."
 	@$(BIN)/python -m venv $(VENV)-beam
 	@$(VENV)-beam/bin/python -m pip install -qq --disable-pip-version-check --editable '.[beam]' pytest
+	@touch $@
+
+# Two gigabytes of JAX and libtpu, of versions that nothing else is to be bound to.
+check-tpu: $(VENV)-tpu/installed  ## compile every preset for a TPU, without one: does it fit, how long does it take
+	@echo "Compiling every preset for a TPU; some minutes."
+	@$(VENV)-tpu/bin/python -m pytest tests/training/test_tpu_compiler.py
+	@$(VENV)-tpu/bin/python -m tools.check_tpu --preset=all
+
+$(VENV)-tpu/installed: setup.py | $(BIN)/python
+	@echo "Installing the TPU's compiler into $(VENV)-tpu."
+	@$(BIN)/python -m venv $(VENV)-tpu
+	@$(VENV)-tpu/bin/python -m pip install -qq --disable-pip-version-check --editable '.[cpu,tpu_check]' pytest
 	@touch $@
 
 # A TPU VM's TensorFlow is another distribution of the same module, older, and without XLA for the

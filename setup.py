@@ -32,6 +32,8 @@ EXTRAS = {
     "tpu": ["tensorflow-tpu==2.19.1"],  # the last version that runs on TPUs
     "cloud": ["google-cloud-aiplatform>=1.60"],
     "beam": ["apache-beam>=2.60"],
+    # Parts of JAX that are not its public face are used, hence the exact versions.
+    "tpu_check": ["jax==0.10.2", "libtpu==0.0.42.1"],
     "bench": ["librosa==0.11.0", "torch==2.13.0"],
     "dev": [
         "librosa==0.11.0",

@@ -1,15 +1,17 @@
 """What every command does around its one library call: help, parsing, one-line errors."""
 
+import contextlib
 import inspect
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType, ModuleType
 from typing import NoReturn
 
 from absl import flags as absl_flags
 from absl import logging
+from absl.testing import flagsaver
 
 from lstm_gen import errors
 
@@ -28,6 +30,15 @@ def run(main: Callable[[], int | None], *modules: ModuleType) -> NoReturn:
       *modules: The flag modules of this command, in the order in which `--help` shows them.
     """
     raise SystemExit(_run(main, modules, sys.argv))
+
+
+@contextlib.contextmanager
+def preset(path: str) -> Iterator[None]:
+    """Let a file's flags hold for a while, under those of the command line; "" for no file."""
+    files = [f"--flagfile={path}"] if path else []
+    with flagsaver.flagsaver():
+        absl_flags.FLAGS([sys.argv[0], *files, *sys.argv[1:]])
+        yield
 
 
 def _run(main: Callable[[], int | None], modules: tuple[ModuleType, ...], argv: list[str]) -> int:

@@ -24,6 +24,7 @@ LAYERS = (
         "lstm_gen.errors",
         "lstm_gen.failpoints",
         "lstm_gen.precision",
+        "lstm_gen.programs",
         "lstm_gen.training_config",
         "lstm_gen.gcs",
     ),
@@ -296,6 +297,7 @@ def test_what_is_imported_is_required_and_nothing_else() -> None:
         if not module.name.startswith("benchmarks")  # not installed; has the bench extra
     }
     foreign = imported - {*PACKAGES, *COMMANDS} - sys.stdlib_module_names
-    extras = {"tensorflow", "apache_beam"}  # of cpu, gpu and tpu; of beam
+    # Of cpu, gpu and tpu; of beam; of tpu_check.
+    extras = {"tensorflow", "apache_beam", "jax", "jaxlib"}
     names = {DISTRIBUTIONS.get(name, name) for name in foreign}
     assert names - extras == requirements()

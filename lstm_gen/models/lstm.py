@@ -22,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from lstm_gen import config as configs
-from lstm_gen import distribute
+from lstm_gen import distribute, programs
 from lstm_gen.models import family
 from lstm_gen.models.layers import attention, heads, lstm, noise
 
@@ -200,9 +200,6 @@ def objectives(model: SongLSTM, signal: family.Signal) -> tuple[family.Objective
     """Return the one objective: the likelihood (or squared error) of the frames ahead."""
     settings = model.settings
 
-    # Compiled even where the step as a whole is not: a mixture's density is a dozen passes over
-    # [batch, frames, components, channels] that XLA makes one.
-    @tf.function(jit_compile=distribute.compiles_with_xla(tf.distribute.get_strategy()))
     def score(hidden: Any, inputs: Any, targets: Any) -> tuple[Any, Any]:
         if settings.head == "mse":
             square, likelihood = model.head.losses_of(hidden, targets)
@@ -212,12 +209,19 @@ def objectives(model: SongLSTM, signal: family.Signal) -> tuple[family.Objective
         nats = tf.reduce_mean(nll, axis=-1)
         return nats, nats
 
+    # Where the step as a whole is not compiled, this is: a mixture's density is a dozen passes over
+    # [batch, frames, components, channels] that XLA makes one. Where it is, a function of its own
+    # would hide constants from XLA as soon as gradients are accumulated in a loop.
+    strategy = tf.distribute.get_strategy()
+    alone = distribute.compiles_with_xla(strategy) and not distribute.compiles_whole_steps(strategy)
+    run_score = tf.function(score, jit_compile=True) if alone else score
+
     def loss(batch: family.Batch, seed: Any, training: bool) -> family.Loss:
         inputs, targets = _inputs_and_targets(batch, signal)
         if training:
             inputs = noise.corrupt(inputs, settings.input_noise, noise.seed_for(seed, _NOISE))
         hidden = model(inputs, noise.seed_for(seed, _DROPOUT) if training else None)
-        per_example, nats = score(hidden, inputs, targets)
+        per_example, nats = run_score(hidden, inputs, targets)
         return family.Loss(per_example, {"nats_per_dim": nats})
 
     variables = [variable.value for variable in model.trainable_variables]
@@ -287,7 +291,7 @@ def _compiled_draws(n_songs: int, channels: int) -> Any:
     The noise is [frames, songs, channels], normal, and [frames, songs], uniform.
     """
 
-    @tf.function(jit_compile=distribute.compiles_with_xla())
+    @programs.program
     def draw(seed: Any, chunk: Any) -> tuple[Any, Any]:
         seed = noise.seed_for(seed, chunk)
         normal = noise.normal([n_songs, _FRAMES_PER_CALL, channels], noise.seed_for(seed, 0))
@@ -301,15 +305,14 @@ def _compiled_draws(n_songs: int, channels: int) -> Any:
 def _compiled(model: SongLSTM) -> tuple[Any, Any]:
     """Return the compiled warm-up and roll-out of a model."""
     settings = model.settings
-    jit = distribute.compiles_with_xla()
 
-    @tf.function(jit_compile=jit)
+    @programs.program
     def warm(frames: Any, state: Any) -> Any:
         for index in tf.range(frames.shape[1]):
             _, state = model.step(frames[:, index], state)
         return state
 
-    @tf.function(jit_compile=jit)
+    @programs.program
     def roll(queue: Any, state: Any, normal: Any, uniform: Any, scales: Any) -> Any:
         colouring = None if settings.head == "mse" else model.head.colouring()
         frames = tf.TensorArray(tf.float32, normal.shape[0], element_shape=queue.shape[1:])

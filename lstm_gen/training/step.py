@@ -58,6 +58,29 @@ def make_optimizer(
     return kind(_Scaled(schedule, scale), **options)
 
 
+def make_replica_step(
+    objectives: Sequence[family.Objective],
+    optimizers: Sequence[keras.optimizers.Optimizer],
+    training: training_config.TrainingConfig,
+) -> Callable[[family.Batch, Any], Metrics]:
+    """Return what one device does in one step, in a replica context; see `make_train_call`.
+
+    Returns:
+      (the device's share of the batch, step) -> metric name to its share of the sum, or the norm.
+    """
+
+    def replica_step(batch: family.Batch, step: Any) -> Metrics:
+        metrics: Metrics = {}
+        for objective, optimizer in zip(objectives, optimizers, strict=True):
+            gradients, sums = _accumulated(objective, batch, step, training)
+            gradients, norm = _clipped(gradients, training.clip_norm)
+            optimizer.apply(gradients, objective.variables)
+            metrics |= sums | {f"{objective.name}_gradient_norm": norm}
+        return metrics
+
+    return replica_step
+
+
 def make_train_call(
     strategy: tf.distribute.Strategy,
     objectives: Sequence[family.Objective],
@@ -75,16 +98,7 @@ def make_train_call(
     Returns:
       (iterator, first step, number of steps) -> metric name to float32 [steps].
     """
-
-    def replica_step(batch: family.Batch, step: Any) -> Metrics:
-        metrics: Metrics = {}
-        for objective, optimizer in zip(objectives, optimizers, strict=True):
-            gradients, sums = _accumulated(objective, batch, step, training)
-            gradients, norm = _clipped(gradients, training.clip_norm)
-            optimizer.apply(gradients, objective.variables)
-            metrics |= sums | {f"{objective.name}_gradient_norm": norm}
-        return metrics
-
+    replica_step = make_replica_step(objectives, optimizers, training)
     compiled = tf.function(replica_step, jit_compile=distribute.compiles_whole_steps(strategy))
 
     @tf.function

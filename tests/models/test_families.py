@@ -1,5 +1,6 @@
 """The contract, over every family there is: a new one is tested by its name in SETTINGS."""
 
+import dataclasses
 import functools
 import pathlib
 from typing import Any
@@ -10,9 +11,18 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from lstm_gen import checkpoints, config, distribute, errors, models, training_config
+from lstm_gen import (
+    checkpoints,
+    config,
+    distribute,
+    errors,
+    models,
+    programs,
+    training_config,
+)
 from lstm_gen.models import family as families
 from lstm_gen.training import step as steps
+from lstm_gen.training.tpu import lowering
 
 SETTINGS = {"lstm": {"layers": 2, "units": 8, "components": 3, "dropout": 0.1}}
 SIGNAL = families.Signal(channels=6, timesteps=10, shift=2)
@@ -170,3 +180,44 @@ def test_generation_repeats_and_is_as_long_as_asked(family: families.Family) -> 
     np.testing.assert_allclose(generate(family, model, first_song=1)[0], songs[1], rtol=1e-4)
     for n_frames in (1, 128, 129):
         assert generate(family, model, n_frames).shape[1] == n_frames
+
+
+def make_plan(family: families.Family, precision: str = "float32") -> lowering.Plan:
+    return lowering.Plan(
+        family=family,
+        settings=family.config_class(**SETTINGS[family.name]),
+        signal=SIGNAL,
+        training=dataclasses.replace(TRAINING, precision=precision),
+    )
+
+
+@pytest.mark.xla
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_training_step_lowers_for_a_tpu(family: families.Family, precision: str) -> None:
+    policy = keras.config.dtype_policy()
+    text = lowering.lower_step(make_plan(family, precision), 3).stablehlo
+    assert keras.config.dtype_policy() == policy
+    assert "tensor<3x12x6xf32>" in text  # a device's windows, not the whole batch
+    assert ("bf16" in text) == (precision == "bfloat16")
+
+
+@pytest.mark.xla
+def test_generation_runs_as_programs_that_lower_for_a_tpu(family: families.Family) -> None:
+    model = make_model(family)
+    with programs.listing() as calls:
+        frames = generate(family, model, n_frames=300)
+    assert frames.shape == (2, 300, SIGNAL.channels)
+    assert calls
+    assert not frames.any()  # nothing was computed
+    assert generate(family, model).any()
+    controls = families.Controls(n_songs=2, n_frames=300)
+    lowered = lowering.lower_generation(make_plan(family), controls, primer_frames=5)
+    assert [(one.name, one.calls) for one in lowered] == [(one.name, one.calls) for one in calls]
+
+
+@pytest.mark.xla
+def test_accumulated_gradients_lower_for_a_tpu(family: families.Family) -> None:
+    plan = make_plan(family)
+    training = dataclasses.replace(plan.training, accumulate=2)
+    text = lowering.lower_step(dataclasses.replace(plan, training=training), 4).stablehlo
+    assert "tensor<2x2x12x6xf32>" in text  # two parts of two windows

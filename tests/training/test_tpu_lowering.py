@@ -1,0 +1,119 @@
+import json
+import pathlib
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import tensorflow as tf
+import tiny
+
+from lstm_gen import programs
+from lstm_gen.data import pipeline
+from lstm_gen.models import family as families
+from lstm_gen.training.tpu import lowering, refusals
+
+pytestmark = pytest.mark.xla
+
+ROOT = pathlib.Path(__file__).parents[2]
+PRESETS = sorted(path.stem for path in (ROOT / "flags/presets").glob("*.flags"))
+# A process of its own, since every command has its own flags. Prints the programs of each.
+LOWER_ALL = """
+import dataclasses
+import json
+from flags import command
+from lstm_gen.training.tpu import lowering
+from tools import check_tpu
+
+def main():
+    lowered = {}
+    for name, path in check_tpu.tpu_flags.presets().items():
+        with command.preset(path):
+            plan, controls, primer_frames = check_tpu.read_flags()
+        found = lowering.lower_generation(plan, controls, primer_frames)
+        for precision in ("bfloat16", "float32"):
+            training = dataclasses.replace(plan.training, precision=precision)
+            step = lowering.lower_step(dataclasses.replace(plan, training=training), 16)
+            found.insert(0, step)
+        lowered[name] = [one.stablehlo for one in found]
+    print(json.dumps(lowered))
+
+command.run(main)
+"""
+
+
+@pytest.mark.slow
+def test_every_preset_lowers() -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", LOWER_ALL, "--preset=all"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stderr
+    lowered = json.loads(result.stdout)
+    assert sorted(lowered) == PRESETS
+    for in_float32, in_bfloat16, *songs in lowered.values():
+        assert "bf16" not in in_float32
+        assert "bf16" in in_bfloat16
+        assert songs
+        for text in (in_float32, in_bfloat16, *songs):
+            assert "@main" in text
+            assert "?" not in text
+            assert "custom_call" not in text
+
+
+def test_the_batch_is_that_of_the_pipeline(tmp_path: pathlib.Path) -> None:
+    dataset = tiny.make_dataset(tmp_path / "dataset")
+    windows = pipeline.windows(dataset, "train", tiny.WINDOW, 4, 0)
+    signal = families.Signal(channels=tiny.AUDIO.channels, timesteps=8, shift=1)
+    assert lowering.batch_spec(signal, 4) == windows.element_spec
+
+
+def test_programs_are_listed_once_for_each_shape() -> None:
+    @programs.program
+    def double(values: Any) -> Any:
+        return {"twice": 2 * values}
+
+    with programs.listing() as calls:
+        for n_values in (3, 3, 2):
+            assert double(tf.ones([n_values]))["twice"].shape == (n_values,)
+    assert [(one.name, one.calls) for one in calls] == [("double", 2), ("double", 1)]
+    assert calls[1].arguments == (tf.TensorSpec([2], tf.float32),)
+    assert double(tf.ones([1]))["twice"].numpy() == [2.0]
+
+
+def call_python(values: Any) -> Any:
+    return tf.numpy_function(lambda x: x, [values], tf.float32)
+
+
+def keep_positive(values: Any) -> Any:
+    return tf.boolean_mask(values, values > 0)
+
+
+def write_text(values: Any) -> Any:
+    return tf.strings.length(tf.strings.as_string(values))
+
+
+def leave(values: Any) -> Any:
+    return values
+
+
+@pytest.mark.parametrize(
+    ("function", "frames", "reason"),
+    [
+        (call_python, 3, "XLA has no PyFunc: that operation runs on a host only"),
+        (write_text, 3, "XLA has no AsString"),
+        (keep_positive, 3, r"a shape is not known when it is compiled: \?xf32"),
+        (leave, None, "XLA cannot lower it: Only support static input shape"),
+    ],
+)
+def test_what_no_tpu_runs_is_refused_in_one_line(
+    function: Callable[[Any], Any], frames: int | None, reason: str
+) -> None:
+    with pytest.raises(refusals.CompileError, match=reason) as refused:
+        lowering.lower("test", 1, function, (tf.TensorSpec([frames], tf.float32),))
+    assert "\n" not in str(refused.value)
