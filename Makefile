@@ -20,10 +20,10 @@ ifdef RECORDINGS
 DEMO := demo/from-$(shell basename "$(RECORDINGS)" | tr -c 'A-Za-z0-9._\n-' '_')
 endif
 
-.PHONY: help demo test quick faults test-beam check lint format benchmark results clean
+.PHONY: help demo test quick faults test-beam test-vertex check lint format benchmark results clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/installed-$(TENSORFLOW)  ## recordings to songs in minutes; RECORDINGS=folder for your own
 ifdef RECORDINGS
@@ -63,6 +63,17 @@ $(VENV)-beam/installed: setup.py | $(BIN)/python
 	@echo "Installing Apache Beam into $(VENV)-beam."
 	@$(BIN)/python -m venv $(VENV)-beam
 	@$(VENV)-beam/bin/python -m pip install -qq --disable-pip-version-check --editable '.[beam]' pytest
+	@touch $@
+
+# Google's SDK for Vertex AI is 280 MB that only who submits needs.
+test-vertex: $(VENV)-cloud/installed  ## the jobs for Vertex AI in the types of Google's own SDK
+	@echo "Running the tests of the jobs for Vertex AI."
+	@$(VENV)-cloud/bin/python -m pytest tests/cloud/test_vertex.py
+
+$(VENV)-cloud/installed: setup.py | $(BIN)/python
+	@echo "Installing Google's SDK into $(VENV)-cloud."
+	@$(BIN)/python -m venv $(VENV)-cloud
+	@$(VENV)-cloud/bin/python -m pip install -qq --disable-pip-version-check --editable '.[cloud]' pytest
 	@touch $@
 
 lint: $(VENV)/installed-dev  ## format check, lint and types

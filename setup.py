@@ -30,7 +30,7 @@ EXTRAS = {
     "cpu": [f"tensorflow{TENSORFLOW}"],
     "gpu": [f"tensorflow[and-cuda]{TENSORFLOW}"],
     "tpu": ["tensorflow-tpu==2.19.1"],  # the last version that runs on TPUs
-    "cloud": ["google-cloud-aiplatform>=1.60"],
+    "cloud": ["google-cloud-aiplatform>=2.0", "PyYAML>=6.0"],
     "beam": ["apache-beam>=2.60"],
     "bench": ["librosa==0.11.0", "torch==2.13.0"],
     "dev": [

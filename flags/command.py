@@ -1,5 +1,6 @@
 """What every command does around its one library call: help, parsing, one-line errors."""
 
+import functools
 import inspect
 import os
 import sys
@@ -27,6 +28,16 @@ def run(main: Callable[[], int | None], *modules: ModuleType) -> NoReturn:
       *modules: The flag modules of this command, in the order in which `--help` shows them.
     """
     raise SystemExit(_run(main, modules, sys.argv))
+
+
+def run_with_rest(main: Callable[[list[str]], int | None], *modules: ModuleType) -> NoReturn:
+    """Run a command as `run` does that takes the arguments after `--` for another one."""
+    own, rest = sys.argv, list[str]()
+    if "--" in sys.argv:
+        place = sys.argv.index("--")
+        own, rest = sys.argv[:place], sys.argv[place + 1 :]
+    bound = functools.update_wrapper(functools.partial(main, rest), main)
+    raise SystemExit(_run(bound, modules, own))
 
 
 def _run(main: Callable[[], int | None], modules: tuple[ModuleType, ...], argv: list[str]) -> int:
