@@ -35,7 +35,7 @@ class Monitor:
         self._run = run
         self._settings = settings
         self._primer = primer
-        self._writer = tf.summary.create_file_writer(storage.join(run_dir, "logs"))
+        self._writer = tf.summary.create_file_writer(runs.logs_dir(run_dir))
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Log numbers of one step."""
