@@ -29,12 +29,18 @@ from lstm_gen import distribute, runs
 from lstm_gen.audio import normalisation
 from lstm_gen.data import augmentation, manifest, pipeline
 from lstm_gen.evaluation import baselines
-from lstm_gen.training import loop, report
+from lstm_gen.training import loop, preflight, report
 
 _BASELINES = flags.DEFINE_boolean(
     "baselines",
     True,
     "Fit simple predictors first, in seconds, and show the model's likelihood beside theirs.",
+)
+_DRY_RUN = flags.DEFINE_boolean(
+    "dry_run",
+    False,
+    "Train for some seconds, keep nothing, and say what the whole would take: parameters, memory, "
+    "steps of an epoch, seconds of a step on this machine, time to finish.",
 )
 
 
@@ -57,6 +63,10 @@ def main() -> None:
     strategy = distribute.strategy(device_flags.device())
     augmentation.require_fit(run.augmentation, run.audio)
     print(report.describe_data(dataset, run.window, run.training))
+    if _DRY_RUN.value:
+        found = preflight.measure(run, dataset, settings.steps_per_call, strategy)
+        print(preflight.describe(found, run.training.steps))
+        return
     runs.open_or_create(run_dir, run)
     result = loop.train(run_dir, run, dataset, settings, strategy)
     scores = _baseline_scores(dataset, run) if _BASELINES.value else {}

@@ -297,6 +297,24 @@ def _require_finite(metrics: dict[str, np.ndarray], first: int) -> None:
             )
 
 
+def set_up(training: training_config.TrainingConfig, strategy: tf.distribute.Strategy) -> None:
+    """Set precision, seeds and determinism, before a model is built.
+
+    Raises:
+      InputError: If the batch cannot be shared out among the devices.
+    """
+    config.require(
+        training.batch_size % strategy.num_replicas_in_sync == 0,
+        "batch_size must be a multiple of the number of devices",
+        batch_size=training.batch_size,
+        devices=strategy.num_replicas_in_sync,
+    )
+    # Every op repeats its bits, so that a resumed run can equal an unbroken one.
+    tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(training.seed)
+    keras.config.set_dtype_policy(_POLICIES[training.precision])
+
+
 def train(
     run_dir: str,
     run: runs.Run,
@@ -320,16 +338,7 @@ def train(
       InputError: If the loss is no longer a number, naming the step, no checkpoint of a
         run that has some is whole, or the batch cannot be shared out among the devices.
     """
-    config.require(
-        run.training.batch_size % strategy.num_replicas_in_sync == 0,
-        "batch_size must be a multiple of the number of devices",
-        batch_size=run.training.batch_size,
-        devices=strategy.num_replicas_in_sync,
-    )
-    # Every op repeats its bits, so that a resumed run can equal an unbroken one.
-    tf.config.experimental.enable_op_determinism()
-    keras.utils.set_random_seed(run.training.seed)
-    keras.config.set_dtype_policy(_POLICIES[run.training.precision])
+    set_up(run.training, strategy)
     primer_frames = round(_PRIMER_SECONDS * run.audio.frames_per_second)
     split = "validation" if dataset.splits["validation"].n_records else "train"
     primer = primers.draw(dataset, split, settings.n_samples, primer_frames, run.training.seed)
