@@ -1,30 +1,21 @@
 """Preparing and reading datasets: whole commands beside whole baseline processes.
 
-Recordings come from `../shared/data/music` where that folder is there, else they are
-synthesised. Everything is read from a warm page cache, ours and the baselines' alike.
+Everything is read from a warm page cache, ours and the baselines' alike.
 """
 
-import os
 import pathlib
-import subprocess
+import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Iterable
 
 import numpy as np
-import soundfile
 
-from benchmarks import harness
+from benchmarks import harness, preparing
 from lstm_gen import config
 from lstm_gen.data import manifest, records
 
-_ROOT = pathlib.Path(__file__).parents[1]
-_MUSIC = _ROOT.parent / "shared" / "data" / "music"
-_LONGEST = "trow_acoustic_guitar_arrangement.mp3"
 _PROCESSES = 2
-_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-_HOUR_SECONDS = 3600
 _SHARDS, _RECORDS, _FRAMES = 8, 100, 1000
 _BATCH_SIZE, _PASSES = 16, 5
 
@@ -35,7 +26,7 @@ def rows() -> list[harness.Row]:
         scratch = pathlib.Path(folder)
         # First, while this process is small: a child's peak counts from its parent's size.
         measured = [_measure_memory(scratch)]
-        music = _find_music(scratch)
+        music = preparing.find_music(scratch)
         measured += [_measure_folder(music, scratch), _measure_size(scratch)]
         measured += _measure_recording(music, scratch)
         measured.append(_measure_reading(scratch))
@@ -46,27 +37,16 @@ def _measure_memory(scratch: pathlib.Path) -> harness.Row:
     """Return the peak memory of the largest process on a recording of an hour."""
     folder = scratch / "hour"
     folder.mkdir()
-    _write_hour(folder / "hour.flac")
-    start = time.perf_counter()
-    process = subprocess.Popen(
-        _prepare_command(folder, scratch / "hour-dataset"),
-        cwd=_ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError("create_tfrecord.py failed")
-    seconds = time.perf_counter() - start
+    preparing.write_hour(folder / "hour.flac", 220.0)
+    n_bytes, seconds = preparing.peak_memory(folder, scratch / "hour-dataset", _PROCESSES)
     return harness.Row(
         what="memory of create_tfrecord, per worker",
         beside="one hour of 44.1 kHz stereo FLAC",
-        value=usage.ru_maxrss / 2**20,
+        value=n_bytes / 2**30,
         unit="GiB",
         reach=1.0,
         at_least=False,
-        detail=f"{usage.ru_maxrss / 2**10:.0f} MiB; {_HOUR_SECONDS / seconds:.0f} x real time",
+        detail=f"{n_bytes / 2**20:.0f} MiB; {preparing.HOUR_SECONDS / seconds:.0f} x real time",
     )
 
 
@@ -76,8 +56,8 @@ def _measure_folder(music: pathlib.Path, scratch: pathlib.Path) -> harness.Row:
     baseline = _baseline_command(f"analyse({str(music)!r}, {_PROCESSES})")
     times = harness.take_turns(
         {
-            "ours": lambda: _run([*_prepare_command(music, dataset), "--overwrite"]),
-            "librosa": lambda: _run(baseline),
+            "ours": lambda: preparing.prepare(music, dataset, _PROCESSES),
+            "librosa": lambda: preparing.run(baseline),
         },
         rounds=5,
     )
@@ -112,18 +92,18 @@ def _measure_size(scratch: pathlib.Path) -> harness.Row:
 
 def _measure_recording(music: pathlib.Path, scratch: pathlib.Path) -> list[harness.Row]:
     """Return speed and bytes for one recording beside windows written as float lists."""
-    recording = music / _LONGEST
+    recording = music / preparing.LONGEST
     folder, dataset, theirs = scratch / "one", scratch / "one-dataset", scratch / "windows"
     for directory in (folder, theirs):
         directory.mkdir()
-    (folder / recording.name).symlink_to(recording)
-    ours = [*_prepare_command(folder, dataset), "--overwrite"]
+    shutil.copyfile(recording, folder / recording.name)
+    plots = f"--plots_dir={scratch / 'plots'}"
     windows = _baseline_command(f"write_windows({str(recording)!r}, {str(theirs)!r})")
     times = harness.take_turns(
         {
-            "ours": lambda: _run(ours),
-            "with picture": lambda: _run([*ours, f"--plots_dir={scratch / 'plots'}"]),
-            "windows": lambda: _run(windows),
+            "ours": lambda: preparing.prepare(folder, dataset, _PROCESSES),
+            "with picture": lambda: preparing.prepare(folder, dataset, _PROCESSES, plots),
+            "windows": lambda: preparing.run(windows),
         },
         rounds=1,
     )
@@ -193,51 +173,10 @@ def _baseline_command(call: str) -> list[str]:
     return [sys.executable, "-c", code]
 
 
-def _prepare_command(input_dir: pathlib.Path, data_dir: pathlib.Path) -> list[str]:
-    """Return the command line that makes a dataset."""
-    command = [sys.executable, "create_tfrecord.py", f"--workers={_PROCESSES}"]
-    return [*command, f"--input_dir={input_dir}", f"--data_dir={data_dir}"]
-
-
-def _run(command: list[str]) -> None:
-    """Run a command to its end in the project's folder, linear algebra on one thread."""
-    environment = {**os.environ, **_ONE_THREAD, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    subprocess.run(command, check=True, cwd=_ROOT, env=environment, capture_output=True)
-
-
 def _drain(elements: Iterable[object]) -> None:
     """Take all there is."""
     for _ in elements:
         pass
-
-
-def _find_music(scratch: pathlib.Path) -> pathlib.Path:
-    """Return a folder of recordings, made here if there is no other."""
-    if _MUSIC.is_dir():
-        return _MUSIC
-    folder = scratch / "music"
-    folder.mkdir()
-    for index, seconds in enumerate((222, 150, 120, 90, 90, 60, 60, 60)):
-        name = _LONGEST if index == 0 else f"{index}.mp3"
-        soundfile.write(folder / name, _tone(44100 * seconds, 220 + 55 * index), 44100)
-    return folder
-
-
-def _write_hour(path: pathlib.Path) -> None:
-    """Write an hour of stereo sound, a minute at a time."""
-    minute = _tone(44100 * 60, 220.0)
-    stereo = np.stack([minute, 0.8 * minute], axis=1)
-    with soundfile.SoundFile(path, "w", 44100, 2, "PCM_16") as file:
-        for _ in range(_HOUR_SECONDS // 60):
-            file.write(stereo)
-
-
-def _tone(n_samples: int, frequency_hz: float) -> np.ndarray:
-    """Return a decaying, repeating tone in noise, float32 [n_samples]."""
-    seconds = np.arange(n_samples, dtype=np.float32) / 44100
-    noise = np.random.default_rng(0).standard_normal(n_samples, dtype=np.float32)
-    beat = np.exp(-3 * (seconds % 0.5))
-    return (beat * np.sin(2 * np.pi * frequency_hz * seconds) / 2 + noise / 50).astype(np.float32)
 
 
 def _write_shards(folder: pathlib.Path, like: manifest.Dataset) -> manifest.Dataset:

@@ -27,7 +27,7 @@ from benchmarks import harness
 from flags import command
 from lstm_gen import config, storage
 
-BENCHMARKS = ("lstm_step", "inversion", "representations", "dataset", "rollout")
+BENCHMARKS = ("lstm_step", "inversion", "representations", "dataset", "scale", "rollout")
 _PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "numba", "librosa", "torch")
 _HEADINGS = ("what", "beside", "measured", "asked", "reached", "detail")
 

@@ -10,7 +10,7 @@ import concurrent.futures
 import contextlib
 import errno
 import functools
-import http.client
+import http
 import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
@@ -37,6 +37,7 @@ _REMEDIES = {
     403: "ask the bucket's owner for the role Storage Object User",
     404: "there is no such bucket; check --gcs_bucket or the path",
 }
+_PHRASES = {status.value: status.phrase for status in http.HTTPStatus}
 
 
 class Entry(NamedTuple):
@@ -286,5 +287,5 @@ def _refusal(path: str, status: int | None) -> errors.StorageError:
     remedy, words = "try again later; what is finished is kept", "no whole answer"
     if status is not None:
         remedy = _REMEDIES.get(status, remedy)
-        words = f"{int(status)} {http.client.responses.get(status, '')}".rstrip()
+        words = f"{int(status)} {_PHRASES.get(status, '')}".rstrip()
     return errors.StorageError(f"storage must give access to {path}; {remedy}. Received: {words}")

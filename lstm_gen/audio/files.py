@@ -67,7 +67,7 @@ def read(path: str, sample_rate: int) -> np.ndarray:
 
 
 def read_blocks(
-    path: str, sample_rate: int, block_seconds: float = 20.0, most_seconds: float = MOST_SECONDS
+    path: str, sample_rate: int, block_seconds: float = 2.0, most_seconds: float = MOST_SECONDS
 ) -> Iterator[np.ndarray]:
     """Decode a recording in blocks, so that its length does not matter to memory.
 
