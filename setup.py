@@ -39,6 +39,7 @@ EXTRAS = {
         "pytest==9.2.0",
         "pytest-xdist==3.8.0",
         "ruff==0.17.5",
+        "setuptools>=77",
         "trustme==1.2.1",
     ],
 }
