@@ -77,7 +77,7 @@ def test_it_holds_every_file_of_the_project(sdist: pathlib.Path, tracked: list[s
     assert not set(tracked) - held
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_the_three_commands_run_where_it_is_installed(
     bin_dir: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
