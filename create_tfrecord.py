@@ -3,12 +3,13 @@
   python create_tfrecord.py --input_dir=recordings --data_dir=dataset
 
 writes into the dataset directory
-  train-00000-of-00008.tfrecord ...   frames, also for validation and test
+  train-00000-of-00016.tfrecord ...   frames, also for validation and test
   dataset.json                        analysis, normalisation, counts; what train_model.py reads
   manifest.jsonl                      one line per file found: what became of it, and why
   dataset_info.json, features.json    for tensorflow_datasets.builder_from_directory
 """
 
+import shlex
 import time
 
 from flags import (
@@ -73,7 +74,9 @@ def main() -> None:
     lines = manifest.load_lines(dataset.data_dir)
     print(summary.describe(dataset, lines))
     print(summary.judge(lines, dataset_flags.max_bad_fraction()))
-    print(f"next      python train_model.py --data_dir={dataset.data_dir} --run_dir=run")
+    print(
+        f"next      python train_model.py --data_dir={shlex.quote(dataset.data_dir)} --run_dir=run"
+    )
 
 
 def run() -> None:

@@ -9,6 +9,12 @@ _DEEP = flags.DEFINE_boolean(
     False,
     "Read every shard too: checksums, records, finite values, statistics, distance between splits.",
 )
+_PLOTS = flags.DEFINE_string(
+    "plots",
+    "",
+    "Draw the dataset into this PNG: how loud frames are, mean and spread of each frequency, and "
+    "some segments, for each split.",
+)
 _DUMP_SEGMENT = flags.DEFINE_integer(
     "dump_segment",
     None,
@@ -23,6 +29,11 @@ _OUTPUT = flags.DEFINE_string(
 def deep() -> bool:
     """Whether to read every shard."""
     return bool(_DEEP.value)
+
+
+def plots() -> str:
+    """Return where the picture goes, or an empty string for none."""
+    return storage_flags.output_path(_PLOTS.value) if _PLOTS.value else ""
 
 
 def dump_segment() -> int | None:

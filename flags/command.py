@@ -3,9 +3,10 @@
 import functools
 import inspect
 import os
+import signal
 import sys
 from collections.abc import Callable
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import NoReturn
 
 from absl import flags as absl_flags
@@ -41,8 +42,9 @@ def run_with_rest(main: Callable[[list[str]], int | None], *modules: ModuleType)
 
 
 def _run(main: Callable[[], int | None], modules: tuple[ModuleType, ...], argv: list[str]) -> int:
-    """Return the exit status: 0 done, 1 bad input or nothing useful done, 130 interrupted."""
+    """Return the exit status: 0 done, 1 bad input or nothing useful done, 128 + N for signal N."""
     try:
+        _settle_in()
         if any(argument in _HELP for argument in argv[1:]):
             print(help_text(main, modules), flush=True)
             return 0
@@ -63,9 +65,25 @@ def _run(main: Callable[[], int | None], modules: tuple[ModuleType, ...], argv: 
         if error.filename is None and not error.strerror:
             raise
         return _say(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
-    except KeyboardInterrupt:
-        _say("interrupted")
-        return 130
+    except KeyboardInterrupt as interrupt:
+        number = signal.Signals(interrupt.args[0] if interrupt.args else signal.SIGINT)
+        _say("interrupted" if number == signal.SIGINT else f"ended by {number.name}")
+        return 128 + number
+
+
+def _settle_in() -> None:
+    """Have streams to write to, and have the signals that end a program end it as Ctrl-C does."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who started us, as by 2>&-
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:  # not where nohup has it ignored
+            signal.signal(number, _interrupt)
+
+
+def _interrupt(number: int, _: FrameType | None) -> NoReturn:
+    """End the command as Ctrl-C does: what is half done is undone, and no worker is left."""
+    raise KeyboardInterrupt(number)
 
 
 def help_text(main: Callable[[], int | None], modules: tuple[ModuleType, ...]) -> str:

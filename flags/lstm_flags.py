@@ -39,8 +39,8 @@ _COMPONENTS = flags.DEFINE_integer(
 _SIGMA_FLOOR = flags.DEFINE_float(
     "sigma_floor",
     LSTMConfig.sigma_floor,
-    "Smallest deviation of a component, in standard deviations of a band. Likelihoods compare "
-    "only at the same floor.",
+    "Smallest deviation of a component, where 1 is the deviation of a channel (or, normalised by "
+    "min_max, half its range). Likelihoods compare only at the same floor.",
 )
 _INPUT_NOISE = flags.DEFINE_float(
     "input_noise",

@@ -12,6 +12,7 @@ import json
 import pathlib
 from typing import Any
 
+import keras
 import numpy as np
 
 from lstm_gen import checkpoints, config, errors, models, storage, training_config
@@ -56,7 +57,11 @@ class Run:
         )
 
     def build_model(self) -> Any:
-        """Return the untrained model."""
+        """Return the untrained model: the same each time, whatever has drawn random numbers before.
+
+        The client of buckets draws some with every upload, and with every fault more.
+        """
+        keras.utils.set_random_seed(self.training.seed)
         return self.family.build(self.settings, self.signal)
 
 

@@ -86,12 +86,14 @@ class Stamp(NamedTuple):
       seconds: When it, or what is recorded of it, was last changed, since the epoch.
       token: Differs after every change of the content (but for one within a clock tick).
       is_file: Whether it can be read to an end, as a pipe or a device cannot.
+      checksum: As `checksum` returns it, of what is in a bucket; empty for a local file.
     """
 
     n_bytes: int
     seconds: float
     token: str
     is_file: bool
+    checksum: str = ""
 
 
 def stamp(path: str) -> Stamp:
@@ -169,7 +171,7 @@ def write_bytes(path: str, content: bytes) -> None:
     make_directory(str(pathlib.Path(path).parent))
     temporary = pathlib.Path(f"{path}.tmp-{os.getpid()}")
     try:
-        with temporary.open("wb") as file:
+        with naming(path), temporary.open("wb") as file:
             file.write(content)
             file.flush()
             failpoints.reach("file.written")
@@ -178,6 +180,17 @@ def write_bytes(path: str, content: bytes) -> None:
         commit(str(temporary), path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Have an OSError that names no file, as of a disk that is full, name this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, path) from error
 
 
 def write_text(path: str, content: str) -> None:
@@ -233,7 +246,8 @@ def local_copy(path: str) -> Iterator[str]:
         return
     with tempfile.TemporaryDirectory() as folder:
         copy = str(pathlib.Path(folder, pathlib.PurePosixPath(path).name))
-        gcs.download(path, copy)
+        with naming(copy):
+            gcs.download(path, copy)
         yield copy
 
 
@@ -284,4 +298,4 @@ def _flush(path: pathlib.Path) -> None:
 
 def _object_stamp(entry: gcs.Entry) -> Stamp:
     """Return an object's stamp; no two versions have the same, however soon they follow."""
-    return Stamp(entry.size, 0.0, f"{entry.size}-{entry.generation}", True)
+    return Stamp(entry.size, 0.0, f"{entry.size}-{entry.generation}", True, entry.crc32c)

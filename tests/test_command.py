@@ -120,6 +120,28 @@ def test_an_interrupt_exits_with_130(tmp_path: pathlib.Path) -> None:
     assert (result.returncode, result.stderr) == (130, "error: interrupted\n")
 
 
+@pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_signal_ends_it_as_an_interrupt_does(
+    tmp_path: pathlib.Path, name: str, status: int
+) -> None:
+    body = f"import os, signal, time; os.kill(os.getpid(), signal.{name}); time.sleep(30)"
+    result = run(tmp_path, body=body)
+    assert (result.returncode, result.stderr) == (status, f"error: ended by {name}\n")
+
+
+@pytest.mark.parametrize("closed", [1, 2])
+def test_a_closed_stream_is_no_defect(tmp_path: pathlib.Path, closed: int) -> None:
+    run(tmp_path, body="print('told'); sys.stderr.write('told')")
+    command = f"{sys.executable} {tmp_path / 'thing.py'} {closed}>&-"
+    result = subprocess.run(
+        ["sh", "-c", command], env={"PYTHONPATH": str(ROOT)}, capture_output=True, check=False
+    )
+    assert (result.returncode, result.stdout + result.stderr) == (
+        0,
+        b"told" + b"\n" * (closed == 2),
+    )
+
+
 @pytest.mark.parametrize("flag", ["--help", "-h", "--helpfull"])
 def test_help_shows_the_docstring_and_every_flag(tmp_path: pathlib.Path, flag: str) -> None:
     result = run(tmp_path, "--n=3", flag)

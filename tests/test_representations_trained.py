@@ -29,6 +29,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("audio", "dtype"),
     [

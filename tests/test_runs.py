@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import pathlib
+import random
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,13 @@ def test_a_run_comes_back_as_it_was_written(run_dir: str, run: runs.Run) -> None
     assert set(values) == {
         *("schema_version", "model", "settings", "window", "training", "augmentation", "dataset")
     }
+
+
+def test_an_untrained_model_is_the_same_each_time(run: runs.Run) -> None:
+    first = run.build_model()
+    random.random()  # as an upload does for its boundary
+    for ours, other in zip(first.weights, run.build_model().weights, strict=True):
+        np.testing.assert_array_equal(ours, other)
 
 
 def test_the_same_run_opens_and_nothing_is_written(run_dir: str, run: runs.Run) -> None:

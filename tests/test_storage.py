@@ -72,6 +72,15 @@ def test_a_write_that_fails_keeps_the_old_content(
     assert storage.list_names(str(tmp_path)) == ["file"]
 
 
+def test_an_error_without_a_name_gets_one() -> None:
+    nameless, named = OSError(28, "No space left on device"), OSError(2, "No such file", "a")
+    for raised, wanted in ((nameless, "b"), (named, "a"), (TimeoutError("late"), None)):
+        with pytest.raises(OSError) as caught, storage.naming("b"):  # noqa: PT011
+            raise raised
+        assert caught.value.filename == wanted
+        assert type(caught.value) is type(raised)
+
+
 def test_a_file_is_flushed_before_it_gets_its_name(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

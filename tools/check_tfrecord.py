@@ -1,6 +1,7 @@
-"""Describe a dataset directory, say what is wrong with it, and listen to what is in it.
+"""Describe a dataset directory, say what is wrong with it, look at it and listen to it.
 
   python -m tools.check_tfrecord --data_dir=dataset --deep
+  python -m tools.check_tfrecord --data_dir=dataset --plots=dataset.png
   python -m tools.check_tfrecord --data_dir=dataset --dump_segment=3 --output=segment.wav
 
 The exit status is 1 if anything is wrong.
@@ -11,7 +12,7 @@ import itertools
 from flags import check_flags, command, data_dir_flags, storage_flags
 from lstm_gen import config
 from lstm_gen.audio import files, representations
-from lstm_gen.data import check, manifest, records, splits, summary
+from lstm_gen.data import check, manifest, overview, records, splits, summary
 
 
 def main() -> int:
@@ -23,6 +24,9 @@ def main() -> int:
         print(f"problem   {problem}")
     looked = "every record" if check_flags.deep() else "names, sizes and counts; see --deep"
     print(f"{len(problems)} problems found (looked at {looked})")
+    if check_flags.plots():
+        overview.draw(check_flags.plots(), dataset)
+        print(f"{check_flags.plots()}: a picture of the dataset")
     wanted = check_flags.dump_segment()
     if wanted is not None:
         _dump(dataset, wanted, check_flags.output())
@@ -41,9 +45,9 @@ def _describe(dataset: manifest.Dataset) -> str:
         [
             f"dataset   {dataset.data_dir}, fingerprint {dataset.fingerprint[:16]}",
             f"frames    {_describe_frames(audio)}, {audio.frames_per_second:.2f} per second",
-            f"values    {dataset.segment.dtype}, {audio.representation}; normalised by "
-            f"{audio.normalisation}: mean {dataset.mean.min():.3g} to {dataset.mean.max():.3g}, "
-            f"std {dataset.std.min():.3g} to {dataset.std.max():.3g}",
+            f"values    {dataset.segment.dtype}, {audio.representation}; a model sees "
+            f"{dataset.mean.min():.3g} to {dataset.mean.max():.3g} as 0 and "
+            f"{dataset.std.min():.3g} to {dataset.std.max():.3g} more as 1 ({audio.normalisation})",
             f"segments  [{shortest} to {longest}, {audio.channels}]; "
             f"split by {dataset.split.split}",
             table,
@@ -81,9 +85,10 @@ def _dump(dataset: manifest.Dataset, wanted: int, output: str) -> None:
     samples = representations.invert(segment.frames, audio, n_samples=n_samples)
     files.write(output, samples, audio.sample_rate)
     seconds = len(samples) / audio.sample_rate
+    start_seconds = segment.start_frame / audio.frames_per_second
+    name = overview.name_recordings(dataset).get(segment.recording, "an unknown recording")
     print(
-        f"{output}: segment {wanted}, {seconds:.1f} seconds of recording {segment.recording} from "
-        f"frame {segment.start_frame}"
+        f"{output}: segment {wanted}, {seconds:.1f} seconds of {name} from {start_seconds:.1f} on"
     )
 
 

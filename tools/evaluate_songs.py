@@ -70,9 +70,11 @@ def _load_dataset(found: dict[str, runs.Run]) -> manifest.Dataset:
         run_dir=run_dir,
     )
     config.require(
-        dataset.audio.representation == "log_mel",
-        "rollouts are judged by mel bands; the dataset must be of representation log_mel",
+        (dataset.audio.representation, dataset.audio.normalisation) == ("log_mel", "standard"),
+        "rollouts are judged by deviations of mel bands; the dataset must be of representation "
+        "log_mel and normalisation standard",
         representation=dataset.audio.representation,
+        normalisation=dataset.audio.normalisation,
     )
     config.require(
         dataset.splits["validation"].n_records > 0,

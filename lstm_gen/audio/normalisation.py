@@ -87,14 +87,23 @@ class Statistics:
         self.total = self.total + other.total
         self.squares = self.squares + other.squares
 
+    @property
+    def mean(self) -> np.ndarray:
+        """Mean over at least one frame, float64 [channels]."""
+        return np.asarray(self.total / self.count)
+
+    @property
+    def deviation(self) -> np.ndarray:
+        """Standard deviation over at least one frame, float64 [channels]."""
+        return np.sqrt(np.maximum(self.squares / self.count - np.square(self.mean), 0))
+
     def normalisation(self, audio: config.AudioConfig) -> Normalisation:
         """Return the normalisation that `audio` asks for, of at least one frame."""
         whole = self._pool() if audio.representation == "waveform" else self
         if audio.normalisation == "min_max":
             mean, std = (whole.low + whole.high) / 2, (whole.high - whole.low) / 2
         else:
-            mean = whole.total / whole.count
-            std = np.sqrt(np.maximum(whole.squares / whole.count - np.square(mean), 0))
+            mean, std = whole.mean, whole.deviation
         std = np.maximum(std, _smallest_std(std, audio))
         return Normalisation(
             mean=np.broadcast_to(mean, self.total.shape).astype(np.float32),

@@ -16,6 +16,7 @@ _RANGE_DB = 80.0
 _INCHES_WIDE = 10.0
 _INCHES_PER_PANEL = 3.2
 _MOST_COLUMNS = 4000
+_LEAST_APART = 0.04  # of all rows, between two ticks
 _TICKS_HZ = np.array([250, 500, 1000, 2000, 4000, 8000, 16000])
 
 
@@ -53,7 +54,7 @@ def draw(panels: Sequence[tuple[str, np.ndarray]], audio: config.AudioConfig) ->
 
     config.require(len(panels) > 0, "a picture needs at least one spectrogram", panels=len(panels))
     images = [representations.picture(frames, audio) for _, frames in panels]
-    loudest_db = max(float(_to_db(logs).max(initial=-np.inf)) for logs, _ in images)
+    loudest_db = max(float(to_db(logs).max(initial=-np.inf)) for logs, _ in images)
     loudest_db = loudest_db if np.isfinite(loudest_db) else 0.0
     seconds = [max(len(frames), 1) / audio.frames_per_second for _, frames in panels]
     figure = Figure(
@@ -63,8 +64,8 @@ def draw(panels: Sequence[tuple[str, np.ndarray]], audio: config.AudioConfig) ->
     rows = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     image: Any = None
     for index, axes in enumerate(rows):
-        image = _draw_panel(axes, *images[index], seconds[index], loudest_db)
-        axes.set_title(panels[index][0], loc="left", fontsize=10)
+        image = draw_panel(axes, *images[index], seconds[index], loudest_db)
+        axes.set_title(panels[index][0], loc="left", fontsize=10, parse_math=False)
     rows[-1].set_xlim(0, max(seconds))
     rows[-1].set_xlabel("time, seconds")
     figure.colorbar(image, ax=list(rows), label="power, dB", pad=0.01)
@@ -73,17 +74,25 @@ def draw(panels: Sequence[tuple[str, np.ndarray]], audio: config.AudioConfig) ->
     return content.getvalue()
 
 
-def _to_db(logs: np.ndarray) -> np.ndarray:
+def to_db(logs: np.ndarray) -> np.ndarray:
     """Return natural logarithms of power as decibels."""
     return np.asarray(logs, np.float32) * np.float32(10 / np.log(10))
 
 
-def _draw_panel(
+def draw_panel(
     axes: Any, logs: np.ndarray, rows_hz: np.ndarray, seconds: float, loudest_db: float
 ) -> Any:
-    """Draw one spectrogram, its rows evenly spaced."""
+    """Draw one spectrogram, its rows evenly spaced; return the image, for a scale of colours.
+
+    Args:
+      axes: matplotlib's.
+      logs: ln(power) [columns, rows], as `representations.picture` returns them.
+      rows_hz: Frequency of each row, Hz, rising.
+      seconds: Length of what is drawn.
+      loudest_db: What is white.
+    """
     image = axes.imshow(
-        _thin(_to_db(logs)).T,
+        _thin(to_db(logs)).T,
         origin="lower",
         aspect="auto",
         interpolation="nearest",
@@ -92,10 +101,17 @@ def _draw_panel(
         vmin=loudest_db - _RANGE_DB,
         vmax=loudest_db,
     )
-    shown = _TICKS_HZ[(rows_hz[0] <= _TICKS_HZ) & (rows_hz[-1] >= _TICKS_HZ)]
-    axes.set_yticks(np.interp(shown, rows_hz, np.arange(rows_hz.size)), [f"{hz}" for hz in shown])
+    axes.set_yticks(*frequency_ticks(rows_hz))
     axes.set_ylabel("frequency, Hz")
     return image
+
+
+def frequency_ticks(rows_hz: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Return where between evenly spaced rows to write which frequency, far enough apart."""
+    shown = _TICKS_HZ[(rows_hz[0] <= _TICKS_HZ) & (rows_hz[-1] >= _TICKS_HZ)]
+    places = np.interp(shown, rows_hz, np.arange(rows_hz.size))
+    apart = np.diff(places, prepend=-np.inf) >= _LEAST_APART * rows_hz.size
+    return places[apart], [f"{hz}" for hz in shown[apart]]
 
 
 def _thin(values_db: np.ndarray) -> np.ndarray:

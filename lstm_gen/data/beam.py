@@ -1,14 +1,17 @@
 """The tasks of a preparation as an Apache Beam pipeline, for those who outgrow one machine.
 
-A task reads and writes by itself and leaves its receipt, so all that Beam does is to say who
-does which when: no audio and no frames pass through it, and the bytes are those of the local
-workers. Apache Beam is an extra of its own (`pip install 'lstm_gen[beam]'`).
+A task reads and writes by itself and leaves its receipt, so all that Beam does is to say which
+machine does it when: no audio and no frames pass through it, and the bytes are those of a local
+run. There too a worker process does it, so that its memory is bounded and not Beam's own, and a
+recording that ends it costs itself.
+
+Apache Beam is an extra of its own (`pip install 'lstm_gen[beam]'`).
 """
 
 from collections.abc import Sequence
 
 from lstm_gen import errors
-from lstm_gen.data import jobs, plan
+from lstm_gen.data import jobs, plan, workers
 
 
 def run(job: jobs.Job, tasks: Sequence[plan.Task], runner: str, options: Sequence[str]) -> None:
@@ -51,7 +54,5 @@ def run(job: jobs.Job, tasks: Sequence[plan.Task], runner: str, options: Sequenc
 
 def _write(task: plan.Task, job: jobs.Job) -> str:
     """Do one task where Beam wants it done; return its name."""
-    from lstm_gen.data import writer  # the parent, which imports this module too, needs none of it
-
-    writer.write_task(job, task)
+    workers.run(job, [task], n_workers=1, report=lambda _: None)
     return task.name

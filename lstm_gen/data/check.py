@@ -10,7 +10,7 @@ from lstm_gen import errors, storage
 from lstm_gen.audio import dtypes, normalisation
 from lstm_gen.data import digests, labels, manifest, plan, records, splits, verification
 
-_TOLERANCE = 1e-4  # of mean and std, in standard deviations: float32 rounding is far below it
+_TOLERANCE = 1e-4  # of what a model sees as 1: float32 rounding is far below it
 
 Span = tuple[int, int, str]  # first frame, frame after the last, split
 Line = dict[str, Any]  # of the manifest
@@ -165,4 +165,4 @@ def _check_normalisation(
     off = max(np.abs(own.mean - dataset.mean) / own.std)
     off += max(np.abs(own.std - dataset.std) / own.std)
     if not off <= _TOLERANCE:
-        yield f"mean and std must be those of the training frames, but are off by {off:.2g} sd"
+        yield f"normalisation must be that of the training frames, but is off by {off:.2g}"

@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import json
 import pathlib
+import re
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -18,6 +19,7 @@ STATE_DIR = ".state"
 """Directory within a dataset's for working state: no part of it, and free to be deleted."""
 
 _FILE = "digests.json"
+_SHA256 = re.compile("[0-9a-f]{64}")
 _READ_BYTES = 1 << 20
 _THREADS = 4  # hashing releases the interpreter's lock
 # A file can change twice within one tick of its file system's clock; what is so young is not
@@ -32,11 +34,13 @@ class Digest(NamedTuple):
       sha256: Of its content, hexadecimal; empty if it cannot be read.
       n_bytes: Its size.
       problem: Why it cannot be read, or empty.
+      token: Of its `storage.Stamp`, taken before it was read.
     """
 
     sha256: str
     n_bytes: int
     problem: str = ""
+    token: str = ""
 
 
 class Digests:
@@ -52,9 +56,10 @@ class Digests:
         self._path = path
         self._known: dict[str, list[str]] = {}
         self._changed = False
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
             if path and storage.exists(path):
-                self._known = dict(json.loads(storage.read_text(path)))
+                known = json.loads(storage.read_text(path)).items()
+                self._known = {file: entry for file, entry in known if _is_whole(entry)}
 
     def find(self, directory: str, names: Sequence[str]) -> list[Digest]:
         """Return the digest of files below a directory, in order.
@@ -81,7 +86,7 @@ class Digests:
             stamp = stamp or storage.stamp(path)
             remembered = self._known.get(path)
             if remembered and remembered[0] == stamp.token:
-                return Digest(remembered[1], stamp.n_bytes)
+                return Digest(remembered[1], stamp.n_bytes, token=stamp.token)
             config.require(stamp.is_file, "must be a regular file", path=path)
             sha256 = hash_file(path)
         except (OSError, errors.InputError) as error:
@@ -90,7 +95,14 @@ class Digests:
         if stamp.seconds + _YOUNG_SECONDS < time.time():
             self._known[path] = [stamp.token, sha256]
             self._changed = True
-        return Digest(sha256, stamp.n_bytes)
+        return Digest(sha256, stamp.n_bytes, token=stamp.token)
+
+
+def _is_whole(entry: object) -> bool:
+    """Whether what is remembered of a file is a token and a digest."""
+    if not isinstance(entry, list) or [type(value) for value in entry] != [str, str]:
+        return False
+    return bool(_SHA256.fullmatch(entry[1]))
 
 
 def beside(data_dir: str) -> Digests:

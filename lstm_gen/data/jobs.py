@@ -73,12 +73,14 @@ class Receipt:
       digest: The task's.
       outcomes: Of its recordings, in their order.
       shards: Split to shard.
+      checksums: Split to the checksum of the shard's file, as `storage.checksum` returns it.
       statistics: Of its training frames.
     """
 
     digest: str
     outcomes: tuple[Outcome, ...]
     shards: dict[str, manifest.Shard]
+    checksums: dict[str, str]
     statistics: normalisation.Statistics
 
 
@@ -99,10 +101,10 @@ def load_receipt(data_dir: str, task: plan.Task) -> Receipt | None:
     """Return what the task left, or None if it has not been done just so."""
     path = _receipt_path(data_dir, task)
     try:
-        values = json.loads(storage.read_text(path)) if storage.exists(path) else {}
+        values = json.loads(storage.read_text(path))
         return _build_receipt(values) if values.get("digest") == task.digest else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None  # whatever is wrong with it, doing the task again mends it
+        return None  # that it is not there, or damaged: doing the task again mends it
 
 
 def forget_receipts(data_dir: str, tasks: Iterable[plan.Task]) -> None:
@@ -113,12 +115,21 @@ def forget_receipts(data_dir: str, tasks: Iterable[plan.Task]) -> None:
             storage.remove(storage.join(folder, name))
 
 
+def remove_temporaries(data_dir: str) -> None:
+    """Delete receipts that were begun and not finished."""
+    folder = state_path(data_dir, _TASKS_DIR)
+    for name in storage.list_names(folder):
+        if ".tmp-" in name:
+            storage.remove(storage.join(folder, name))
+
+
 def _build_receipt(values: dict[str, Any]) -> Receipt:
     """Return a receipt from its JSON values."""
     return Receipt(
         digest=values["digest"],
         outcomes=tuple(Outcome(**outcome) for outcome in values["outcomes"]),
         shards={name: manifest.build_shard(shard) for name, shard in values["shards"].items()},
+        checksums=dict(values["checksums"]),
         statistics=normalisation.Statistics.from_dict(values["statistics"]),
     )
 

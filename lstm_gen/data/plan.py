@@ -16,9 +16,7 @@ from lstm_gen.data.labels import LabelConfig, Values
 
 SCHEMA = 2
 _SHARD_BYTES = 128 << 20  # two blocks of TensorFlow's bucket client
-_SPREAD = 16  # shards per split, where there are as many recordings, so that work spreads
-# How much fuller than the mean, counted in recordings, a shard may get before it overflows.
-_OVERFULL = 1.5
+_SPREAD = 16  # shards per split, so that work spreads, and for few bytes no more of them
 _NO_LABELS = LabelConfig()
 _ID_DIGITS = 15  # 60 bits: positive as int64, and no two of a million recordings alike
 # Bytes of one second of audio, to guess from a file's size how much it will become.
@@ -37,6 +35,7 @@ class Recording:
       same_as: Name of the recording with the same content that stands for it, or empty.
       problem: Why it cannot be read, or empty.
       labels: What is known of it; every label, whether it has it or not.
+      token: Tells whether the file may have changed since it was hashed (see `storage.Stamp`).
     """
 
     name: str
@@ -45,6 +44,7 @@ class Recording:
     same_as: str = ""
     problem: str = ""
     labels: Values = dataclasses.field(default_factory=dict, hash=False)
+    token: str = dataclasses.field(default="", compare=False)
 
     @property
     def id(self) -> int:
@@ -158,6 +158,7 @@ def _examine(
             # Wherever the folder is, the same.
             problem=digest.problem.replace(storage.join(input_dir, name), name),
             labels=values.get(name, {}),
+            token=digest.token,
         )
         for name, digest in zip(names, found, strict=True)
     ]
@@ -197,6 +198,8 @@ def _assign(
         n_bytes = sum(_record_bytes(r, audio, segment) for r in members)
         shared_out = share_out(members, n_bytes)
         for index, group in enumerate(shared_out):
+            if not group:
+                continue  # no file: a folder of three songs is no folder of sixteen shards
             number = f"{index:05d}-of-{len(shared_out):05d}"
             shards = {name: f"{name}-{number}.tfrecord" for name in names}
             contents = [[r.name, r.sha256, r.labels] for r in group]
@@ -216,8 +219,7 @@ def share_out(recordings: Sequence[Recording], record_bytes: float) -> list[list
     """Return the recordings of each shard, decided by their content.
 
     The content hash picks one of a power of two of shards, so a recording stays where it is
-    whatever others come and go, until the number doubles. A shard that is overfull (which
-    happens where recordings are few) passes what comes later on to the next one.
+    whatever others come and go, usable or not, until there are bytes enough to double it.
 
     Args:
       recordings: With content, all different.
@@ -225,17 +227,12 @@ def share_out(recordings: Sequence[Recording], record_bytes: float) -> list[list
     """
     if not recordings:
         return []
-    n_shards = 1
-    while n_shards * _SHARD_BYTES < record_bytes or n_shards < min(len(recordings), _SPREAD):
+    n_shards = _SPREAD
+    while n_shards * _SHARD_BYTES < record_bytes:
         n_shards *= 2
-    mean = len(recordings) / n_shards
-    room = max(1, -int(-mean // 1), int(_OVERFULL * mean))
     shards: list[list[Recording]] = [[] for _ in range(n_shards)]
     for recording in sorted(recordings, key=lambda r: r.sha256):
-        shard = recording.id % n_shards
-        while len(shards[shard]) >= room:
-            shard = (shard + 1) % n_shards
-        shards[shard].append(recording)
+        shards[recording.id % n_shards].append(recording)
     return shards
 
 

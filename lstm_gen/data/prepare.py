@@ -5,6 +5,7 @@ same to the byte as if nothing had happened. `dataset.json` is written last and 
 first: a directory that has it holds a whole dataset.
 """
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import fcntl
@@ -88,7 +89,9 @@ def prepare(
             else:
                 beam.run(job, tasks, runner, runner_options)
         finally:
-            _remove(job.data_dir, _TEMPORARY.fullmatch)  # of workers that died
+            # Of workers that died.
+            _remove(job.data_dir, _TEMPORARY.fullmatch)
+            jobs.remove_temporaries(job.data_dir)
         for task in tasks:
             receipts[task.name] = receipt = _require_receipt(job, task)
             for outcome in receipt.outcomes if runner != LOCAL else ():
@@ -157,7 +160,10 @@ def _require_ours(job: jobs.Job, overwrite: bool) -> None:
         found=foreign[:3],
     )
     if manifest.DATASET_FILE in names and not overwrite:
-        difference = _difference(manifest.read_values(job.data_dir), job)
+        try:
+            difference = _difference(manifest.read_values(job.data_dir), job)
+        except errors.InputError:
+            difference = f"a {manifest.DATASET_FILE} that is damaged"
         if difference:
             raise errors.InputError(
                 f"--data_dir holds a dataset with {difference}; {_ELSEWHERE}, or replace it with "
@@ -188,20 +194,44 @@ def _find_receipts(
     job: jobs.Job, tasks: Sequence[plan.Task], known: digests.Digests
 ) -> dict[str, jobs.Receipt]:
     """Return, by name of task, the receipts of those whose shards are all there and whole."""
-    found = {task.name: jobs.load_receipt(job.data_dir, task) for task in tasks}
-    receipts = {name: receipt for name, receipt in found.items() if receipt}
-    shards = {shard.name: shard for r in receipts.values() for shard in r.shards.values()}
-    contents = known.find(job.data_dir, list(shards))
-    whole = {
-        shard.name
-        for shard, content in zip(shards.values(), contents, strict=True)
-        if (shard.bytes, shard.sha256) == (content.n_bytes, content.sha256)
-    }
-    known.save()
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        found = pool.map(lambda task: jobs.load_receipt(job.data_dir, task), tasks)
+        receipts = {task.name: r for task, r in zip(tasks, found, strict=True) if r}
+    whole = (
+        _find_uploaded(job.data_dir, receipts.values())
+        if storage.is_remote(job.data_dir)
+        else _find_whole(job.data_dir, receipts.values(), known)
+    )
     return {
         name: receipt
         for name, receipt in receipts.items()
         if all(shard.name in whole for shard in receipt.shards.values())
+    }
+
+
+def _find_whole(
+    data_dir: str, receipts: Iterable[jobs.Receipt], known: digests.Digests
+) -> set[str]:
+    """Return the names of the shards that hold what their receipts say."""
+    shards = {shard.name: shard for r in receipts for shard in r.shards.values()}
+    contents = known.find(data_dir, list(shards))
+    known.save()
+    return {
+        shard.name
+        for shard, content in zip(shards.values(), contents, strict=True)
+        if (shard.bytes, shard.sha256) == (content.n_bytes, content.sha256)
+    }
+
+
+def _find_uploaded(data_dir: str, receipts: Iterable[jobs.Receipt]) -> set[str]:
+    """Return the same for a bucket, from its checksums: one listing, and nothing is fetched."""
+    stamps = storage.list_stamps(data_dir)
+    uploaded = {name: (stamp.n_bytes, stamp.checksum) for name, stamp in stamps.items()}
+    return {
+        shard.name
+        for r in receipts
+        for split, shard in r.shards.items()
+        if uploaded.get(shard.name) == (shard.bytes, r.checksums[split])
     }
 
 

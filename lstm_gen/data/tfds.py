@@ -10,6 +10,8 @@ and nothing of that library is needed to write them. A feature "label/pitch" is
 Source: tensorflow_datasets/core/proto/{dataset_info,feature}.proto, version 4.9.
 """
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 from lstm_gen import config, storage
@@ -19,6 +21,7 @@ INFO_FILE = "dataset_info.json"
 FEATURES_FILE = "features.json"
 FILES = (INFO_FILE, FEATURES_FILE)
 _CLASSES = "tensorflow_datasets.core.features."
+_PLACE = re.compile(r".*-(?P<index>\d{5})-of-(?P<count>\d{5})\.tfrecord")
 
 
 def save(dataset: manifest.Dataset) -> None:
@@ -38,12 +41,24 @@ def _info(dataset: manifest.Dataset) -> dict[str, Any]:
                 "name": name,
                 "filepathTemplate": "{SPLIT}-{SHARD_X_OF_Y}.{FILEFORMAT}",
                 "numBytes": str(split.n_bytes),
-                "shardLengths": [str(shard.records) for shard in split.shards],
+                "shardLengths": [str(n_records) for n_records in _lengths(split.shards)],
             }
             for name, split in dataset.splits.items()
             if split.n_records
         ],
     }
+
+
+def _lengths(shards: Sequence[manifest.Shard]) -> list[int]:
+    """Return the records of each shard by number, 0 where there is no file."""
+    places = [_PLACE.fullmatch(shard.name) for shard in shards]
+    known = {
+        int(place["index"]): shard.records
+        for place, shard in zip(places, shards, strict=True)
+        if place
+    }
+    count = max(int(place["count"]) for place in places if place)
+    return [known.get(index, 0) for index in range(count)]
 
 
 def _features(dataset: manifest.Dataset) -> dict[str, Any]:

@@ -30,9 +30,10 @@ class File(Protocol):
 
 def compare_sizes(data_dir: str, files: Sequence[File]) -> Iterator[str]:
     """Yield a line for each file that is missing, no file, or of another size."""
+    listed = storage.list_stamps(data_dir) if storage.is_remote(data_dir) else {}
     for file in files:
         try:
-            stamp = storage.stamp(storage.join(data_dir, file.name))
+            stamp = listed.get(file.name) or storage.stamp(storage.join(data_dir, file.name))
         except (FileNotFoundError, NotADirectoryError):
             yield f"{file.name} must be there, but is missing"
             continue

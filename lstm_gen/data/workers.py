@@ -14,9 +14,11 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import signal
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
@@ -29,6 +31,7 @@ _DEATHS_PER_TASK = 3
 _PATIENCE_SECONDS = 120.0
 _PATIENCE_SECONDS_PER_MB = 20.0
 _LOOK_SECONDS = 1.0
+_ENDING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
 def count_workers(wanted: int, n_tasks: int) -> int:
@@ -56,9 +59,10 @@ def run(
     """
     waiting = sorted((_Attempt(task) for task in tasks), key=lambda attempt: attempt.task.n_bytes)
     workers: list[_Worker] = []
+    scratch = tempfile.TemporaryDirectory(prefix="lstm_gen-")  # what dead workers leave goes too
     try:
         for _ in range(count_workers(n_workers, len(tasks))):
-            workers.append(_Worker(job))
+            workers.append(_Worker(job, scratch.name))
             workers[-1].give(waiting.pop())
         while busy := [worker for worker in workers if worker.attempt]:
             ready = multiprocessing.connection.wait([w.connection for w in busy], _LOOK_SECONDS)
@@ -70,15 +74,16 @@ def run(
                 if worker.dead:
                     _forgive(worker)
                     worker.process.join()
-                    workers[workers.index(worker)] = replacement = _Worker(job)
+                    workers[workers.index(worker)] = replacement = _Worker(job, scratch.name)
                     replacement.give(worker.attempt)
                 elif not worker.attempt and waiting:
                     worker.give(waiting.pop())
     finally:
         for worker in workers:
-            worker.process.terminate()
+            worker.process.kill()  # what it has half done is not named yet, and is deleted
         for worker in workers:
             worker.process.join()
+        scratch.cleanup()
 
 
 @dataclasses.dataclass(kw_only=False)
@@ -100,11 +105,14 @@ class _Worker:
       dead: Whether its end of the pipe has closed.
     """
 
-    def __init__(self, job: jobs.Job) -> None:
+    def __init__(self, job: jobs.Job, scratch: str) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self.process: SpawnProcess = context.Process(target=_serve, args=(theirs, job), daemon=True)
-        self.process.start()
+        self.process: SpawnProcess = context.Process(
+            target=_serve, args=(theirs, job, scratch), daemon=True
+        )
+        with _undisturbed():
+            self.process.start()
         theirs.close()  # so that a worker's death closes the pipe
         self.attempt: _Attempt | None = None
         self.recording = ""
@@ -127,6 +135,20 @@ class _Worker:
         sizes = {r.name: r.n_bytes for r in self.attempt.task.recordings} if self.attempt else {}
         patience = _PATIENCE_SECONDS + _PATIENCE_SECONDS_PER_MB * sizes.get(self.recording, 0) / 1e6
         return bool(self.recording) and time.monotonic() - self._started > patience
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Put off what would end this process while another starts: half started it would be lost.
+
+    That one inherits this. It never hears Ctrl-C, which reaches it too: its parent ends it.
+    """
+    resource_tracker.ensure_running()  # which would let signals through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _listen(worker: _Worker, report: Callable[[jobs.Outcome], None]) -> None:
@@ -168,12 +190,13 @@ def _forgive(worker: _Worker) -> None:
         )
 
 
-def _serve(connection: Connection, job: jobs.Job) -> None:
+def _serve(connection: Connection, job: jobs.Job, scratch: str) -> None:
     """Do the tasks that come through the pipe until it closes."""
     from lstm_gen.data import writer  # the parent, which imports this module too, needs none of it
 
     limits.limit_process()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers itself
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING - {signal.SIGINT})
+    tempfile.tempdir = scratch
     with contextlib.suppress(EOFError, ConnectionError):
         while True:
             task, crashed = connection.recv()

@@ -6,6 +6,7 @@ counts, digests and sums per shard. A recording that cannot be used costs only i
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import os
 import pathlib
@@ -29,7 +30,12 @@ from lstm_gen.data import (
     records,
     segments,
     splits,
+    summary,
 )
+
+_LONGEST_NAME = 235  # bytes, of the 255 of all common file systems; ".png.tmp-PID" comes to it
+# No more disk or open files: no verdict on the recording at hand.
+_FAULTS_OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE)
 
 
 def _tell_nobody(news: object) -> None:
@@ -64,16 +70,19 @@ def write_task(
         for recording in task.recordings:
             start(recording.name)
             outcome, pieces = _examine(job, recording, next(iter(task.shards)), crashed)
+            _require_unchanged(job, recording)
             for split, segment in pieces:
                 shards[split].write(segment)
                 if split == "train":
                     statistics.add(dtypes.load(segment.frames))
             outcomes.append(outcome)
             report(outcome)
+    filled = {name: shard for name, shard in shards.items() if shard.frames}
     receipt = jobs.Receipt(
         digest=task.digest,
         outcomes=tuple(outcomes),
-        shards={name: shard.describe() for name, shard in shards.items()},
+        shards={name: shard.describe() for name, shard in filled.items()},
+        checksums={name: shard.checksum for name, shard in filled.items()},
         statistics=statistics,
     )
     jobs.save_receipt(job.data_dir, task, receipt)
@@ -94,10 +103,29 @@ def _examine(
     except MemoryError:
         verdict, detail = "memory", "decoding it needs more memory than there is"
     except Exception as error:  # one recording must not cost the others, whatever a decoder does
+        if isinstance(error, OSError) and error.errno in _FAULTS_OF_THE_MACHINE:
+            raise
         verdict, detail = "failed", f"{type(error).__name__}: {' '.join(str(error).split())}"
     # Where the folder is must not show in the dataset: it is the same wherever it was made.
     detail = detail.replace(storage.join(job.input_dir, recording.name), recording.name)
     return jobs.Outcome(name=recording.name, verdict=verdict, detail=detail), []
+
+
+def _require_unchanged(job: jobs.Job, recording: plan.Recording) -> None:
+    """Refuse a recording that is not, or not any longer, what was planned.
+
+    A verdict on it would be kept for the content that it had, and outlive what was the matter.
+    """
+    path = storage.join(job.input_dir, recording.name)
+    with contextlib.suppress(OSError):
+        if storage.stamp(path).token == recording.token:
+            return
+        if digests.hash_file(path) == recording.sha256:
+            return
+    raise errors.InputError(
+        "recordings must stay as they are while they are read; run the same command again when "
+        f"the folder is at rest, what is finished is kept. Received: changed {path!r}"
+    )
 
 
 def _cut(
@@ -115,9 +143,7 @@ def _cut(
     )
     verdicts.require(bool(pieces), "too_short", "2 frames or more", frames=int(active.sum()))
     if job.plots_dir:
-        path = storage.join(job.plots_dir, f"{recording.name}.png")
-        whole = representations.as_segment(found.frames, job.audio)
-        pictures.spectrogram(path, whole, job.audio, recording.name)
+        _draw(found, recording, job)
     kept: Counter[str] = Counter()
     for piece in pieces:
         kept[piece.split] += piece.stop - piece.start
@@ -141,6 +167,15 @@ def _cut(
         )
         for piece in pieces
     ]
+
+
+def _draw(found: analysis.Recording, recording: plan.Recording, job: jobs.Job) -> None:
+    """Write a picture of a recording, whose name may be one that no picture can have or show."""
+    fits = len(os.fsencode(storage.name(recording.name))) <= _LONGEST_NAME
+    name = recording.name if fits else recording.sha256
+    title = summary.show(recording.name).replace("$", r"\$")  # no formula
+    whole = representations.as_segment(found.frames, job.audio)
+    pictures.spectrogram(storage.join(job.plots_dir, f"{name}.png"), whole, job.audio, title)
 
 
 def _segment(found: analysis.Recording, piece: segments.Piece, job: jobs.Job) -> np.ndarray:
@@ -176,6 +211,7 @@ class _OpenShard:
     digest: "hashlib._Hash" = dataclasses.field(default_factory=hashlib.sha256)
     n_bytes: int = 0
     frames: list[int] = dataclasses.field(default_factory=list)
+    checksum: str = ""
 
     def write(self, segment: records.Segment) -> None:
         """Append a segment."""
@@ -198,20 +234,26 @@ class _OpenShard:
 
 @contextlib.contextmanager
 def _open_shard(path: str) -> Iterator[_OpenShard]:
-    """Yield a shard to write to; it gets its name, or reaches the bucket, when complete."""
+    """Yield a shard to write to; it gets its name, or reaches the bucket, when complete.
+
+    One that nothing was written to is not kept.
+    """
     name = storage.name(path)
     folder = tempfile.gettempdir() if storage.is_remote(path) else str(pathlib.Path(path).parent)
     temporary = pathlib.Path(folder, f"{name}.tmp-{os.getpid()}")
     failpoints.reach("shard.opened")
     try:
-        with temporary.open("wb") as file:
+        with storage.naming(str(temporary)), temporary.open("wb") as file:
             shard = _OpenShard(name=name, file=file)
             yield shard
+            if not shard.frames:
+                return
             file.flush()
             failpoints.reach("shard.filled")
             os.fsync(file.fileno())
         failpoints.reach("shard.synced")
         _verify(temporary, shard)
+        shard.checksum = storage.checksum(str(temporary))
         failpoints.reach("shard.verified")
         storage.publish(str(temporary), path)
         failpoints.reach("shard.published")

@@ -25,7 +25,7 @@ class Signal:
     """The shape of what a model reads and writes.
 
     Attributes:
-      channels: Values per frame (mel bands).
+      channels: Values per frame.
       timesteps: Input frames per training window.
       shift: Frames from an input frame to the frame it predicts.
     """

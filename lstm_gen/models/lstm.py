@@ -1,6 +1,6 @@
 """`lstm`: a stack of causal LSTMs with a mixture-density head, rolled forward frame by frame.
 
-Shapes: frames in, float32 [batch, timesteps, channels], normalised log-mel; one hidden state
+Shapes: frames in, float32 [batch, timesteps, channels], normalised; one hidden state
 per frame, [batch, timesteps, units]; out, a mixture over the frame `shift` ahead.
 
     x_t -> LSTM -> + LSTM(norm) ... (+ attention to the last frames) -> norm -> head -> x_{t+shift}
@@ -44,7 +44,7 @@ class LSTMConfig:
       attention_heads: Heads of that attention; where there is any, they divide `units`.
       head: "mixture", or for comparison "gaussian" or "mse".
       components: Components of the mixture.
-      sigma_floor: Smallest deviation, in standard deviations of a band.
+      sigma_floor: Smallest deviation of a component, as a share of what normalisation made 1.
       input_noise: Largest share of noise mixed into a training sequence, 0 to 1.
     """
 

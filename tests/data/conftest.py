@@ -1,6 +1,8 @@
 """A small folder of recordings and the dataset made of it."""
 
+import dataclasses
 import pathlib
+import shutil
 
 import material
 import pytest
@@ -33,3 +35,10 @@ def dataset(recordings: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) 
     )
     assert n_tasks
     return made
+
+
+@pytest.fixture
+def copy(dataset: manifest.Dataset, tmp_path: pathlib.Path) -> manifest.Dataset:
+    """Return a dataset that a test may damage."""
+    shutil.copytree(dataset.data_dir, tmp_path / "copy")
+    return dataclasses.replace(dataset, data_dir=str(tmp_path / "copy"))

@@ -3,10 +3,12 @@
 import pathlib
 
 import numpy as np
+import pytest
 
 from lstm_gen import config
 from lstm_gen.data import jobs
 
+ROOT = pathlib.Path(__file__).parents[2]
 RATE = 8000
 AUDIO = config.AudioConfig(sample_rate=RATE, n_fft=256, hop_length=128, n_mels=8)  # 62.5 per second
 SEGMENT = config.SegmentConfig(segment_frames=100)
@@ -28,3 +30,22 @@ def make_job(input_dir: pathlib.Path, data_dir: pathlib.Path, **split: object) -
         segment=SEGMENT,
         split=config.SplitConfig(**split),  # type: ignore[arg-type]
     )
+
+
+_DEADLY = """
+import os, signal
+from lstm_gen.audio import files
+read_blocks = files.read_blocks
+def die(path, *arguments, **named):
+    if path.endswith({name!r}):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return read_blocks(path, *arguments, **named)
+files.read_blocks = die
+"""
+
+
+def make_deadly(name: str, site: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the recording of a name kill every process, started from now on, that opens it."""
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(_DEADLY.format(name=name))
+    monkeypatch.setenv("PYTHONPATH", f"{site}:{ROOT}")

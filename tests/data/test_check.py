@@ -1,7 +1,6 @@
 import dataclasses
 import hashlib
 import pathlib
-import shutil
 
 import numpy as np
 import pytest
@@ -9,26 +8,23 @@ import pytest
 from lstm_gen.data import check, manifest, records
 
 
-@pytest.fixture
-def copy(dataset: manifest.Dataset, tmp_path: pathlib.Path) -> manifest.Dataset:
-    """Return a dataset that a test may damage."""
-    shutil.copytree(dataset.data_dir, tmp_path / "copy")
-    return dataclasses.replace(dataset, data_dir=str(tmp_path / "copy"))
+def first_filled(dataset: manifest.Dataset, split: str) -> manifest.Shard:
+    return next(shard for shard in dataset.splits[split].shards if shard.records)
 
 
 def first_shard(dataset: manifest.Dataset) -> pathlib.Path:
-    return pathlib.Path(dataset.path(dataset.splits["train"].shards[0]))
+    return pathlib.Path(dataset.path(first_filled(dataset, "train")))
 
 
 def rewrite(dataset: manifest.Dataset, segments: list[records.Segment]) -> manifest.Dataset:
     """Put other segments into the first shard, and let dataset.json know its size and digest."""
     content = b"".join(records.frame(records.encode(segment)) for segment in segments)
     first_shard(dataset).write_bytes(content)
-    train = dataset.splits["train"]
-    shard = dataclasses.replace(
-        train.shards[0], bytes=len(content), sha256=hashlib.sha256(content).hexdigest()
-    )
-    train = dataclasses.replace(train, shards=(shard, *train.shards[1:]))
+    train, first = dataset.splits["train"], first_filled(dataset, "train")
+    sha256 = hashlib.sha256(content).hexdigest()
+    shard = dataclasses.replace(first, bytes=len(content), sha256=sha256)
+    shards = tuple(shard if other == first else other for other in train.shards)
+    train = dataclasses.replace(train, shards=shards)
     return dataclasses.replace(dataset, splits={**dataset.splits, "train": train})
 
 
@@ -95,12 +91,12 @@ def test_values_that_are_not_finite_are_found(copy: manifest.Dataset) -> None:
 
 def test_another_normalisation_is_found(copy: manifest.Dataset) -> None:
     damaged = dataclasses.replace(copy, mean=copy.mean + 0.01)
-    assert "mean and std must be those of the training frames" in find(damaged)
+    assert "normalisation must be that of the training frames" in find(damaged)
 
 
 def add_held_out(dataset: manifest.Dataset, gap: int) -> manifest.Dataset:
     """Put frames into the training split that come `gap` frames after held-out ones."""
-    shard = dataset.splits["validation"].shards[0]
+    shard = first_filled(dataset, "validation")
     *_, last = records.read_segments(dataset.path(shard), 8, "float16")
     later = last._replace(start_frame=last.start_frame + len(last.frames) + gap)
     return rewrite(dataset, [*read_first(dataset), later])

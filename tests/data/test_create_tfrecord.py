@@ -2,6 +2,7 @@ import pathlib
 import subprocess
 import sys
 
+import material
 import pytest
 import soundfile
 
@@ -46,6 +47,27 @@ def test_the_command_and_its_check(recordings: pathlib.Path, tmp_path: pathlib.P
     assert "trim_db=30.0 instead of 0.0" in error_line(other)
 
 
+def test_a_path_with_spaces_and_names_of_every_kind(tmp_path: pathlib.Path) -> None:
+    names = [
+        *("new\nline", "tab\t", "-dash", "$HOME$_{$", "*", "..", "%s{0}", "back\\slash", "\udce9"),
+        *("u\u0308", "\u00fc", "é" * 125, "x" * 240, "a/" + "deep/" * 50 + "b"),
+    ]
+    for index, name in enumerate(names):
+        path = tmp_path / "in put" / f"{name}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            soundfile.write(file, material.tone(1, 200 + index), material.RATE, format="WAV")
+    made = create(
+        *(f"--input_dir={tmp_path / 'in put'}", f"--data_dir={tmp_path / 'out put'}"),
+        f"--plots_dir={tmp_path / 'plots'}",
+    )
+    assert made.returncode == 0, made.stderr
+    assert len(list((tmp_path / "plots").rglob("*.png"))) == len(names)
+    assert f"--data_dir='{tmp_path / 'out put'}'" in made.stdout
+    lines = manifest.load_lines(str(tmp_path / "out put"))
+    assert {line["name"]: line["verdict"] for line in lines} == {f"{n}.wav": "ok" for n in names}
+
+
 def test_the_dataset_is_checked_and_heard(
     dataset: manifest.Dataset, tmp_path: pathlib.Path
 ) -> None:
@@ -68,7 +90,9 @@ def test_the_check_fails_where_something_is_wrong(
     (tmp_path / "dataset.json").write_text(text)
     result = run("-m", "tools.check_tfrecord", f"--data_dir={tmp_path}")
     assert result.returncode == 1
-    assert "problem   train-00000-of" in result.stdout
+    for split in dataset.splits.values():
+        for shard in split.shards:
+            assert f"problem   {shard.name}" in result.stdout
 
 
 @pytest.mark.parametrize(

@@ -2,28 +2,23 @@
 
 import dataclasses
 import fcntl
-import hashlib
 import multiprocessing
 import os
 import pathlib
 import random
+import re
 import signal
 import subprocess
-import sys
 import time
 
 import material
+import preparations
 import pytest
 import soundfile
 
-from lstm_gen import errors, failpoints
+from lstm_gen import errors, failpoints, storage
 from lstm_gen.data import digests, jobs, manifest, prepare
 
-ROOT = pathlib.Path(__file__).parents[2]
-FLAGS = (
-    *("--sample_rate=8000", "--n_fft=256", "--hop_length=128", "--n_mels=8"),
-    *("--segment_frames=100", "--validation_fraction=0.3", "--workers=2"),
-)
 # Where a point is passed once only, or the parent of the workers gets there first.
 SECOND_TIMES = (
     "shard.opened",
@@ -32,48 +27,6 @@ SECOND_TIMES = (
     "file.renamed",
     "receipt.written",
 )
-
-
-def tree(folder: pathlib.Path) -> dict[str, str]:
-    """Return the digest of every file of the dataset, by name."""
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and digests.STATE_DIR not in path.parts
-    }
-
-
-def start(
-    recordings: pathlib.Path, data_dir: pathlib.Path, failpoint: str = ""
-) -> subprocess.Popen[str]:
-    """Start the command in a process group of its own."""
-    command = [sys.executable, "create_tfrecord.py", *FLAGS]
-    return subprocess.Popen(
-        [*command, f"--input_dir={recordings}", f"--data_dir={data_dir}"],
-        cwd=ROOT,
-        env={**os.environ, "LSTM_GEN_FAILPOINT": failpoint},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def finish(process: "subprocess.Popen[str]") -> str:
-    """Return the output of a process that ends well."""
-    output, complaints = process.communicate(timeout=120)
-    assert process.returncode == 0, complaints
-    return output
-
-
-def shards_done(data_dir: pathlib.Path) -> dict[str, int]:
-    """Return when each shard that has its receipt was written."""
-    done = {path.stem for path in (data_dir / ".state" / "tasks").glob("*.json")}
-    return {
-        path.name: path.stat().st_mtime_ns
-        for path in data_dir.glob("*.tfrecord")
-        if path.stem in done
-    }
 
 
 @pytest.mark.parametrize("point", failpoints.POINTS)
@@ -103,14 +56,14 @@ def kill_at(
 ) -> None:
     """Kill a preparation at a point, run it again, and compare with one that was not killed."""
     data_dir, mark = tmp_path / "out", tmp_path / "fired"
-    process = start(recordings, data_dir, f"{point}:{mark}")
+    process = preparations.start(recordings, data_dir, LSTM_GEN_FAILPOINT=f"{point}:{mark}")
     process.communicate(timeout=120)
     assert mark.exists()
     assert process.returncode == -signal.SIGKILL
-    before = shards_done(data_dir)
-    finish(start(recordings, data_dir))
-    assert tree(data_dir) == tree(pathlib.Path(dataset.data_dir))
-    after = shards_done(data_dir)
+    before = preparations.shards_done(data_dir)
+    preparations.finish(preparations.start(recordings, data_dir))
+    assert preparations.tree(data_dir) == preparations.tree(pathlib.Path(dataset.data_dir))
+    after = preparations.shards_done(data_dir)
     assert {name: after[name] for name in before} == before  # nothing finished was done again
 
 
@@ -120,12 +73,12 @@ def test_killed_sixty_times_at_random(
 ) -> None:
     chance = random.Random(20261121)
     began = time.monotonic()
-    finish(start(recordings, tmp_path / "timed"))
+    preparations.finish(preparations.start(recordings, tmp_path / "timed"))
     duration = time.monotonic() - began
     data_dir, kills, at_work = tmp_path / "0", 0, 0
     while kills < 60:
-        before = shards_done(data_dir)
-        process = start(recordings, data_dir)
+        before = preparations.shards_done(data_dir)
+        process = preparations.start(recordings, data_dir)
         try:
             process.communicate(timeout=chance.uniform(0.3, 1.0) * duration)
         except subprocess.TimeoutExpired:
@@ -133,14 +86,20 @@ def test_killed_sixty_times_at_random(
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
             kills += 1
-        after = shards_done(data_dir)
+        after = preparations.shards_done(data_dir)
         assert {name: after[name] for name in before} == before
         if (data_dir / manifest.DATASET_FILE).exists():
-            assert tree(data_dir) == tree(pathlib.Path(dataset.data_dir))
+            assert preparations.tree(data_dir) == preparations.tree(pathlib.Path(dataset.data_dir))
             data_dir = tmp_path / str(kills)
-    finish(start(recordings, data_dir))
-    assert tree(data_dir) == tree(pathlib.Path(dataset.data_dir))
+    preparations.finish(preparations.start(recordings, data_dir))
+    assert preparations.tree(data_dir) == preparations.tree(pathlib.Path(dataset.data_dir))
     assert at_work >= 30  # the others came before it had begun
+
+
+def test_every_failpoint_in_the_code_is_tried() -> None:
+    sources = [path.read_text() for path in (preparations.ROOT / "lstm_gen").rglob("*.py")]
+    found = [name for text in sources for name in re.findall(r"\.reach\(\"(.+?)\"\)", text)]
+    assert sorted(found) == sorted(failpoints.POINTS)
 
 
 def many(folder: pathlib.Path, count: int) -> None:
@@ -155,12 +114,14 @@ def test_a_changed_recording_redoes_its_shards_only(tmp_path: pathlib.Path) -> N
     many(source, 120)
     job = material.make_job(source, data_dir, validation_fraction=0.2)
     first, n_tasks = prepare.prepare(job)
-    assert n_tasks == 32
-    before = tree(data_dir)
+    assert n_tasks == sum(len(split.shards) for split in first.splits.values()) > 20
+    before = preparations.tree(data_dir)
     soundfile.write(source / "7.wav", material.tone(0.5, 999), material.RATE)
     _, n_tasks = prepare.prepare(job)
     assert n_tasks <= 2
-    changed = {name for name, digest in tree(data_dir).items() if before.get(name) != digest}
+    changed = {
+        name for name, digest in preparations.tree(data_dir).items() if before.get(name) != digest
+    }
     assert sum(name.endswith(".tfrecord") for name in changed) == n_tasks
     for path in (source / "7.wav", source / "8.wav"):
         path.unlink()
@@ -169,7 +130,7 @@ def test_a_changed_recording_redoes_its_shards_only(tmp_path: pathlib.Path) -> N
     assert n_tasks <= 3
     fresh = dataclasses.replace(job, data_dir=str(tmp_path / "fresh"))
     made, _ = prepare.prepare(fresh)
-    assert tree(data_dir) == tree(tmp_path / "fresh")
+    assert preparations.tree(data_dir) == preparations.tree(tmp_path / "fresh")
     assert made.fingerprint != first.fingerprint
 
 
@@ -193,7 +154,32 @@ def test_without_its_state_a_dataset_is_made_again_and_the_same(
     for path in (tmp_path / ".state" / "tasks").glob("*"):
         path.write_text("{")
     assert prepare.prepare(job)[1] > 1
-    assert tree(tmp_path) == tree(pathlib.Path(dataset.data_dir))
+    assert preparations.tree(tmp_path) == preparations.tree(pathlib.Path(dataset.data_dir))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[1]", "5", "null", "\0", '{"NAME": 1}', '{"NAME": ["TOKEN"]}', '{"NAME": ["TOKEN", "z"]}'],
+)
+def test_damaged_digests_are_forgotten(text: str, tmp_path: pathlib.Path) -> None:
+    many(tmp_path / "in", 1)
+    name, memory = tmp_path / "in" / "0.wav", tmp_path / "digests.json"
+    text = text.replace("NAME", str(name)).replace("TOKEN", storage.stamp(str(name)).token)
+    memory.write_text(text)
+    (found,) = digests.Digests(str(memory)).find(str(tmp_path / "in"), ["0.wav"])
+    assert found.sha256 == digests.hash_file(str(name))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "\0"])
+def test_a_damaged_dataset_can_be_replaced(text: str, tmp_path: pathlib.Path) -> None:
+    many(tmp_path / "in", 4)
+    job = material.make_job(tmp_path / "in", tmp_path / "out")
+    prepare.prepare(job)
+    (tmp_path / "out" / manifest.DATASET_FILE).write_text(text)
+    with pytest.raises(errors.InputError, match=r"json that is damaged.*--overwrite"):
+        prepare.prepare(job)
+    prepare.prepare(job, overwrite=True)
+    manifest.load(job.data_dir)
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])
@@ -210,7 +196,7 @@ def test_a_damaged_shard_is_mended(
     else:
         shard.write_bytes(content if damage == "flipped" else content[:-100])
     assert prepare.prepare(job)[1] == 1
-    assert tree(tmp_path) == tree(pathlib.Path(dataset.data_dir))
+    assert preparations.tree(tmp_path) == preparations.tree(pathlib.Path(dataset.data_dir))
 
 
 def test_two_preparations_do_not_mix(recordings: pathlib.Path, tmp_path: pathlib.Path) -> None:
@@ -222,24 +208,10 @@ def test_two_preparations_do_not_mix(recordings: pathlib.Path, tmp_path: pathlib
     assert not list(tmp_path.glob("*.*record*"))
 
 
-DEADLY = """
-import os, signal, sys
-from lstm_gen.audio import files
-read_blocks = files.read_blocks
-def die(path, *arguments, **named):
-    if path.endswith("4.wav"):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return read_blocks(path, *arguments, **named)
-files.read_blocks = die
-"""
-
-
 def test_a_recording_that_kills_its_worker_costs_itself(
     recordings: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text(DEADLY)
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'site'}:{ROOT}")
+    material.make_deadly("4.wav", tmp_path / "site", monkeypatch)
     data_dir = tmp_path / "out"
     made, _ = prepare.prepare(material.make_job(recordings, data_dir, validation_fraction=0.3), 2)
     lines = {line["name"]: line for line in manifest.load_lines(str(data_dir))}
@@ -263,4 +235,4 @@ def test_a_worker_killed_once_costs_nothing(
     job = material.make_job(recordings, tmp_path, validation_fraction=0.3)
     prepare.prepare(job, 2, progress=kill_one)
     assert killed
-    assert tree(tmp_path) == tree(pathlib.Path(dataset.data_dir))
+    assert preparations.tree(tmp_path) == preparations.tree(pathlib.Path(dataset.data_dir))

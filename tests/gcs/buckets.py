@@ -7,7 +7,8 @@ import os
 import pathlib
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 from unittest import mock
 
 import server
@@ -39,10 +40,21 @@ class Bucket:
 
     def contents(self, folder: str = "") -> dict[str, bytes]:
         """Return the objects below a folder by relative name, directories' stand-ins aside."""
-        objects = self.server.store.objects[_NAME].items()
+        return {name: found.content for name, found in self._objects(folder).items()}
+
+    def versions(self, folder: str = "") -> dict[str, int]:
+        """Return the version of each object below a folder by relative name."""
+        return {name: found.generation for name, found in self._objects(folder).items()}
+
+    def times_written(self, name: str) -> int:
+        """Return how many versions of an object there have been."""
+        return self.server.store.written[f"{_NAME}/{name}"]
+
+    def _objects(self, folder: str) -> Mapping[str, Any]:
+        objects = dict(self.server.store.objects[_NAME])  # requests go on meanwhile
         return {
-            name.removeprefix(folder): found.content
-            for name, found in sorted(objects)
+            name.removeprefix(folder): found
+            for name, found in sorted(objects.items())
             if name.startswith(folder) and not name.endswith("/")
         }
 

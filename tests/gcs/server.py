@@ -111,10 +111,18 @@ class Faults:
 
 
 class Store:
-    """Objects by bucket and name, and what requests do with them."""
+    """Objects by bucket and name, and what requests do with them.
+
+    Attributes:
+      objects: What there is.
+      written: How often each "bucket/name" was written.
+      listing_seed: Of the order within a page of a listing; 0 for that of the names.
+    """
 
     def __init__(self, *buckets: str) -> None:
         self.objects: dict[str, dict[str, Object]] = {bucket: {} for bucket in buckets}
+        self.written: Counter[str] = Counter()
+        self.listing_seed = 0
         self._generations = itertools.count(1)
         self._uploads: dict[str, Upload] = {}
         self._lock = threading.Lock()
@@ -132,6 +140,7 @@ class Store:
     def put(self, bucket: str, name: str, content: bytes) -> Object:
         """Make a new version of an object."""
         self.objects[bucket][name] = Object(content, next(self._generations))
+        self.written[f"{bucket}/{name}"] += 1
         return self.objects[bucket][name]
 
     def _bucket(self, bucket: str) -> dict[str, Object]:
@@ -179,8 +188,10 @@ class Store:
                 listed[prefix + head + cut] = None if cut else objects[name]
         names = sorted(name for name in listed if name > query.get("pageToken", ""))
         page = names[: int(query.get("maxResults", 1000))]
-        found = {name: listed[name] for name in page}
         token = {"nextPageToken": page[-1]} if len(page) < len(names) else {}
+        if self.listing_seed:
+            random.Random(self.listing_seed).shuffle(page)
+        found = {name: listed[name] for name in page}
         items = [_metadata(bucket, name, one) for name, one in found.items() if one]
         return _json(
             {"items": items, "prefixes": [name for name, one in found.items() if not one], **token}

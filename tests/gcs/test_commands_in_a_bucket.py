@@ -1,43 +1,23 @@
 """The three commands on a bucket, as a user runs them; TensorFlow's own client included."""
 
-import hashlib
 import io
 import json
-import os
 import pathlib
 import subprocess
-import sys
 
 import buckets
-import numpy as np
+import commands
 import pytest
 import server
 import soundfile
 
-ROOT = pathlib.Path(__file__).parents[2]
-RATE = 8000
 # After a fault the library leaves it to the collector to close a connection.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-PREPARE = (
-    *(f"--sample_rate={RATE}", "--n_fft=256", "--hop_length=128", "--n_mels=8"),
-    *("--workers=1", "--block_seconds=1"),
-)
 TRAIN = (
     *("--timesteps=16", "--layers=1", "--units=8", "--batch_size=4", "--components=2"),
     *("--steps_per_call=2", "--validate_every_steps=4", "--checkpoint_every_steps=2"),
     *("--sample_every_steps=4", "--sample_seconds=0.2", "--steps=4", "--nobaselines"),
 )
-
-
-def run(command: str, *arguments: str, bucket: buckets.Bucket) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, ROOT / f"{command}.py", *arguments],
-        env=os.environ | bucket.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
 
 
 def check_refused(result: subprocess.CompletedProcess[str], *words: str) -> None:
@@ -51,67 +31,24 @@ def check_refused(result: subprocess.CompletedProcess[str], *words: str) -> None
     assert "SECRET" not in result.stderr + result.stdout
 
 
-def make_recordings(count: int) -> dict[str, bytes]:
-    """Return small recordings by name, one of them no recording at all."""
-    made = {"deep/broken.wav": b"RIFF, but no more"}
-    for index in range(count):
-        time = np.arange(RATE * 6) / RATE
-        sound = io.BytesIO()
-        tone = 0.4 * np.sin(2 * np.pi * (200 + 90 * index) * time) * (1 + 0.5 * np.sin(9 * time))
-        soundfile.write(sound, tone, RATE, format="WAV")
-        made[f"deep/{index}.wav" if index % 2 else f"{index}.wav"] = sound.getvalue()
-    return made
-
-
-def put(bucket: buckets.Bucket, recordings: dict[str, bytes]) -> None:
-    for name, content in recordings.items():
-        bucket.put(f"recordings/{name}", content)
-    bucket.put("recordings2/other.wav", b"")  # a neighbour by prefix
-
-
-def local_tree(bucket: buckets.Bucket, folder: pathlib.Path, count: int) -> dict[str, str]:
-    """Return sha256 by name of what a preparation makes of the recordings on this machine."""
-    for name, content in make_recordings(count).items():
-        path = folder / "recordings" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    flags = (f"--input_dir={folder / 'recordings'}", f"--data_dir={folder / 'dataset'}")
-    made = run("create_tfrecord", *PREPARE, *flags, bucket=bucket)
-    assert made.returncode == 0, made.stderr
-    return digests(
-        {
-            path.relative_to(folder / "dataset").as_posix(): path.read_bytes()
-            for path in (folder / "dataset").rglob("*")
-            if path.is_file()
-        }
-    )
-
-
-def digests(contents: dict[str, bytes]) -> dict[str, str]:
-    """Return sha256 of a dataset's files by name, working state aside."""
-    return {
-        name: hashlib.sha256(content).hexdigest()
-        for name, content in contents.items()
-        if not name.startswith(".state/")
-    }
-
-
 @pytest.mark.slow
 def test_recordings_to_songs(bucket: buckets.Bucket, tmp_path: pathlib.Path) -> None:
     """With --gcs_bucket and with full paths; the dataset is that of a local run to the byte."""
-    put(bucket, make_recordings(3))
+    commands.put(bucket, commands.make_recordings(3))
     within = ("--read_local=false", "--gcs_bucket=bucket")
-    made = run(
+    made = commands.run(
         "create_tfrecord",
-        *(*PREPARE, *within, "--input_dir=recordings", "--data_dir=dataset"),
+        *(*commands.PREPARE, *within, "--input_dir=recordings", "--data_dir=dataset"),
         bucket=bucket,
     )
     assert made.returncode == 0, made.stderr
-    assert digests(bucket.contents("dataset/")) == local_tree(bucket, tmp_path, 3)
+    assert commands.digests(bucket.contents("dataset/")) == commands.local_tree(
+        bucket, tmp_path, commands.make_recordings(3)
+    )
 
     bucket.server.faults = faults = server.Faults(rate=0.1, seed=3)
     flags = ("--data_dir=gs://bucket/dataset", "--run_dir=gs://bucket/run")
-    trained = run("train_model", *TRAIN, *flags, bucket=bucket)
+    trained = commands.run("train_model", *TRAIN, *flags, bucket=bucket)
     assert trained.returncode == 0, trained.stderr
     assert faults.fired.total() > 0
     bucket.server.faults = server.Faults()
@@ -121,18 +58,20 @@ def test_recordings_to_songs(bucket: buckets.Bucket, tmp_path: pathlib.Path) -> 
     assert any(name.startswith("samples/") and name.endswith(".wav") for name in names)
 
     asked = ("--run_dir=run", "--n_songs=1", "--seconds=0.5", "--output_dir=songs")
-    songs = run("generate_songs", *within, *asked, bucket=bucket)
+    songs = commands.run("generate_songs", *within, *asked, bucket=bucket)
     assert songs.returncode == 0, songs.stderr
     assert list(bucket.contents("songs/")) == ["song-000.json", "song-000.png", "song-000.wav"]
     samples, rate = soundfile.read(io.BytesIO(bucket.contents("songs/")["song-000.wav"]))
-    assert rate == RATE
-    assert len(samples) == pytest.approx(RATE / 2, abs=128)
+    assert rate == commands.RATE
+    assert len(samples) == pytest.approx(commands.RATE / 2, abs=128)
     assert json.loads(bucket.contents("songs/")["song-000.json"])["run_dir"] == "gs://bucket/run"
 
     bucket.server.faults = server.Faults(("403",), rate=1, request="run")
-    refused = run("train_model", *TRAIN, *flags, bucket=bucket)
+    refused = commands.run("train_model", *TRAIN, *flags, bucket=bucket)
     check_refused(refused, "gs://bucket/run/config.json", "403")
-    check_refused(run("generate_songs", *within, *asked, bucket=bucket), "gs://bucket/run", "403")
+    check_refused(
+        commands.run("generate_songs", *within, *asked, bucket=bucket), "gs://bucket/run", "403"
+    )
 
 
 @pytest.mark.parametrize(
@@ -147,17 +86,20 @@ def test_faults_change_no_byte_of_a_dataset(
     n_faults: int,
     seed: int,
 ) -> None:
-    put(bucket, make_recordings(n_recordings))
+    recordings = commands.make_recordings(n_recordings)
+    commands.put(bucket, recordings)
     bucket.server.faults = faults = server.Faults(rate=rate, seed=seed)
     flags = ("--input_dir=gs://bucket/recordings", "--data_dir=gs://bucket/dataset")
-    made = run("create_tfrecord", *PREPARE, *flags, bucket=bucket)
+    made = commands.run("create_tfrecord", *commands.PREPARE, *flags, bucket=bucket)
     assert made.returncode == 0, made.stderr
     assert set(faults.fired) == set(server.TRANSIENT)
     assert faults.fired.total() >= n_faults
-    again = run("create_tfrecord", *PREPARE, *flags, bucket=bucket)
+    again = commands.run("create_tfrecord", *commands.PREPARE, *flags, bucket=bucket)
     assert again.returncode == 0, again.stderr
     bucket.server.faults = server.Faults()
-    assert digests(bucket.contents("dataset/")) == local_tree(bucket, tmp_path, n_recordings)
+    assert commands.digests(bucket.contents("dataset/")) == commands.local_tree(
+        bucket, tmp_path, recordings
+    )
 
 
 @pytest.mark.parametrize(
@@ -172,9 +114,30 @@ def test_faults_change_no_byte_of_a_dataset(
 def test_a_refusal_ends_a_preparation(
     bucket: buckets.Bucket, status: str, where: str, words: tuple[str, ...]
 ) -> None:
-    put(bucket, make_recordings(2))
+    commands.put(bucket, commands.make_recordings(2))
     bucket.server.faults = faults = server.Faults((status,), rate=1, request=where)
     flags = ("--input_dir=gs://bucket/recordings", "--data_dir=gs://bucket/dataset")
-    check_refused(run("create_tfrecord", *PREPARE, *flags, bucket=bucket), *words)
+    check_refused(commands.run("create_tfrecord", *commands.PREPARE, *flags, bucket=bucket), *words)
     assert faults.fired[status] >= 1
     assert "dataset/dataset.json" not in bucket.contents()
+
+
+def test_a_dataset_in_a_bucket_is_known_without_fetching_it(bucket: buckets.Bucket) -> None:
+    commands.put(bucket, commands.make_recordings(4))
+    flags = ("--input_dir=gs://bucket/recordings", "--data_dir=gs://bucket/dataset")
+    made = commands.run("create_tfrecord", *commands.PREPARE, *flags, bucket=bucket)
+    assert made.returncode == 0, made.stderr
+    before = bucket.contents("dataset/")
+
+    bucket.server.requests.clear()
+    again = commands.run("create_tfrecord", *commands.PREPARE, *flags, bucket=bucket)
+    assert "nothing to do" in again.stdout, again.stderr
+    assert not [r for r in bucket.server.requests if ".tfrecord" in r or ".wav" in r]
+    assert not [r for r in bucket.server.requests if not r.startswith("GET ")]
+    assert len(bucket.server.requests) < len(before) / 2 + 20  # the receipts, and a few listings
+
+    damaged = max((name for name in before if "tfrecord" in name), key=lambda n: len(before[n]))
+    bucket.put(f"dataset/{damaged}", before[damaged][:-1] + b"\0")
+    mended = commands.run("create_tfrecord", *commands.PREPARE, *flags, bucket=bucket)
+    assert mended.returncode == 0, mended.stderr
+    assert commands.digests(bucket.contents("dataset/")) == commands.digests(before)
