@@ -20,10 +20,10 @@ ifdef RECORDINGS
 DEMO := demo/from-$(shell basename "$(RECORDINGS)" | tr -c 'A-Za-z0-9._\n-' '_')
 endif
 
-.PHONY: help demo test quick faults test-beam test-tpu-image check-tpu check lint format benchmark results clean
+.PHONY: help demo test quick faults test-beam test-tpu-image check-tpu test-vertex sdist test-sdist image check lint format benchmark results clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/installed-$(TENSORFLOW)  ## recordings to songs in minutes; RECORDINGS=folder for your own
 ifdef RECORDINGS
@@ -91,6 +91,34 @@ $(VENV)-tpu-image/installed: setup.py | $(BIN)/python
 	@$(BIN)/python -m venv $(VENV)-tpu-image
 	@$(VENV)-tpu-image/bin/python -m pip install -qq --disable-pip-version-check --editable '.[tpu,dev]'
 	@touch $@
+# Google's SDK for Vertex AI is 280 MB that only who submits needs.
+test-vertex: $(VENV)-cloud/installed  ## the jobs for Vertex AI in the types of Google's own SDK
+	@echo "Running the tests of the jobs for Vertex AI."
+	@$(VENV)-cloud/bin/python -m pytest tests/cloud/test_vertex.py
+
+$(VENV)-cloud/installed: setup.py | $(BIN)/python
+	@echo "Installing Google's SDK into $(VENV)-cloud."
+	@$(BIN)/python -m venv $(VENV)-cloud
+	@$(VENV)-cloud/bin/python -m pip install -qq --disable-pip-version-check --editable '.[cloud]' pytest
+	@touch $@
+
+sdist: $(VENV)/installed-dev  ## the source distribution, dist/lstm_gen.tar.gz
+	@rm -rf dist && $(BIN)/python -c 'from setuptools import build_meta; build_meta.build_sdist("dist")' >/dev/null
+	@mv dist/lstm_gen-*.tar.gz dist/lstm_gen.tar.gz && ls dist/lstm_gen.tar.gz
+
+# As docker/*.Dockerfile do it, in an environment with nothing else; the first time takes minutes.
+test-sdist: sdist  ## install the distribution into a fresh environment in /tmp and run its commands
+	@rm -rf /tmp/lstm_gen-sdist && $(BIN)/python -m venv /tmp/lstm_gen-sdist
+	@echo "Installing dist/lstm_gen.tar.gz into /tmp/lstm_gen-sdist."
+	@/tmp/lstm_gen-sdist/bin/python -m pip install -qq --disable-pip-version-check \
+	  "lstm_gen[$(TENSORFLOW)] @ file://$(CURDIR)/dist/lstm_gen.tar.gz"
+	@SDIST_VENV=/tmp/lstm_gen-sdist $(BIN)/python -m pytest -m "" tests/cloud/test_sdist.py
+
+# IMAGE=REGION-docker.pkg.dev/PROJECT/lstm-gen/gpu:VERSION is where jobs look for it; push it there.
+IMAGE_KIND := $(if $(filter tpu,$(TENSORFLOW)),tpu,gpu)
+IMAGE ?= lstm-gen/$(IMAGE_KIND)
+image: sdist  ## the container image for jobs, IMAGE=name; TENSORFLOW=tpu for that of TPUs
+	@docker build --file docker/$(IMAGE_KIND).Dockerfile --tag $(IMAGE) .
 
 lint: $(VENV)/installed-dev  ## format check, lint and types
 	@echo "Checking format, lint and types."

@@ -30,7 +30,7 @@ EXTRAS = {
     "cpu": [f"tensorflow{TENSORFLOW}"],
     "gpu": [f"tensorflow[and-cuda]{TENSORFLOW}"],
     "tpu": ["tensorflow-tpu==2.19.1"],  # the last version that runs on TPUs
-    "cloud": ["google-cloud-aiplatform>=1.60"],
+    "cloud": ["google-cloud-aiplatform>=2.0", "PyYAML>=6.0"],
     "beam": ["apache-beam>=2.60"],
     # Parts of JAX that are not its public face are used, hence the exact versions.
     "tpu_check": ["jax==0.10.2", "libtpu==0.0.42.1"],
@@ -41,6 +41,7 @@ EXTRAS = {
         "pytest==9.2.0",
         "pytest-xdist==3.8.0",
         "ruff==0.17.5",
+        "setuptools>=77",
         "trustme==1.2.1",
     ],
 }

@@ -33,12 +33,18 @@ from lstm_gen import distribute, runs
 from lstm_gen.audio import normalisation
 from lstm_gen.data import augmentation, manifest, pipeline
 from lstm_gen.evaluation import baselines
-from lstm_gen.training import loop, report
+from lstm_gen.training import loop, preflight, report
 
 _BASELINES = flags.DEFINE_boolean(
     "baselines",
     True,
     "Fit simple predictors first, in seconds, and show the model's likelihood beside theirs.",
+)
+_DRY_RUN = flags.DEFINE_boolean(
+    "dry_run",
+    False,
+    "Train for some seconds, keep nothing, and say what the whole would take: parameters, memory, "
+    "steps of an epoch, seconds of a step on this machine, time to finish.",
 )
 
 
@@ -60,6 +66,11 @@ def main() -> None:
     settings = training_flags.monitor_config()
     strategy = device_flags.strategy()
     augmentation.require_fit(run.augmentation, run.audio)
+    if _DRY_RUN.value:
+        print(report.describe_data(dataset, run.window, run.training))
+        found = preflight.measure(run, dataset, settings.steps_per_call, strategy)
+        print(preflight.describe(found, run.training.steps))
+        return
     with distribute.place_to_write(strategy, run_dir) as own_dir:
         print(report.describe_data(dataset, run.window, run.training))
         for line in runs.clear(own_dir) if training_flags.fresh() else ():

@@ -1,6 +1,7 @@
 """What every command does around its one library call: help, parsing, one-line errors."""
 
 import contextlib
+import functools
 import inspect
 import os
 import signal
@@ -39,6 +40,16 @@ def preset(path: str) -> Iterator[None]:
     with flagsaver.flagsaver():
         absl_flags.FLAGS([sys.argv[0], *files, *sys.argv[1:]])
         yield
+
+
+def run_with_rest(main: Callable[[list[str]], int | None], *modules: ModuleType) -> NoReturn:
+    """Run a command as `run` does that takes the arguments after `--` for another one."""
+    own, rest = sys.argv, list[str]()
+    if "--" in sys.argv:
+        place = sys.argv.index("--")
+        own, rest = sys.argv[:place], sys.argv[place + 1 :]
+    bound = functools.update_wrapper(functools.partial(main, rest), main)
+    raise SystemExit(_run(bound, modules, own))
 
 
 def _run(main: Callable[[], int | None], modules: tuple[ModuleType, ...], argv: list[str]) -> int:

@@ -60,6 +60,13 @@ _INVERSION_QUALITY = flags.DEFINE_enum(
     "Iterations of the joint inversion: "
     + ", ".join(f"{name} {count}" for name, count in inversion.QUALITY.items()),
 )
+_PORTABLE = flags.DEFINE_boolean(
+    "portable",
+    SongConfig.portable,
+    "Make one song as an exported generator does (tools/export_model.py), sample for sample. By "
+    "default kernels made for this machine are used, which round otherwise; inversion makes more "
+    "of that, so that samples differ from about the third digit on, and nobody hears it.",
+)
 
 
 def config() -> SongConfig:
@@ -79,4 +86,5 @@ def config() -> SongConfig:
         precision=device_flags.precision(),
         inversion=_INVERSION.value,
         inversion_quality=_INVERSION_QUALITY.value,
+        portable=_PORTABLE.value,
     )

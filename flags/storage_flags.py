@@ -8,7 +8,7 @@ _READ_LOCAL = flags.DEFINE_boolean(
     "read_local",
     True,
     "Read inputs from this machine. --read_local=false reads them under gs://GCS_BUCKET/. A path "
-    "that starts with gs:// is always taken as it is.",
+    "that starts with gs:// is always taken as it is, and /gcs/NAME/ is gs://NAME/.",
 )
 _WRITE_LOCAL = flags.DEFINE_boolean(
     "write_local",

@@ -153,7 +153,9 @@ def compiles_with_xla(strategy: tf.distribute.Strategy | None = None) -> bool:
     """
     if _is_tpu_image():
         return False
-    return strategy is None or len(strategy.extended.worker_devices) == 1
+    if strategy is None or strategy.num_replicas_in_sync == 1:
+        return True
+    return len(strategy.extended.worker_devices) == 1
 
 
 def compiles_whole_steps(strategy: tf.distribute.Strategy) -> bool:

@@ -79,6 +79,11 @@ def model_dir(run_dir: str) -> str:
     return storage.join(run_dir, "model")
 
 
+def logs_dir(run_dir: str) -> str:
+    """Return where TensorBoard looks."""
+    return storage.join(run_dir, "logs")
+
+
 def absolute(path: str) -> str:
     """Return a path that means the same from every working directory of this machine."""
     return path if storage.is_remote(path) else str(pathlib.Path(path).resolve())

@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 from lstm_gen import errors, failpoints, gcs
 
+_MOUNT = "/gcs/"
+
 
 def is_remote(path: str) -> bool:
     """Whether the path is in a bucket."""
@@ -25,13 +27,17 @@ def resolve(path: str, local: bool, bucket: str) -> str:
     """Return where a path given on the command line really is.
 
     Args:
-      path: As the user gave it; a full gs:// path is taken as it is.
+      path: As the user gave it; a full gs:// path is taken as it is. Vertex AI shows buckets
+        as directories, /gcs/NAME; a path there means the bucket too, because what renames and
+        small writes promise on a disk does not hold in such a directory.
       local: False to mean a path inside the bucket.
       bucket: Bucket name, with or without "gs://"; needed when `local` is false.
 
     Raises:
       InputError: If a bucket is needed and none is named.
     """
+    if path.startswith(_MOUNT):
+        return gcs.SCHEME + path.removeprefix(_MOUNT)
     if local or is_remote(path):
         return path
     name = bucket.removeprefix(gcs.SCHEME).strip("/")

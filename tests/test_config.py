@@ -61,6 +61,14 @@ REFUSED: list[tuple[type, dict[str, object], str]] = [
     (training_config.TrainingConfig, {"clip_norm": -1.0}, "clip_norm must be"),
     (training_config.TrainingConfig, {"weight_decay": -1.0}, "weight_decay must not"),
     (training_config.TrainingConfig, {"precision": "float16"}, "precision must be"),
+    (training_config.TrainingConfig, {"ema": 1.0}, "ema must be from 0"),
+    (training_config.TrainingConfig, {"accumulate": 0}, "accumulate must be"),
+    (training_config.TrainingConfig, {"accumulate": 3}, "accumulate must divide batch_size"),
+    (
+        training_config.MonitorConfig,
+        {"histogram_every_steps": -1},
+        "histogram_every_steps must be",
+    ),
     (training_config.MonitorConfig, {"steps_per_call": 0}, "steps_per_call must be"),
     (training_config.MonitorConfig, {"validate_every_steps": 0}, "validate_every_steps must be"),
     (

@@ -16,6 +16,8 @@ from lstm_gen import errors, storage
         ("a/b", False, "bucket/prefix", "gs://bucket/prefix/a/b"),
         ("gs://other/a", True, "bucket", "gs://other/a"),
         ("gs://other/a", False, "", "gs://other/a"),
+        ("/gcs/other/a", True, "", "gs://other/a"),
+        ("/gcs/other/a", False, "bucket", "gs://other/a"),
     ],
 )
 def test_resolve(path: str, local: bool, bucket: str, expected: str) -> None:

@@ -18,7 +18,7 @@ from lstm_gen import config
 _CHUNK_FRAMES = 96
 _PIECE_BANDS = 16
 _SILENCE_SECONDS = 1.0
-_ROUNDING = 1e-5
+ROUNDING = 1e-5
 
 
 @functools.cache
@@ -172,7 +172,7 @@ def log_to_power(logs: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
     """
     floor = np.float32(audio.log_floor)
     power = np.exp(np.asarray(logs, np.float32)) - floor
-    power[power < floor * np.float32(_ROUNDING)] = 0
+    power[power < floor * np.float32(ROUNDING)] = 0
     return power
 
 

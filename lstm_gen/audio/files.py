@@ -42,7 +42,7 @@ _CHANNELS = (1, 32)
 _MOST_VALUES = 1 << 31
 # Enough for float recordings at 16-bit integer scale; louder would overflow a mel power.
 _LOUDEST = 1e6
-_PEAK = 0.999
+PEAK = 0.999
 _BLOCK_VALUES = 1 << 22
 _WRITE_BLOCK = 1 << 16
 # What a header may promise beyond what is decoded: MP3 encoders and tags only estimate.
@@ -302,7 +302,7 @@ def _guard_peak(samples: np.ndarray, path: str) -> np.ndarray:
     samples = samples.astype(np.float32, copy=False)
     peak = float(np.abs(samples).max(initial=0.0))
     config.require(bool(np.isfinite(peak)), "samples must be finite", path=path, peak=peak)
-    return samples * np.float32(_PEAK / peak) if peak > _PEAK else samples
+    return samples * np.float32(PEAK / peak) if peak > PEAK else samples
 
 
 @contextlib.contextmanager

@@ -26,12 +26,12 @@ from lstm_gen.audio import features, kernels
 
 QUALITY = {"preview": 8, "standard": 16, "high": 24, "final": 64}
 
-_START_STEPS = 10
-_EPSILON = 1e-12  # of the loudest mel power
+START_STEPS = 10
+EPSILON = 1e-12  # of the loudest mel power
 _LONGEST_EARLY = 16
 _FITS = 4
 # A Hann window is near the Gaussian exp(-pi t^2 / gamma) of gamma = 0.25645 n_fft^2.
-_GAMMA = 0.25645
+GAMMA = 0.25645
 _BLOCK_FRAMES = 128
 
 
@@ -51,7 +51,27 @@ class _Bank(NamedTuple):
     blend: np.ndarray
 
 
-class _Step(NamedTuple):
+class Grid(NamedTuple):
+    """Where each bin lies among the mel bands that reach any bin; `start` interpolates there.
+
+    Attributes:
+      bands: int [filled], the bands that reach a bin: at many bands, the narrow low ones can miss.
+      area: float32 [filled], the sum of each one's weights.
+      lower: int [bins], the band of `bands` at or below each bin.
+      upper: int [bins], the one after it.
+      fraction: float32 [bins], how far the bin is from `lower` to `upper`.
+      reached: bool [bins], whether any band reaches the bin.
+    """
+
+    bands: np.ndarray
+    area: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+    fraction: np.ndarray
+    reached: np.ndarray
+
+
+class Step(NamedTuple):
     """What one iteration does.
 
     Attributes:
@@ -67,7 +87,7 @@ class _Step(NamedTuple):
     n_fits: int
 
 
-_GRIFFIN_LIM = _Step(0.99, 0.0, False, 0)
+GRIFFIN_LIM = Step(0.99, 0.0, False, 0)
 _NO_BANK = _Bank(np.zeros(2, np.uint64), *(np.zeros(0, np.float32) for _ in range(3)))
 
 
@@ -91,7 +111,7 @@ def invert(
     Raises:
       InputError: If the frames are not finite or do not have `n_mels` bands.
     """
-    return _render(log_mel, audio, _schedule(n_iterations), n_samples)
+    return _render(log_mel, audio, schedule(n_iterations), n_samples)
 
 
 def griffin_lim(
@@ -110,7 +130,7 @@ def griffin_lim(
     Raises:
       InputError: If the frames are not finite or do not have `n_mels` bands.
     """
-    return _render(log_mel, audio, [_GRIFFIN_LIM] * n_iterations, None)
+    return _render(log_mel, audio, [GRIFFIN_LIM] * n_iterations, None)
 
 
 def guess_spectrum(power: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
@@ -125,7 +145,7 @@ def guess_spectrum(power: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
     """
     log_magnitude = np.log(power + np.float32(1e-20)) * np.float32(0.5)
     phase = np.empty_like(power)
-    gamma = _GAMMA * audio.n_fft**2
+    gamma = GAMMA * audio.n_fft**2
     kernels.integrate_phase(log_magnitude, audio.hop_length, audio.n_fft, gamma, phase)
     magnitude = np.sqrt(power)
     spectrum = np.empty(power.shape, np.complex64)
@@ -156,24 +176,24 @@ def refine(
     nothing = np.zeros((len(scaled), 0), np.float32)
     n_inside = _n_inside(len(scaled), audio, n_samples)
     signal = _search(
-        scaled, power, nothing, _NO_BANK, audio, [_GRIFFIN_LIM] * n_iterations, n_inside
+        scaled, power, nothing, _NO_BANK, audio, [GRIFFIN_LIM] * n_iterations, n_inside
     )
     return np.pad(signal * loudest, (0, max(0, n_samples - n_inside)))[:n_samples]
 
 
-def _schedule(n_iterations: int) -> list[_Step]:
+def schedule(n_iterations: int) -> list[Step]:
     """Return the steps of `invert`: bold at first, for attacks; at last the mel alone counts."""
     n_early = min(n_iterations // 2, _LONGEST_EARLY)
     n_late = n_iterations // 4
-    early = [_Step(1.1, 0.97, False, _FITS)] * n_early
-    middle = [_Step(0.99, 0.97, True, _FITS)] * (n_iterations - n_early - n_late)
-    return early + middle + [_Step(0.99, 1.0, True, _FITS)] * n_late
+    early = [Step(1.1, 0.97, False, _FITS)] * n_early
+    middle = [Step(0.99, 0.97, True, _FITS)] * (n_iterations - n_early - n_late)
+    return early + middle + [Step(0.99, 1.0, True, _FITS)] * n_late
 
 
 def _render(
     log_mel: np.ndarray,
     audio: config.AudioConfig,
-    schedule: Sequence[_Step],
+    schedule: Sequence[Step],
     n_samples: int | None,
 ) -> np.ndarray:
     """Return the signal that a schedule leads to."""
@@ -208,7 +228,7 @@ def _n_inside(n_frames: int, audio: config.AudioConfig, n_samples: int) -> int:
 
 
 def _iterate(
-    mel: np.ndarray, audio: config.AudioConfig, schedule: Sequence[_Step], n_samples: int
+    mel: np.ndarray, audio: config.AudioConfig, schedule: Sequence[Step], n_samples: int
 ) -> np.ndarray:
     """Return the signal, float32 [n_samples], given mel power [frames, n_mels] of at most 1."""
     start = _start_power(mel, audio)
@@ -222,7 +242,7 @@ def _search(
     mel: np.ndarray,
     bank: _Bank,
     audio: config.AudioConfig,
-    schedule: Sequence[_Step],
+    schedule: Sequence[Step],
     n_samples: int,
 ) -> np.ndarray:
     """Take the steps from `spectrum`, which changes, of power `start`; return the signal."""
@@ -238,7 +258,7 @@ def _search(
                 mel[block],
                 *bank,
                 *step,
-                _EPSILON,
+                EPSILON,
                 spectrum[block],
             )
     return _inverse(spectrum, gain, audio)[_inside(audio, n_samples)]
@@ -246,22 +266,35 @@ def _search(
 
 def _start_power(mel: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
     """Return a smooth power spectrum, float32 [frames, bins], that has the mel power."""
+    bank = grid(audio)
+    density = np.log(mel[:, bank.bands] / bank.area + np.float32(EPSILON))
+    # np.take, because indexing an axis that is not the first returns a transposed layout.
+    power = np.take(density, bank.lower, axis=1)
+    power += bank.fraction * (np.take(density, bank.upper, axis=1) - power)
+    np.exp(power, out=power)
+    power *= bank.reached
+    kernels.fit_mel(power, mel, *_bank(audio), START_STEPS, EPSILON)
+    return power
+
+
+@functools.cache
+def grid(audio: config.AudioConfig) -> Grid:
+    """Return where each bin lies among the bands."""
     bank = features.mel_filter_bank(audio)
     area = bank.sum(axis=1)
-    filled = np.flatnonzero(area)  # at many bands, the narrow low ones can miss every bin
-    density = np.log(mel[:, filled] / area[filled] + np.float32(_EPSILON))
+    filled = np.flatnonzero(area)
     bins_hz = np.linspace(0, audio.sample_rate / 2, bank.shape[1])
     centres_hz = features.mel_band_edges(audio)[1:-1][filled]
     position = np.interp(bins_hz, centres_hz, np.arange(filled.size))
     lower = np.floor(position).astype(np.intp)
-    upper = np.minimum(lower + 1, filled.size - 1)
-    # np.take, because indexing an axis that is not the first returns a transposed layout.
-    power = np.take(density, lower, axis=1)
-    power += (position - lower).astype(np.float32) * (np.take(density, upper, axis=1) - power)
-    np.exp(power, out=power)
-    power *= bank.any(axis=0)
-    kernels.fit_mel(power, mel, *_bank(audio), _START_STEPS, _EPSILON)
-    return power
+    return Grid(
+        bands=filled,
+        area=area[filled],
+        lower=lower,
+        upper=np.minimum(lower + 1, filled.size - 1),
+        fraction=(position - lower).astype(np.float32),
+        reached=np.asarray(bank.any(axis=0)),
+    )
 
 
 @functools.cache

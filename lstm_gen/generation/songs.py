@@ -9,7 +9,7 @@ import numpy as np
 from lstm_gen import checkpoints, config, precision, runs, storage
 from lstm_gen.audio import files, inversion, pictures, representations
 from lstm_gen.data import manifest, primers
-from lstm_gen.generation import rollout
+from lstm_gen.generation import export, rollout
 from lstm_gen.models import family
 
 FORMATS = ("wav", "flac", "ogg", "mp3")
@@ -36,6 +36,8 @@ class SongConfig:
       precision: "float32" or "bfloat16", of the rollout's activations.
       inversion: "joint", or "griffin_lim" as the simple alternative (log_mel).
       inversion_quality: "preview", "standard", "high" or "final".
+      portable: Make the song as an exported generator does, sample for sample: one song, of a
+        primer recording, in TensorFlow operations alone.
     """
 
     n_songs: int = 4
@@ -52,6 +54,7 @@ class SongConfig:
     precision: str = "float32"
     inversion: str = "joint"
     inversion_quality: str = "standard"
+    portable: bool = False
 
     def __post_init__(self) -> None:
         config.require_least(self, 1, "n_songs", "songs_at_once")
@@ -82,6 +85,15 @@ class SongConfig:
             format=self.format,
             subtype=self.subtype,
         )
+        config.require(
+            not self.portable
+            or (self.n_songs == 1 and bool(self.primer) and not self.include_primer),
+            "--portable makes what an exported generator does: use --n_songs=1, --primer=FILE and "
+            "no --include_primer",
+            n_songs=self.n_songs,
+            primer=self.primer,
+            include_primer=self.include_primer,
+        )
 
 
 def make(
@@ -109,6 +121,8 @@ def make(
     Raises:
       InputError: If the run has no trained weights, or the primer cannot be used.
     """
+    if songs.portable:
+        return [_make_portable(run_dir, output_dir, songs)]
     run = runs.load(run_dir)
     primer = load_primer(run, songs, data_dir or run.data_dir)
     groups = rollout.deal(songs.n_songs, songs.songs_at_once)
@@ -122,18 +136,35 @@ def make(
         songs.precision,
         progress,
     )
-    weights = checkpoints.newest(runs.model_dir(run_dir))
     paths = []
     for index, new in frames.items():
         whole = np.concatenate([primer[index], new]) if songs.include_primer else new
         song = run.normalisation.undo(whole)
         path = storage.join(output_dir, f"song-{index:03d}")
         paths.append(write_song(path, song, run.audio, songs))
-        made_from = {"run_dir": run_dir, "song": index, "step": weights.step if weights else None}
-        storage.write_text(
-            f"{path}.json", config.to_json(config.to_dict(songs) | made_from | _digest(song))
-        )
+        _write_settings(path, run_dir, index, songs, song)
     return paths
+
+
+def _make_portable(run_dir: str, output_dir: str, songs: SongConfig) -> str:
+    """Make the one song by the graph that is exported; return its path."""
+    n_iterations = inversion.QUALITY[songs.inversion_quality]
+    run, generator = export.load(run_dir, songs.sigma_scale, n_iterations, songs.seconds)
+    primer = files.read(songs.primer, run.audio.sample_rate)
+    samples = generator.make(songs.seed, primer, songs.seconds, songs.temperature)
+    path, frames = storage.join(output_dir, "song-000"), representations.extract(samples, run.audio)
+    _write_settings(path, run_dir, 0, songs, frames)
+    return _write_sound(path, frames, samples, run.audio, songs)
+
+
+def _write_settings(
+    path: str, run_dir: str, index: int, songs: SongConfig, frames: np.ndarray
+) -> None:
+    """Write beside a song what it was made from, and of what frames."""
+    weights = checkpoints.newest(runs.model_dir(run_dir))
+    made_from = {"run_dir": run_dir, "song": index, "step": weights.step if weights else None}
+    values = config.to_dict(songs) | made_from | _digest(frames)
+    storage.write_text(f"{path}.json", config.to_json(values))
 
 
 def load_primer(run: runs.Run, songs: SongConfig, data_dir: str) -> np.ndarray:
@@ -167,7 +198,12 @@ def controls(songs: SongConfig, run: runs.Run) -> family.Controls:
 
 def write_song(path: str, frames: np.ndarray, audio: config.AudioConfig, songs: SongConfig) -> str:
     """Invert frames and write the sound and its picture; return the sound's path."""
-    samples = invert(frames, audio, songs)
+    return _write_sound(path, frames, invert(frames, audio, songs), audio, songs)
+
+
+def _write_sound(
+    path: str, frames: np.ndarray, samples: np.ndarray, audio: config.AudioConfig, songs: SongConfig
+) -> str:
     sound = f"{path}.{songs.format}"
     files.write(sound, samples, audio.sample_rate, songs.subtype)
     pictures.spectrogram(f"{path}.png", frames, audio, title=storage.name(path))

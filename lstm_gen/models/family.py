@@ -101,6 +101,11 @@ class Family:
       generate: (model, signal, controls, primer, progress) -> float32 numpy
         [n_songs, n_frames, channels], normalised. `primer` is float32 [n_songs, frames, channels],
         normalised; `progress` is called with the number of frames done since the last call.
+      generate_in_graph: (model, signal, primer, n_frames, seed, scales) -> float32 tensor
+        [1, n_frames, channels], normalised: the song 0 of `generate` in TensorFlow operations, to
+        be traced inside `distribute.portable()`. `primer` is [1, frames, channels] of at least one
+        frame; `n_frames` and `seed` are int32 scalars, `scales` temperature and sigma_scale.
+        None if the family cannot be exported.
       predict: (model, signal, batch) -> the expected frames, float32
         [batch, timesteps, channels], for the pictures that a run logs.
     """
@@ -112,3 +117,4 @@ class Family:
     objectives: Callable[[Any, Signal], tuple[Objective, ...]]
     generate: Callable[[Any, Signal, Controls, Any, Callable[[int], None]], Any]
     predict: Callable[[Any, Signal, Batch], Any]
+    generate_in_graph: Callable[[Any, Signal, Any, Any, Any, tuple[Any, Any]], Any] | None = None

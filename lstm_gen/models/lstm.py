@@ -284,14 +284,46 @@ def _at_least(primer: np.ndarray, frames: int) -> np.ndarray:
     return np.pad(primer, [(0, 0), (missing, 0), (0, 0)], mode="edge")
 
 
+def generate_in_graph(
+    model: SongLSTM,
+    signal: family.Signal,
+    primer: Any,
+    n_frames: Any,
+    seed: Any,
+    scales: tuple[Any, Any],
+) -> Any:
+    """Roll the model forward in TensorFlow operations; see `family.Family.generate_in_graph`."""
+    missing = tf.maximum(0, signal.shift - tf.shape(primer)[1])
+    primer = tf.concat([tf.repeat(primer[:, :1], missing, axis=1), primer], axis=1)
+    warm, roll = _loops(model)
+    draw = _draws(1, signal.channels)
+    state = warm(primer[:, : -signal.shift], model.zero_state(1))
+    queue = tf.ensure_shape(
+        tf.transpose(primer[:, -signal.shift :], [1, 0, 2]), [signal.shift, 1, signal.channels]
+    )
+    n_chunks = (n_frames + _FRAMES_PER_CALL - 1) // _FRAMES_PER_CALL
+    songs = tf.TensorArray(
+        tf.float32, n_chunks, element_shape=[_FRAMES_PER_CALL, 1, signal.channels]
+    )
+    for chunk in tf.range(n_chunks):
+        normal, uniform = draw(noise.seed_from(seed, noise.SONGS, 0), chunk)
+        frames, queue, state = roll(queue, state, normal, uniform, scales)
+        songs = songs.write(chunk, frames)
+    return tf.transpose(songs.concat()[:n_frames], [1, 0, 2])
+
+
 @functools.lru_cache(maxsize=4)
 def _compiled_draws(n_songs: int, channels: int) -> Any:
+    """Return `_draws`, compiled."""
+    return programs.program(_draws(n_songs, channels))
+
+
+def _draws(n_songs: int, channels: int) -> Any:
     """Return a function from a seed and a chunk's number to the chunk's noise.
 
     The noise is [frames, songs, channels], normal, and [frames, songs], uniform.
     """
 
-    @programs.program
     def draw(seed: Any, chunk: Any) -> tuple[Any, Any]:
         seed = noise.seed_for(seed, chunk)
         normal = noise.normal([n_songs, _FRAMES_PER_CALL, channels], noise.seed_for(seed, 0))
@@ -304,15 +336,19 @@ def _compiled_draws(n_songs: int, channels: int) -> Any:
 @functools.lru_cache(maxsize=4)
 def _compiled(model: SongLSTM) -> tuple[Any, Any]:
     """Return the compiled warm-up and roll-out of a model."""
+    warm, roll = _loops(model)
+    return programs.program(warm), programs.program(roll)
+
+
+def _loops(model: SongLSTM) -> tuple[Any, Any]:
+    """Return the warm-up and the roll-out of a model, to be traced."""
     settings = model.settings
 
-    @programs.program
     def warm(frames: Any, state: Any) -> Any:
-        for index in tf.range(frames.shape[1]):
+        for index in tf.range(tf.shape(frames)[1]):
             _, state = model.step(frames[:, index], state)
         return state
 
-    @programs.program
     def roll(queue: Any, state: Any, normal: Any, uniform: Any, scales: Any) -> Any:
         colouring = None if settings.head == "mse" else model.head.colouring()
         frames = tf.TensorArray(tf.float32, normal.shape[0], element_shape=queue.shape[1:])
@@ -340,4 +376,5 @@ FAMILY = family.Family(
     objectives=objectives,
     generate=generate,
     predict=predict,
+    generate_in_graph=generate_in_graph,
 )

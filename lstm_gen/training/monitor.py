@@ -40,7 +40,7 @@ class Monitor:
         self._settings = settings
         self._primer = primer
         self._stop = stop
-        self._writer = tf.summary.create_file_writer(storage.join(run_dir, "logs"))
+        self._writer = tf.summary.create_file_writer(runs.logs_dir(run_dir))
 
         with self._writer.as_default():
             hparams.hparams(self._hyperparameters())
