@@ -44,11 +44,11 @@ endif
 
 test: $(VENV)/installed-dev  ## install what the tests need and run them all
 	@echo "Running the tests."
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses=auto
 
 quick: $(VENV)/installed-dev  ## the tests less the slow ones
 	@echo "Running the quick tests."
-	@$(BIN)/python -m pytest -m "not slow and not faults"
+	@$(BIN)/python -m pytest --numprocesses=auto -m "not slow and not faults"
 
 faults: $(VENV)/installed-dev  ## kill, damage and starve it for minutes: the long fault tests
 	@echo "Running the fault tests."

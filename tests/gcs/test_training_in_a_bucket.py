@@ -22,15 +22,13 @@ TRAIN = (
 SONGS = ("--n_songs=2", "--seconds=0.5", "--seed=3")
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(
     "kills",
     [
-        pytest.param((), marks=pytest.mark.slow),
+        (),
         # Amid the first state's upload, and after the second's.
-        pytest.param(
-            ("checkpoints/step-00000002/", "checkpoints/step-00000004/commit.json"),
-            marks=pytest.mark.faults,
-        ),
+        ("checkpoints/step-00000002/", "checkpoints/step-00000004/commit.json"),
     ],
     ids=["unbroken", "killed"],
 )
