@@ -91,6 +91,7 @@ $(VENV)-tpu-image/installed: setup.py | $(BIN)/python
 	@$(BIN)/python -m venv $(VENV)-tpu-image
 	@$(VENV)-tpu-image/bin/python -m pip install -qq --disable-pip-version-check --editable '.[tpu,dev]'
 	@touch $@
+
 # Google's SDK for Vertex AI is 280 MB that only who submits needs.
 test-vertex: $(VENV)-cloud/installed  ## the jobs for Vertex AI in the types of Google's own SDK
 	@echo "Running the tests of the jobs for Vertex AI."

@@ -88,7 +88,7 @@ def _measure_touch(scratch: pathlib.Path) -> harness.Row:
     preparing.prepare(folder, dataset, _WORKERS)
     before = _shards(dataset)
     _write(folder / "00500.wav", _MANY)
-    preparing.run([*preparing.command(folder, dataset, _WORKERS), "--overwrite"])
+    preparing.run(preparing.command(folder, dataset, _WORKERS))
     after = _shards(dataset)
     written = [name for name, stamp in after.items() if before.get(name) != stamp]
     return harness.Row(

@@ -39,7 +39,8 @@ _PLOTS_DIR = flags.DEFINE_string(
 _OVERWRITE = flags.DEFINE_boolean(
     "overwrite",
     False,
-    "Replace a dataset in data_dir that was made from other recordings or with other settings.",
+    "Replace a dataset in data_dir that was made with other settings. New, changed and removed "
+    "recordings need no flag: only their shards are written again.",
 )
 _MAX_BAD_FRACTION = flags.DEFINE_float(
     "max_bad_fraction",

@@ -8,7 +8,7 @@ import numpy as np
 
 from lstm_gen import errors, storage
 from lstm_gen.audio import dtypes, normalisation
-from lstm_gen.data import digests, labels, manifest, plan, records, splits, verification
+from lstm_gen.data import digests, labels, manifest, plan, records, splits, summary, verification
 
 _TOLERANCE = 1e-4  # of what a model sees as 1: float32 rounding is far below it
 
@@ -131,9 +131,7 @@ def _check_places(
 ) -> Iterator[str]:
     """No frame may be of nowhere, in two segments, or within the guard of another split's."""
     guard = round(dataset.split.guard_seconds * dataset.audio.frames_per_second)
-    names = {
-        plan.recording_id(line["sha256"]): line["name"] for line in lines if line.get("segments")
-    }
+    names = summary.name_recordings(lines)
     for number, found in sorted(spans.items()):
         recording = names.get(number, str(number))
         if lines and number not in names:

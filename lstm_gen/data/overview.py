@@ -10,7 +10,7 @@ import numpy as np
 
 from lstm_gen import config, storage
 from lstm_gen.audio import normalisation, pictures, representations
-from lstm_gen.data import manifest, plan, records, splits, summary
+from lstm_gen.data import manifest, records, splits, summary
 
 _MOST_SEGMENTS = 2000  # of a split, evenly spaced, which is plenty for its curves
 _EXAMPLES = 3
@@ -162,11 +162,6 @@ def _draw_examples(rows: Sequence[Any], dataset: manifest.Dataset, views: Views)
 def name_recordings(dataset: manifest.Dataset) -> dict[int, str]:
     """Return the names of recordings as they can be printed; none if the manifest is damaged."""
     try:
-        lines = manifest.load_lines(dataset.data_dir)
+        return summary.name_recordings(manifest.load_lines(dataset.data_dir))
     except (OSError, ValueError):
         return {}
-    return {
-        plan.recording_id(line["sha256"]): summary.show(line["name"])
-        for line in lines
-        if line.get("segments")
-    }

@@ -6,7 +6,7 @@ from typing import Any
 
 from lstm_gen import errors
 from lstm_gen.audio import verdicts
-from lstm_gen.data import labels, manifest, splits
+from lstm_gen.data import labels, manifest, plan, splits
 
 _NAMES_SHOWN = 3
 
@@ -67,6 +67,19 @@ def judge(lines: Iterable[Mapping[str, Any]], max_bad_fraction: float) -> str:
 def show(name: str) -> str:
     """Return a file's name as it can be printed: controls and broken letters are escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+
+
+def name_recordings(lines: Iterable[Mapping[str, Any]]) -> dict[int, str]:
+    """Return the names of the recordings that have segments, as they can be printed, by id.
+
+    Args:
+      lines: What `manifest.jsonl` says.
+    """
+    return {
+        plan.recording_id(line["sha256"]): show(line["name"])
+        for line in lines
+        if line.get("segments")
+    }
 
 
 def _left_out(verdict: str, lines: list[Mapping[str, Any]]) -> str:

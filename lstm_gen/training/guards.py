@@ -5,11 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from lstm_gen.data import manifest
+from lstm_gen.data import manifest, summary
 from lstm_gen.models import family
 
 _NAMED_RECORDINGS = 3
-_ID_DIGITS = 15
 
 
 class NonFiniteError(ArithmeticError):
@@ -68,18 +67,8 @@ def describe_recordings(batches: Iterable[family.Batch], dataset: manifest.Datas
         ids = np.asarray(batch["recording"])
         seen.update(ids[ids >= 0].tolist())
         bad.update(ids[~finite & (ids >= 0)].tolist())
-    names = _names(dataset)
+    names = summary.name_recordings(manifest.load_lines(dataset.data_dir))
     found = sorted(names.get(number, f"recording {number}") for number in bad or seen)
     more = len(found) - _NAMED_RECORDINGS
     listed = ", ".join(found[:_NAMED_RECORDINGS]) + (f" and {more} more" if more > 0 else "")
     return f"{'with frames that are no numbers' if bad else 'with windows'} of {listed}"
-
-
-def _names(dataset: manifest.Dataset) -> dict[int, str]:
-    """Return the name of each recording by its id."""
-    lines = manifest.load_lines(dataset.data_dir)
-    return {
-        int(line["sha256"][:_ID_DIGITS], 16): line["name"]
-        for line in lines
-        if line["verdict"] == "ok"
-    }

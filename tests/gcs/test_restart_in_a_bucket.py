@@ -118,13 +118,16 @@ def test_killed_at_commit_steps(
 def test_killed_at_random_times(n_kills: int, preparations: Preparations) -> None:
     chance = random.Random(n_kills)
     kills = at_work = uploads_redone = 0
-    n_begun_before = preparations.n_begun()
+    n_begun_before, seconds = preparations.n_begun(), preparations.seconds
     made: list[str] = []
     while kills < n_kills or not made:
         data_dir = f"made-{len(made)}"
         before = preparations.done(data_dir)
+        began = time.monotonic()
         process = preparations.start(data_dir)
-        if not ends_within(process, chance.uniform(0.3, 1.0) * preparations.seconds):
+        if ends_within(process, chance.uniform(0.3, 1.0) * seconds):
+            seconds = min(seconds, time.monotonic() - began)  # the machine may be less busy now
+        else:
             kills += 1
             at_work += bool(preparations.bucket.contents(f"{data_dir}/.state/"))
             if kills == n_kills:
@@ -142,7 +145,7 @@ def test_killed_at_random_times(n_kills: int, preparations: Preparations) -> Non
         f"{begun_again} were begun again, {uploads_redone} uploaded again"
     )
     assert uploads_redone <= begun_again <= kills * N_WORKERS
-    assert at_work >= kills // 3  # the others came before it had begun
+    assert at_work >= kills // 2  # the others came before it had begun
 
 
 def ends_within(process: subprocess.Popen[str], seconds: float) -> bool:
