@@ -221,10 +221,10 @@ def test_recordings_are_named_as_the_manifest_has_them(
     dataset: manifest.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines = [
-        {"name": f"{letter}.wav", "verdict": "ok", "sha256": f"{number:015x}" + "0" * 49}
+        {"name": f"{letter}.wav", "segments": {"train": 1}, "sha256": f"{number:015x}" + "0" * 49}
         for number, letter in enumerate("abcde")
     ]
-    monkeypatch.setattr(manifest, "load_lines", lambda _: [*lines, {"verdict": "empty"}])
+    monkeypatch.setattr(manifest, "load_lines", lambda _: [*lines, {"segments": {}}])
     frames = np.zeros((5, 3, 2))
     batch = {"frames": frames, "recording": np.arange(5)}
     said = guards.describe_recordings([batch], dataset)
