@@ -55,13 +55,15 @@ def main() -> None:
     run = runs.Run(
         family=model_flags.family(),
         settings=model_flags.config(),
-        window=window_flags.config(),
+        window=window_flags.config(predicts=model_flags.family().predicts),
         training=training_flags.config(),
         audio=dataset.audio,
         normalisation=normalisation.Normalisation(mean=dataset.mean, std=dataset.std),
         data_dir=runs.absolute(dataset.data_dir),
         fingerprint=dataset.fingerprint,
         augmentation=augmentation_flags.config(),
+        vocabulary=dataset.labels,
+        condition=model_flags.condition(),
     )
     settings = training_flags.monitor_config()
     strategy = device_flags.strategy()
@@ -78,7 +80,7 @@ def main() -> None:
         runs.open_or_create(own_dir, run)
         result = loop.train(own_dir, run, dataset, settings, strategy, resume_dir=run_dir)
     if distribute.is_chief(strategy):
-        scores = _baseline_scores(dataset, run) if _BASELINES.value else {}
+        scores = _baseline_scores(dataset, run) if _BASELINES.value and run.family.predicts else {}
         print(report.describe_result(result, run.training, scores))
         print(f"listen    python generate_songs.py --run_dir={run_dir} --output_dir=songs")
         print(f"look      tensorboard --logdir={run_dir}")

@@ -21,7 +21,7 @@ from lstm_gen.models.layers import noise
 from lstm_gen.training import step as steps
 
 _AUDIO = config.AudioConfig()
-_SIGNAL = family.Signal(channels=_AUDIO.n_mels, timesteps=256, shift=1)
+_SIGNAL = family.Signal(audio=_AUDIO, timesteps=256, shift=1)
 _TRAINING = training_config.TrainingConfig()
 _N_STEPS, _ROUNDS = 6, 3
 _ONE_THREAD = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "NUMBA_NUM_THREADS"), "1")

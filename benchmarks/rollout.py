@@ -14,7 +14,7 @@ from lstm_gen import config, distribute
 from lstm_gen.models import family, lstm
 
 _AUDIO = config.AudioConfig()
-_SIGNAL = family.Signal(channels=_AUDIO.n_mels, timesteps=256, shift=1)
+_SIGNAL = family.Signal(audio=_AUDIO, timesteps=256, shift=1)
 _SECONDS = 20
 _ROUNDS = 5
 

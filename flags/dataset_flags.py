@@ -80,9 +80,16 @@ _DTYPE = flags.DEFINE_enum(
 _SPLIT = flags.DEFINE_enum(
     "split",
     SplitConfig.split,
-    ["auto", "recording", "blocks"],
+    ["auto", "recording", "blocks", "pattern"],
     "What is held out. recording: whole recordings, chosen by their content. blocks: guarded "
-    "blocks of every recording. auto: blocks for one or two recordings, else recording.",
+    "blocks of every recording. pattern: those whose names --validation_pattern matches. auto: "
+    "blocks for one or two recordings, else recording.",
+)
+_VALIDATION_PATTERN = flags.DEFINE_string(
+    "validation_pattern",
+    SplitConfig.validation_pattern,
+    r"Regular expression that is looked for in each name, folders included, with --split=pattern: "
+    r"'_\d*[05]_' holds out every fifth pitch of names like piano_060_75.flac.",
 )
 _VALIDATION_FRACTION = flags.DEFINE_float(
     "validation_fraction",
@@ -155,6 +162,7 @@ def split_config() -> SplitConfig:
     """Return what is held out."""
     return SplitConfig(
         split=_SPLIT.value,
+        validation_pattern=_VALIDATION_PATTERN.value,
         validation_fraction=_VALIDATION_FRACTION.value,
         test_fraction=_TEST_FRACTION.value,
         block_seconds=_BLOCK_SECONDS.value,

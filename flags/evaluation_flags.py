@@ -7,7 +7,7 @@ Its `--run_dir` takes several, so this module stands in for `run_dir_flags` and
 from absl import flags
 
 from flags import device_flags, storage_flags
-from lstm_gen.generation.songs import SongConfig
+from lstm_gen.generation.song_config import SongConfig
 
 _RUN_DIR = flags.DEFINE_multi_string(
     "run_dir", ["run"], "Run directory; give it several times to compare runs of one dataset."

@@ -4,7 +4,7 @@ from absl import flags
 
 from flags import storage_flags
 from lstm_gen.audio import inversion
-from lstm_gen.generation.songs import SongConfig
+from lstm_gen.generation.song_config import SongConfig
 
 _OUTPUT_DIR = flags.DEFINE_string(
     "output_dir",

@@ -3,9 +3,10 @@
 from absl import flags
 
 from flags import device_flags, storage_flags
+from lstm_gen import models
 from lstm_gen.audio import inversion
-from lstm_gen.generation import songs
-from lstm_gen.generation.songs import SongConfig
+from lstm_gen.generation import song_config
+from lstm_gen.generation.song_config import SongConfig
 
 _N_SONGS = flags.DEFINE_integer("n_songs", SongConfig.n_songs, "How many songs to make.")
 _SONGS_AT_ONCE = flags.DEFINE_integer(
@@ -28,6 +29,39 @@ _SIGMA_SCALE = flags.DEFINE_float(
     SongConfig.sigma_scale,
     "Factor on the sampled deviation: 0.8 is calmer, 1 as learned; 0 takes the mean.",
 )
+_PRIOR = flags.DEFINE_string(
+    "prior",
+    SongConfig.prior,
+    "What latents are drawn from, for models that have several priors: "
+    + "; ".join(f"{one.name}: {', '.join(one.priors)}" for one in models.FAMILIES if one.priors)
+    + ". The first is the default.",
+)
+_LABEL = flags.DEFINE_multi_string(
+    "label",
+    [],
+    "What the songs are to be, of a model trained with --condition: --label pitch=60 --label "
+    "instrument=altosax. A label that is not given is drawn anew for each song.",
+)
+_RECONSTRUCT = flags.DEFINE_list(
+    "reconstruct",
+    [],
+    "Recordings to send through the model and back instead of making songs; written beside the "
+    "original, and beside the same inverted without the model.",
+)
+_INTERPOLATE = flags.DEFINE_list(
+    "interpolate", [], "Two recordings, A,B: songs are --n_songs steps on the way from A to B."
+)
+_PERTURB = flags.DEFINE_float(
+    "perturb",
+    SongConfig.perturb,
+    "With --reconstruct, --n_songs more with this much noise on the latents, where 1 is as far as "
+    "they differ from each other in the dataset.",
+)
+_TRANSFER = flags.DEFINE_string(
+    "transfer",
+    SongConfig.transfer,
+    "With --reconstruct, once more as another class: NAME:FROM:TO, as in folder:piano:guitar.",
+)
 _PRIMER = flags.DEFINE_string(
     "primer",
     SongConfig.primer,
@@ -40,17 +74,17 @@ _PRIMER_SECONDS = flags.DEFINE_float(
 _INCLUDE_PRIMER = flags.DEFINE_boolean(
     "include_primer", SongConfig.include_primer, "Put the primer in front of the song."
 )
-_FORMAT = flags.DEFINE_enum("format", SongConfig.format, songs.FORMATS, "File format.")
+_FORMAT = flags.DEFINE_enum("format", SongConfig.format, song_config.FORMATS, "File format.")
 _SUBTYPE = flags.DEFINE_enum(
     "subtype",
     SongConfig.subtype,
-    songs.SUBTYPES,
+    song_config.SUBTYPES,
     "16 or 24 bits per sample or 32-bit float, for WAV; FLAC takes the first two.",
 )
 _INVERSION = flags.DEFINE_enum(
     "inversion",
     SongConfig.inversion,
-    songs.INVERSIONS,
+    song_config.INVERSIONS,
     "How frames become sound: joint estimation of magnitude and phase, or plain Griffin-Lim.",
 )
 _INVERSION_QUALITY = flags.DEFINE_enum(
@@ -78,6 +112,12 @@ def config() -> SongConfig:
         seed=_SEED.value,
         temperature=_TEMPERATURE.value,
         sigma_scale=_SIGMA_SCALE.value,
+        prior=_PRIOR.value,
+        label=tuple(_LABEL.value),
+        reconstruct=tuple(map(storage_flags.input_path, _RECONSTRUCT.value)),
+        interpolate=tuple(map(storage_flags.input_path, _INTERPOLATE.value)),
+        perturb=_PERTURB.value,
+        transfer=_TRANSFER.value,
         primer=storage_flags.input_path(_PRIMER.value) if _PRIMER.value else "",
         primer_seconds=_PRIMER_SECONDS.value,
         include_primer=_INCLUDE_PRIMER.value,

@@ -16,6 +16,17 @@ _MODEL = flags.DEFINE_enum(
     [family.name for family in models.FAMILIES],
     "; ".join(f"{family.name}: {family.summary}" for family in models.FAMILIES),
 )
+_CONDITION = flags.DEFINE_string(
+    "condition",
+    "",
+    "Labels of the dataset that the model is told, separated by commas, as in "
+    "--condition=pitch,instrument; generate_songs.py --label pitch=60 then asks for them.",
+)
+
+
+def condition() -> tuple[str, ...]:
+    """Return the names of the labels that the model is told, sorted."""
+    return tuple(sorted({name.strip() for name in _CONDITION.value.split(",") if name.strip()}))
 
 
 def family() -> Family:

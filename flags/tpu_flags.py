@@ -9,7 +9,7 @@ import pathlib
 from absl import flags
 
 from lstm_gen import config
-from lstm_gen.generation.songs import SongConfig
+from lstm_gen.generation.song_config import SongConfig
 from lstm_gen.training.tpu import chips
 
 _PRESETS = pathlib.Path(__file__).with_name("presets")

@@ -8,7 +8,9 @@ _TIMESTEPS = flags.DEFINE_integer(
     "timesteps", WindowConfig.timesteps, "Input frames per window (43 a second by default)."
 )
 _SHIFT = flags.DEFINE_integer(
-    "shift", WindowConfig.shift, "Frames ahead that are predicted; 1 is the next frame."
+    "shift",
+    WindowConfig.shift,
+    "Frames ahead that are predicted; 1 is the next frame. Models that predict nothing ignore it.",
 )
 _WINDOW_HOP = flags.DEFINE_integer(
     "window_hop",
@@ -18,8 +20,10 @@ _WINDOW_HOP = flags.DEFINE_integer(
 )
 
 
-def config() -> WindowConfig:
-    """Return the windows asked for."""
+def config(predicts: bool) -> WindowConfig:
+    """Return the windows asked for, by a model that predicts what comes or one that does not."""
     return WindowConfig(
-        timesteps=_TIMESTEPS.value, shift=_SHIFT.value, window_hop=_WINDOW_HOP.value
+        timesteps=_TIMESTEPS.value,
+        shift=_SHIFT.value if predicts else 0,
+        window_hop=_WINDOW_HOP.value,
     )

@@ -24,7 +24,7 @@ NORMALISATIONS = ("standard", "min_max")
 DTYPES = ("float16", "float32", "int16")
 
 
-def require(condition: bool, expected: str, **received: object) -> None:
+def require(condition: bool, expected: str, /, **received: object) -> None:
     """Raise the one-line error of this project unless `condition` holds.
 
     An infinite number never fits, whatever the condition: JSON could not hold it.
@@ -253,8 +253,11 @@ class SplitConfig:
 
     Attributes:
       split: "recording" keeps each recording whole on one side; "blocks" holds out
-        interleaved blocks of every recording with a guard on each side; "auto" is blocks for
-        one or two recordings, else recording.
+        interleaved blocks of every recording with a guard on each side; "pattern" holds out the
+        recordings whose names `validation_pattern` matches; "auto" is blocks for one or two
+        recordings, else recording.
+      validation_pattern: Regular expression that is looked for in the name of each recording,
+        folders included (pattern only).
       validation_fraction: Share of the material held out for validation.
       test_fraction: Share held out for the test split.
       block_seconds: Length of one held-out block, seconds (blocks only).
@@ -262,13 +265,20 @@ class SplitConfig:
     """
 
     split: str = "auto"
+    validation_pattern: str = ""
     validation_fraction: float = 0.1
     test_fraction: float = 0.0
     block_seconds: float = 10.0
     guard_seconds: float = 1.0
 
     def __post_init__(self) -> None:
-        require_choice("split", self.split, ("auto", "recording", "blocks"))
+        require_choice("split", self.split, ("auto", "recording", "blocks", "pattern"))
+        require(
+            (self.validation_pattern != "") == (self.split == "pattern"),
+            "validation_pattern is for split=pattern, which needs one",
+            split=self.split,
+            validation_pattern=self.validation_pattern,
+        )
         require(
             self.validation_fraction >= 0
             and self.test_fraction >= 0
@@ -293,7 +303,7 @@ class WindowConfig:
     Attributes:
       timesteps: Input frames per window.
       shift: Frames from an input frame to the frame it predicts; a window therefore holds
-        `timesteps + shift` frames.
+        `timesteps + shift` frames. 0 where nothing is predicted.
       window_hop: Frames from one window of a segment to the next; 0 for windows that touch.
     """
 
@@ -304,8 +314,8 @@ class WindowConfig:
     def __post_init__(self) -> None:
         require_least(self, 2, "timesteps")
         require(
-            1 <= self.shift <= self.timesteps,
-            "shift must be from 1 to timesteps",
+            0 <= self.shift <= self.timesteps,
+            "shift must be from 0 to timesteps",
             shift=self.shift,
             timesteps=self.timesteps,
         )

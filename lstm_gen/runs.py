@@ -17,9 +17,10 @@ import numpy as np
 
 from lstm_gen import checkpoints, config, errors, lease, models, storage, tensors, training_config
 from lstm_gen.audio import normalisation
+from lstm_gen.data import labels
 from lstm_gen.models import family as families
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 _CONFIG = "config.json"
 _MAX_CONFIG_BYTES = 4 << 20
 _STATES = ("checkpoints", "model")
@@ -41,6 +42,8 @@ class Run:
       data_dir: The dataset, as a path that works from anywhere on this machine.
       fingerprint: The dataset's fingerprint.
       augmentation: How its windows are varied.
+      vocabulary: The labels of the dataset.
+      condition: Those of them that the model is told, in the order of their names.
     """
 
     family: families.Family
@@ -52,12 +55,52 @@ class Run:
     data_dir: str
     fingerprint: str
     augmentation: training_config.AugmentationConfig
+    vocabulary: labels.Vocabulary = dataclasses.field(default_factory=dict)
+    condition: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        family, absent = self.family, sorted(set(self.condition) - set(self.vocabulary))
+        config.require(
+            not self.condition or family.conditional,
+            f"condition is for models that can be told labels: {_names_of('conditional')}",
+            model=family.name,
+            condition=",".join(self.condition),
+        )
+        config.require(
+            not absent,
+            "condition must name labels of the dataset: "
+            + (", ".join(self.vocabulary) or "it has none"),
+            condition=",".join(self.condition),
+        )
+        config.require(
+            self.audio.representation in family.representations,
+            f"model {family.name} takes datasets of representation "
+            f"{' or '.join(family.representations)}; make one with create_tfrecord.py",
+            representation=self.audio.representation,
+        )
+        config.require(
+            (self.window.shift > 0) == family.predicts,
+            "shift must be 0 for models that predict nothing, and else at least 1",
+            model=family.name,
+            shift=self.window.shift,
+        )
+
+    @property
+    def told(self) -> labels.Vocabulary:
+        """The labels that the model is told."""
+        return {name: self.vocabulary[name] for name in self.condition}
 
     @property
     def signal(self) -> families.Signal:
-        """Shape of what the model reads and writes."""
+        """What the model reads and writes."""
+        known = {name: _condition(name, label) for name, label in sorted(self.vocabulary.items())}
         return families.Signal(
-            channels=self.audio.channels, timesteps=self.window.timesteps, shift=self.window.shift
+            audio=self.audio,
+            timesteps=self.window.timesteps,
+            shift=self.window.shift,
+            statistics=self.normalisation,
+            conditions=tuple(known[name] for name in self.condition),
+            classes=tuple(one for one in known.values() if one.kind == "class"),
         )
 
     def build_model(self) -> Any:
@@ -232,12 +275,14 @@ def as_dict(run: Run) -> dict[str, Any]:
         "window": config.to_dict(run.window),
         "training": config.to_dict(run.training),
         "augmentation": config.to_dict(run.augmentation),
+        "condition": list(run.condition),
         "dataset": {
             "data_dir": run.data_dir,
             "fingerprint": run.fingerprint,
             "audio": config.to_dict(run.audio),
             "mean": run.normalisation.mean.tolist(),
             "std": run.normalisation.std.tolist(),
+            "labels": labels.to_json(run.vocabulary),
         },
     }
 
@@ -313,7 +358,25 @@ def _from_dict(values: dict[str, Any], path: str) -> Run:
         augmentation=config.from_dict(
             training_config.AugmentationConfig, values["augmentation"], f"{path}: augmentation"
         ),
+        vocabulary=labels.from_json(dataset["labels"]),
+        condition=tuple(str(name) for name in values["condition"]),
     )
+
+
+def _condition(name: str, label: labels.Label) -> families.Condition:
+    """Return what a model needs to know of a label."""
+    return families.Condition(
+        name=name,
+        kind=label.kind,
+        n_values=len(label.values),
+        minimum=label.minimum or 0.0,
+        maximum=label.maximum or 0.0,
+    )
+
+
+def _names_of(attribute: str) -> str:
+    """Return the families of which something holds."""
+    return ", ".join(one.name for one in models.FAMILIES if getattr(one, attribute)) or "none yet"
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

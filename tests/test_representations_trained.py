@@ -12,7 +12,7 @@ import tiny
 from lstm_gen import config, distribute, runs, storage, training_config
 from lstm_gen.audio import normalisation
 from lstm_gen.data import jobs, prepare
-from lstm_gen.generation import songs
+from lstm_gen.generation import song_config, songs
 from lstm_gen.models import lstm
 from lstm_gen.training import loop
 
@@ -71,8 +71,8 @@ def test_a_representation_is_learnt_and_heard(
     loop.train(run_dir, run, dataset, monitor, distribute.strategy("cpu"))
     clip = str(recordings / "0.wav")
     for asked in (
-        songs.SongConfig(n_songs=1, seconds=0.5, primer_seconds=0.2),
-        songs.SongConfig(n_songs=1, seconds=0.5, primer=clip, include_primer=True),
+        song_config.SongConfig(n_songs=1, seconds=0.5, primer_seconds=0.2),
+        song_config.SongConfig(n_songs=1, seconds=0.5, primer=clip, include_primer=True),
     ):
         (path,) = songs.make(run_dir, str(tmp_path / "songs"), asked)
         samples, rate = soundfile.read(path)

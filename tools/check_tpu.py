@@ -36,12 +36,16 @@ def main() -> int:
 
 def read_flags() -> tuple[lowering.Plan, families.Controls, int]:
     """Return what is to be trained and generated, and the frames of a primer."""
-    audio, window, songs = audio_flags.config(), window_flags.config(), tpu_flags.songs()
+    family, audio, songs = model_flags.family(), audio_flags.config(), tpu_flags.songs()
+    window = window_flags.config(predicts=family.predicts)
     plan = lowering.Plan(
-        family=model_flags.family(),
+        family=family,
         settings=model_flags.config(),
         signal=families.Signal(
-            channels=audio.channels, timesteps=window.timesteps, shift=window.shift
+            audio=audio,
+            timesteps=window.timesteps,
+            shift=window.shift,
+            conditions=tuple(map(_condition, model_flags.condition())),
         ),
         training=training_flags.config(),
     )
@@ -50,6 +54,11 @@ def read_flags() -> tuple[lowering.Plan, families.Controls, int]:
         for seconds in (songs.seconds, songs.primer_seconds)
     )
     return plan, families.Controls(n_songs=songs.n_songs, n_frames=n_frames), primer_frames
+
+
+def _condition(name: str) -> families.Condition:
+    """Return what stands for a label whose kind is not known here: the number of a MIDI note."""
+    return families.Condition(name=name, kind="number", minimum=21.0, maximum=108.0)
 
 
 if __name__ == "__main__":

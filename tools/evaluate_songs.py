@@ -16,7 +16,7 @@ from flags import command, device_flags, evaluation_flags, storage_flags
 from lstm_gen import checkpoints, config, runs, storage
 from lstm_gen.data import manifest, pipeline, primers
 from lstm_gen.evaluation import baselines, patches, rollouts
-from lstm_gen.generation import rollout
+from lstm_gen.generation import rollout, song_config
 from lstm_gen.generation import songs as generation
 
 _EXCERPT_SHARE = 0.9  # of a segment, so that excerpts come from most segments and not one place
@@ -85,7 +85,7 @@ def _load_dataset(found: dict[str, runs.Run]) -> manifest.Dataset:
 
 
 def _cut_real(
-    dataset: manifest.Dataset, held_out: list[np.ndarray], songs: generation.SongConfig
+    dataset: manifest.Dataset, held_out: list[np.ndarray], songs: song_config.SongConfig
 ) -> dict[str, np.ndarray]:
     """Return excerpts of real music, as long as rollouts if held-out segments are so long."""
     wanted = round(songs.seconds * dataset.audio.frames_per_second)
@@ -98,7 +98,7 @@ def _cut_real(
 
 
 def _roll_out(
-    run_dir: str, run: runs.Run, songs: generation.SongConfig, data_dir: str
+    run_dir: str, run: runs.Run, songs: song_config.SongConfig, data_dir: str
 ) -> np.ndarray:
     """Return the frames that a run makes of held-out excerpts, without those."""
     controls, primer = (

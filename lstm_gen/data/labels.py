@@ -26,6 +26,7 @@ UNLABELLED = -1
 """Index of no class."""
 
 _SHOWN = 6  # values of a label, in a summary
+_LISTED = 40  # in an error
 
 Value = tuple[str, ...] | float | None
 Values = Mapping[str, Value]
@@ -147,6 +148,50 @@ def from_json(values: Mapping[str, Any]) -> dict[str, Label]:
         name: Label(**{**label, "values": tuple(label.get("values", ()))})
         for name, label in values.items()
     }
+
+
+def parse(vocabulary: Vocabulary, name: str, text: str) -> Value:
+    """Return the value of a label that somebody typed, as in `pitch=60` or `mood=calm|slow`.
+
+    Raises:
+      InputError: If there is no such label or value, naming those that there are.
+    """
+    config.require(
+        name in vocabulary,
+        f"the labels of this dataset are: {', '.join(vocabulary) or 'none'}",
+        label=f"{name}={text}",
+    )
+    label = vocabulary[name]
+    if label.kind == "number":
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        config.require(math.isfinite(number), f"label {name} must be a number", label=text)
+        return number
+    texts = tuple(text.split("|")) if label.kind == "multi" else (text,)
+    config.require(
+        set(texts) <= set(label.values),
+        f"label {name} must be one of {', '.join(label.values[:_LISTED])}"
+        + (", ..." if len(label.values) > _LISTED else ""),
+        label=f"{name}={text}",
+    )
+    return texts
+
+
+def draw(vocabulary: Vocabulary, names: Iterable[str], seed: int, row: int) -> dict[str, Value]:
+    """Return a value of each of these labels: drawn evenly, by a seed and a song's number alone."""
+    drawn: dict[str, Value] = {}
+    for place, name in enumerate(names):
+        label, random = vocabulary[name], np.random.default_rng([seed, row, place])
+        if label.kind == "number":
+            low, high = label.minimum or 0.0, label.maximum or 0.0
+            value = float(random.uniform(low, high))
+            whole = low.is_integer() and high.is_integer()
+            drawn[name] = float(round(value)) if whole else value
+        else:
+            drawn[name] = (label.values[int(random.integers(len(label.values)))],)
+    return drawn
 
 
 def read_line(line: Mapping[str, Any]) -> dict[str, Value]:

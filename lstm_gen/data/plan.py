@@ -14,7 +14,7 @@ from lstm_gen import config, storage
 from lstm_gen.data import digests, finding, label_sources, splits
 from lstm_gen.data.labels import LabelConfig, Values
 
-SCHEMA = 2
+SCHEMA = 3
 _SHARD_BYTES = 128 << 20  # two blocks of TensorFlow's bucket client
 _SPREAD = 16  # shards per split, so that work spreads, and for few bytes no more of them
 _NO_LABELS = LabelConfig()
@@ -188,7 +188,11 @@ def _assign(
         held_out = [name for name, fraction in wanted.items() if fraction > 0]
         groups = {("train", *held_out): recordings}
     else:
-        assigned = splits.assign_recordings([r.sha256 for r in recordings], split)
+        assigned = (
+            splits.assign_named([r.name for r in recordings], split)
+            if split.split == "pattern"
+            else splits.assign_recordings([r.sha256 for r in recordings], split)
+        )
         groups = {
             (name,): [r for r, other in zip(recordings, assigned, strict=True) if other == name]
             for name in splits.SPLITS

@@ -7,11 +7,12 @@ what lies within the guard of another split's frames is in no split.
 """
 
 import dataclasses
+import re
 from collections.abc import Sequence
 
 import numpy as np
 
-from lstm_gen import config
+from lstm_gen import config, errors
 
 SPLITS = ("train", "validation", "test")
 _DROPPED = -1
@@ -23,6 +24,34 @@ def resolve(split: config.SplitConfig, n_recordings: int) -> config.SplitConfig:
     if split.split != "auto":
         return split
     return dataclasses.replace(split, split="blocks" if n_recordings <= 2 else "recording")
+
+
+def assign_named(names: Sequence[str], split: config.SplitConfig) -> list[str]:
+    """Return the split of each recording under split "pattern".
+
+    Args:
+      names: Of the recordings, folders included.
+      split: What is wanted.
+
+    Raises:
+      InputError: If the pattern is none, or does not leave recordings on both sides.
+    """
+    try:
+        pattern = re.compile(split.validation_pattern)
+    except re.error as error:
+        raise errors.InputError(
+            f"--validation_pattern must be a regular expression ({error}). "
+            f"Received: validation_pattern={split.validation_pattern!r}"
+        ) from error
+    chosen = ["validation" if pattern.search(name) else "train" for name in names]
+    config.require(
+        len(set(chosen)) == 2 or not chosen,
+        "validation_pattern must match some names and not all",
+        validation_pattern=split.validation_pattern,
+        matched=chosen.count("validation"),
+        recordings=len(chosen),
+    )
+    return chosen
 
 
 def assign_recordings(hashes: Sequence[str], split: config.SplitConfig) -> list[str]:

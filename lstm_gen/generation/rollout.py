@@ -53,7 +53,7 @@ def roll_out(
       InputError: If the run has no trained weights.
     """
     used = devices[: len(groups)]
-    models = [_load(run_dir, run, device, compute) for device in used]
+    models = [load_model(run_dir, run, device, compute) for device in used]
     lock = threading.Lock()
 
     def tell(n_frames: int) -> None:
@@ -63,7 +63,10 @@ def roll_out(
     def work(place: int) -> dict[int, np.ndarray]:
         made: dict[int, np.ndarray] = {}
         for group in groups[place :: len(used)]:
-            asked = dataclasses.replace(controls, n_songs=len(group), first_song=group.start)
+            own = {name: rows[group.start : group.stop] for name, rows in controls.labels.items()}
+            asked = dataclasses.replace(
+                controls, n_songs=len(group), first_song=group.start, labels=own
+            )
             start = primer[group.start : group.stop]
             with tf.device(used[place]):
                 frames = run.family.generate(models[place], run.signal, asked, start, tell)
@@ -77,7 +80,7 @@ def roll_out(
         return dict(sorted(song for part in parts for song in part.items()))
 
 
-def _load(run_dir: str, run: runs.Run, device: str, compute: str) -> Any:
+def load_model(run_dir: str, run: runs.Run, device: str, compute: str) -> Any:
     """Return the trained model on a device."""
     with tf.device(device), precision.of_new_layers(compute):
         return runs.load_model(run_dir, run)

@@ -17,25 +17,74 @@ compiled, on whatever device and beside whatever other examples.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from lstm_gen import config
+from lstm_gen.audio import normalisation
+
 Batch = Mapping[str, Any]
+Examples = Callable[[], Iterator[Batch]]
+"""One pass over the training windows, in numpy; the last batch may hold windows of weight 0."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Condition:
+    """A label that a model is told, or may tell classes of.
+
+    Attributes:
+      name: Of the label; a batch holds it as `label/NAME`.
+      kind: "class", "multi" or "number".
+      n_values: Classes, or values of a set; 0 for a number.
+      minimum: Smallest number that occurs; 0 for the others.
+      maximum: Largest.
+    """
+
+    name: str
+    kind: str
+    n_values: int = 0
+    minimum: float = 0.0
+    maximum: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Signal:
-    """The shape of what a model reads and writes.
+    """What a model reads and writes.
 
     Attributes:
-      channels: Values per frame.
+      audio: How frames were made of sound.
       timesteps: Input frames per training window.
-      shift: Frames from an input frame to the frame it predicts.
+      shift: Frames from an input frame to the frame it predicts; 0 for families that do not
+        predict.
+      statistics: How frames were normalised; None where no dataset is at hand (shapes are the
+        same), for mean 0 and deviation 1.
+      conditions: The labels that the model is told of each example.
+      classes: Those labels of the dataset, told or not, that name one of several classes.
     """
 
-    channels: int
+    audio: config.AudioConfig
     timesteps: int
     shift: int
+    statistics: normalisation.Normalisation | None = dataclasses.field(default=None, compare=False)
+    conditions: tuple[Condition, ...] = ()
+    classes: tuple[Condition, ...] = ()
+
+    @property
+    def channels(self) -> int:
+        """Values per frame."""
+        return self.audio.channels
+
+    @property
+    def mean(self) -> np.ndarray:
+        """What was taken from each channel, float32 [channels]."""
+        return self.statistics.mean if self.statistics else np.zeros(self.channels, np.float32)
+
+    @property
+    def std(self) -> np.ndarray:
+        """What each channel was divided by, float32 [channels]."""
+        return self.statistics.std if self.statistics else np.ones(self.channels, np.float32)
 
 
 class Loss(NamedTuple):
@@ -59,12 +108,15 @@ class Objective:
       loss: (batch, seed, training) -> Loss. Noise and dropout act only when training.
       variables: The trainable variables that it moves.
       metric_names: Keys of the metrics that `loss` returns.
+      saturation: Metric (or NAME_loss) to its value for a model that knows nothing, and the value
+        at which it has nothing more to say: people are warned when it has gone 95 % of that way.
     """
 
     name: str
     loss: Callable[[Batch, Any, bool], Loss]
     variables: list[Any]
     metric_names: tuple[str, ...]
+    saturation: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,8 +128,11 @@ class Controls:
       n_frames: Frames per song, primer not counted.
       seed: Run-wide seed; each song's draws depend on it and on the song's index only.
       first_song: Index of the first song, where others are made elsewhere.
-      temperature: Mixture-weight temperature; below 1 favours the likeliest component.
-      sigma_scale: Factor on the sampled deviation; 0 takes the mean.
+      temperature: How far draws go from what is likeliest; 1 as learned.
+      sigma_scale: Factor on the sampled deviation of frames; 0 takes the mean.
+      prior: What latents are drawn from, one of the family's `priors`; "" for the first of them.
+      labels: What the songs are to be, for each of the signal's conditions: "label/NAME" to an
+        array of n_songs rows, as a batch has it.
     """
 
     n_songs: int
@@ -86,6 +141,34 @@ class Controls:
     first_song: int = 0
     temperature: float = 1.0
     sigma_scale: float = 1.0
+    prior: str = ""
+    labels: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Coder:
+    """Frames to latents and back, for what is shared: reconstruction, interpolation and the like.
+
+    Attributes:
+      encode: (model, signal, frames, labels) -> latents, float32 numpy [examples, steps, size],
+        the likeliest ones. `frames` is float32 [examples, frames, channels], normalised, of any
+        length; `labels` is "label/NAME" to an array with a row for each example.
+      decode: (model, signal, latents, n_frames, labels) -> frames, float32 numpy
+        [examples, n_frames, channels], normalised.
+      spread: (model) -> deviation of each latent over the training split, float32 [size].
+      class_means: (model) -> label's name to the mean latent of each of its classes, float32
+        [classes, size], for every one of the signal's `classes`.
+    """
+
+    encode: Callable[[Any, Signal, Any, Mapping[str, Any]], np.ndarray]
+    decode: Callable[[Any, Signal, Any, int, Mapping[str, Any]], np.ndarray]
+    spread: Callable[[Any], np.ndarray]
+    class_means: Callable[[Any], Mapping[str, np.ndarray]]
+
+
+CONTROLS = ("primer", "temperature", "sigma_scale", "prior", "reconstruct")
+"""What a family may honour beside the number, length and seed of songs; reconstruction brings
+interpolation, perturbation and transfer between classes with it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,14 +183,26 @@ class Family:
       objectives: (model, signal) -> what a training step lowers, in order.
       generate: (model, signal, controls, primer, progress) -> float32 numpy
         [n_songs, n_frames, channels], normalised. `primer` is float32 [n_songs, frames, channels],
-        normalised; `progress` is called with the number of frames done since the last call.
+        normalised (no frames where "primer" is not among the controls); `progress` is called with
+        the number of frames done since the last call.
       generate_in_graph: (model, signal, primer, n_frames, seed, scales) -> float32 tensor
         [1, n_frames, channels], normalised: the song 0 of `generate` in TensorFlow operations, to
         be traced inside `distribute.portable()`. `primer` is [1, frames, channels] of at least one
         frame; `n_frames` and `seed` are int32 scalars, `scales` temperature and sigma_scale.
         None if the family cannot be exported.
       predict: (model, signal, batch) -> the expected frames, float32
-        [batch, timesteps, channels], for the pictures that a run logs.
+        [batch, timesteps, channels], for the pictures that a run logs: those ahead, or where
+        nothing is predicted the same again.
+      representations: Those that it can model.
+      controls: Those of `CONTROLS` that it honours.
+      priors: What latents can be drawn from, the default first.
+      predicts: Whether targets are inputs `shift` frames later; else shift is 0.
+      conditional: Whether it can be told labels.
+      initialise: (model, signal, examples) -> None. Sets weights from data before step 1; None for
+        nothing.
+      fit: (model, signal, examples) -> None. Sets what is fitted to a trained model, all of it in
+        variables that do not train: priors, means of classes. None for nothing.
+      coder: Frames to latents and back; None if it has no latents.
     """
 
     name: str
@@ -117,4 +212,12 @@ class Family:
     objectives: Callable[[Any, Signal], tuple[Objective, ...]]
     generate: Callable[[Any, Signal, Controls, Any, Callable[[int], None]], Any]
     predict: Callable[[Any, Signal, Batch], Any]
+    representations: tuple[str, ...] = config.REPRESENTATIONS
+    controls: frozenset[str] = frozenset()
+    priors: tuple[str, ...] = ()
+    predicts: bool = False
+    conditional: bool = False
+    initialise: Callable[[Any, Signal, Examples], None] | None = None
+    fit: Callable[[Any, Signal, Examples], None] | None = None
+    coder: Coder | None = None
     generate_in_graph: Callable[[Any, Signal, Any, Any, Any, tuple[Any, Any]], Any] | None = None

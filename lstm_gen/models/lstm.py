@@ -191,6 +191,9 @@ def _make_head(settings: LSTMConfig, channels: int) -> keras.layers.Layer:
 
 def build(settings: LSTMConfig, signal: family.Signal) -> SongLSTM:
     """Return the model with its weights created."""
+    configs.require(
+        signal.shift >= 1, "shift must be at least 1 to predict anything", shift=signal.shift
+    )
     model = SongLSTM(settings, signal)
     model.build((None, None, signal.channels))
     return model
@@ -376,5 +379,7 @@ FAMILY = family.Family(
     objectives=objectives,
     generate=generate,
     predict=predict,
+    controls=frozenset({"primer", "temperature", "sigma_scale"}),
+    predicts=True,
     generate_in_graph=generate_in_graph,
 )

@@ -1,7 +1,7 @@
 """The batches of a run: which windows train, which validate, and what a step was given."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -25,6 +25,20 @@ def validation(strategy: tf.distribute.Strategy, run: runs.Run, dataset: manifes
     if not dataset.splits["validation"].n_records:
         return ()
     return pipeline.shared_windows(strategy, dataset, "validation", **_settings(run, "validation"))
+
+
+def examples(run: runs.Run, dataset: manifest.Dataset) -> family.Examples:
+    """Return what goes once through the training windows, for what is fitted rather than trained.
+
+    The windows touch, and are as they were recorded.
+    """
+
+    def read() -> Iterator[family.Batch]:
+        settings = _settings(run, "train") | {"training": False, "seed": 0, "augment": None}
+        settings["window"] = dataclasses.replace(run.window, window_hop=0)
+        yield from pipeline.windows(dataset, "train", **settings).as_numpy_iterator()
+
+    return read
 
 
 def local(strategy: tf.distribute.Strategy, batch: Any) -> dict[str, Any]:

@@ -1,6 +1,7 @@
-"""What must never get into a checkpoint: numbers that are none."""
+"""What must never get into a checkpoint, numbers that are none; and losses that teach no more."""
 
-from collections.abc import Iterable, Mapping
+import collections
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,9 @@ from lstm_gen.data import manifest, summary
 from lstm_gen.models import family
 
 _NAMED_RECORDINGS = 3
+_SATURATED = 0.95  # of the way
+_SATURATION_SHARE = 0.05  # of all steps, that a loss must have been there
+_SATURATION_STEPS = 20  # at least
 
 
 class NonFiniteError(ArithmeticError):
@@ -51,6 +55,36 @@ def require_finite_variables(variables: Mapping[str, Any], step: int) -> None:
         values = variable.numpy()
         if not np.isfinite(values).all():
             raise NonFiniteError(name, values[~np.isfinite(values)].flat[0], step)
+
+
+class Saturation:
+    """Sees when a loss has nothing more to say, as that of a player who always wins.
+
+    Args:
+      objectives: What a step lowers, each with the values that its losses end at.
+      n_steps: Of the whole run.
+    """
+
+    def __init__(self, objectives: Sequence[family.Objective], n_steps: int) -> None:
+        ends = {name: pair for one in objectives for name, pair in one.saturation.items()}
+        length = max(_SATURATION_STEPS, round(_SATURATION_SHARE * n_steps))
+        self._ends = ends
+        self._seen = {name: collections.deque[float](maxlen=length) for name in ends}
+        self._warned: set[str] = set()
+
+    def note(self, metrics: Mapping[str, np.ndarray]) -> Iterator[str]:
+        """Take in the metrics of more steps, and yield a warning for each newly saturated one."""
+        for name, (start, end) in self._ends.items():
+            seen = self._seen[name]
+            seen.extend(metrics[name].tolist())
+            mean = sum(seen) / len(seen)
+            there = len(seen) == seen.maxlen and (mean - start) / (end - start) > _SATURATED
+            if there and name not in self._warned:
+                yield (
+                    f"warning: {name} has been at {mean:.3g} for {len(seen)} steps, and {end:g} is "
+                    "as far as it goes: little is learnt from it any more"
+                )
+            (self._warned.add if there else self._warned.discard)(name)
 
 
 def describe_recordings(batches: Iterable[family.Batch], dataset: manifest.Dataset) -> str:

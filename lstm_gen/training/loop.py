@@ -90,6 +90,7 @@ class Trainer:
         self._resumed_from = self._progress.step
         self._monitor = monitors.Monitor(run_dir, run, settings, primer, stop)
         self._tuning = tuning.Report()
+        self._saturation = guards.Saturation(objectives, run.training.steps)
         self._validation: dict[str, float] = {}
         self._validation_batches = batches.validation(strategy, run, dataset)
         self._pace = pace.Pace(run, settings, strategy)
@@ -130,6 +131,10 @@ class Trainer:
             logging.info("resuming after step %d", self._progress.step)
             tqdm.tqdm.write(f"resuming after step {self._progress.step}")
         else:
+            family = self._run.family
+            if family.initialise is not None:
+                examples = batches.examples(self._run, self._dataset)
+                family.initialise(self._state.model, self._run.signal, examples)
             self._state.save(self._settings.keep_checkpoints)
 
     def _open_stream(self) -> Iterator[Any]:
@@ -155,6 +160,8 @@ class Trainer:
         seconds = time.perf_counter() - start
         failpoints.reach("call.done")
         guards.require_finite(metrics, first)
+        for warning in self._saturation.note(metrics):
+            tqdm.tqdm.write(f"step {first + n_steps}: {warning}")
         self._progress.step = first + n_steps
         rates = self._pace.note(n_steps, seconds)
         rates["train/learning_rate"] = self._state.learning_rate
@@ -263,6 +270,19 @@ class Trainer:
             wanted.add(self._progress.best_step)
         if weights is None or weights.step not in wanted:
             self._state.save_model(self._validation)
+        self._fit()
+
+    def _fit(self) -> None:
+        """Fit what a family fits to a trained model, and keep it with the weights."""
+        fit, parent = self._run.family.fit, runs.model_dir(self._run_dir)
+        weights = checkpoints.newest(parent)
+        if fit is None or weights is None or weights.facts.get("fitted"):
+            return
+        tqdm.tqdm.write(f"fitting what songs are drawn from to the weights of step {weights.step}")
+        model = runs.load_model(self._run_dir, self._run)
+        fit(model, self._run.signal, batches.examples(self._run, self._dataset))
+        facts = weights.facts | {"fitted": True}
+        runs.save_model(self._run_dir, model, weights.step, facts)
 
     def _is_done(self) -> bool:
         return self._progress.step >= self._run.training.steps or self._is_stale()

@@ -10,6 +10,7 @@ from tensorboard.plugins.hparams import api as hparams
 
 from lstm_gen import config, errors, runs, storage, training_config
 from lstm_gen.audio import files, inversion, pictures, representations
+from lstm_gen.data import labels
 from lstm_gen.models import family
 from lstm_gen.training import signals
 
@@ -40,6 +41,11 @@ class Monitor:
         self._settings = settings
         self._primer = primer
         self._stop = stop
+        drawn = [
+            labels.draw(run.vocabulary, run.condition, run.training.seed, song)
+            for song in range(settings.n_samples)
+        ]
+        self._labels = labels.stack(run.told, drawn)
         self._writer = tf.summary.create_file_writer(runs.logs_dir(run_dir))
 
         with self._writer.as_default():
@@ -56,7 +62,8 @@ class Monitor:
         run = self._run
         expected = run.family.predict(model, run.signal, batch)[0].numpy()
         true = batch["frames"][0, run.window.shift :].numpy()
-        panels = [("true", true), (f"predicted, {run.window.shift} ahead", expected)]
+        made = f"predicted, {run.window.shift} ahead" if run.window.shift else "by the model"
+        panels = [("true", true), (made, expected)]
         raw = [(title, run.normalisation.undo(frames)) for title, frames in panels]
         path = storage.join(self._run_dir, "samples", f"step-{step:08d}-prediction.png")
         pictures.compare(path, raw, run.audio)
@@ -66,7 +73,9 @@ class Monitor:
         """Write free rollouts as WAV and PNG, and log them as players and pictures."""
         run = self._run
         n_frames = max(1, round(self._settings.sample_seconds * run.audio.frames_per_second))
-        controls = family.Controls(n_songs=self._settings.n_samples, n_frames=n_frames)
+        controls = family.Controls(
+            n_songs=self._settings.n_samples, n_frames=n_frames, labels=self._labels
+        )
         songs = run.family.generate(model, run.signal, controls, self._primer, lambda _: None)
         for index, song in enumerate(run.normalisation.undo(songs)):
             if self._stop:

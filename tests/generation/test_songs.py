@@ -14,7 +14,7 @@ import tiny
 from lstm_gen import errors, runs
 from lstm_gen.audio import features
 from lstm_gen.data import manifest
-from lstm_gen.generation import rollout, songs
+from lstm_gen.generation import rollout, song_config, songs, sounds
 from lstm_gen.models import family
 
 RATE, HOP = tiny.AUDIO.sample_rate, tiny.AUDIO.hop_length
@@ -50,7 +50,7 @@ def made(
 ) -> tuple[pathlib.Path, list[str], list[int]]:
     """Return a folder with two songs of a second, their paths and the progress that was told."""
     folder, told = tmp_path_factory.mktemp("songs"), list[int]()
-    asked = songs.SongConfig(n_songs=2, seconds=1.0, seed=3)
+    asked = song_config.SongConfig(n_songs=2, seconds=1.0, seed=3)
     return folder, songs.make(run_dir, str(folder), asked, progress=told.append), told
 
 
@@ -73,7 +73,7 @@ def test_each_song_is_a_sound_a_picture_and_its_settings(
         assert (folder / f"song-00{index}.png").read_bytes().startswith(b"\x89PNG")
         settings = json.loads((folder / f"song-00{index}.json").read_text())
         digests.add(settings.pop("frames_sha256"))
-        expected = dataclasses.asdict(songs.SongConfig(n_songs=2, seconds=1.0, seed=3))
+        expected = dataclasses.asdict(song_config.SongConfig(n_songs=2, seconds=1.0, seed=3))
         assert settings == expected | {"run_dir": run_dir, "song": index, "step": 7}
     assert len(digests) == 2
 
@@ -81,7 +81,7 @@ def test_each_song_is_a_sound_a_picture_and_its_settings(
 def test_the_same_seed_makes_the_same_songs(
     made: tuple[pathlib.Path, list[str], list[int]], run_dir: str, tmp_path: pathlib.Path
 ) -> None:
-    asked = songs.SongConfig(n_songs=2, seconds=1.0, seed=3)
+    asked = song_config.SongConfig(n_songs=2, seconds=1.0, seed=3)
     for old, new in zip(made[1], songs.make(run_dir, str(tmp_path), asked), strict=True):
         assert pathlib.Path(old).read_bytes() == pathlib.Path(new).read_bytes()
 
@@ -90,10 +90,10 @@ SPLIT = """
 import pathlib, sys
 import tensorflow as tf
 from lstm_gen import distribute
-from lstm_gen.generation import songs
+from lstm_gen.generation import song_config, songs
 run_dir, folder = sys.argv[1:]
 devices = distribute.devices("cpu", 2)
-asked = songs.SongConfig(n_songs=4, songs_at_once=2, seconds=1.0, seed=3)
+asked = song_config.SongConfig(n_songs=4, songs_at_once=2, seconds=1.0, seed=3)
 told = []
 songs.make(run_dir, folder, asked, devices=devices, progress=told.append)
 assert sum(told) == 2 * 31, told
@@ -106,7 +106,7 @@ def test_any_devices_and_processes_make_the_same_songs(
     root = str(pathlib.Path(__file__).parents[2])
     script = [sys.executable, "-c", SPLIT, run_dir, str(tmp_path / "two")]
     subprocess.run(script, env=os.environ | {"PYTHONPATH": root}, check=True, timeout=120)
-    asked = songs.SongConfig(n_songs=4, songs_at_once=2, seconds=1.0, seed=3)
+    asked = song_config.SongConfig(n_songs=4, songs_at_once=2, seconds=1.0, seed=3)
     songs.make(run_dir, str(tmp_path / "one"), asked)
     for index, names in enumerate((["0", "1"], ["2", "3"])):
         task = {"type": "worker", "index": index}
@@ -122,7 +122,7 @@ def test_any_devices_and_processes_make_the_same_songs(
 
 def test_bfloat16_songs_start_as_those_of_float32_do(run_dir: str) -> None:
     run = runs.load(run_dir)
-    primer = songs.load_primer(run, songs.SongConfig(), run.data_dir)
+    primer = songs.load_primer(run, song_config.SongConfig(), run.data_dir)
     controls = family.Controls(n_songs=4, n_frames=3, sigma_scale=0.0)
     exact, coarse = (
         rollout.roll_out(run_dir, run, controls, primer, [range(4)], ["/cpu:0"], compute)
@@ -139,7 +139,7 @@ def test_a_clip_is_used_whole_and_stands_in_front(
     run_dir: str, clip: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     run = runs.load(run_dir)
-    asked = songs.SongConfig(n_songs=3, seconds=0.5, primer=str(clip), include_primer=True)
+    asked = song_config.SongConfig(n_songs=3, seconds=0.5, primer=str(clip), include_primer=True)
     primer = songs.load_primer(run, asked, "no dataset is needed")
     n_primer = 1 + 6000 // HOP  # 1.5 seconds at 4000 Hz
     assert primer.shape == (3, n_primer, tiny.AUDIO.n_mels)
@@ -155,10 +155,10 @@ def test_a_clip_is_used_whole_and_stands_in_front(
 
 def test_a_short_primer_is_enough(run_dir: str, tmp_path: pathlib.Path) -> None:
     soundfile.write(tmp_path / "click.wav", [0.5], RATE)
-    asked = songs.SongConfig(n_songs=1, seconds=0.1, primer=str(tmp_path / "click.wav"))
+    asked = song_config.SongConfig(n_songs=1, seconds=0.1, primer=str(tmp_path / "click.wav"))
     assert soundfile.info(songs.make(run_dir, str(tmp_path), asked)[0]).frames == 3 * HOP
     run = runs.load(run_dir)
-    tiny_excerpt = songs.SongConfig(n_songs=2, primer_seconds=1e-4)
+    tiny_excerpt = song_config.SongConfig(n_songs=2, primer_seconds=1e-4)
     assert songs.load_primer(run, tiny_excerpt, run.data_dir).shape[:2] == (2, 1)
 
 
@@ -177,9 +177,9 @@ def test_files_are_of_the_asked_kind_and_length_and_do_not_clip(
     tmp_path: pathlib.Path, asked: dict[str, Any], container: str, subtype: str
 ) -> None:
     loud = tiny.make_frames(20, 1) + 12
-    settings = songs.SongConfig(**asked)
-    assert np.abs(songs.invert(loud, tiny.AUDIO, settings)).max() > 2, "the test must be loud"
-    path = songs.write_song(str(tmp_path / "song"), loud, tiny.AUDIO, settings)
+    settings = song_config.SongConfig(**asked)
+    assert np.abs(sounds.invert(loud, tiny.AUDIO, settings)).max() > 2, "the test must be loud"
+    path = sounds.write_song(str(tmp_path / "song"), loud, tiny.AUDIO, settings)
     info = soundfile.info(path)
     assert (info.format, info.subtype, info.channels) == (container, subtype, 1)
     assert (info.samplerate, info.frames) == (RATE, 20 * HOP)
@@ -212,14 +212,14 @@ def test_files_are_of_the_asked_kind_and_length_and_do_not_clip(
 )
 def test_what_cannot_be_made_is_refused(changed: dict[str, Any], message: str) -> None:
     with pytest.raises(errors.InputError, match=message):
-        songs.SongConfig(**changed)
+        song_config.SongConfig(**changed)
 
 
 def test_a_primer_that_is_no_recording_is_refused(run_dir: str, tmp_path: pathlib.Path) -> None:
     (tmp_path / "notes.wav").write_text("do re mi")
     (tmp_path / "empty.wav").touch()
     for name in ("missing.wav", "notes.wav", "empty.wav", "."):
-        asked = songs.SongConfig(primer=str(tmp_path / name))
+        asked = song_config.SongConfig(primer=str(tmp_path / name))
         with pytest.raises(errors.InputError, match=r"Received: path="):
             songs.make(run_dir, str(tmp_path / "songs"), asked)
     assert not (tmp_path / "songs").exists()
@@ -227,12 +227,12 @@ def test_a_primer_that_is_no_recording_is_refused(run_dir: str, tmp_path: pathli
 
 def test_a_dataset_that_is_gone_or_another_is_refused(run_dir: str, tmp_path: pathlib.Path) -> None:
     with pytest.raises(errors.InputError, match="must hold a finished dataset"):
-        songs.make(run_dir, str(tmp_path), songs.SongConfig(), data_dir=str(tmp_path))
+        songs.make(run_dir, str(tmp_path), song_config.SongConfig(), data_dir=str(tmp_path))
     other = tiny.make_dataset(tmp_path / "other", train=[tiny.make_frames(60, 9)])
     with pytest.raises(errors.InputError, match="must be the one that the run was trained on"):
-        songs.make(run_dir, str(tmp_path), songs.SongConfig(), data_dir=other.data_dir)
+        songs.make(run_dir, str(tmp_path), song_config.SongConfig(), data_dir=other.data_dir)
     moved = tiny.make_dataset(tmp_path / "moved")
-    asked = songs.SongConfig(n_songs=1)
+    asked = song_config.SongConfig(n_songs=1)
     run = runs.load(run_dir)
     np.testing.assert_array_equal(
         songs.load_primer(run, asked, moved.data_dir), songs.load_primer(run, asked, run.data_dir)
@@ -244,4 +244,4 @@ def test_a_run_without_weights_is_refused(
 ) -> None:
     runs.open_or_create(str(tmp_path / "run"), tiny.make_run(dataset))
     with pytest.raises(errors.InputError, match="must hold trained weights"):
-        songs.make(str(tmp_path / "run"), str(tmp_path / "songs"), songs.SongConfig())
+        songs.make(str(tmp_path / "run"), str(tmp_path / "songs"), song_config.SongConfig())

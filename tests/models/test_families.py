@@ -25,7 +25,7 @@ from lstm_gen.training import step as steps
 from lstm_gen.training.tpu import lowering
 
 SETTINGS = {"lstm": {"layers": 2, "units": 8, "components": 3, "dropout": 0.1}}
-SIGNAL = families.Signal(channels=6, timesteps=10, shift=2)
+SIGNAL = families.Signal(audio=config.AudioConfig(n_mels=6), timesteps=10, shift=2)
 BATCH_SIZE = 8
 TRAINING = training_config.TrainingConfig(batch_size=BATCH_SIZE, steps=100, learning_rate=0.01)
 

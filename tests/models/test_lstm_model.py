@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from lstm_gen import errors
+from lstm_gen import config, errors
 from lstm_gen.models import family, lstm
 from lstm_gen.models.layers import noise
 
@@ -25,7 +25,7 @@ VARIANTS = {
 
 def make_model(settings: lstm.LSTMConfig, shift: int = 1) -> tuple[lstm.SongLSTM, family.Signal]:
     """Return a model with every weight moved from its start, so that none hides behind a 0."""
-    signal = family.Signal(channels=CHANNELS, timesteps=12, shift=shift)
+    signal = family.Signal(audio=config.AudioConfig(n_mels=CHANNELS), timesteps=12, shift=shift)
     keras.utils.set_random_seed(5)
     model = lstm.build(settings, signal)
     random = np.random.default_rng(6)

@@ -69,7 +69,7 @@ def test_every_preset_lowers() -> None:
 def test_the_batch_is_that_of_the_pipeline(tmp_path: pathlib.Path) -> None:
     dataset = tiny.make_dataset(tmp_path / "dataset")
     windows = pipeline.windows(dataset, "train", tiny.WINDOW, 4, 0)
-    signal = families.Signal(channels=tiny.AUDIO.channels, timesteps=8, shift=1)
+    signal = families.Signal(audio=tiny.AUDIO, timesteps=8, shift=1)
     assert lowering.batch_spec(signal, 4) == windows.element_spec
 
 

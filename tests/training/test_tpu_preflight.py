@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lstm_gen import errors, models, training_config
+from lstm_gen import config, errors, models, training_config
 from lstm_gen.models import family as families
 from lstm_gen.training.tpu import chips, costs, lowering, preflight, refusals
 
@@ -44,7 +44,7 @@ def check(batch_size: int, topology: str = "v5e:1x1", largest: bool = True) -> p
     plan = lowering.Plan(
         family=FAMILY,
         settings=FAMILY.config_class(),
-        signal=families.Signal(channels=6, timesteps=10, shift=2),
+        signal=families.Signal(audio=config.AudioConfig(n_mels=6), timesteps=10, shift=2),
         training=training_config.TrainingConfig(batch_size=batch_size),
     )
     return preflight.check(plan, CONTROLS, 5, chips.parse(topology), largest)

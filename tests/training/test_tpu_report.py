@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from lstm_gen import models, training_config
+from lstm_gen import config, models, training_config
 from lstm_gen.models import family as families
 from lstm_gen.training.tpu import chips, lowering, preflight, report
 
@@ -23,7 +23,7 @@ VERDICT = preflight.Verdict(
     plan=lowering.Plan(
         family=FAMILY,
         settings=FAMILY.config_class(),
-        signal=families.Signal(channels=6, timesteps=10, shift=2),
+        signal=families.Signal(audio=config.AudioConfig(n_mels=6), timesteps=10, shift=2),
         training=training_config.TrainingConfig(batch_size=16),
     ),
     topology=chips.parse("v5e:2x2"),

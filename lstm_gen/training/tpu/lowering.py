@@ -81,6 +81,11 @@ def lower_generation(plan: Plan, controls: families.Controls, primer_frames: int
     with distribute.portable():
         model = plan.family.build(plan.settings, plan.signal)
         primer = np.zeros([controls.n_songs, primer_frames, plan.signal.channels], np.float32)
+        labels = {
+            name: np.zeros(spec.shape, spec.dtype.as_numpy_dtype)
+            for name, spec in label_specs(plan.signal, controls.n_songs).items()
+        }
+        controls = dataclasses.replace(controls, labels=labels)
         with programs.listing() as calls:
             plan.family.generate(model, plan.signal, controls, primer, lambda _: None)
         return [lower(*call) for call in calls]
@@ -93,7 +98,7 @@ def count_parameters(plan: Plan) -> int:
 
 
 def batch_spec(signal: families.Signal, n_windows: int) -> dict[str, tf.TensorSpec]:
-    """Return the shapes of a batch without labels; see `models.family`."""
+    """Return the shapes of a batch, with those labels that the model is told; `models.family`."""
     frames = [n_windows, signal.timesteps + signal.shift, signal.channels]
     return {
         "frames": tf.TensorSpec(frames, tf.float32),
@@ -101,7 +106,18 @@ def batch_spec(signal: families.Signal, n_windows: int) -> dict[str, tf.TensorSp
         "recording": tf.TensorSpec([n_windows], tf.int64),
         "start_frame": tf.TensorSpec([n_windows], tf.int64),
         "row": tf.TensorSpec([n_windows], tf.int64),
+        **label_specs(signal, n_windows),
     }
+
+
+def label_specs(signal: families.Signal, n_examples: int) -> dict[str, tf.TensorSpec]:
+    """Return the shapes of the labels that a model is told."""
+    specs = {}
+    for one in signal.conditions:
+        shape = [one.n_values] if one.kind == "multi" else []
+        dtype = tf.int64 if one.kind == "class" else tf.float32
+        specs[f"label/{one.name}"] = tf.TensorSpec([n_examples, *shape], dtype)
+    return specs
 
 
 def lower(

@@ -1,0 +1,123 @@
+"""Recordings through a model and back: reconstructed, disturbed, moved to another class, mixed."""
+
+import dataclasses
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from lstm_gen import config, runs, storage
+from lstm_gen.audio import files, representations
+from lstm_gen.generation import latents, rollout, song_config, sounds, told
+
+
+@dataclasses.dataclass(frozen=True)
+class _Trained:
+    """A trained model, and what it is asked for."""
+
+    run: runs.Run
+    model: Any
+    songs: song_config.SongConfig
+
+    @property
+    def parts(self) -> tuple[Any, Any, Any]:
+        """What the functions of `latents` begin with."""
+        return self.run.family, self.model, self.run.signal
+
+    def labels(self, n_examples: int) -> latents.Labels:
+        """Return the labels asked for, the same for all examples."""
+        return told.encode(self.run, [told.given(self.run, self.songs)] * n_examples)
+
+
+def make(
+    run_dir: str,
+    run: runs.Run,
+    output_dir: str,
+    songs: song_config.SongConfig,
+    device: str,
+) -> list[str]:
+    """Reconstruct recordings, or go from one to another, and write what comes out.
+
+    For `--reconstruct=a.wav`: a-original (as the model's audio settings have it), a-inverted
+    (through its frames, without the model: what is lost here is not the model's fault) and
+    a-reconstructed; with perturb a-perturbed-000 ... too, with transfer a-FROM-to-TO. For
+    interpolate: song-000 (the first) to the last.
+
+    Args:
+      run_dir: The run.
+      run: What it says of itself.
+      output_dir: Where to write.
+      songs: What is asked for.
+      device: Where to compute.
+
+    Returns:
+      The paths of the sound files.
+
+    Raises:
+      InputError: If a recording cannot be read, or a label is missing.
+    """
+    told.require_complete(run, songs)
+    trained = _Trained(run, rollout.load_model(run_dir, run, device, songs.precision), songs)
+    made: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    if songs.interpolate:
+        made |= _interpolate(trained)
+    for path in songs.reconstruct:
+        made |= _reconstruct(trained, path)
+    paths = []
+    for index, (name, (frames, samples)) in enumerate(made.items()):
+        path = storage.join(output_dir, name)
+        paths.append(sounds.write_sound(path, frames, samples, run.audio, songs))
+        sounds.write_settings(path, run_dir, index, songs, frames)
+    return paths
+
+
+def _reconstruct(trained: _Trained, path: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return the name of each sound made of a recording, its frames and its samples."""
+    run, songs = trained.run, trained.songs
+    samples = files.read(path, run.audio.sample_rate)
+    frames = representations.extract(samples, run.audio)
+    inputs, labels = run.normalisation.apply(frames)[np.newaxis], trained.labels(1)
+    made = {"reconstructed": latents.reconstruct(*trained.parts, inputs, labels)}
+    if songs.perturb:
+        many, each = np.repeat(inputs, songs.n_songs, axis=0), trained.labels(songs.n_songs)
+        moved = latents.perturb(*trained.parts, many, each, songs.perturb, songs.seed)
+        made |= {f"perturbed-{i:03d}": song[np.newaxis] for i, song in enumerate(moved)}
+    if songs.transfer:
+        name, classes = told.parse_transfer(run, songs.transfer)
+        values = [run.vocabulary[name].values[index] for index in classes]
+        made["-to-".join(values)] = latents.transfer(*trained.parts, inputs, labels, name, classes)
+    named = {"original": (frames, samples)}
+    named["inverted"] = (frames, sounds.invert(frames, run.audio, songs))
+    for name, normalised in made.items():
+        own = run.normalisation.undo(normalised[0])
+        named[name] = (own, sounds.invert(own, run.audio, songs))
+    stem = pathlib.PurePosixPath(path).stem
+    return {
+        f"{stem}-{name}": (own, _as_long(sound, samples.size))
+        for name, (own, sound) in named.items()
+    }
+
+
+def _interpolate(trained: _Trained) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return the name of each song between two recordings, its frames and its samples."""
+    run, songs = trained.run, trained.songs
+    sounds_in = [files.read(path, run.audio.sample_rate) for path in songs.interpolate]
+    frames = [
+        run.normalisation.apply(representations.extract(samples, run.audio))
+        for samples in sounds_in
+    ]
+    # The longer one ends with the shorter.
+    both = np.stack([one[: min(map(len, frames))] for one in frames])
+    way = latents.interpolate(*trained.parts, both, trained.labels(2), songs.n_songs)
+    n_samples = min(samples.size for samples in sounds_in)
+    made = {}
+    for index, normalised in enumerate(way):
+        own = run.normalisation.undo(normalised)
+        made[f"song-{index:03d}"] = own, _as_long(sounds.invert(own, run.audio, songs), n_samples)
+    return made
+
+
+def _as_long(samples: np.ndarray, n_samples: int) -> np.ndarray:
+    """Return a waveform cut, or filled up with silence, to a length."""
+    config.require(samples.ndim == 1, "samples must be of one channel", shape=samples.shape)
+    return np.pad(samples[:n_samples], (0, max(0, n_samples - samples.size)))

@@ -1,0 +1,145 @@
+"""What is asked of generation, and which model can honour it."""
+
+import dataclasses
+
+from lstm_gen import config, models, precision
+from lstm_gen.audio import inversion
+from lstm_gen.models import family as families
+
+FORMATS = ("wav", "flac", "ogg", "mp3")
+SUBTYPES = ("PCM_16", "PCM_24", "FLOAT")
+INVERSIONS = ("joint", "griffin_lim")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SongConfig:
+    """What songs are asked for, and how they are written.
+
+    Attributes:
+      n_songs: Songs.
+      songs_at_once: Songs that are rolled out in one batch, on one device.
+      seconds: Length of each, seconds.
+      seed: Song i of a seed is the same on any number of devices.
+      temperature: How far draws go from what is likeliest; below 1 onsets vanish and rollouts fall
+        silent.
+      sigma_scale: Factor on the deviation that is sampled; 0.8 to 1 sounds natural.
+      prior: What latents are drawn from; "" for the family's default.
+      label: What the songs are to be, as `NAME=VALUE`; a label that the model is told and that is
+        not here is drawn anew for each song.
+      reconstruct: Recordings to send through the model and back, instead of making songs.
+      interpolate: Two recordings, to make songs on the way from one to the other.
+      perturb: Noise on the latents of a recording that is reconstructed, in deviations.
+      transfer: Class to move a recording that is reconstructed from and to, `NAME:FROM:TO`.
+      primer: Recording to continue; "" for excerpts of the dataset.
+      primer_seconds: Length of a dataset excerpt, seconds (a recording is used whole).
+      include_primer: Put the primer in front of the song.
+      format: "wav", "flac", "ogg" or "mp3".
+      subtype: "PCM_16", "PCM_24" or "FLOAT" (WAV; FLAC has the first two).
+      precision: "float32" or "bfloat16", of the rollout's activations.
+      inversion: "joint", or "griffin_lim" as the simple alternative (log_mel).
+      inversion_quality: "preview", "standard", "high" or "final".
+      portable: Make the song as an exported generator does, sample for sample: one song, of a
+        primer recording, in TensorFlow operations alone.
+    """
+
+    n_songs: int = 4
+    songs_at_once: int = 16
+    seconds: float = 20.0
+    seed: int = 0
+    temperature: float = 1.0
+    sigma_scale: float = 1.0
+    prior: str = ""
+    label: tuple[str, ...] = ()
+    reconstruct: tuple[str, ...] = ()
+    interpolate: tuple[str, ...] = ()
+    perturb: float = 0.0
+    transfer: str = ""
+    primer: str = ""
+    primer_seconds: float = 4.0
+    include_primer: bool = False
+    format: str = "wav"
+    subtype: str = "PCM_16"
+    precision: str = "float32"
+    inversion: str = "joint"
+    inversion_quality: str = "standard"
+    portable: bool = False
+
+    def __post_init__(self) -> None:
+        config.require_least(self, 1, "n_songs", "songs_at_once")
+        config.require(
+            0 <= self.seed < 1 << 31, "seed must be from 0 to 2147483647", seed=self.seed
+        )
+        for name in ("seconds", "temperature", "primer_seconds"):
+            value = getattr(self, name)
+            config.require(value > 0, f"{name} must be positive", **{name: value})
+        config.require(
+            self.sigma_scale >= 0, "sigma_scale must not be negative", sigma_scale=self.sigma_scale
+        )
+        config.require_sign(self, "perturb", zero=True)
+        config.require(
+            len(self.interpolate) in (0, 2) and not (self.interpolate and self.reconstruct),
+            "interpolate takes two recordings, and no reconstruct beside it",
+            interpolate=",".join(self.interpolate),
+            reconstruct=",".join(self.reconstruct),
+        )
+        config.require(
+            bool(self.reconstruct) or (self.perturb == 0 and not self.transfer),
+            "perturb and transfer change a recording; name one with --reconstruct=FILE",
+            perturb=self.perturb,
+            transfer=self.transfer,
+        )
+        choices = {
+            "format": FORMATS,
+            "subtype": SUBTYPES,
+            "precision": precision.CHOICES,
+            "inversion": INVERSIONS,
+            "inversion_quality": tuple(inversion.QUALITY),
+        }
+        for name, allowed in choices.items():
+            value = getattr(self, name)
+            config.require(
+                value in allowed, f"{name} must be one of {', '.join(allowed)}", **{name: value}
+            )
+        config.require(
+            self.format != "flac" or self.subtype != "FLOAT",
+            "FLAC holds integers; use --subtype=PCM_24 or --format=wav",
+            format=self.format,
+            subtype=self.subtype,
+        )
+        config.require(
+            not self.portable
+            or (self.n_songs == 1 and bool(self.primer) and not self.include_primer),
+            "--portable makes what an exported generator does: use --n_songs=1, --primer=FILE and "
+            "no --include_primer",
+            n_songs=self.n_songs,
+            primer=self.primer,
+            include_primer=self.include_primer,
+        )
+
+
+def require_honoured(songs: SongConfig, family: families.Family) -> None:
+    """Refuse a control that a family knows nothing of.
+
+    Raises:
+      InputError: Naming the families that do.
+    """
+    asked = {
+        "primer": bool(songs.primer) or songs.include_primer,
+        "temperature": songs.temperature != SongConfig.temperature,
+        "sigma_scale": songs.sigma_scale != SongConfig.sigma_scale,
+        "prior": bool(songs.prior),
+        "reconstruct": bool(songs.reconstruct or songs.interpolate),
+    }
+    for name, wanted in asked.items():
+        able = ", ".join(one.name for one in models.FAMILIES if name in one.controls)
+        config.require(
+            not wanted or name in family.controls,
+            f"--{name} is for models {able}; leave it out",
+            model=family.name,
+            **{name: getattr(songs, name) or songs.interpolate},
+        )
+    config.require(
+        songs.prior in ("", *family.priors),
+        f"the priors of model {family.name} are: {', '.join(family.priors)}",
+        prior=songs.prior,
+    )
