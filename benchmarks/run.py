@@ -36,6 +36,7 @@ BENCHMARKS = (
     "rollout",
     "replicas",
     "training",
+    "stopping",
 )
 _PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "numba", "librosa", "torch")
 _HEADINGS = ("what", "beside", "measured", "asked", "reached", "detail")
