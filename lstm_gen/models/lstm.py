@@ -25,7 +25,7 @@ import tensorflow as tf
 from lstm_gen import config as configs
 from lstm_gen import distribute, programs
 from lstm_gen.models import family
-from lstm_gen.models.layers import attention, condition, heads, lstm, noise
+from lstm_gen.models.layers import attention, bounds, condition, heads, lstm, noise
 
 _NOISE, _DROPOUT = 0, 1  # purposes of a step's seed
 _FRAMES_PER_CALL = 128
@@ -63,10 +63,8 @@ class LSTMConfig:
 
     def __post_init__(self) -> None:
         configs.require(1 <= self.layers <= 100, "layers must be from 1 to 100", layers=self.layers)
-        configs.require_least(self, 1, "units", "components")
-        configs.require(
-            0 <= self.dropout < 1, "dropout must be from 0 to below 1", dropout=self.dropout
-        )
+        configs.require_least(self, 1, "units", "components", "attention_heads")
+        configs.require_share(self, "dropout", "input_noise")
         configs.require(
             self.attention_window >= 0,
             "attention_window must be 0 (off) or positive, in frames",
@@ -79,24 +77,16 @@ class LSTMConfig:
             layers=self.layers,
         )
         configs.require(
-            self.attention_heads >= 1
-            and (self.attention_window == 0 or self.units % self.attention_heads == 0),
-            "attention_heads must be at least 1 and divide units",
+            self.attention_window == 0 or self.units % self.attention_heads == 0,
+            "attention_heads must divide units",
             attention_heads=self.attention_heads,
             units=self.units,
         )
-        configs.require(
-            self.head in heads.KINDS, f"head must be one of {heads.KINDS}", head=self.head
-        )
+        configs.require_choice("head", self.head, heads.KINDS)
         configs.require(
             self.sigma_floor > 0,
             "sigma_floor must be positive, or the likelihood has no bound",
             sigma_floor=self.sigma_floor,
-        )
-        configs.require(
-            0 <= self.input_noise < 1,
-            "input_noise must be from 0 to below 1",
-            input_noise=self.input_noise,
         )
 
 
@@ -129,6 +119,8 @@ class SongLSTM(keras.Model):
             else []
         )
         self.head = _make_head(settings, signal.channels)
+        self.bound = bounds.LoudnessBound(signal.channels, name="bound")
+        self.std = signal.std
 
     def build(self, input_shape: Any) -> None:
         """Create every layer's weights."""
@@ -379,11 +371,17 @@ def _loops(model: SongLSTM) -> tuple[Any, Any]:
                 frame = model.head.sample(
                     hidden, current, normal[index], uniform[index], scales, colouring
                 )
+            frame = model.bound(frame, model.std)
             frames = frames.write(index, frame)
             queue = tf.concat([queue[1:], frame[tf.newaxis]], axis=0)
         return frames.stack(), queue, state
 
     return warm, roll
+
+
+def fit(model: SongLSTM, signal: family.Signal, examples: family.Examples) -> None:
+    """Take note of how loud the training frames are: songs become no louder."""
+    model.bound.fit(signal, examples)
 
 
 FAMILY = family.Family(
@@ -394,6 +392,7 @@ FAMILY = family.Family(
     objectives=objectives,
     generate=generate,
     predict=predict,
+    fit=fit,
     controls=frozenset({"primer", "temperature", "sigma_scale"}),
     predicts=True,
     conditional=True,
