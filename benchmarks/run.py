@@ -36,6 +36,7 @@ BENCHMARKS = (
     "rollout",
     "replicas",
     "training",
+    "families",
     "stopping",
 )
 _PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "numba", "librosa", "torch")

@@ -37,6 +37,7 @@ def make(
     Raises:
       InputError: If the run has no trained weights, or the primer cannot be used.
     """
+    _require_apart(output_dir)
     if songs.portable:
         return [_make_portable(run_dir, output_dir, songs)]
     run = runs.load(run_dir)
@@ -60,6 +61,20 @@ def make(
         paths.append(sounds.write_song(path, song, run.audio, songs))
         sounds.write_settings(path, run_dir, index, songs, song, known[index])
     return paths
+
+
+def _require_apart(output_dir: str) -> None:
+    """Refuse to put songs among what they were learnt from, where they would be learnt from next.
+
+    Raises:
+      InputError: If the directory is a dataset or a run.
+    """
+    for name, what in ((manifest.DATASET_FILE, "a dataset"), (runs.CONFIG_FILE, "a run")):
+        config.require(
+            not storage.exists(storage.join(output_dir, name)),
+            f"output_dir must be a place of its own, and this is {what}; name another",
+            output_dir=output_dir,
+        )
 
 
 def _play(

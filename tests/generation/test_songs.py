@@ -245,3 +245,13 @@ def test_a_run_without_weights_is_refused(
     runs.open_or_create(str(tmp_path / "run"), tiny.make_run(dataset))
     with pytest.raises(errors.InputError, match="must hold trained weights"):
         songs.make(str(tmp_path / "run"), str(tmp_path / "songs"), song_config.SongConfig())
+
+
+def test_songs_do_not_land_in_the_dataset_or_the_run(
+    dataset: manifest.Dataset, run_dir: str
+) -> None:
+    before = sorted(os.listdir(dataset.data_dir)), sorted(os.listdir(run_dir))
+    for folder, what in ((dataset.data_dir, "a dataset"), (run_dir, "a run")):
+        with pytest.raises(errors.InputError, match=f"a place of its own, and this is {what}"):
+            songs.make(run_dir, folder, song_config.SongConfig(n_songs=1))
+    assert before == (sorted(os.listdir(dataset.data_dir)), sorted(os.listdir(run_dir)))
