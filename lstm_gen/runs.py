@@ -156,8 +156,8 @@ def open_or_create(run_dir: str, run: Run) -> bool:
         return True
     if set(storage.list_names(run_dir)) - {lease.FILE}:
         raise errors.InputError(
-            f"run_dir holds files but no {CONFIG_FILE}; choose an empty directory, or begin again with "
-            f"--fresh if they are of a run. Received: run_dir={run_dir!r}"
+            f"run_dir holds files but no {CONFIG_FILE}; choose an empty directory, or begin again "
+            f"with --fresh if they are of a run. Received: run_dir={run_dir!r}"
         )
     storage.make_directory(run_dir)
     storage.write_text(path, config.to_json(as_dict(run)))

@@ -250,8 +250,9 @@ def test_a_run_without_weights_is_refused(
 def test_songs_do_not_land_in_the_dataset_or_the_run(
     dataset: manifest.Dataset, run_dir: str
 ) -> None:
-    before = sorted(os.listdir(dataset.data_dir)), sorted(os.listdir(run_dir))
-    for folder, what in ((dataset.data_dir, "a dataset"), (run_dir, "a run")):
+    folders = [pathlib.Path(dataset.data_dir), pathlib.Path(run_dir)]
+    before = [sorted(folder.iterdir()) for folder in folders]
+    for folder, what in zip(folders, ("a dataset", "a run"), strict=True):
         with pytest.raises(errors.InputError, match=f"a place of its own, and this is {what}"):
-            songs.make(run_dir, folder, song_config.SongConfig(n_songs=1))
-    assert before == (sorted(os.listdir(dataset.data_dir)), sorted(os.listdir(run_dir)))
+            songs.make(run_dir, str(folder), song_config.SongConfig(n_songs=1))
+    assert before == [sorted(folder.iterdir()) for folder in folders]
