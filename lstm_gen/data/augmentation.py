@@ -30,6 +30,12 @@ def require_fit(augment: training_config.AugmentationConfig, audio: config.Audio
         shift_mels=augment.shift_mels,
         representation=audio.representation,
     )
+    config.require(
+        augment.transpose_semitones == 0 or audio.representation == "log_stft",
+        "transpose_semitones stretches the bins of log_stft; leave it at 0",
+        transpose_semitones=augment.transpose_semitones,
+        representation=audio.representation,
+    )
 
 
 def make(
@@ -60,6 +66,9 @@ def make(
             n_shifts = 2 * augment.shift_mels + 1
             shifts = tf.cast(chances[:, 1] * n_shifts, tf.int32) - augment.shift_mels
             frames = _shift(frames, shifts, augment.shift_mels, math.log(audio.log_floor))
+        if augment.transpose_semitones:
+            semitones = augment.transpose_semitones * (2 * chances[:, 3] - 1)
+            frames = _transpose(frames, semitones, math.log(audio.log_floor))
         return frames
 
     return vary
@@ -82,3 +91,27 @@ def _shift(frames: Any, shifts: Any, widest: int, silence: float) -> Any:
     padded = tf.pad(frames, [[0, 0], [0, 0], [widest, widest]], constant_values=silence)
     bands = widest - shifts[:, tf.newaxis] + tf.range(channels)
     return tf.gather(padded, bands, axis=2, batch_dims=1)
+
+
+def _transpose(frames: Any, semitones: Any, silence: float) -> Any:
+    """Return frames with each bin's level where its frequency goes, float32 [batch] semitones.
+
+    Between bins a cubic runs through the four around (Catmull-Rom): a partial's peak is as
+    narrow as three bins, and a straight line would lower it by up to 1.5 dB. Peaks get wider or
+    narrower as they move, 6 % for a semitone; silence moves in at the top.
+    """
+    n_bins = frames.shape[-1]
+    place = tf.range(float(n_bins)) * tf.pow(2.0, -semitones / 12)[:, tf.newaxis]
+    below = tf.minimum(tf.floor(place), float(n_bins))
+    share = (place - below)[:, :, tf.newaxis]
+    # Bin -1 is bin 1, as in the transform of a real signal.
+    rows = tf.transpose(frames, [0, 2, 1])
+    top = tf.fill(tf.shape(rows[:, :3]), silence)
+    rows = tf.concat([rows[:, 1:2], rows, top], axis=1)
+    first = tf.cast(below, tf.int32)
+    a, b, c, d = (tf.gather(rows, first + i, axis=1, batch_dims=1) for i in range(4))
+    slopes = (c - a, d - b)
+    cubic = (2 * (b - c) + slopes[0] / 2 + slopes[1] / 2) * share
+    moved = b + share * (slopes[0] / 2 + share * (3 * (c - b) - slopes[0] - slopes[1] / 2 + cubic))
+    inside = (place <= n_bins - 1)[:, :, tf.newaxis]
+    return tf.transpose(tf.where(inside, tf.maximum(moved, silence), silence), [0, 2, 1])

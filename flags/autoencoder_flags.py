@@ -1,0 +1,25 @@
+"""The autoencoder family: its size; see also --latent_size and --stride."""
+
+from absl import flags
+
+from flags import latent_flags
+from lstm_gen.models.autoencoder import AutoencoderConfig
+
+_WIDTH = flags.DEFINE_integer(
+    "autoencoder_width", AutoencoderConfig.width, "Channels of the corrections to a linear code."
+)
+_BLOCKS = flags.DEFINE_integer(
+    "autoencoder_blocks",
+    AutoencoderConfig.blocks,
+    "Convolutions over time in the encoder's correction, and as many in the decoder's.",
+)
+
+
+def config() -> AutoencoderConfig:
+    """Return the model asked for."""
+    return AutoencoderConfig(
+        latent_size=latent_flags.latent_size(AutoencoderConfig.latent_size),
+        stride=latent_flags.stride(AutoencoderConfig.stride),
+        width=_WIDTH.value,
+        blocks=_BLOCKS.value,
+    )
