@@ -111,9 +111,9 @@ class Autoencoder(keras.Model):
         self.settings, self.signal = settings, signal
         size, patch = settings.latent_size, settings.stride * signal.channels
         self.told_width = condition.width(signal.conditions)
-        self.project = keras.layers.Dense(size, name="project")
+        self.project = keras.layers.Dense(size, trainable=False, name="project")
         self.encoder = Correction(settings.width, settings.blocks, size, name="encoder")
-        self.restore = keras.layers.Dense(patch, name="restore")
+        self.restore = keras.layers.Dense(patch, trainable=False, name="restore")
         self.decoder = Correction(settings.width, settings.blocks, patch, name="decoder")
         self.tell = keras.layers.Dense(settings.width, use_bias=False, name="tell")
         self.prior = linear_prior.LinearPrior(size, name="prior", dtype="float32")
@@ -312,7 +312,8 @@ def _programs(model: Autoencoder, n_songs: int) -> tuple[Any, Any, Any, Any]:
     def decode(latents: Any, told: Any) -> Any:
         return model.decode(latents, told)
 
-    return tuple(map(programs.program, (first, follow, independent, decode)))
+    program = programs.program
+    return program(first), program(follow), program(independent), program(decode)
 
 
 def encode(
