@@ -93,25 +93,30 @@ def _shift(frames: Any, shifts: Any, widest: int, silence: float) -> Any:
     return tf.gather(padded, bands, axis=2, batch_dims=1)
 
 
-def _transpose(frames: Any, semitones: Any, silence: float) -> Any:
+def _transpose(frames: Any, semitones: Any, log_floor: float) -> Any:
     """Return frames with each bin's level where its frequency goes, float32 [batch] semitones.
 
-    Between bins a cubic runs through the four around (Catmull-Rom): a partial's peak is as
-    narrow as three bins, and a straight line would lower it by up to 1.5 dB. Peaks get wider or
-    narrower as they move, 6 % for a semitone; silence moves in at the top.
+    Between bins a cubic runs through the four amplitudes around (Catmull-Rom), which are smooth
+    where their logarithms are not. Peaks get wider or narrower as they move, 6 % for a semitone;
+    silence moves in at the top.
     """
-    n_bins = frames.shape[-1]
+    n_bins, silence = frames.shape[-1], math.exp(log_floor / 2)
     place = tf.range(float(n_bins)) * tf.pow(2.0, -semitones / 12)[:, tf.newaxis]
     below = tf.minimum(tf.floor(place), float(n_bins))
-    share = (place - below)[:, :, tf.newaxis]
     # Bin -1 is bin 1, as in the transform of a real signal.
-    rows = tf.transpose(frames, [0, 2, 1])
-    top = tf.fill(tf.shape(rows[:, :3]), silence)
-    rows = tf.concat([rows[:, 1:2], rows, top], axis=1)
+    rows = tf.exp(tf.transpose(frames, [0, 2, 1]) / 2)
+    rows = tf.concat([rows[:, 1:2], rows, tf.fill(tf.shape(rows[:, :3]), silence)], axis=1)
+    share = place - below
+    square, cube = share**2, share**3
+    weights = (
+        square - (share + cube) / 2,
+        1 - 2.5 * square + 1.5 * cube,
+        share / 2 + 2 * square - 1.5 * cube,
+        (cube - square) / 2,
+    )
     first = tf.cast(below, tf.int32)
-    a, b, c, d = (tf.gather(rows, first + i, axis=1, batch_dims=1) for i in range(4))
-    slopes = (c - a, d - b)
-    cubic = (2 * (b - c) + slopes[0] / 2 + slopes[1] / 2) * share
-    moved = b + share * (slopes[0] / 2 + share * (3 * (c - b) - slopes[0] - slopes[1] / 2 + cubic))
+    around = (tf.gather(rows, first + i, axis=1, batch_dims=1) for i in range(4))
+    moved = sum(w[:, :, tf.newaxis] * one for w, one in zip(weights, around, strict=True))
     inside = (place <= n_bins - 1)[:, :, tf.newaxis]
-    return tf.transpose(tf.where(inside, tf.maximum(moved, silence), silence), [0, 2, 1])
+    amplitudes = tf.where(inside, tf.maximum(moved, silence), silence)
+    return 2 * tf.math.log(tf.transpose(amplitudes, [0, 2, 1]))
