@@ -1,10 +1,13 @@
-"""The autoencoder family: its size; see also --latent_size and --stride."""
+"""The autoencoder family: its size; see also --latent_size."""
 
 from absl import flags
 
 from flags import latent_flags
 from lstm_gen.models.autoencoder import AutoencoderConfig
 
+_STRIDE = flags.DEFINE_integer(
+    "autoencoder_stride", AutoencoderConfig.stride, "Frames of a latent step."
+)
 _WIDTH = flags.DEFINE_integer(
     "autoencoder_width", AutoencoderConfig.width, "Channels of the corrections to a linear code."
 )
@@ -19,7 +22,7 @@ def config() -> AutoencoderConfig:
     """Return the model asked for."""
     return AutoencoderConfig(
         latent_size=latent_flags.latent_size(AutoencoderConfig.latent_size),
-        stride=latent_flags.stride(AutoencoderConfig.stride),
+        stride=_STRIDE.value,
         width=_WIDTH.value,
         blocks=_BLOCKS.value,
     )

@@ -14,8 +14,8 @@ best linear code there is, and training can only add to it. Convolutions run alo
 any length goes in and the same length comes out.
 
 Songs are decoded from latents drawn from a Gaussian that is fitted to those of the training
-split: "sequence" draws each step given the one before, so that one goes on into the next;
-"gaussian" draws every step for itself.
+split (`layers.priors`): "sequence" is that of a step given those before it, so that one goes on
+into the next; "gaussian" draws every step for itself.
 
 Source: autoencoders started from principal components, Hinton and Salakhutdinov 2006; residual
 corrections that start at 0, Goyal et al. 2017 (arXiv 1706.02677).
@@ -23,7 +23,7 @@ corrections that start at 0, Goyal et al. 2017 (arXiv 1706.02677).
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -33,11 +33,11 @@ import tensorflow as tf
 from lstm_gen import config as configs
 from lstm_gen import programs
 from lstm_gen.models import family
-from lstm_gen.models.layers import condition, linear_prior, noise, principal, weighting
+from lstm_gen.models.layers import condition, noise, pieces, principal, priors, weighting, windows
 
-_STEPS_PER_CALL = 64
+_STEPS_PER_PIECE = 64
 _KERNEL = 3
-_FIRST = -1  # purpose of a song's seed; from 0 on, its calls
+_PRIORS = ("sequence", "gaussian", "standard")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -116,7 +116,9 @@ class Autoencoder(keras.Model):
         self.restore = keras.layers.Dense(patch, trainable=False, name="restore")
         self.decoder = Correction(settings.width, settings.blocks, patch, name="decoder")
         self.tell = keras.layers.Dense(settings.width, use_bias=False, name="tell")
-        self.prior = linear_prior.LinearPrior(size, name="prior", dtype="float32")
+        self.priors = priors.Priors(
+            size, _PRIORS, signal.conditions, signal.classes, sequence_components=1
+        )
 
     def build(self, input_shape: Any = None) -> None:
         """Create every layer's weights."""
@@ -128,17 +130,7 @@ class Autoencoder(keras.Model):
             layer.build((None, None, size))
         if self.told_width:
             self.tell.build((None, self.told_width))
-        self.prior.build()
-        self.means = {
-            one.name: self.add_weight(
-                name=f"means_{one.name}",
-                shape=(one.n_values, size),
-                initializer="zeros",
-                trainable=False,
-                dtype="float32",
-            )
-            for one in self.signal.classes
-        }
+        self.priors.build()
         self.built = True
 
     def call(self, frames: Any, told: Any = None) -> Any:
@@ -181,15 +173,11 @@ def build(settings: AutoencoderConfig, signal: family.Signal) -> Autoencoder:
 
 def initialise(model: Autoencoder, signal: family.Signal, examples: family.Examples) -> None:
     """Start the projections as the principal components of the training patches."""
-    del signal
     stride, size = model.settings.stride, model.settings.latent_size
-    found = principal.fit(
-        (
-            principal.patches(frames, stride).reshape(-1, stride * frames.shape[-1])
-            for frames, _ in _windows(examples)
-        ),
-        size,
-    )
+    width = stride * signal.channels
+    training = (batch["frames"][batch["weight"] > 0] for batch in examples())
+    rows = (principal.patches(some, stride).reshape(-1, width) for some in training)
+    found = principal.fit(rows, size)
     # Latents of deviation 1, so that the corrections meet numbers of a size that suits them.
     scale = np.maximum(found.deviations, 1e-3 * found.deviations.max())
     down = found.vectors / scale
@@ -224,28 +212,17 @@ def predict(model: Autoencoder, signal: family.Signal, batch: family.Batch) -> A
 
 
 def fit(model: Autoencoder, signal: family.Signal, examples: family.Examples) -> None:
-    """Fit the prior to the latents of the training split, and keep the mean of each class."""
-    sums = {
-        one.name: np.zeros((one.n_values, 1 + model.settings.latent_size)) for one in signal.classes
-    }
-
-    def sequences() -> Iterator[np.ndarray]:
-        for frames, labels in _windows(examples):
-            latents = model.encode(tf.constant(frames)).numpy()
-            for name, total in sums.items():
-                own = latents.sum(axis=1, dtype=np.float64)
-                for index, row in zip(labels[f"label/{name}"], own, strict=True):
-                    if index >= 0:
-                        total[index] += np.concatenate([[latents.shape[1]], row])
-            yield from latents
-
-    model.prior.fit(sequences())
-    for name, total in sums.items():
-        # A class of which nothing is known is as everything.
-        counted = np.where(
-            total[:, :1] > 0, total[:, 1:] / np.maximum(total[:, :1], 1), model.prior.mean.numpy()
-        )
-        model.means[name].assign(counted)
+    """Fit the priors to the latents of the training split, and keep the mean of each class."""
+    latents: list[np.ndarray] = []
+    told: list[np.ndarray] = []
+    classes: dict[str, list[int]] = {f"label/{one.name}": [] for one in signal.classes}
+    for frames, labels in windows.join(examples, signal.timesteps):
+        latents.append(encode(model, signal, frames[np.newaxis], labels)[0])
+        told.append(np.asarray(_told(signal, labels, 1))[0])
+        for name, values in classes.items():
+            values.append(int(labels[name][0]))
+    known = {name: np.array(values) for name, values in classes.items()}
+    model.priors.fit(latents, known, np.stack(told))
 
 
 def generate(
@@ -257,63 +234,27 @@ def generate(
 ) -> np.ndarray:
     """Decode random latents; see `family.Family.generate`."""
     del primer
-    stride, overlap = model.settings.stride, model.settings.blocks * (_KERNEL // 2)
-    n_calls = -(-controls.n_frames // (stride * _STEPS_PER_CALL))
-    latents = _draw(model, controls, n_calls)
+    kind = model.priors.resolve(controls.prior)
     told = _told(signal, controls.labels, controls.n_songs)
-    decode = _programs(model, controls.n_songs)[-1]
-    width = latents.shape[1]
-    seen = min(_STEPS_PER_CALL + 2 * overlap, width)
-    parts = []
-    for call in range(n_calls):
-        # Each call sees as much before and after its own steps as convolutions reach.
-        own = call * _STEPS_PER_CALL
-        start = min(max(0, own - overlap), width - seen)
-        frames = decode(tf.constant(latents[:, start : start + seen]), told).numpy()
-        first = (own - start) * stride
-        parts.append(frames[:, first : first + stride * _STEPS_PER_CALL])
-        progress(min(stride * _STEPS_PER_CALL, controls.n_frames - own * stride))
-    return np.concatenate(parts, axis=1)[:, : controls.n_frames]
-
-
-def _draw(model: Autoencoder, controls: family.Controls, n_calls: int) -> np.ndarray:
-    """Return random latents, float32 [songs, n_calls * _STEPS_PER_CALL, latent_size]."""
-    first, follow, independent, _ = _programs(model, controls.n_songs)
+    n_steps = -(-controls.n_frames // model.settings.stride)
     seed = noise.seed_from(controls.seed, noise.SONGS, controls.first_song)
-    scale = tf.constant(controls.temperature, tf.float32)
-    state, parts = first(seed), []
-    for call in range(n_calls):
-        if controls.prior == "gaussian":
-            latents = independent(noise.seed_for(seed, call), scale)
-        else:
-            latents, state = follow(state, noise.seed_for(seed, call), scale)
-        parts.append(latents.numpy())
-    return np.concatenate(parts, axis=1)
+    latents = model.priors.draw(kind, n_steps, seed, controls.n_songs, controls.temperature, told)
+    frames = _decoded(model, latents, told)[:, : controls.n_frames]
+    progress(controls.n_frames)
+    return frames
 
 
 @functools.lru_cache(maxsize=4)
-def _programs(model: Autoencoder, n_songs: int) -> tuple[Any, Any, Any, Any]:
-    """Return what draws a song's first latents, the next ones, ones without order; a decoder."""
-    size, prior = model.settings.latent_size, model.prior
+def _compiled(model: Autoencoder) -> tuple[Any, Any]:
+    """Return the compiled encoder and the compiled decoder."""
 
-    def normal(seed: Any) -> Any:
-        return noise.normal([n_songs, _STEPS_PER_CALL, size], seed)
+    def encode_frames(frames: Any) -> Any:
+        return model.encode(frames)
 
-    def first(seed: Any) -> Any:
-        return prior.first(noise.normal([n_songs, size], noise.seed_for(seed, _FIRST)))
-
-    def follow(state: Any, seed: Any, scale: Any) -> tuple[Any, Any]:
-        latents = prior.follow(state, tf.transpose(normal(seed), [1, 0, 2]))
-        return prior.mean.value + scale * tf.transpose(latents, [1, 0, 2]), latents[-1]
-
-    def independent(seed: Any, scale: Any) -> Any:
-        return prior.mean.value + scale * prior.first(normal(seed))
-
-    def decode(latents: Any, told: Any) -> Any:
+    def decode_latents(latents: Any, told: Any) -> Any:
         return model.decode(latents, told)
 
-    program = programs.program
-    return program(first), program(follow), program(independent), program(decode)
+    return programs.program(encode_frames), programs.program(decode_latents)
 
 
 def encode(
@@ -321,7 +262,9 @@ def encode(
 ) -> np.ndarray:
     """Return the latents of frames; see `family.Coder`."""
     del signal, labels
-    return np.asarray(model.encode(tf.constant(frames)))
+    stride, (run, _) = model.settings.stride, _compiled(model)
+    whole = principal.padded(np.asarray(frames, np.float32), stride)
+    return pieces.run(lambda part: run(tf.constant(part)), whole, stride, *_piece(model))
 
 
 def decode(
@@ -333,20 +276,24 @@ def decode(
 ) -> np.ndarray:
     """Return the frames of latents; see `family.Coder`."""
     told = _told(signal, labels, len(latents))
-    return np.asarray(model.decode(tf.constant(latents), told))[:, :n_frames]
+    return _decoded(model, np.asarray(latents, np.float32), told)[:, :n_frames]
+
+
+def _decoded(model: Autoencoder, latents: np.ndarray, told: Any) -> np.ndarray:
+    """Return the frames of latents, as many as they have steps for."""
+    run, told = _compiled(model)[1], tf.constant(told)
+    return pieces.run(lambda part: run(tf.constant(part), told), latents, 1, *_piece(model))
+
+
+def _piece(model: Autoencoder) -> tuple[int, int]:
+    """Return the steps that are worked off at once, and those that a step depends on."""
+    context = model.settings.blocks * (_KERNEL // 2)
+    return _STEPS_PER_PIECE + 2 * context, context
 
 
 def _told(signal: family.Signal, labels: Mapping[str, Any], n_examples: Any) -> Any:
     """Return what the decoder is told of examples."""
     return condition.vector(signal.conditions, labels, n_examples)
-
-
-def _windows(examples: family.Examples) -> Iterator[tuple[np.ndarray, Mapping[str, Any]]]:
-    """Yield the frames and the labels of every batch, less what only fills it."""
-    for batch in examples():
-        real = batch["weight"] > 0
-        labels = {name: rows[real] for name, rows in batch.items() if name.startswith("label/")}
-        yield batch["frames"][real], labels
 
 
 FAMILY = family.Family(
@@ -359,14 +306,14 @@ FAMILY = family.Family(
     predict=predict,
     representations=("log_mel", "log_stft", "complex_stft"),
     controls=frozenset({"temperature", "prior", "reconstruct"}),
-    priors=linear_prior.PRIORS,
+    priors=_PRIORS,
     conditional=True,
     initialise=initialise,
     fit=fit,
     coder=family.Coder(
         encode=encode,
         decode=decode,
-        spread=lambda model: model.prior.deviation.numpy(),
-        class_means=lambda model: {name: rows.numpy() for name, rows in model.means.items()},
+        spread=lambda model: np.asarray(model.priors.spread),
+        class_means=lambda model: model.priors.class_means(),
     ),
 )

@@ -12,7 +12,7 @@ import tiny
 from lstm_gen import config, errors
 from lstm_gen.audio import normalisation
 from lstm_gen.models import autoencoder, family
-from lstm_gen.models.layers import weighting
+from lstm_gen.models.layers import noise, weighting
 
 CHANNELS, STRIDE, SIZE = 6, 3, 5
 SETTINGS = autoencoder.AutoencoderConfig(latent_size=SIZE, stride=STRIDE, width=8, blocks=2)
@@ -47,7 +47,13 @@ def examples() -> Iterator[family.Batch]:
     for first in (0, 4):
         weight = np.array([1, 1, 1, 1 if first == 0 else 0], np.float32)
         part = slice(first, first + 4)
-        yield {"frames": frames[part], "weight": weight, "label/kind": kinds[part]}
+        yield {
+            "frames": frames[part],
+            "weight": weight,
+            "label/kind": kinds[part],
+            "recording": np.arange(8)[part],
+            "start_frame": np.zeros(4, np.int64),
+        }
 
 
 def test_the_start_is_the_best_linear_code() -> None:
@@ -112,17 +118,13 @@ def test_a_whole_recording_is_its_windows() -> None:
     np.testing.assert_allclose(part[:, edge:-edge], whole[:, 12:48][:, edge:-edge], atol=1e-5)
 
 
-def test_decoded_songs_are_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Songs are decoded in parts; they are what decoding all of it at once gives."""
-    model = make_model(stir=True)
-    controls = family.Controls(n_songs=2, n_frames=200, seed=3)
-    monkeypatch.setattr(autoencoder, "_STEPS_PER_CALL", 16)
-    autoencoder._programs.cache_clear()
-    latents = autoencoder._draw(model, controls, 5)
-    songs = autoencoder.generate(model, SIGNAL, controls, None, lambda _: None)
-    autoencoder._programs.cache_clear()
-    whole = autoencoder.decode(model, SIGNAL, latents, 200, {})
-    np.testing.assert_allclose(songs, whole, rtol=1e-4, atol=1e-4)
+def test_long_recordings_are_worked_off_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, frames = make_model(stir=True), make_frames(2, 200)
+    monkeypatch.setattr(autoencoder, "_STEPS_PER_PIECE", 8)
+    latents = autoencoder.encode(model, SIGNAL, frames, {})
+    np.testing.assert_allclose(latents, model.encode(tf.constant(frames)), rtol=1e-4, atol=1e-5)
+    made = autoencoder.decode(model, SIGNAL, latents, 200, {})
+    np.testing.assert_allclose(made, model(tf.constant(frames)), rtol=1e-4, atol=1e-4)
 
 
 def fitted_model() -> autoencoder.Autoencoder:
@@ -135,30 +137,57 @@ def fitted_model() -> autoencoder.Autoencoder:
 def test_fitted_are_the_training_latents_and_their_classes() -> None:
     model = fitted_model()
     latents = autoencoder.encode(model, SIGNAL, make_frames()[:7], {})
-    np.testing.assert_allclose(model.prior.mean, latents.mean(axis=(0, 1)), atol=1e-4)
     coder = autoencoder.FAMILY.coder
     assert coder is not None
     np.testing.assert_allclose(coder.spread(model), latents.std(axis=(0, 1)), atol=1e-4)
     means = coder.class_means(model)["kind"]
     np.testing.assert_allclose(means[0], latents[[0, 4, 6]].mean(axis=(0, 1)), atol=1e-4)
     np.testing.assert_allclose(means[1], latents[[1, 2, 5]].mean(axis=(0, 1)), atol=1e-4)
-    np.testing.assert_allclose(means[2], model.prior.mean, atol=1e-5)  # nothing is known of it
-    assert not model.prior.trainable_variables
+    np.testing.assert_allclose(means[2], latents.mean(axis=(0, 1)), atol=1e-4)  # never occurs
+    assert not model.priors.trainable_variables
 
 
-@pytest.mark.parametrize("prior", autoencoder.FAMILY.priors)
-def test_songs_are_decoded_from_the_fitted_gaussian(prior: str) -> None:
+def test_songs_are_decoded_from_the_fitted_gaussian() -> None:
     model = fitted_model()
-    controls = family.Controls(n_songs=40, n_frames=192, seed=1, prior=prior)
-    latents = autoencoder._draw(model, controls, 1)
-    assert latents.shape == (40, 64, SIZE)
-    rows = latents.reshape(-1, SIZE)
-    scale = float(model.prior.deviation.numpy().max())
-    np.testing.assert_allclose(rows.mean(axis=0), model.prior.mean, atol=0.25 * scale)
-    factor = model.prior.factor.numpy()
-    np.testing.assert_allclose(np.cov(rows.T), factor.T @ factor, atol=0.3 * scale**2)
-    still = autoencoder._draw(model, dataclasses.replace(controls, temperature=1e-6), 1)
-    np.testing.assert_allclose(still, np.broadcast_to(model.prior.mean, still.shape), atol=1e-4)
+    known = autoencoder.encode(model, SIGNAL, make_frames()[:7], {}).reshape(-1, SIZE)
+    controls = family.Controls(n_songs=60, n_frames=180, seed=1, prior="gaussian")
+    songs = autoencoder.generate(model, SIGNAL, controls, None, lambda _: None)
+    assert songs.shape == (60, 180, CHANNELS)
+    drawn = model.priors.draw("gaussian", 60, noise.seed_from(1, noise.SONGS, 0), 60, 1.0)
+    decoded = autoencoder.decode(model, SIGNAL, drawn, 180, {})
+    np.testing.assert_allclose(songs, decoded, rtol=1e-4, atol=1e-5)
+    spread = known.std(axis=0)
+    rows = drawn.reshape(-1, SIZE)
+    # Draws stay within what the latents reach, which takes off a little.
+    np.testing.assert_allclose(rows.mean(axis=0), known.mean(axis=0), atol=0.2 * spread.max())
+    np.testing.assert_allclose(rows.std(axis=0), spread, rtol=0.25)
+
+
+def test_steps_of_a_song_go_on_from_each_other() -> None:
+    """A prior that draws every step for itself would sound chopped."""
+    keras.utils.set_random_seed(0)
+    model = autoencoder.build(dataclasses.replace(SETTINGS, stride=1), SIGNAL)
+
+    def long() -> Iterator[family.Batch]:
+        for batch in examples():
+            yield dict(batch) | {"frames": make_frames(4, 60)}
+
+    signal = dataclasses.replace(SIGNAL, timesteps=60)
+    autoencoder.initialise(model, signal, long)
+    autoencoder.fit(model, signal, long)
+
+    def alike(latents: np.ndarray) -> float:
+        """Return how much a step tells of the next, -1 to 1."""
+        return float(np.corrcoef(latents[:, 1:].ravel(), latents[:, :-1].ravel())[0, 1])
+
+    seed = noise.seed_from(1, noise.SONGS, 0)
+    drawn = {
+        prior: model.priors.draw(prior, 100, seed, 8, 1.0) for prior in ("sequence", "gaussian")
+    }
+    real = alike(autoencoder.encode(model, signal, make_frames(4, 60), {}))
+    assert real > 0.5
+    assert alike(drawn["sequence"]) == pytest.approx(real, abs=0.25)
+    assert abs(alike(drawn["gaussian"])) < 0.1
 
 
 def test_labels_are_told_to_the_decoder_alone() -> None:

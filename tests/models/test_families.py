@@ -27,15 +27,11 @@ from lstm_gen.training.tpu import lowering
 SETTINGS: dict[str, dict[str, Any]] = {
     "lstm": {"layers": 2, "units": 8, "components": 3, "dropout": 0.1},
     "autoencoder": {"latent_size": 4, "stride": 3, "width": 8, "blocks": 1},
+    "vae": {"latent_size": 3, "width": 8},
 }
 SIGNAL = families.Signal(audio=config.AudioConfig(n_mels=6), timesteps=10, shift=2)
 BATCH_SIZE = 8
 TRAINING = training_config.TrainingConfig(batch_size=BATCH_SIZE, steps=100, learning_rate=0.01)
-
-
-def signal_of(family: families.Family) -> families.Signal:
-    """Return what the family's models are tested on; one that predicts nothing has no shift."""
-    return SIGNAL if family.predicts else dataclasses.replace(SIGNAL, shift=0)
 
 
 @pytest.fixture(params=models.FAMILIES, ids=lambda family: family.name)
@@ -48,10 +44,16 @@ def make_model(family: families.Family, seed: int = 0) -> Any:
     return family.build(family.config_class(**SETTINGS[family.name]), signal_of(family))
 
 
+def signal_of(family: families.Family) -> families.Signal:
+    """Return what a family reads here: it predicts what comes, or nothing."""
+    return SIGNAL if family.predicts else dataclasses.replace(SIGNAL, shift=0)
+
+
 @functools.cache
 def make_batch(family: families.Family) -> dict[str, Any]:
     signal = signal_of(family)
-    batch = tiny.make_batch(BATCH_SIZE, signal.timesteps + signal.shift, signal.channels)
+    frames = signal.timesteps + signal.shift
+    batch = tiny.make_batch(BATCH_SIZE, frames, signal.channels)
     return {name: tf.constant(values) for name, values in batch.items()}
 
 
@@ -192,10 +194,6 @@ def test_generation_repeats_and_is_as_long_as_asked(family: families.Family) -> 
         assert generate(family, model, n_frames).shape[1] == n_frames
 
 
-def window_frames(family: families.Family) -> int:
-    return SIGNAL.timesteps + signal_of(family).shift
-
-
 def make_plan(family: families.Family, precision: str = "float32") -> lowering.Plan:
     return lowering.Plan(
         family=family,
@@ -209,10 +207,10 @@ def make_plan(family: families.Family, precision: str = "float32") -> lowering.P
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_training_step_lowers_for_a_tpu(family: families.Family, precision: str) -> None:
     policy = keras.config.dtype_policy()
+    n_frames = SIGNAL.timesteps + signal_of(family).shift
     text = lowering.lower_step(make_plan(family, precision), 3).stablehlo
     assert keras.config.dtype_policy() == policy
-    # A device's windows, not the whole batch.
-    assert f"tensor<3x{window_frames(family)}x6xf32>" in text
+    assert f"tensor<3x{n_frames}x6xf32>" in text  # a device's windows, not the whole batch
     assert ("bf16" in text) == (precision == "bfloat16")
 
 
@@ -233,6 +231,7 @@ def test_generation_runs_as_programs_that_lower_for_a_tpu(family: families.Famil
 @pytest.mark.xla
 def test_accumulated_gradients_lower_for_a_tpu(family: families.Family) -> None:
     plan = make_plan(family)
+    n_frames = plan.signal.timesteps + plan.signal.shift
     training = dataclasses.replace(plan.training, accumulate=2)
     text = lowering.lower_step(dataclasses.replace(plan, training=training), 4).stablehlo
-    assert f"tensor<2x2x{window_frames(family)}x6xf32>" in text  # two parts of two windows
+    assert f"tensor<2x2x{n_frames}x6xf32>" in text  # two parts of two windows
