@@ -22,10 +22,19 @@ _SHIFT_MELS = flags.DEFINE_integer(
     "Move each window up or down by up to this many mel bands, anew in each epoch; 0 for off. "
     "For log_mel; nearly a transposition above 1 kHz, where bands widen with pitch. 1 is a start.",
 )
+_TRANSPOSE_SEMITONES = flags.DEFINE_float(
+    "transpose_semitones",
+    AugmentationConfig.transpose_semitones,
+    "Transpose each window up or down by up to this many semitones, anew in each epoch; 0 for off. "
+    "For log_stft. Labels stay, so not beside --condition=pitch.",
+)
 
 
 def config() -> AugmentationConfig:
     """Return the augmentation asked for."""
     return AugmentationConfig(
-        gain_db=_GAIN_DB.value, polarity=_POLARITY.value, shift_mels=_SHIFT_MELS.value
+        gain_db=_GAIN_DB.value,
+        polarity=_POLARITY.value,
+        shift_mels=_SHIFT_MELS.value,
+        transpose_semitones=_TRANSPOSE_SEMITONES.value,
     )

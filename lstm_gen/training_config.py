@@ -14,17 +14,25 @@ class AugmentationConfig:
       polarity: Whether half of the windows have their sign changed, which nobody hears
         (waveform, and complex_stft as real and imaginary parts).
       shift_mels: Most mel bands that a window is moved up or down; 0 for off (log_mel).
+      transpose_semitones: Most semitones that a window is transposed by, up or down; 0 for off
+        (log_stft).
     """
 
     gain_db: float = 0.0
     polarity: bool = False
     shift_mels: int = 0
+    transpose_semitones: float = 0.0
 
     def __post_init__(self) -> None:
         config.require(
             0 <= self.gain_db <= 60, "gain_db must be from 0 (off) to 60", gain_db=self.gain_db
         )
         config.require_least(self, 0, "shift_mels")
+        config.require(
+            0 <= self.transpose_semitones <= 12,
+            "transpose_semitones must be from 0 (off) to 12",
+            transpose_semitones=self.transpose_semitones,
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -53,6 +53,7 @@ REFUSED: list[tuple[type, dict[str, object], str]] = [
     (config.WindowConfig, {"timesteps": 8, "shift": 9}, "shift must be"),
     (training_config.AugmentationConfig, {"gain_db": 61.0}, "gain_db must be"),
     (training_config.AugmentationConfig, {"shift_mels": -1}, "shift_mels must be"),
+    (training_config.AugmentationConfig, {"transpose_semitones": 13.0}, "transpose_semitones must"),
     (config.WindowConfig, {"window_hop": -1}, "window_hop must not"),
     (training_config.TrainingConfig, {"batch_size": 0}, "batch_size must be"),
     (training_config.TrainingConfig, {"steps": 0}, "steps must be"),

@@ -30,6 +30,12 @@ def require_fit(augment: training_config.AugmentationConfig, audio: config.Audio
         shift_mels=augment.shift_mels,
         representation=audio.representation,
     )
+    config.require(
+        augment.transpose_semitones == 0 or audio.representation == "log_stft",
+        "transpose_semitones stretches the bins of log_stft; leave it at 0",
+        transpose_semitones=augment.transpose_semitones,
+        representation=audio.representation,
+    )
 
 
 def make(
@@ -60,6 +66,9 @@ def make(
             n_shifts = 2 * augment.shift_mels + 1
             shifts = tf.cast(chances[:, 1] * n_shifts, tf.int32) - augment.shift_mels
             frames = _shift(frames, shifts, augment.shift_mels, math.log(audio.log_floor))
+        if augment.transpose_semitones:
+            semitones = augment.transpose_semitones * (2 * chances[:, 3] - 1)
+            frames = _transpose(frames, semitones, math.log(audio.log_floor))
         return frames
 
     return vary
@@ -82,3 +91,32 @@ def _shift(frames: Any, shifts: Any, widest: int, silence: float) -> Any:
     padded = tf.pad(frames, [[0, 0], [0, 0], [widest, widest]], constant_values=silence)
     bands = widest - shifts[:, tf.newaxis] + tf.range(channels)
     return tf.gather(padded, bands, axis=2, batch_dims=1)
+
+
+def _transpose(frames: Any, semitones: Any, log_floor: float) -> Any:
+    """Return frames with each bin's level where its frequency goes, float32 [batch] semitones.
+
+    Between bins a cubic runs through the four amplitudes around (Catmull-Rom), which are smooth
+    where their logarithms are not. Peaks get wider or narrower as they move, 6 % for a semitone;
+    silence moves in at the top.
+    """
+    n_bins, silence = frames.shape[-1], math.exp(log_floor / 2)
+    place = tf.range(float(n_bins)) * tf.pow(2.0, -semitones / 12)[:, tf.newaxis]
+    below = tf.minimum(tf.floor(place), float(n_bins))
+    # Bin -1 is bin 1, as in the transform of a real signal.
+    rows = tf.exp(tf.transpose(frames, [0, 2, 1]) / 2)
+    rows = tf.concat([rows[:, 1:2], rows, tf.fill(tf.shape(rows[:, :3]), silence)], axis=1)
+    share = place - below
+    square, cube = share**2, share**3
+    weights = (
+        square - (share + cube) / 2,
+        1 - 2.5 * square + 1.5 * cube,
+        share / 2 + 2 * square - 1.5 * cube,
+        (cube - square) / 2,
+    )
+    first = tf.cast(below, tf.int32)
+    around = (tf.gather(rows, first + i, axis=1, batch_dims=1) for i in range(4))
+    moved = sum(w[:, :, tf.newaxis] * one for w, one in zip(weights, around, strict=True))
+    inside = (place <= n_bins - 1)[:, :, tf.newaxis]
+    amplitudes = tf.where(inside, tf.maximum(moved, silence), silence)
+    return 2 * tf.math.log(tf.transpose(amplitudes, [0, 2, 1]))

@@ -3,6 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.signal
 import tiny
 
 from lstm_gen import config, errors, training_config
@@ -52,6 +53,31 @@ def test_a_shift_moves_bands_and_lets_silence_in(chance: float, shift: int) -> N
     np.testing.assert_allclose(vary(frames, chance, shift_mels=2), wanted, rtol=1e-6)
 
 
+@pytest.mark.parametrize(("chance", "semitones"), [(0.0, -2), (0.25, -1), (0.5, 0), (0.875, 1.5)])
+def test_a_transposition_moves_what_lies_between_bins_too(chance: float, semitones: float) -> None:
+    """Against the transform of the same tone, evaluated between its bins."""
+    audio = config.AudioConfig(
+        sample_rate=8000, n_fft=1024, hop_length=256, representation="log_stft"
+    )
+    augment = training_config.AugmentationConfig(transpose_semitones=2)
+    tone = 0.3 * np.sin(2 * np.pi * 1003 / audio.sample_rate * np.arange(8000))
+    frames = representations.extract(tone, audio)[8:20]
+    chances = np.full((1, 4), chance, np.float32)
+    moved = np.asarray(augmentation.make(augment, audio)(frames[np.newaxis], chances))[0]
+    assert moved.shape == frames.shape
+    ratio = 2 ** (semitones / 12)
+    peak = round(1003 * ratio * 1024 / 8000)
+    assert (moved.argmax(axis=1) == peak).all()
+    window = scipy.signal.get_window("hann", 1024)
+    times = np.arange(1024)
+    # 0.6 dB at the peak, 1.5 beside it, in nats: magnitudes lack the sign of lobes.
+    for bin_, most in ((peak - 1, 0.35), (peak, 0.14), (peak + 1, 0.35)):
+        turning = np.exp(-2j * np.pi * (bin_ / ratio / 1024) * times)
+        level = 2 * np.log(np.abs(np.sum(window * tone[2048:3072] * turning)))
+        np.testing.assert_allclose(moved[2:-2, bin_], level, atol=most)
+    assert (moved >= math.log(audio.log_floor) - 1e-4).all()
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -87,6 +113,7 @@ def test_what_does_not_fit_the_frames_is_refused() -> None:
     for augment, audio in (
         (training_config.AugmentationConfig(polarity=True), AUDIO),
         (training_config.AugmentationConfig(shift_mels=1), waveform),
+        (training_config.AugmentationConfig(transpose_semitones=1), AUDIO),
     ):
         with pytest.raises(errors.InputError, match=r"Received: .*representation="):
             augmentation.make(augment, audio)
@@ -123,6 +150,11 @@ def test_the_variation_is_that_of_the_place_in_the_stream(dataset: manifest.Data
 
 
 def test_settings_out_of_range_are_refused() -> None:
-    for field, value in (("gain_db", -1.0), ("gain_db", math.inf), ("shift_mels", -1)):
+    for field, value in (
+        ("gain_db", -1.0),
+        ("gain_db", math.inf),
+        ("shift_mels", -1),
+        ("transpose_semitones", -1.0),
+    ):
         with pytest.raises(errors.InputError, match=f"{field}={value}"):
             training_config.AugmentationConfig(**{field: value})  # type: ignore[arg-type]

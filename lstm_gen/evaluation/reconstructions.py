@@ -1,0 +1,196 @@
+"""How much of a sound comes back through a model, beside what a linear code of the same rate keeps.
+
+An error is given as the share of it that is gone: 0 for the training split's mean spectrum, 1 for
+all as it was. It is squared, in normalised frames, over all held-out frames alike; a phase step
+counts as its bin's level (`models.layers.weighting`), for in bins without sound it is noise.
+
+Beside it stand two predictors that no model of more than a still picture should lose to:
+
+  window mean   each window's own mean spectrum, told for nothing: level and colour, no time
+  patch PCA     the principal components of training patches, as many numbers per second
+
+`segments` is a sequence of float32 [frames, channels], normalised.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lstm_gen.models import family as families
+from lstm_gen.models.layers import principal, weighting
+
+Segments = Sequence[np.ndarray]
+Labels = Mapping[str, np.ndarray]
+
+_MOST_AT_ONCE = 32  # segments
+_WIDEST_PATCH = 1 << 13  # values; its components take minutes and gigabytes beyond that
+_MEDIAN_SECONDS = 2.0  # of a note, that its pitch is taken from
+_ATTACK_SECONDS = 0.1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Rate:
+    """How many numbers a sound becomes.
+
+    Attributes:
+      size: Numbers of a latent step.
+      stride: Frames of a latent step; below 1 where a frame has several.
+    """
+
+    size: int
+    stride: float
+
+    def per_second(self, frames_per_second: float) -> float:
+        """Return the numbers of a second of sound."""
+        return self.size / self.stride * frames_per_second
+
+    @property
+    def patch(self) -> tuple[int, int]:
+        """Frames of a patch of whole frames, and the numbers that it may become."""
+        frames = max(1, round(self.stride))
+        return frames, round(self.size * frames / self.stride)
+
+
+def reconstruct(
+    family: families.Family,
+    model: Any,
+    signal: families.Signal,
+    segments: Segments,
+    labels: Labels,
+) -> list[np.ndarray]:
+    """Return segments as the model gives them back.
+
+    Args:
+      family: One with a coder.
+      model: Its trained model.
+      signal: What the model reads.
+      segments: Of any lengths.
+      labels: "label/NAME" to an array with a row for each segment.
+    """
+    made: list[np.ndarray] = [np.zeros(0)] * len(segments)
+    coder = _coder(family)
+    for some in _alike(segments):
+        frames = np.stack([segments[i] for i in some])
+        own = {name: rows[some] for name, rows in labels.items()}
+        latents = coder.encode(model, signal, frames, own)
+        for index, one in zip(
+            some, coder.decode(model, signal, latents, frames.shape[1], own), strict=True
+        ):
+            made[index] = one
+    return made
+
+
+def rate(
+    family: families.Family,
+    model: Any,
+    signal: families.Signal,
+    segment: np.ndarray,
+    labels: Labels,
+) -> Rate:
+    """Return how many numbers a segment becomes; `labels` has one row."""
+    steps, size = _coder(family).encode(model, signal, segment[np.newaxis], labels).shape[1:]
+    stride = len(segment) / steps
+    # A last step that the segment does not fill is a step all the same.
+    return Rate(size=size, stride=float(np.ceil(stride)) if stride > 1 else 1 / round(1 / stride))
+
+
+def explained(
+    segments: Segments, made: Segments, signal: families.Signal, mean: np.ndarray
+) -> float:
+    """Return the share of the mean predictor's squared error that is gone.
+
+    Args:
+      segments: What was held out.
+      made: The same as a model, or a predictor, gives it back.
+      signal: What the frames are.
+      mean: float32 [channels], what knows nothing predicts: the mean of the training split.
+    """
+    left = whole = 0.0
+    for true, other in zip(segments, made, strict=True):
+        weight = np.asarray(weighting.of(true[np.newaxis], signal))[0]
+        left += float(np.sum(weight * np.square(other - true), dtype=np.float64))
+        whole += float(np.sum(weight * np.square(mean - true), dtype=np.float64))
+    return 1 - left / whole
+
+
+def window_means(segments: Segments, timesteps: int) -> list[np.ndarray]:
+    """Return each segment with every window of `timesteps` frames replaced by its own mean."""
+    return [
+        np.concatenate(
+            [
+                np.broadcast_to(part.mean(axis=0), part.shape)
+                for part in np.split(segment, range(timesteps, len(segment), timesteps))
+            ]
+        )
+        for segment in segments
+    ]
+
+
+def patch_pca(train: Segments, asked: Rate) -> Callable[[np.ndarray], np.ndarray] | None:
+    """Return a linear code of that rate and back, fitted to the training split.
+
+    Returns:
+      A function from a segment to what the code leaves of it, or None if patches are too wide.
+    """
+    stride, size = asked.patch
+    width = stride * train[0].shape[1]
+    if width > _WIDEST_PATCH:
+        return None
+    found = principal.fit((principal.patches(frames, stride) for frames in train), size)
+
+    def code(segment: np.ndarray) -> np.ndarray:
+        rows = principal.patches(segment, stride) - found.mean
+        back = rows @ found.vectors @ found.vectors.T + found.mean
+        return np.asarray(back.reshape(-1, segment.shape[1])[: len(segment)])
+
+    return code
+
+
+def snr_db(true: np.ndarray, made: np.ndarray) -> float:
+    """Return the signal-to-noise ratio of a waveform that came back, dB."""
+    error = np.sum(np.square(true - made, dtype=np.float64))
+    return float(10 * np.log10(np.sum(np.square(true, dtype=np.float64)) / max(error, 1e-30)))
+
+
+def pitch_error_cents(samples: np.ndarray, sample_rate: int, pitch: float) -> float:
+    """Return how far a note is from a pitch, cents, 0 or more; infinite for silence.
+
+    The note's pitch is the median of librosa's YIN over its first two seconds less the attack.
+
+    Args:
+      samples: float32 [n].
+      sample_rate: Hz.
+      pitch: MIDI note number.
+
+    Source: YIN, de Cheveigne and Kawahara 2002.
+    """
+    import librosa  # not installed with the package, and nothing else here needs it
+
+    note = samples[: round(_MEDIAN_SECONDS * sample_rate)]
+    note = note[round(_ATTACK_SECONDS * sample_rate) :]
+    if not np.any(note):
+        return float("inf")
+    lowest_hz, highest_hz = 25.0, min(2300.0, sample_rate / 4)
+    frame_length = 1 << int(np.ceil(np.log2(2.5 * sample_rate / lowest_hz)))
+    found_hz = librosa.yin(
+        note, fmin=lowest_hz, fmax=highest_hz, sr=sample_rate, frame_length=frame_length
+    )
+    return float(abs(1200 * np.log2(np.median(found_hz) / librosa.midi_to_hz(pitch))))
+
+
+def _alike(segments: Segments) -> Iterator[list[int]]:
+    """Yield the places of segments of equal length, some at a time."""
+    by_length: dict[int, list[int]] = {}
+    for index, segment in enumerate(segments):
+        by_length.setdefault(len(segment), []).append(index)
+    for places in by_length.values():
+        for start in range(0, len(places), _MOST_AT_ONCE):
+            yield places[start : start + _MOST_AT_ONCE]
+
+
+def _coder(family: families.Family) -> families.Coder:
+    if family.coder is None:
+        raise ValueError(f"a family with latents is needed. Received: {family.name}")
+    return family.coder

@@ -1,0 +1,319 @@
+"""`autoencoder`: spectrograms through a narrow sequence of latents and back, as alike as can be.
+
+Shapes: frames in, float32 [batch, frames, channels], normalised; `latent_size` numbers for every
+`stride` frames, [batch, steps, latent_size]; frames out, as many as went in.
+
+    patches of stride frames --+-- projection ------------------+-- latents
+                               +-- 1x1 -> [conv 3] x n -> 1x1 --+
+    latents --+-- projection back --------------+-- patches of stride frames
+              +-- 1x1 -> [conv 3] x n -> 1x1 ---+
+
+The decoder is the encoder's mirror, kernel by kernel. The projections start as the principal
+components of the training patches, and the last layer of either correction at 0: step 0 is the
+best linear code there is, and training can only add to it. Convolutions run along time alone, so
+any length goes in and the same length comes out.
+
+Songs are decoded from latents drawn from a Gaussian that is fitted to those of the training
+split (`layers.priors`): "sequence" is that of a step given those before it, so that one goes on
+into the next; "gaussian" draws every step for itself.
+
+Source: autoencoders started from principal components, Hinton and Salakhutdinov 2006; residual
+corrections that start at 0, Goyal et al. 2017 (arXiv 1706.02677).
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from lstm_gen import config as configs
+from lstm_gen import programs
+from lstm_gen.models import family
+from lstm_gen.models.layers import condition, noise, pieces, principal, priors, weighting, windows
+
+_STEPS_PER_PIECE = 64
+_KERNEL = 3
+_PRIORS = ("sequence", "gaussian", "standard")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AutoencoderConfig:
+    """Size of the model.
+
+    Attributes:
+      latent_size: Numbers of a latent step.
+      stride: Frames of a latent step.
+      width: Channels of the corrections.
+      blocks: Convolutions over time of the encoder's correction, and of the decoder's.
+    """
+
+    latent_size: int = 64
+    stride: int = 4
+    width: int = 256
+    blocks: int = 2
+
+    def __post_init__(self) -> None:
+        configs.require(
+            1 <= self.latent_size <= 4096,
+            "latent_size must be from 1 to 4096",
+            latent_size=self.latent_size,
+        )
+        configs.require(1 <= self.stride <= 64, "stride must be from 1 to 64", stride=self.stride)
+        configs.require_least(self, 1, "width")
+        configs.require(0 <= self.blocks <= 32, "blocks must be from 0 to 32", blocks=self.blocks)
+
+
+class Correction(keras.layers.Layer):
+    """What a small convolutional network adds to a linear map; nothing at first.
+
+    Args:
+      width: Channels inside.
+      blocks: Residual convolutions over time.
+      size: Values of a step that come out.
+    """
+
+    def __init__(self, width: int, blocks: int, size: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.first = keras.layers.Dense(width, name="first")
+        self.convolutions = [
+            keras.layers.Conv1D(width, _KERNEL, padding="same", name=f"conv_{i}")
+            for i in range(blocks)
+        ]
+        self.last = keras.layers.Dense(size, kernel_initializer="zeros", name="last")
+
+    def build(self, input_shape: Any) -> None:
+        """Create every layer's weights."""
+        width = self.first.units
+        self.first.build((None, None, input_shape[-1]))
+        for layer in [*self.convolutions, self.last]:
+            layer.build((None, None, width))
+        super().build(input_shape)
+
+    def call(self, inputs: Any, told: Any = None) -> Any:
+        """Return what is to be added, [batch, steps, size]; `told` is [batch, width] or None."""
+        hidden = self.first(inputs)
+        if told is not None:
+            hidden += told[:, tf.newaxis]
+        for layer in self.convolutions:
+            hidden += layer(tf.nn.gelu(hidden))
+        return self.last(tf.nn.gelu(hidden))
+
+
+class Autoencoder(keras.Model):
+    """Encoder, decoder, and what is fitted to the latents once they are trained."""
+
+    def __init__(self, settings: AutoencoderConfig, signal: family.Signal, **kwargs: Any) -> None:
+        super().__init__(name="autoencoder", **kwargs)
+        self.settings, self.signal = settings, signal
+        size, patch = settings.latent_size, settings.stride * signal.channels
+        self.told_width = condition.width(signal.conditions)
+        self.project = keras.layers.Dense(size, trainable=False, name="project")
+        self.encoder = Correction(settings.width, settings.blocks, size, name="encoder")
+        self.restore = keras.layers.Dense(patch, trainable=False, name="restore")
+        self.decoder = Correction(settings.width, settings.blocks, patch, name="decoder")
+        self.tell = keras.layers.Dense(settings.width, use_bias=False, name="tell")
+        self.priors = priors.Priors(
+            size, _PRIORS, signal.conditions, signal.classes, sequence_components=1
+        )
+
+    def build(self, input_shape: Any = None) -> None:
+        """Create every layer's weights."""
+        del input_shape
+        patch, size = self.restore.units, self.settings.latent_size
+        for layer, width in ((self.project, patch), (self.encoder, patch)):
+            layer.build((None, None, width))
+        for layer in (self.restore, self.decoder):
+            layer.build((None, None, size))
+        if self.told_width:
+            self.tell.build((None, self.told_width))
+        self.priors.build()
+        self.built = True
+
+    def call(self, frames: Any, told: Any = None) -> Any:
+        """Return frames as they come back, float32, as many as there are."""
+        return self.decode(self.encode(frames), told)[:, : frames.shape[1]]
+
+    def encode(self, frames: Any) -> Any:
+        """Return the latents of normalised frames, float32 [batch, steps, latent_size]."""
+        inputs = self._patches(frames)
+        return tf.cast(self.project(inputs) + self.encoder(inputs), tf.float32)
+
+    def decode(self, latents: Any, told: Any = None) -> Any:
+        """Return the frames of latents, float32 [batch, steps * stride, channels].
+
+        Args:
+          latents: float32 [batch, steps, latent_size].
+          told: What `condition.vector` makes of the labels, for a model that is told some.
+        """
+        added = self.tell(told) if self.told_width else None
+        made = self.restore(latents) + self.decoder(latents, added)
+        shape = [tf.shape(latents)[0], latents.shape[1] * self.settings.stride, -1]
+        frames = tf.reshape(tf.cast(made, tf.float32), shape)
+        return tf.ensure_shape(frames, [latents.shape[0], shape[1], self.signal.channels])
+
+    def _patches(self, frames: Any) -> Any:
+        """Return the frames of each step side by side, the last frame repeated to fill a step."""
+        stride, n_frames = self.settings.stride, frames.shape[1]
+        missing = -n_frames % stride
+        filled = tf.concat([frames, tf.repeat(frames[:, -1:], missing, axis=1)], axis=1)
+        shape = [tf.shape(frames)[0], (n_frames + missing) // stride, self.restore.units]
+        return tf.reshape(filled, shape)
+
+
+def build(settings: AutoencoderConfig, signal: family.Signal) -> Autoencoder:
+    """Return the model with its weights created."""
+    model = Autoencoder(settings, signal)
+    model.build()
+    return model
+
+
+def initialise(model: Autoencoder, signal: family.Signal, examples: family.Examples) -> None:
+    """Start the projections as the principal components of the training patches."""
+    stride, size = model.settings.stride, model.settings.latent_size
+    width = stride * signal.channels
+    training = (batch["frames"][batch["weight"] > 0] for batch in examples())
+    rows = (principal.patches(some, stride).reshape(-1, width) for some in training)
+    found = principal.fit(rows, size)
+    # Latents of deviation 1, so that the corrections meet numbers of a size that suits them.
+    scale = np.maximum(found.deviations, 1e-3 * found.deviations.max())
+    down = found.vectors / scale
+    model.project.kernel.assign(down)
+    model.project.bias.assign(-found.mean @ down)
+    model.restore.kernel.assign((found.vectors * scale).T)
+    model.restore.bias.assign(found.mean)
+
+
+def objectives(model: Autoencoder, signal: family.Signal) -> tuple[family.Objective, ...]:
+    """Return the one objective: the squared error of the frames that come back."""
+
+    def loss(batch: family.Batch, seed: Any, training: bool) -> family.Loss:
+        frames = batch["frames"]
+        del seed, training  # nothing is drawn
+        made = model(frames, _told(signal, batch, frames.shape[0]))
+        plain = tf.reduce_mean(tf.square(made - frames), axis=[1, 2])
+        return family.Loss(weighting.squared_error(frames, made, signal), {"mse": plain})
+
+    variables = [variable.value for variable in model.trainable_variables]
+    return (
+        family.Objective(
+            name="reconstruction", loss=loss, variables=variables, metric_names=("mse",)
+        ),
+    )
+
+
+def predict(model: Autoencoder, signal: family.Signal, batch: family.Batch) -> Any:
+    """Return every frame as it comes back, [batch, timesteps, channels]."""
+    frames = batch["frames"][:, : signal.timesteps]
+    return model(frames, _told(signal, batch, frames.shape[0]))
+
+
+def fit(model: Autoencoder, signal: family.Signal, examples: family.Examples) -> None:
+    """Fit the priors to the latents of the training split, and keep the mean of each class."""
+    latents: list[np.ndarray] = []
+    told: list[np.ndarray] = []
+    classes: dict[str, list[int]] = {f"label/{one.name}": [] for one in signal.classes}
+    for frames, labels in windows.join(examples, signal.timesteps):
+        latents.append(encode(model, signal, frames[np.newaxis], labels)[0])
+        told.append(np.asarray(_told(signal, labels, 1))[0])
+        for name, values in classes.items():
+            values.append(int(labels[name][0]))
+    known = {name: np.array(values) for name, values in classes.items()}
+    model.priors.fit(latents, known, np.stack(told))
+
+
+def generate(
+    model: Autoencoder,
+    signal: family.Signal,
+    controls: family.Controls,
+    primer: Any,
+    progress: Callable[[int], None],
+) -> np.ndarray:
+    """Decode random latents; see `family.Family.generate`."""
+    del primer
+    kind = model.priors.resolve(controls.prior)
+    told = _told(signal, controls.labels, controls.n_songs)
+    n_steps = -(-controls.n_frames // model.settings.stride)
+    seed = noise.seed_from(controls.seed, noise.SONGS, controls.first_song)
+    latents = model.priors.draw(kind, n_steps, seed, controls.n_songs, controls.temperature, told)
+    frames = _decoded(model, latents, told)[:, : controls.n_frames]
+    progress(controls.n_frames)
+    return frames
+
+
+@functools.lru_cache(maxsize=4)
+def _compiled(model: Autoencoder) -> tuple[Any, Any]:
+    """Return the compiled encoder and the compiled decoder."""
+
+    def encode_frames(frames: Any) -> Any:
+        return model.encode(frames)
+
+    def decode_latents(latents: Any, told: Any) -> Any:
+        return model.decode(latents, told)
+
+    return programs.program(encode_frames), programs.program(decode_latents)
+
+
+def encode(
+    model: Autoencoder, signal: family.Signal, frames: Any, labels: Mapping[str, Any]
+) -> np.ndarray:
+    """Return the latents of frames; see `family.Coder`."""
+    del signal, labels
+    stride, (run, _) = model.settings.stride, _compiled(model)
+    whole = principal.padded(np.asarray(frames, np.float32), stride)
+    return pieces.run(lambda part: run(tf.constant(part)), whole, stride, *_piece(model))
+
+
+def decode(
+    model: Autoencoder,
+    signal: family.Signal,
+    latents: Any,
+    n_frames: int,
+    labels: Mapping[str, Any],
+) -> np.ndarray:
+    """Return the frames of latents; see `family.Coder`."""
+    told = _told(signal, labels, len(latents))
+    return _decoded(model, np.asarray(latents, np.float32), told)[:, :n_frames]
+
+
+def _decoded(model: Autoencoder, latents: np.ndarray, told: Any) -> np.ndarray:
+    """Return the frames of latents, as many as they have steps for."""
+    run, told = _compiled(model)[1], tf.constant(told)
+    return pieces.run(lambda part: run(tf.constant(part), told), latents, 1, *_piece(model))
+
+
+def _piece(model: Autoencoder) -> tuple[int, int]:
+    """Return the steps that are worked off at once, and those that a step depends on."""
+    context = model.settings.blocks * (_KERNEL // 2)
+    return _STEPS_PER_PIECE + 2 * context, context
+
+
+def _told(signal: family.Signal, labels: Mapping[str, Any], n_examples: Any) -> Any:
+    """Return what the decoder is told of examples."""
+    return condition.vector(signal.conditions, labels, n_examples)
+
+
+FAMILY = family.Family(
+    name="autoencoder",
+    summary="convolutional autoencoder of spectrograms that starts as their principal components",
+    config_class=AutoencoderConfig,
+    build=build,
+    objectives=objectives,
+    generate=generate,
+    predict=predict,
+    representations=("log_mel", "log_stft", "complex_stft"),
+    controls=frozenset({"temperature", "prior", "reconstruct"}),
+    priors=_PRIORS,
+    conditional=True,
+    initialise=initialise,
+    fit=fit,
+    coder=family.Coder(
+        encode=encode,
+        decode=decode,
+        spread=lambda model: np.asarray(model.priors.spread),
+        class_means=lambda model: model.priors.class_means(),
+    ),
+)

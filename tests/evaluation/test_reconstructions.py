@@ -1,0 +1,190 @@
+"""How much comes back: figures against closed forms and NumPy's SVD, and the command."""
+
+import dataclasses
+import os
+import pathlib
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import tiny
+
+from lstm_gen import config, runs, training_config
+from lstm_gen.audio import normalisation
+from lstm_gen.data import manifest
+from lstm_gen.evaluation import reconstructions
+from lstm_gen.models import autoencoder, family
+
+ROOT = pathlib.Path(__file__).parents[2]
+SIGNAL = family.Signal(audio=config.AudioConfig(n_mels=6), timesteps=8, shift=0)
+SEGMENTS = [tiny.make_frames(n, seed, 6) for seed, n in enumerate((24, 31, 24, 8))]
+
+
+def test_the_share_is_that_of_the_mean_predictors_error() -> None:
+    mean = np.concatenate(SEGMENTS).mean(axis=0)
+    halved = [mean + (segment - mean) / 2 for segment in SEGMENTS]
+    share = reconstructions.explained(SEGMENTS, halved, SIGNAL, mean)
+    assert share == pytest.approx(0.75, abs=1e-5)
+    still = [np.broadcast_to(mean, segment.shape) for segment in SEGMENTS]
+    assert reconstructions.explained(SEGMENTS, still, SIGNAL, mean) == pytest.approx(0, abs=1e-6)
+    assert reconstructions.explained(SEGMENTS, SEGMENTS, SIGNAL, mean) == 1
+
+
+def test_phases_of_silent_bins_do_not_count() -> None:
+    audio = config.AudioConfig(representation="complex_stft", n_fft=32, hop_length=8)
+    signal = dataclasses.replace(SIGNAL, audio=audio)
+    frames = np.zeros((5, audio.channels), np.float32)
+    frames[:, 1:17] = -14  # nats below the only bin that sounds
+    noisy = frames.copy()
+    noisy[:, 18:] = 1
+    mean = frames.mean(axis=0) - 1
+    assert reconstructions.explained([frames], [noisy], signal, mean) == 1
+    noisy[:, 17] = 1
+    assert reconstructions.explained([frames], [noisy], signal, mean) < 1
+
+
+def test_window_means_know_each_windows_level_alone() -> None:
+    (first, *_), segment = reconstructions.window_means(SEGMENTS[1:2], 8), SEGMENTS[1]
+    assert first.shape == segment.shape
+    np.testing.assert_allclose(first[3], segment[:8].mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(first[30], segment[24:].mean(axis=0), rtol=1e-5)
+
+
+def test_patch_pca_is_that_of_a_singular_value_decomposition() -> None:
+    rate = reconstructions.Rate(size=5, stride=4)
+    code = reconstructions.patch_pca(SEGMENTS, rate)
+    assert code is not None
+    whole = [segment[: len(segment) // 4 * 4] for segment in SEGMENTS[::2]]
+    fitted = reconstructions.patch_pca(whole, rate)
+    assert fitted is not None
+    patches = np.concatenate(whole).reshape(-1, 24)
+    mean = patches.mean(axis=0)
+    vectors = np.linalg.svd(patches - mean, full_matrices=False)[2][:5]
+    wanted = (whole[0].reshape(-1, 24) - mean) @ vectors.T @ vectors + mean
+    np.testing.assert_allclose(fitted(whole[0]), wanted.reshape(whole[0].shape), atol=1e-4)
+    assert code(SEGMENTS[1]).shape == SEGMENTS[1].shape  # 31 frames, which no patch divides
+    assert reconstructions.patch_pca(SEGMENTS, reconstructions.Rate(size=5, stride=2000)) is None
+
+
+@pytest.mark.parametrize(
+    ("size", "stride", "patch", "per_second"),
+    [(16, 4, (4, 16), 400), (16, 1, (1, 16), 1600), (8, 0.5, (1, 16), 1600)],
+)
+def test_rates(size: int, stride: float, patch: tuple[int, int], per_second: float) -> None:
+    rate = reconstructions.Rate(size=size, stride=stride)
+    assert rate.patch == patch
+    assert rate.per_second(100) == per_second
+
+
+def test_a_models_rate_and_reconstructions_are_found_by_its_coder() -> None:
+    settings = autoencoder.AutoencoderConfig(latent_size=3, stride=4, width=4, blocks=1)
+    model = autoencoder.build(settings, SIGNAL)
+    for segment in SEGMENTS:
+        rate = reconstructions.rate(autoencoder.FAMILY, model, SIGNAL, segment, {})
+        assert rate == reconstructions.Rate(size=3, stride=4)
+    made = reconstructions.reconstruct(autoencoder.FAMILY, model, SIGNAL, SEGMENTS, {})
+    for one, segment in zip(made, SEGMENTS, strict=True):
+        alone = np.asarray(model(segment[np.newaxis]))[0]
+        np.testing.assert_allclose(one, alone, rtol=1e-4, atol=1e-5)
+
+
+def test_noise_a_tenth_as_loud_is_20_db() -> None:
+    random = np.random.default_rng(0)
+    true, noise = random.standard_normal((2, 10_000))
+    made = true + 0.1 * noise * np.linalg.norm(true) / np.linalg.norm(noise)
+    assert reconstructions.snr_db(true, made) == pytest.approx(20)
+
+
+@pytest.mark.parametrize(("pitch", "off_cents"), [(30, 0), (60, 30), (90, -20), (60, 1200)])
+def test_pitches_are_heard(pitch: float, off_cents: float) -> None:
+    f0 = 440 * 2 ** ((pitch - 69 + off_cents / 100) / 12)
+    time = np.arange(32000) / 16000
+    harmonics = [np.sin(2 * np.pi * n * f0 * time) / n for n in range(1, 5) if n * f0 < 7000]
+    note = (0.1 * np.sum(harmonics, axis=0) * np.exp(-time)).astype(np.float32)
+    found = reconstructions.pitch_error_cents(note, 16000, pitch)
+    assert found == pytest.approx(abs(off_cents), abs=5)
+    assert reconstructions.pitch_error_cents(np.zeros(32000, np.float32), 16000, 60) == np.inf
+
+
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def _make_notes(folder: pathlib.Path) -> None:
+    """Write a second of tone for each of some pitches."""
+    folder.mkdir()
+    for pitch in (57, 58, 59, 60, 61, 62):
+        time = np.arange(8000) / 8000
+        tone = 0.3 * np.sin(2 * np.pi * 440 * 2 ** ((pitch - 69) / 12) * time) * np.exp(-time)
+        soundfile.write(folder / f"tone_{pitch}.wav", tone, 8000)
+
+
+def _make_run(folder: pathlib.Path, dataset: manifest.Dataset, **settings: Any) -> str:
+    """Write a run that is linear still: its principal components, and nothing trained."""
+    run = runs.Run(
+        family=autoencoder.FAMILY,
+        settings=autoencoder.AutoencoderConfig(width=4, blocks=1, **settings),
+        window=config.WindowConfig(timesteps=8, shift=0),
+        training=training_config.TrainingConfig(batch_size=4, steps=1),
+        audio=dataset.audio,
+        normalisation=normalisation.Normalisation(mean=dataset.mean, std=dataset.std),
+        data_dir=dataset.data_dir,
+        fingerprint=dataset.fingerprint,
+        augmentation=training_config.AugmentationConfig(),
+        vocabulary=dataset.labels,
+    )
+    runs.open_or_create(str(folder), run)
+    runs.save_model(str(folder), run.build_model(), 7, {})
+    return str(folder)
+
+
+def test_held_out_notes_are_compared_as_frames_and_as_sound(tmp_path: pathlib.Path) -> None:
+    notes, data_dir, output = tmp_path / "notes", tmp_path / "dataset", tmp_path / "table.md"
+    _make_notes(notes)
+    made = _run(
+        "create_tfrecord.py", f"--input_dir={notes}", f"--data_dir={data_dir}", "--workers=1",
+        "--representation=log_stft", "--sample_rate=8000", "--n_fft=512", "--hop_length=128",
+        "--trim_db=0", "--split=pattern", "--validation_pattern=_60", "--labels=pattern",
+        r"--labels_pattern=_(?P<pitch>\d+)",
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    dataset = manifest.load(str(data_dir))
+    run_dirs = [
+        _make_run(tmp_path / name, dataset, latent_size=size, stride=2)
+        for name, size in (("narrow", 2), ("wide", 20))
+    ]
+    flags = [f"--run_dir={path}" for path in run_dirs]
+    done = _run(
+        "-m", "tools.evaluate_reconstructions", "--device=cpu", *flags, f"--output={output}",
+        f"--input_dir={notes}", "--pitch_label=pitch",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    text = output.read_text("utf-8")
+    assert text.strip() == done.stdout.strip()
+    rows = {line.split(" | ")[0].strip("| "): line for line in text.splitlines()}
+    inverted = rows["inverted without a model"]
+    assert "1 of 1 | 1 of 1 |" in inverted
+    for run_dir, size in zip(run_dirs, (2, 20), strict=True):
+        assert f"| 7 | {size} per 2 frames | {size * 31.25:,.0f} |" in rows[run_dir]
+        assert "| 1 of 1 |" in rows[run_dir]  # as long as it was
+        assert f"patch PCA {size} per 2 frames" in rows
+
+
+def test_a_model_without_latents_is_one_line(tmp_path: pathlib.Path) -> None:
+    dataset = tiny.make_dataset(tmp_path / "dataset")
+    run = tiny.make_run(dataset)
+    runs.open_or_create(str(tmp_path / "run"), run)
+    done = _run("-m", "tools.evaluate_reconstructions", f"--run_dir={tmp_path / 'run'}")
+    assert done.returncode == 1
+    assert "must be of a model with latents" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,247 @@
+"""The autoencoder: a linear code in closed form at step 0, whose time is time."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tiny
+
+from lstm_gen import config, errors
+from lstm_gen.audio import normalisation
+from lstm_gen.models import autoencoder, family
+from lstm_gen.models.layers import noise, weighting
+
+CHANNELS, STRIDE, SIZE = 6, 3, 5
+SETTINGS = autoencoder.AutoencoderConfig(latent_size=SIZE, stride=STRIDE, width=8, blocks=2)
+REACH = 2 * SETTINGS.blocks  # steps, encoder and decoder
+SIGNAL = family.Signal(
+    audio=config.AudioConfig(n_mels=CHANNELS),
+    timesteps=12,
+    shift=0,
+    classes=(family.Condition(name="kind", kind="class", n_values=3),),
+)
+TOLD = dataclasses.replace(SIGNAL, conditions=SIGNAL.classes)
+
+
+def make_model(signal: family.Signal = SIGNAL, stir: bool = False) -> autoencoder.Autoencoder:
+    """Return a model; stirred, its corrections say something, as after training."""
+    keras.utils.set_random_seed(0)
+    model = autoencoder.build(SETTINGS, signal)
+    if stir:
+        random = np.random.default_rng(0)
+        for layer in (model.encoder.last, model.decoder.last):
+            layer.kernel.assign(0.3 * random.standard_normal(layer.kernel.shape))
+    return model
+
+
+def make_frames(n_windows: int = 8, n_frames: int = 12) -> np.ndarray:
+    return np.array(tiny.make_batch(n_windows, n_frames, CHANNELS)["frames"])
+
+
+def examples() -> Iterator[family.Batch]:
+    """Yield two batches, of which the second is filled up with a window that does not count."""
+    frames, kinds = make_frames(), np.array([0, 1, 1, -1, 0, 1, 0, 1])
+    for first in (0, 4):
+        weight = np.array([1, 1, 1, 1 if first == 0 else 0], np.float32)
+        part = slice(first, first + 4)
+        yield {
+            "frames": frames[part],
+            "weight": weight,
+            "label/kind": kinds[part],
+            "recording": np.arange(8)[part],
+            "start_frame": np.zeros(4, np.int64),
+        }
+
+
+def test_the_start_is_the_best_linear_code() -> None:
+    """Against NumPy's SVD of the training patches."""
+    model = make_model()
+    autoencoder.initialise(model, SIGNAL, examples)
+    patches = make_frames()[:7].reshape(-1, STRIDE * CHANNELS)
+    mean = patches.mean(axis=0)
+    vectors = np.linalg.svd(patches - mean, full_matrices=False)[2][:SIZE]
+    wanted = (patches - mean) @ vectors.T @ vectors + mean
+    made = model(tf.constant(make_frames()[:7])).numpy()
+    np.testing.assert_allclose(made.reshape(wanted.shape), wanted, atol=1e-4)
+    latents = model.encode(tf.constant(make_frames()[:7])).numpy()
+    np.testing.assert_allclose(latents.std(axis=(0, 1)), 1, atol=0.01)
+
+
+def test_the_decoder_mirrors_the_encoder() -> None:
+    model = make_model()
+    shapes = [
+        [tuple(weight.shape) for weight in part.weights if len(weight.shape) > 1]
+        for part in (model.encoder, model.decoder)
+    ]
+    turned = [(*shape[:-2], shape[-1], shape[-2]) for shape in reversed(shapes[1])]
+    assert shapes[0] == turned
+    assert model.project.kernel.shape == model.restore.kernel.shape[::-1]
+
+
+@pytest.mark.parametrize("n_frames", [1, 2, 3, 4, 11, 12, 13, 50])
+def test_as_many_frames_come_out_as_go_in(n_frames: int) -> None:
+    model, frames = make_model(stir=True), make_frames(2, n_frames)
+    assert model(tf.constant(frames)).shape == frames.shape
+    latents = autoencoder.encode(model, SIGNAL, frames, {})
+    assert latents.shape == (2, -(-n_frames // STRIDE), SIZE)
+    made = autoencoder.decode(model, SIGNAL, latents, n_frames, {})
+    np.testing.assert_allclose(made, model(tf.constant(frames)), rtol=1e-5, atol=1e-6)
+
+
+def test_time_is_time() -> None:
+    """A sound that begins a step later comes back a step later, and what is far off says nothing.
+
+    In a model with frames as channels neither holds.
+    """
+    model, frames = make_model(stir=True), make_frames(1, 60)
+    whole = model(tf.constant(frames)).numpy()
+    later = model(tf.constant(np.roll(frames, STRIDE, axis=1))).numpy()
+    inner = slice((REACH + 1) * STRIDE, -(REACH + 1) * STRIDE)
+    np.testing.assert_allclose(later[:, inner], np.roll(whole, STRIDE, 1)[:, inner], atol=1e-5)
+    changed = frames.copy()
+    changed[:, 30] += 5
+    moved = np.abs(model(tf.constant(changed)).numpy() - whole).max(axis=(0, 2)) > 1e-5
+    assert moved[30]
+    assert not moved[: 30 - REACH * STRIDE].any()
+    assert not moved[33 + REACH * STRIDE :].any()
+
+
+def test_a_whole_recording_is_its_windows() -> None:
+    """No stretch in training and pad in generation: frames mean the same in any length."""
+    model, frames = make_model(stir=True), make_frames(1, 60)
+    whole = model(tf.constant(frames)).numpy()
+    part = model(tf.constant(frames[:, 12:48])).numpy()
+    edge = REACH * STRIDE
+    np.testing.assert_allclose(part[:, edge:-edge], whole[:, 12:48][:, edge:-edge], atol=1e-5)
+
+
+def test_long_recordings_are_worked_off_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, frames = make_model(stir=True), make_frames(2, 200)
+    monkeypatch.setattr(autoencoder, "_STEPS_PER_PIECE", 8)
+    latents = autoencoder.encode(model, SIGNAL, frames, {})
+    np.testing.assert_allclose(latents, model.encode(tf.constant(frames)), rtol=1e-4, atol=1e-5)
+    made = autoencoder.decode(model, SIGNAL, latents, 200, {})
+    np.testing.assert_allclose(made, model(tf.constant(frames)), rtol=1e-4, atol=1e-4)
+
+
+def fitted_model() -> autoencoder.Autoencoder:
+    model = make_model(stir=True)
+    autoencoder.initialise(model, SIGNAL, examples)
+    autoencoder.fit(model, SIGNAL, examples)
+    return model
+
+
+def test_fitted_are_the_training_latents_and_their_classes() -> None:
+    model = fitted_model()
+    latents = autoencoder.encode(model, SIGNAL, make_frames()[:7], {})
+    coder = autoencoder.FAMILY.coder
+    assert coder is not None
+    np.testing.assert_allclose(coder.spread(model), latents.std(axis=(0, 1)), atol=1e-4)
+    means = coder.class_means(model)["kind"]
+    np.testing.assert_allclose(means[0], latents[[0, 4, 6]].mean(axis=(0, 1)), atol=1e-4)
+    np.testing.assert_allclose(means[1], latents[[1, 2, 5]].mean(axis=(0, 1)), atol=1e-4)
+    np.testing.assert_allclose(means[2], latents.mean(axis=(0, 1)), atol=1e-4)  # never occurs
+    assert not model.priors.trainable_variables
+
+
+def test_songs_are_decoded_from_the_fitted_gaussian() -> None:
+    model = fitted_model()
+    known = autoencoder.encode(model, SIGNAL, make_frames()[:7], {}).reshape(-1, SIZE)
+    controls = family.Controls(n_songs=60, n_frames=180, seed=1, prior="gaussian")
+    songs = autoencoder.generate(model, SIGNAL, controls, None, lambda _: None)
+    assert songs.shape == (60, 180, CHANNELS)
+    drawn = model.priors.draw("gaussian", 60, noise.seed_from(1, noise.SONGS, 0), 60, 1.0)
+    decoded = autoencoder.decode(model, SIGNAL, drawn, 180, {})
+    np.testing.assert_allclose(songs, decoded, rtol=1e-4, atol=1e-5)
+    spread = known.std(axis=0)
+    rows = drawn.reshape(-1, SIZE)
+    # Draws stay within what the latents reach, which takes off a little.
+    np.testing.assert_allclose(rows.mean(axis=0), known.mean(axis=0), atol=0.2 * spread.max())
+    np.testing.assert_allclose(rows.std(axis=0), spread, rtol=0.25)
+
+
+def test_steps_of_a_song_go_on_from_each_other() -> None:
+    """A prior that draws every step for itself would sound chopped."""
+    keras.utils.set_random_seed(0)
+    model = autoencoder.build(dataclasses.replace(SETTINGS, stride=1), SIGNAL)
+
+    def long() -> Iterator[family.Batch]:
+        for batch in examples():
+            yield dict(batch) | {"frames": make_frames(4, 60)}
+
+    signal = dataclasses.replace(SIGNAL, timesteps=60)
+    autoencoder.initialise(model, signal, long)
+    autoencoder.fit(model, signal, long)
+
+    def alike(latents: np.ndarray) -> float:
+        """Return how much a step tells of the next, -1 to 1."""
+        return float(np.corrcoef(latents[:, 1:].ravel(), latents[:, :-1].ravel())[0, 1])
+
+    seed = noise.seed_from(1, noise.SONGS, 0)
+    drawn = {
+        prior: model.priors.draw(prior, 100, seed, 8, 1.0) for prior in ("sequence", "gaussian")
+    }
+    real = alike(autoencoder.encode(model, signal, make_frames(4, 60), {}))
+    assert real > 0.5
+    assert alike(drawn["sequence"]) == pytest.approx(real, abs=0.25)
+    assert abs(alike(drawn["gaussian"])) < 0.1
+
+
+def test_labels_are_told_to_the_decoder_alone() -> None:
+    model, frames = make_model(TOLD, stir=True), make_frames(2)
+    one, other = ({"label/kind": np.array([kind, kind])} for kind in (0, 1))
+    latents = autoencoder.encode(model, TOLD, frames, one)
+    np.testing.assert_array_equal(autoencoder.encode(model, TOLD, frames, other), latents)
+    made = [autoencoder.decode(model, TOLD, latents, 12, labels) for labels in (one, other)]
+    assert np.abs(made[0] - made[1]).max() > 1e-3
+    controls = family.Controls(n_songs=2, n_frames=9, labels=one)
+    song = autoencoder.generate(model, TOLD, controls, None, lambda _: None)
+    same = dataclasses.replace(controls, labels=other)
+    assert np.abs(autoencoder.generate(model, TOLD, same, None, lambda _: None) - song).max() > 1e-3
+
+
+def test_phases_of_silent_bins_do_not_count() -> None:
+    audio = config.AudioConfig(representation="complex_stft", n_fft=16, hop_length=4, n_bins=2)
+    statistics = normalisation.Normalisation(
+        mean=np.array([-2, -2, 0, 0], np.float32), std=np.array([3, 3, 0.5, 0.5], np.float32)
+    )
+    signal = family.Signal(audio=audio, timesteps=2, shift=0, statistics=statistics)
+    # Power in nats: 0, and 60 dB below it; then 30 dB below.
+    levels = np.array([[0, -13.8155], [-6.9078, 0]], np.float32)
+    frames = np.concatenate([(levels + 2) / 3, np.ones((2, 2), np.float32)], axis=1)[np.newaxis]
+    weight = np.asarray(weighting.of(frames, signal))[0]
+    np.testing.assert_allclose(weight, np.array([[1, 1, 1, 0], [1, 1, 0.25, 1.0]]), atol=1e-4)
+    made = frames + np.array([0, 0, 0, 1], np.float32)
+    error = weighting.squared_error(frames, made, signal)
+    np.testing.assert_allclose(error, [1 / 6.25], rtol=1e-4)
+
+
+@pytest.mark.parametrize("representation", ["log_mel", "log_stft", "complex_stft"])
+@pytest.mark.parametrize("phase", config.PHASES)
+def test_any_spectrogram_is_learnt(representation: str, phase: str) -> None:
+    audio = config.AudioConfig(
+        representation=representation, n_fft=32, hop_length=8, n_mels=5, phase=phase
+    )
+    signal = family.Signal(audio=audio, timesteps=12, shift=0)
+    model = autoencoder.build(SETTINGS, signal)
+    batch = {
+        name: tf.constant(values)
+        for name, values in tiny.make_batch(4, 12, signal.channels).items()
+    }
+    (objective,) = autoencoder.objectives(model, signal)
+    loss = objective.loss(batch, tf.zeros([3], tf.int32), True)
+    assert np.isfinite(loss.per_example).all()
+    assert autoencoder.predict(model, signal, batch).shape == (4, 12, signal.channels)
+
+
+def test_settings_out_of_range_are_refused() -> None:
+    for field, value in (("latent_size", 0), ("stride", 0), ("blocks", -1), ("width", 0)):
+        with pytest.raises(errors.InputError, match=f"{field}={value}"):
+            autoencoder.AutoencoderConfig(**{field: value})
+
+
+def test_samples_are_refused() -> None:
+    assert "waveform" not in autoencoder.FAMILY.representations
