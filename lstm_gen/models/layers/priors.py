@@ -1,0 +1,377 @@
+"""What latents are drawn from when songs are made, kept with the model's weights.
+
+    standard   mean 0, deviation 1, each step for itself
+    mixture    a mixture of diagonal Gaussians that is trained with the model
+    gaussian   one Gaussian with a full covariance, fitted to the latents of the training split
+    gmm        a mixture of ten such
+    sequence   the same, of a step given the steps before it
+
+Latents that a decoder was trained on are not what their prior says they are: fitting a density
+afterwards is cheap and closes most of that gap, and steps of a sequence depend on each other.
+All values lie in variables that do not train; until `Priors.fit` has set them only `standard`,
+and `mixture` where it is trained, can be drawn from.
+
+Source: a density fitted after training, Ghosh et al. 2020 (arXiv 1903.12436); learned mixtures as
+priors, Dilokthanakul et al. 2016 (arXiv 1611.02648); a step's density given the last ones is that
+of a joint mixture, conditioned.
+"""
+
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from lstm_gen import config, programs
+from lstm_gen.models import family
+from lstm_gen.models.layers import condition, mixtures, noise
+
+KINDS = ("sequence", "gmm", "gaussian", "standard", "mixture")
+_FITTED = ("sequence", "gmm", "gaussian")
+_REGULARISATION = 1e-2  # of a variance that is 1
+_RIDGE = 1.0  # rows' worth of no effect, of what is told
+_MAX_ROWS = 60_000
+_STEPS_PER_CALL = 64
+_DROPPED = 8  # steps of a sequence, which begins at the mean and not in music
+_LEAST_SCALE = 1e-6
+
+
+class Priors(keras.layers.Layer):
+    """The densities of latents, their deviations, and the means of classes.
+
+    What a model is told moves the mean of a latent, linearly; densities are of what remains.
+
+    Attributes:
+      size: Values of a latent.
+      kinds: What can be drawn from, the default first.
+
+    Args:
+      size: Values of a latent.
+      kinds: Some of `KINDS`, the default first.
+      conditions: What the model is told.
+      classes: Labels whose classes have a mean latent each.
+      learned: Components of the mixture that is trained; 0 for none.
+      components: Components of `gmm`.
+      sequence_components: Components of `sequence`.
+      history: Steps that a step of `sequence` depends on.
+      history_size: Principal components of those that it sees.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        kinds: Sequence[str] = (*_FITTED, "standard"),
+        conditions: Sequence[family.Condition] = (),
+        classes: Sequence[family.Condition] = (),
+        learned: int = 0,
+        components: int = 10,
+        sequence_components: int = 12,
+        history: int = 2,
+        history_size: int = 16,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(dtype="float32", **{"name": "priors"} | kwargs)
+        self.size, self.kinds, self.learned = size, tuple(kinds), learned
+        self._width, self._classes = condition.width(conditions), tuple(classes)
+        self._components, self._sequence_components = components, sequence_components
+        self._history, self._history_size = history, min(history_size, history * size)
+
+    def build(self, input_shape: Any = None) -> None:
+        """Create every variable."""
+        size, past, n = self.size, self._history * self.size, self._sequence_components
+        self.spread = self._kept("spread", [size], 1.0)
+        self._centre, self._low = self._kept("centre", [size]), self._kept("low", [size], -1e9)
+        self._high = self._kept("high", [size], 1e9)
+        if self._width:
+            self._effects = self._kept("effects", [self._width, size])
+        self._means = {
+            one.name: self._kept(f"mean_{one.name}", [one.n_values, size]) for one in self._classes
+        }
+        self._fitted = {kind: self._kept(f"fitted_{kind}", []) for kind in self._kinds_fitted}
+        self._mixtures = {
+            kind: self._mixture(kind, count, size)
+            for kind, count in (("gaussian", 1), ("gmm", self._components))
+            if kind in self.kinds
+        }
+        if "sequence" in self.kinds:
+            self._sequence = self._mixture("sequence", n, size)
+            self._past = {
+                "basis": self._kept("past_basis", [past, self._history_size]),
+                "means": self._kept("past_means", [n, self._history_size]),
+                "whiteners": self._kept("past_whiteners", [n, *[self._history_size] * 2]),
+                "gains": self._kept("past_gains", [n, self._history_size, size]),
+            }
+        if self.learned:
+            shape = [self.learned, size]
+            self._logits = self.add_weight(name="logits", shape=[self.learned], initializer="zeros")
+            normal = keras.initializers.RandomNormal(stddev=1.0)
+            self._learned_means = self.add_weight(name="means", shape=shape, initializer=normal)
+            self._log_sds = self.add_weight(name="log_sds", shape=shape, initializer="zeros")
+        super().build(input_shape)
+
+    @property
+    def _kinds_fitted(self) -> list[str]:
+        return [kind for kind in self.kinds if kind in _FITTED]
+
+    def _kept(self, name: str, shape: list[int], value: float = 0.0) -> Any:
+        """Return a new variable that does not train."""
+        start = keras.initializers.Constant(value)
+        return self.add_weight(name=name, shape=shape, initializer=start, trainable=False)
+
+    def _mixture(self, kind: str, count: int, size: int) -> dict[str, Any]:
+        """Return the variables of a mixture: log weights, means and factors of covariances."""
+        return {
+            "log_weights": self._kept(f"{kind}_log_weights", [count]),
+            "means": self._kept(f"{kind}_means", [count, size]),
+            "factors": self._kept(f"{kind}_factors", [count, size, size]),
+        }
+
+    def class_means(self) -> Mapping[str, np.ndarray]:
+        """Return the mean latent of each class of each label, float32 [classes, size]."""
+        return {name: np.asarray(variable) for name, variable in self._means.items()}
+
+    def resolve(self, asked: str) -> str:
+        """Return the prior to draw from.
+
+        Args:
+          asked: One of `KINDS`; "" for the first that is fitted, or needs no fitting.
+
+        Raises:
+          InputError: If it is not one of this model's, or is not fitted yet.
+        """
+        if not asked:
+            return next(kind for kind in self.kinds if self._can_draw(kind))
+        config.require(
+            asked != "mixture" or self.learned > 0,
+            "this model was trained without a mixture to draw from; train it with "
+            "--prior_components=10, or draw from another prior",
+            prior=asked,
+        )
+        config.require(
+            asked in self.kinds,
+            f"the priors of this model are: {', '.join(self.kinds)}",
+            prior=asked,
+        )
+        config.require(
+            self._can_draw(asked),
+            "this prior is fitted when training ends, and sequence to latents that are one; finish "
+            "the training, or use --prior=standard",
+            prior=asked,
+        )
+        return asked
+
+    def _can_draw(self, kind: str) -> bool:
+        if kind in self._fitted:
+            return bool(float(self._fitted[kind].numpy()) > 0)
+        return kind != "mixture" or self.learned > 0
+
+    def learned_log_density(self, latents: Any) -> Any:
+        """Return the log density of latents under the trained mixture, nats, [...]."""
+        apart = (latents[..., tf.newaxis, :] - self._learned_means) * tf.exp(-self._log_sds)
+        each = -0.5 * tf.square(apart) - self._log_sds - 0.5 * math.log(2 * math.pi)
+        weights = tf.nn.log_softmax(self._logits)
+        return tf.reduce_logsumexp(tf.reduce_sum(each, axis=-1) + weights, axis=-1)
+
+    def fit(
+        self,
+        latents: Sequence[np.ndarray],
+        labels: Mapping[str, np.ndarray] | None = None,
+        told: np.ndarray | None = None,
+        seed: int = 0,
+    ) -> None:
+        """Fit every density to the latents of the training split.
+
+        Args:
+          latents: Of each example, float32 [steps, size]; steps of an example follow each other.
+          labels: "label/NAME" to the class of each example, -1 if not known.
+          told: What the model was told of each example, float32 [examples, width].
+          seed: Of where fitting starts.
+        """
+        rows = np.concatenate(latents).astype(np.float64)
+        config.require(
+            len(rows) > 1 and rows.shape[1] == self.size,
+            "latents must be two steps or more of the priors' size",
+            latents=rows.shape,
+        )
+        scale = np.maximum(rows.std(axis=0), _LEAST_SCALE)
+        self.spread.assign(scale)
+        self._centre.assign(rows.mean(axis=0))
+        self._low.assign(rows.min(axis=0))
+        self._high.assign(rows.max(axis=0))
+        lengths = np.array([len(one) for one in latents])
+        self._fit_classes(latents, labels or {})
+        rest = (rows - rows.mean(axis=0)) / scale
+        if self._width and told is not None:
+            effects = _regress(np.repeat(told, lengths, axis=0).astype(np.float64), rest)
+            self._effects.assign(effects)
+            rest = rest - np.repeat(told @ effects, lengths, axis=0)
+        for kind, variables in self._mixtures.items():
+            count = 1 if kind == "gaussian" else self._components
+            mixture = mixtures.fit(_some(rest), count, _REGULARISATION, seed)
+            _assign(variables, mixture.weights, mixture.means, mixture.covariances)
+            self._fitted[kind].assign(1.0)
+        if "sequence" in self.kinds:
+            self._fit_sequence(np.split(rest, np.cumsum(lengths)[:-1]), seed)
+
+    def _fit_classes(self, latents: Sequence[np.ndarray], labels: Mapping[str, np.ndarray]) -> None:
+        """Set the mean latent of each class; of one that never occurs, that of all."""
+        for name, variable in self._means.items():
+            means = np.repeat(np.asarray(self._centre)[np.newaxis], variable.shape[0], axis=0)
+            known = labels.get(f"label/{name}", np.full(len(latents), -1))
+            for index in set(known[known >= 0].tolist()):
+                own = [one for one, of in zip(latents, known, strict=True) if of == index]
+                means[index] = np.concatenate(own).mean(axis=0)
+            variable.assign(means)
+
+    def _fit_sequence(self, sequences: Sequence[np.ndarray], seed: int) -> None:
+        """Fit the density of a step and the steps before it; nothing if no example has so many."""
+        history, size = self._history, self._history_size
+        joint = [_with_past(one, history) for one in sequences if len(one) > history]
+        if not joint or sum(map(len, joint)) < 2 * (size + self.size):
+            return
+        rows = _some(np.concatenate(joint))
+        past, now = rows[:, : -self.size], rows[:, -self.size :]
+        _, basis = np.linalg.eigh(past.T @ past)
+        basis = basis[:, ::-1][:, :size]
+        both = np.concatenate([past @ basis, now], axis=1)
+        found = mixtures.fit(both, self._sequence_components, _REGULARISATION, seed)
+        means, whole = found.means, found.covariances
+        seen = whole[:, :size, :size]
+        gains = np.linalg.solve(seen, whole[:, :size, size:])
+        left = whole[:, size:, size:] - whole[:, size:, :size] @ gains
+        whiteners = np.linalg.inv(np.linalg.cholesky(seen))
+        # The log of a component's share in the density of the past, but for what all have alike.
+        logs = np.log(found.weights) + np.log(np.diagonal(whiteners, axis1=1, axis2=2)).sum(axis=1)
+        missing = self._sequence_components - len(logs)
+        values = {"means": means[:, :size], "whiteners": whiteners, "gains": gains}
+        for name, value in values.items():
+            self._past[name].assign(_pad(value, missing))
+        self._past["basis"].assign(basis)
+        _assign(self._sequence, np.exp(logs), means[:, size:], left)
+        self._fitted["sequence"].assign(1.0)
+
+    def draw(
+        self, kind: str, n_steps: int, seed: Any, n_songs: int, temperature: float, told: Any = None
+    ) -> np.ndarray:
+        """Return latents of songs.
+
+        Args:
+          kind: What `resolve` returned.
+          n_steps: Of each song.
+          seed: Of the first song, as in `noise`.
+          n_songs: How many.
+          temperature: Factor on deviations; 0.8 is calmer, 1 as fitted.
+          told: What the songs are to be, float32 [n_songs, width]; None where nothing is told.
+
+        Returns:
+          float32 [n_songs, n_steps, size].
+        """
+        run = _compiled(self, kind, n_songs)
+        told = tf.zeros([n_songs, self._width]) if told is None else told
+        state = tf.zeros([n_songs, self._history, self.size])
+        dropped = _DROPPED if kind == "sequence" else 0
+        parts = []
+        for chunk in range(-(-(n_steps + dropped) // _STEPS_PER_CALL)):
+            drawn, state = run(state, seed, tf.constant(chunk), tf.constant(temperature), told)
+            parts.append(drawn.numpy())
+        return np.concatenate(parts, axis=1)[:, dropped : dropped + n_steps]
+
+    def placed(self, rest: Any, told: Any) -> Any:
+        """Return latents from what remains of them when scale, centre and labels are taken away."""
+        if self._width:
+            rest += tf.linalg.matmul(told, tf.convert_to_tensor(self._effects))[:, tf.newaxis]
+        return tf.clip_by_value(rest * self.spread + self._centre, self._low, self._high)
+
+    def from_mixture(self, kind: str, normal: Any, uniform: Any, temperature: Any) -> Any:
+        """Return independent steps, [songs, steps, size], of draws [songs, steps, size or -]."""
+        if kind == "mixture":
+            chosen = _choose(tf.convert_to_tensor(self._logits), uniform)
+            mean, sd = chosen @ self._learned_means, chosen @ tf.exp(self._log_sds)
+            return mean + temperature * sd * normal
+        variables = self._mixtures[kind]
+        chosen = _choose(variables["log_weights"], uniform)
+        return chosen @ variables["means"] + temperature * _coloured(variables, chosen, normal)
+
+    def from_past(self, past: Any, normal: Any, uniform: Any, temperature: Any) -> Any:
+        """Return the next step, [songs, size], after the last ones, [songs, history, size]."""
+        seen = tf.reshape(past, [past.shape[0], -1]) @ self._past["basis"]
+        apart = seen[:, tf.newaxis] - self._past["means"]
+        white = tf.einsum("kij,nkj->nki", tf.convert_to_tensor(self._past["whiteners"]), apart)
+        logits = self._sequence["log_weights"] - 0.5 * tf.reduce_sum(tf.square(white), axis=-1)
+        chosen = _choose(logits, uniform)
+        led = tf.einsum("nk,nki,kij->nj", chosen, apart, tf.convert_to_tensor(self._past["gains"]))
+        drawn = _coloured(self._sequence, chosen, normal)
+        return chosen @ self._sequence["means"] + led + temperature * drawn
+
+
+@functools.lru_cache(maxsize=16)
+def _compiled(priors: Priors, kind: str, n_songs: int) -> Any:
+    """Return the program that draws some steps of so many songs."""
+    shape = [n_songs, _STEPS_PER_CALL, priors.size]
+
+    def draw_latents(past: Any, seed: Any, chunk: Any, temperature: Any, told: Any) -> Any:
+        seed = noise.seed_for(seed, chunk)
+        normal = noise.normal(shape, noise.seed_for(seed, 0))
+        if kind == "standard":
+            return temperature * normal, past
+        uniform = noise.uniform(shape[:2], noise.seed_for(seed, 1))
+        if kind == "mixture":
+            return priors.from_mixture(kind, normal, uniform, temperature), past
+        if kind != "sequence":
+            drawn = priors.from_mixture(kind, normal, uniform, temperature)
+            return priors.placed(drawn, told), past
+        steps = tf.TensorArray(tf.float32, shape[1], element_shape=[n_songs, priors.size])
+        for index in tf.range(shape[1]):
+            step = priors.from_past(past, normal[:, index], uniform[:, index], temperature)
+            steps = steps.write(index, step)
+            past = tf.concat([past[:, 1:], step[:, tf.newaxis]], axis=1)
+        return priors.placed(tf.transpose(steps.stack(), [1, 0, 2]), told), past
+
+    return programs.program(draw_latents)
+
+
+def _choose(logits: Any, uniform: Any) -> Any:
+    """Return the component that a draw from [0, 1) falls on, one-hot [..., components]."""
+    ends = tf.cumsum(tf.nn.softmax(logits), axis=-1)
+    count = ends.shape[-1]
+    index = tf.reduce_sum(tf.cast(uniform[..., tf.newaxis] >= ends, tf.int32), axis=-1)
+    return tf.one_hot(tf.minimum(index, count - 1), count)
+
+
+def _coloured(variables: Mapping[str, Any], chosen: Any, normal: Any) -> Any:
+    """Return draws with the covariance of the chosen component, the shape of `normal`."""
+    each = tf.einsum("kij,...j->...ki", tf.convert_to_tensor(variables["factors"]), normal)
+    return tf.einsum("...k,...ki->...i", chosen, each)
+
+
+def _assign(variables: Mapping[str, Any], weights: Any, means: Any, covariances: Any) -> None:
+    """Set a mixture's variables; components that were not needed have no weight."""
+    missing = variables["means"].shape[0] - len(weights)
+    logs = np.log(weights / weights.sum())
+    variables["log_weights"].assign(np.pad(logs, (0, missing), constant_values=-1e9))
+    variables["means"].assign(_pad(means, missing))
+    variables["factors"].assign(_pad(np.linalg.cholesky(covariances), missing))
+
+
+def _pad(values: np.ndarray, missing: int) -> np.ndarray:
+    """Return values with as many zeros more, along the first axis."""
+    return np.pad(values, [(0, missing), *[(0, 0)] * (values.ndim - 1)])
+
+
+def _with_past(steps: np.ndarray, history: int) -> np.ndarray:
+    """Return each step behind the steps before it, oldest first, [steps, (history + 1) * size]."""
+    count = len(steps) - history
+    return np.concatenate([steps[lag : lag + count] for lag in range(history + 1)], axis=1)
+
+
+def _regress(told: np.ndarray, rest: np.ndarray) -> np.ndarray:
+    """Return how far each value that is told moves each latent, [width, size]."""
+    return np.linalg.solve(told.T @ told + _RIDGE * np.eye(told.shape[1]), told.T @ rest)
+
+
+def _some(rows: np.ndarray) -> np.ndarray:
+    """Return rows evenly chosen, no more than are needed."""
+    return rows[:: -(-len(rows) // _MAX_ROWS)]
