@@ -9,15 +9,15 @@ without a bound.
     z -> conv 3 -> residual -> (transposed conv, stride -> residual) ... -> conv 7 -> x'
 
 All of it is convolution: a song may have any length, and a sound that comes a latent step later
-comes out a latent step later. A latent step is of 64 samples at most: measured at 3 kHz, with 256 the
-decoder leaves its latents alone and makes one buzz for every song.
+comes out a latent step later. A latent step is of 64 samples at most: measured at 3 kHz, with 256
+the decoder leaves its latents alone and makes one buzz for every song.
 
 The loss of an example, in nats per sample but for the spectra:
 
     1/2 log(mean square error) + spectra (layers/spectra.py) + beta * KL / samples
 
-The first term is a Gaussian's likelihood at the deviation that suits it best. As each example has its
-own, quiet passages count as much as loud ones, and the level is kept.
+The first term is a Gaussian's likelihood at the deviation that suits it best. As each example has
+its own, quiet passages count as much as loud ones, and the level is kept.
 
 With `norm="original"` the residual branches hold norms, instance norms to encode and batch norms to
 decode. While training, an example's loss then depends on the examples beside it on its device, and
@@ -40,7 +40,7 @@ import tensorflow as tf
 from lstm_gen import config as configs
 from lstm_gen import programs
 from lstm_gen.models import family
-from lstm_gen.models.layers import noise, pieces, residual, spectra
+from lstm_gen.models.layers import noise, pieces, priors, residual, spectra
 
 NORMS = ("none", "original")
 _MOST_SAMPLES_PER_STEP = 64
@@ -48,6 +48,8 @@ _QUIETEST = 1e-4  # squared error that nobody asks to be less, where 1 is the da
 _LEAST_LOG_SD = -6.0
 _ENDS = 7  # samples that the first and the last convolution see
 _STEPS_PER_PIECE = 512
+_PRIORS = ("sequence", "gmm", "gaussian", "standard")
+_HISTORY = 4  # latent steps that the next one is drawn by: a tenth of a second at 3 kHz
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -177,7 +179,13 @@ class WaveformVAE(keras.Model):
             blocks = self._blocks(width, norm, f"decode_{index}") if index else []
             self.decoder += [up, *blocks]
         self.decoder.append(_convolution(1, _ENDS, "decode_last"))
-        self._make_fitted(signal)
+        self.priors = priors.Priors(
+            settings.latent_size,
+            _PRIORS,
+            classes=signal.classes,
+            history=_HISTORY,
+            history_size=2 * settings.latent_size,
+        )
 
     def _blocks(self, width: int, norm: str, name: str) -> list[residual.ResidualBlock]:
         """Return the residual blocks of one scale."""
@@ -186,21 +194,13 @@ class WaveformVAE(keras.Model):
             for index in range(self.settings.blocks)
         ]
 
-    def _make_fitted(self, signal: family.Signal) -> None:
-        """Create the variables that `fit` sets."""
-        size = self.settings.latent_size
-        self.spread = _fitted(self, "spread", (size,), "ones")
-        self.class_means = {
-            one.name: _fitted(self, f"class_means_{one.name}", (one.n_values, size), "zeros")
-            for one in signal.classes
-        }
-
     def build(self, input_shape: Any) -> None:
         """Create every layer's weights."""
         for stack, width in ((self.encoder, 1), (self.decoder, self.settings.latent_size)):
             for layer in stack:
                 layer.build((None, None, width))
                 width = getattr(layer, "filters", width)
+        self.priors.build()
         super().build(input_shape)
 
     def encode(self, samples: Any, training: bool = False) -> tuple[Any, Any]:
@@ -224,18 +224,6 @@ class WaveformVAE(keras.Model):
 
 def _convolution(width: int, kernel_size: int, name: str) -> keras.layers.Conv1D:
     return keras.layers.Conv1D(width, kernel_size, padding="same", name=name)
-
-
-def _fitted(model: keras.Model, name: str, shape: tuple[int, ...], initial: str) -> Any:
-    """Return a variable that no step moves, float32 under every policy."""
-    return model.add_weight(
-        name=name,
-        shape=shape,
-        initializer=initial,
-        trainable=False,
-        dtype="float32",
-        autocast=False,
-    )
 
 
 def _through(layers: list[Any], values: Any, training: bool) -> Any:
@@ -308,9 +296,7 @@ def objectives(model: WaveformVAE, signal: family.Signal) -> tuple[family.Object
 
     names = ("snr_db", "spectral_distance", "kl_per_sample")
     variables = [variable.value for variable in model.trainable_variables]
-    return (
-        family.Objective(name="waveform", loss=loss, variables=variables, metric_names=names),
-    )
+    return (family.Objective(name="waveform", loss=loss, variables=variables, metric_names=names),)
 
 
 def predict(model: WaveformVAE, signal: family.Signal, batch: family.Batch) -> Any:
@@ -322,10 +308,10 @@ def predict(model: WaveformVAE, signal: family.Signal, batch: family.Batch) -> A
 
 @functools.lru_cache(maxsize=4)
 def _compiled(model: WaveformVAE) -> tuple[Any, Any]:
-    """Return the compiled encoder, to means alone, and decoder of a model."""
+    """Return the compiled encoder, to means beside log deviations, and decoder of a model."""
 
     def encode_waveform(samples: Any) -> Any:
-        return model.encode(samples)[0]
+        return tf.concat(model.encode(samples), axis=-1)
 
     def decode_waveform(latents: Any) -> Any:
         return model.decode(latents)
@@ -344,10 +330,17 @@ def encode(
 ) -> np.ndarray:
     """Return the likeliest latents of recordings; see `family.Coder`."""
     del signal, labels
+    return _encode(model, frames)[0]
+
+
+def _encode(model: WaveformVAE, frames: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return the latents' means and log deviations, of frames [examples, frames, hop]."""
     stride = model.settings.stride
     samples = to_samples(tf.constant(np.asarray(frames, np.float32)), stride).numpy()
     run, _ = _compiled(model)
-    return pieces.run(lambda part: run(tf.constant(part)), samples, stride, *_piece(model))
+    found = pieces.run(lambda part: run(tf.constant(part)), samples, stride, *_piece(model))
+    mean, log_sd = np.split(found, 2, axis=-1)
+    return mean, log_sd
 
 
 def decode(
@@ -379,55 +372,32 @@ def generate(
     """Decode latents drawn from a prior; see `family.Family.generate`."""
     del primer
     n_steps = -(-controls.n_frames * signal.channels // model.settings.stride)
-    draw = _compiled_draw(controls.n_songs, n_steps, model.settings.latent_size)
     seed = noise.seed_from(controls.seed, noise.SONGS, controls.first_song)
-    latents = draw(seed, tf.constant(controls.temperature)).numpy()
-    told = pieces_told(n_steps, controls.n_frames, progress)
-    return decode(model, signal, latents, controls.n_frames, {}, told)
-
-
-def pieces_told(
-    n_steps: int, n_frames: int, progress: Callable[[int], None]
-) -> Callable[[int], None]:
-    """Return a function that is told of latent steps and tells of frames, n_frames in the end."""
+    kind = model.priors.resolve(controls.prior)
+    latents = model.priors.draw(kind, n_steps, seed, controls.n_songs, controls.temperature)
     done = 0
 
     def tell(steps: int) -> None:
         nonlocal done
-        before, done = done * n_frames // n_steps, done + steps
-        progress(done * n_frames // n_steps - before)
+        before, done = done * controls.n_frames // n_steps, done + steps
+        progress(done * controls.n_frames // n_steps - before)
 
-    return tell
-
-
-@functools.lru_cache(maxsize=8)
-def _compiled_draw(n_songs: int, n_steps: int, size: int) -> Any:
-    """Return the compiled draw of latents from the standard normal distribution."""
-
-    def draw_latents(seed: Any, temperature: Any) -> Any:
-        return temperature * noise.normal([n_songs, n_steps, size], seed)
-
-    return programs.program(draw_latents)
+    return decode(model, signal, latents, controls.n_frames, {}, tell)
 
 
 def fit(model: WaveformVAE, signal: family.Signal, examples: family.Examples) -> None:
-    """Set the latents' spread and the classes' means to those of the training windows."""
-    rows, labels = [], {one.name: [] for one in signal.classes}
+    """Fit the priors to latents drawn for the training windows, the padded ends left out."""
+    random = np.random.default_rng(0)
+    context, latents = model.settings.context, []
+    labels: dict[str, list[np.ndarray]] = {f"label/{one.name}": [] for one in signal.classes}
     for batch in examples():
         known = batch["weight"] > 0
-        rows.append(encode(model, signal, batch["frames"], {})[known])
+        mean, log_sd = _encode(model, batch["frames"][known])
+        drawn = mean + np.exp(log_sd) * random.standard_normal(mean.shape, np.float32)
+        latents += list(drawn[:, context:-context] if drawn.shape[1] > 4 * context else drawn)
         for name, values in labels.items():
-            values.append(batch[f"label/{name}"][known])
-    latents = np.concatenate(rows)
-    model.spread.assign(latents.std(axis=(0, 1)))
-    for name, values in labels.items():
-        own = np.concatenate(values)
-        means = model.class_means[name]
-        found = [
-            latents[own == index].mean(axis=(0, 1)) if (own == index).any() else np.zeros(means.shape[1])
-            for index in range(means.shape[0])
-        ]
-        means.assign(np.stack(found))
+            values.append(batch[name][known])
+    model.priors.fit(latents, {name: np.concatenate(rows) for name, rows in labels.items()})
 
 
 FAMILY = family.Family(
@@ -440,12 +410,12 @@ FAMILY = family.Family(
     predict=predict,
     representations=("waveform",),
     controls=frozenset({"temperature", "prior", "reconstruct"}),
-    priors=("normal",),
+    priors=_PRIORS,
     fit=fit,
     coder=family.Coder(
         encode=encode,
         decode=decode,
-        spread=lambda model: model.spread.numpy(),
-        class_means=lambda model: {name: v.numpy() for name, v in model.class_means.items()},
+        spread=lambda model: np.asarray(model.priors.spread),
+        class_means=lambda model: model.priors.class_means(),
     ),
 )

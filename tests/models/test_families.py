@@ -24,8 +24,23 @@ from lstm_gen.models import family as families
 from lstm_gen.training import step as steps
 from lstm_gen.training.tpu import lowering
 
-SETTINGS = {"lstm": {"layers": 2, "units": 8, "components": 3, "dropout": 0.1}}
-SIGNAL = families.Signal(audio=config.AudioConfig(n_mels=6), timesteps=10, shift=2)
+SETTINGS = {
+    "lstm": {"layers": 2, "units": 8, "components": 3, "dropout": 0.1},
+    "waveform_vae": {
+        "strides": "4,4",
+        "channels": "4,8",
+        "latent_size": 3,
+        "windows": "32,64",
+    },
+}
+# What a family reads: by default frames of a spectrogram, without any to predict.
+SIGNAL = families.Signal(audio=config.AudioConfig(n_mels=6), timesteps=10, shift=0)
+SIGNALS = {
+    "lstm": dataclasses.replace(SIGNAL, shift=2),
+    "waveform_vae": dataclasses.replace(
+        SIGNAL, audio=config.AudioConfig(representation="waveform", hop_length=24)
+    ),
+}
 BATCH_SIZE = 8
 TRAINING = training_config.TrainingConfig(batch_size=BATCH_SIZE, steps=100, learning_rate=0.01)
 
@@ -37,13 +52,21 @@ def family(request: pytest.FixtureRequest) -> families.Family:
 
 def make_model(family: families.Family, seed: int = 0) -> Any:
     keras.utils.set_random_seed(seed)
-    return family.build(family.config_class(**SETTINGS[family.name]), SIGNAL)
+    return family.build(family.config_class(**SETTINGS[family.name]), signal_of(family))
+
+
+def signal_of(family: families.Family) -> families.Signal:
+    return SIGNALS.get(family.name, SIGNAL)
+
+
+def frames_of(family: families.Family) -> int:
+    """Return the frames of a window."""
+    return signal_of(family).timesteps + signal_of(family).shift
 
 
 @functools.cache
-def make_batch() -> dict[str, Any]:
-    frames = SIGNAL.timesteps + SIGNAL.shift
-    batch = tiny.make_batch(BATCH_SIZE, frames, SIGNAL.channels)
+def make_batch(family: families.Family) -> dict[str, Any]:
+    batch = tiny.make_batch(BATCH_SIZE, frames_of(family), signal_of(family).channels)
     return {name: tf.constant(values) for name, values in batch.items()}
 
 
@@ -51,8 +74,8 @@ def generate(
     family: families.Family, model: Any, n_frames: int = 13, seed: int = 3, first_song: int = 0
 ) -> np.ndarray:
     controls = families.Controls(n_songs=2, n_frames=n_frames, seed=seed, first_song=first_song)
-    primer = make_batch()["frames"].numpy()[first_song : first_song + 2, :5]
-    return family.generate(model, SIGNAL, controls, primer, lambda _: None)
+    primer = make_batch(family)["frames"].numpy()[first_song : first_song + 2, :5]
+    return family.generate(model, signal_of(family), controls, primer, lambda _: None)
 
 
 def test_every_family_has_settings_here() -> None:
@@ -73,7 +96,7 @@ def test_settings_survive_json(family: families.Family) -> None:
 
 def test_objectives_are_as_they_say(family: families.Family) -> None:
     model = make_model(family)
-    objectives = family.objectives(model, SIGNAL)
+    objectives = family.objectives(model, signal_of(family))
     names = [objective.name for objective in objectives]
     names += [name for objective in objectives for name in objective.metric_names]
     assert len(set(names)) == len(names)
@@ -81,7 +104,7 @@ def test_objectives_are_as_they_say(family: families.Family) -> None:
     assert sorted(moved) == sorted(id(v.value) for v in model.trainable_variables)
     for objective in objectives:
         for training in (True, False):
-            loss = objective.loss(make_batch(), tf.constant([1, 2, 0]), training)
+            loss = objective.loss(make_batch(family), tf.constant([1, 2, 0]), training)
             assert set(loss.metrics) == set(objective.metric_names)
             for values in (loss.per_example, *loss.metrics.values()):
                 assert values.shape == (BATCH_SIZE,)
@@ -92,9 +115,9 @@ def test_objectives_are_as_they_say(family: families.Family) -> None:
 def test_each_example_has_its_own_loss(family: families.Family) -> None:
     """What stands beside an example in a batch must not change what is said of it."""
     model = make_model(family)
-    part = {name: values[:3] for name, values in make_batch().items()}
-    for objective in family.objectives(model, SIGNAL):
-        whole = objective.loss(make_batch(), tf.constant([1, 2, 0]), False).per_example
+    part = {name: values[:3] for name, values in make_batch(family).items()}
+    for objective in family.objectives(model, signal_of(family)):
+        whole = objective.loss(make_batch(family), tf.constant([1, 2, 0]), False).per_example
         alone = objective.loss(part, tf.constant([1, 2, 0]), False).per_example
         np.testing.assert_allclose(alone, whole[:3], rtol=1e-4)
 
@@ -102,23 +125,23 @@ def test_each_example_has_its_own_loss(family: families.Family) -> None:
 def test_an_example_is_varied_the_same_on_whatever_device(family: families.Family) -> None:
     """A seed holds the row of the first example: half a batch draws what it draws in the whole."""
     model = make_model(family)
-    half = {name: values[BATCH_SIZE // 2 :] for name, values in make_batch().items()}
-    for objective in family.objectives(model, SIGNAL):
-        whole = objective.loss(make_batch(), tf.constant([1, 2, 0]), True).per_example
+    half = {name: values[BATCH_SIZE // 2 :] for name, values in make_batch(family).items()}
+    for objective in family.objectives(model, signal_of(family)):
+        whole = objective.loss(make_batch(family), tf.constant([1, 2, 0]), True).per_example
         alone = objective.loss(half, tf.constant([1, 2, BATCH_SIZE // 2]), True).per_example
         np.testing.assert_allclose(alone, whole[BATCH_SIZE // 2 :], rtol=1e-4)
 
 
 def test_training_under_xla_lowers_every_loss(family: families.Family) -> None:
     model = make_model(family)
-    objectives = family.objectives(model, SIGNAL)
+    objectives = family.objectives(model, signal_of(family))
     optimizers = [steps.make_optimizer(TRAINING) for _ in objectives]
     for optimizer, objective in zip(optimizers, objectives, strict=True):
         optimizer.build(objective.variables)
     strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
     call = steps.make_train_call(strategy, objectives, optimizers, TRAINING)
     before = [variable.numpy() for variable in model.trainable_variables]
-    data = tf.data.Dataset.from_tensors(make_batch()).repeat()
+    data = tf.data.Dataset.from_tensors(make_batch(family)).repeat()
     metrics = call(iter(data), tf.constant(0), tf.constant(100))
     for objective in objectives:
         losses = metrics[f"{objective.name}_loss"].numpy()
@@ -135,7 +158,7 @@ def test_whole_training_step_is_one_xla_program(family: families.Family) -> None
     @tf.function(jit_compile=True)
     def gradients(batch: Any) -> Any:
         results = []
-        for objective in family.objectives(model, SIGNAL):
+        for objective in family.objectives(model, signal_of(family)):
             with tf.GradientTape() as tape:
                 loss = objective.loss(batch, tf.constant([0, 1, 0]), True)
                 total = tf.reduce_mean(loss.per_example)
@@ -143,35 +166,37 @@ def test_whole_training_step_is_one_xla_program(family: families.Family) -> None
         return results
 
     with distribute.portable():
-        text = gradients.experimental_get_compiler_ir(make_batch())(stage="hlo")
+        text = gradients.experimental_get_compiler_ir(make_batch(family))(stage="hlo")
         assert "<=" not in text, "a dimension is dynamic"
-        assert all(np.isfinite(gradient).all() for gradient in gradients(make_batch()))
+        assert all(np.isfinite(gradient).all() for gradient in gradients(make_batch(family)))
 
 
 def test_saved_weights_give_the_same_outputs(
     family: families.Family, tmp_path: pathlib.Path
 ) -> None:
     model, other = make_model(family, seed=1), make_model(family, seed=2)
-    before = family.predict(model, SIGNAL, make_batch())
-    assert np.abs(family.predict(other, SIGNAL, make_batch()) - before).max() > 0
+    before = family.predict(model, signal_of(family), make_batch(family))
+    assert np.abs(family.predict(other, signal_of(family), make_batch(family)) - before).max() > 0
     state = checkpoints.write(str(tmp_path), 1, checkpoints.variables_of(model=model), {})
     checkpoints.read(state, checkpoints.variables_of(model=other))
     for weight, expected in zip(other.weights, model.weights, strict=True):
         np.testing.assert_array_equal(weight, expected, err_msg=weight.path)
-    np.testing.assert_array_equal(family.predict(other, SIGNAL, make_batch()), before)
+    np.testing.assert_array_equal(
+        family.predict(other, signal_of(family), make_batch(family)), before
+    )
     np.testing.assert_array_equal(generate(family, other), generate(family, model))
 
 
 def test_prediction_has_a_frame_per_target(family: families.Family) -> None:
-    expected = family.predict(make_model(family), SIGNAL, make_batch())
-    assert expected.shape == (BATCH_SIZE, SIGNAL.timesteps, SIGNAL.channels)
+    expected = family.predict(make_model(family), signal_of(family), make_batch(family))
+    assert expected.shape == (BATCH_SIZE, signal_of(family).timesteps, signal_of(family).channels)
     assert expected.dtype == tf.float32
 
 
 def test_generation_repeats_and_is_as_long_as_asked(family: families.Family) -> None:
     model = make_model(family)
     songs = generate(family, model)
-    assert songs.shape == (2, 13, SIGNAL.channels)
+    assert songs.shape == (2, 13, signal_of(family).channels)
     assert songs.dtype == np.float32
     assert np.isfinite(songs).all()
     np.testing.assert_array_equal(generate(family, model), songs)
@@ -186,7 +211,7 @@ def make_plan(family: families.Family, precision: str = "float32") -> lowering.P
     return lowering.Plan(
         family=family,
         settings=family.config_class(**SETTINGS[family.name]),
-        signal=SIGNAL,
+        signal=signal_of(family),
         training=dataclasses.replace(TRAINING, precision=precision),
     )
 
@@ -197,7 +222,9 @@ def test_a_training_step_lowers_for_a_tpu(family: families.Family, precision: st
     policy = keras.config.dtype_policy()
     text = lowering.lower_step(make_plan(family, precision), 3).stablehlo
     assert keras.config.dtype_policy() == policy
-    assert "tensor<3x12x6xf32>" in text  # a device's windows, not the whole batch
+    assert (
+        f"tensor<3x{frames_of(family)}x{signal_of(family).channels}xf32>" in text
+    )  # a device's windows, not the whole batch
     assert ("bf16" in text) == (precision == "bfloat16")
 
 
@@ -206,7 +233,7 @@ def test_generation_runs_as_programs_that_lower_for_a_tpu(family: families.Famil
     model = make_model(family)
     with programs.listing() as calls:
         frames = generate(family, model, n_frames=300)
-    assert frames.shape == (2, 300, SIGNAL.channels)
+    assert frames.shape == (2, 300, signal_of(family).channels)
     assert calls
     assert not frames.any()  # nothing was computed
     assert generate(family, model).any()
@@ -220,4 +247,6 @@ def test_accumulated_gradients_lower_for_a_tpu(family: families.Family) -> None:
     plan = make_plan(family)
     training = dataclasses.replace(plan.training, accumulate=2)
     text = lowering.lower_step(dataclasses.replace(plan, training=training), 4).stablehlo
-    assert "tensor<2x2x12x6xf32>" in text  # two parts of two windows
+    assert (
+        f"tensor<2x2x{frames_of(family)}x{signal_of(family).channels}xf32>" in text
+    )  # two parts of two windows

@@ -44,6 +44,7 @@ class ResidualBlock(keras.layers.Layer):
 
     def build(self, input_shape: Any) -> None:
         """Create the weights."""
+        del input_shape
         for layer in [*self.norms, *self.convolutions]:
             if layer is not None:
                 layer.build((None, None, self.channels))
