@@ -2,7 +2,7 @@ import io
 import pathlib
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from lstm_gen.training import animation
 
@@ -16,10 +16,9 @@ def read(path: str) -> tuple[list[np.ndarray], list[int]]:
     """Return the frames of a GIF, in grey, and how long each is shown."""
     frames, durations = [], []
     with Image.open(io.BytesIO(pathlib.Path(path).read_bytes())) as gif:
-        for index in range(gif.n_frames):
-            gif.seek(index)
-            frames.append(np.asarray(gif.convert("L")))
-            durations.append(gif.info["duration"])
+        for frame in ImageSequence.Iterator(gif):
+            frames.append(np.asarray(frame.convert("L")))
+            durations.append(frame.info["duration"])
     return frames, durations
 
 
