@@ -46,6 +46,7 @@ NORMS = ("none", "original")
 _MOST_SAMPLES_PER_STEP = 64
 _QUIETEST = 1e-4  # squared error that nobody asks to be less, where 1 is the data's power
 _LEAST_LOG_SD = -6.0
+_LEAST_HEEDED = 0.03  # of the gradient of spectra, while nothing of the waveform is explained
 _ENDS = 7  # samples that the first and the last convolution see
 _STEPS_PER_PIECE = 512
 _PRIORS = ("sequence", "gmm", "gaussian", "standard")
@@ -283,10 +284,12 @@ def objectives(model: WaveformVAE, signal: family.Signal) -> tuple[family.Object
         spectral = spectra.multi_resolution_distance(wanted, found, windows)
         divergence = 0.5 * (tf.square(mean) + tf.exp(2.0 * log_sd) - 1.0) - log_sd
         per_sample = tf.reduce_sum(divergence, axis=[1, 2]) / n_samples
-        total = settings.waveform_weight * 0.5 * tf.math.log(error + _QUIETEST)
-        total += settings.spectral_weight * spectral + settings.beta * per_sample
         power = tf.reduce_mean(tf.square(wanted), axis=1)
         ratio = tf.math.log((power + _QUIETEST) / (error + _QUIETEST))
+        total = settings.waveform_weight * 0.5 * tf.math.log(error + _QUIETEST)
+        total += settings.beta * per_sample
+        heard = _heeded(spectral, ratio) if settings.waveform_weight else spectral
+        total += settings.spectral_weight * heard
         metrics = {
             "snr_db": 10.0 / math.log(10.0) * ratio,
             "spectral_distance": spectral,
@@ -297,6 +300,20 @@ def objectives(model: WaveformVAE, signal: family.Signal) -> tuple[family.Object
     names = ("snr_db", "spectral_distance", "kl_per_sample")
     variables = [variable.value for variable in model.trainable_variables]
     return (family.Objective(name="waveform", loss=loss, variables=variables, metric_names=names),)
+
+
+def _heeded(spectral: Any, ratio: Any) -> Any:
+    """Return the distance of spectra, its gradient as strong as the waveform is explained.
+
+    What knows nothing of the waveform yet is farther from a spectrum's gaps with every sound that
+    it makes than with none, and would learn to be silent.
+
+    Args:
+      spectral: float32 [batch].
+      ratio: Power over squared error, its logarithm, [batch]; 0 for silence.
+    """
+    share = tf.stop_gradient(tf.clip_by_value(1.0 - tf.exp(-ratio), _LEAST_HEEDED, 1.0))
+    return share * spectral + tf.stop_gradient((1.0 - share) * spectral)
 
 
 def predict(model: WaveformVAE, signal: family.Signal, batch: family.Batch) -> Any:

@@ -168,7 +168,7 @@ def train(
 ) -> dict[str, np.ndarray]:
     """Train on one batch; return the last metrics."""
     (objective,) = waveform_vae.objectives(model, SIGNAL)
-    optimizer = keras.optimizers.Adam(0.01)
+    optimizer = keras.optimizers.Adam(0.005, global_clipnorm=1.0)
     optimizer.build(objective.variables)
 
     @tf.function
@@ -204,8 +204,8 @@ def level_slope(wanted: np.ndarray, made: np.ndarray) -> float:
 @pytest.mark.slow
 def test_what_is_learnt_is_signed_without_offset_and_as_loud_as_it_was() -> None:
     batch = make_tones(6, 12)
-    model = make_model(channels="12,24", latent_size=8)
-    train(model, batch, 500)
+    model = make_model(channels="12,24", latent_size=8, beta=0.3, spectral_weight=0.3)
+    train(model, batch, 600)
     made = reconstruct(model, batch["frames"])
     wanted = batch["frames"]
     error = np.square(made - wanted).sum() / np.square(wanted).sum()
@@ -232,8 +232,19 @@ def test_spectra_are_as_far_apart_as_numpy_says() -> None:
     for row, (first, second) in enumerate(zip(one, other, strict=True)):
         a, b = magnitudes(first), magnitudes(second)
         expected = np.linalg.norm(a - b) / np.linalg.norm(a) + np.abs(np.log(a / b)).mean()
-        assert found[row] == pytest.approx(expected, rel=1e-4)
+        assert float(found[row]) == pytest.approx(expected, rel=1e-4)
     assert float(np.max(spectra.multi_resolution_distance(one, one))) < 1e-3
+
+
+def test_spectra_are_heeded_as_far_as_the_waveform_is_explained() -> None:
+    spectral = tf.constant([2.0, 2.0, 2.0])
+    ratio = tf.math.log([1.0, 4.0, 0.5])  # nothing, three quarters, worse than silence
+    with tf.GradientTape() as tape:
+        tape.watch(spectral)
+        heeded = waveform_vae._heeded(spectral, ratio)
+        total = tf.reduce_sum(heeded)
+    np.testing.assert_allclose(heeded, [2.0, 2.0, 2.0], rtol=1e-6)
+    np.testing.assert_allclose(tape.gradient(total, spectral), [0.03, 0.75, 0.03], rtol=1e-5)
 
 
 def test_silence_has_a_finite_loss_and_gradient() -> None:
@@ -315,9 +326,8 @@ def test_the_originals_norms_stand_in_the_branches_and_average_for_use() -> None
     assert all("moving" in path for path in moved)
 
 
-@pytest.mark.slow
-def test_the_originals_norms_leave_the_level() -> None:
-    batch = make_tones(6, 12)
-    model = make_model(channels="12,24", latent_size=8, norm="original")
-    train(model, batch, 500)
-    assert 0.8 < level_slope(batch["frames"], reconstruct(model, batch["frames"])) < 1.2
+@pytest.mark.parametrize("norm", waveform_vae.NORMS)
+def test_a_level_reaches_the_latents_whatever_the_norm(norm: str) -> None:
+    model, frames = make_model(norm=norm), make_frames(2, 64)
+    quiet, loud = encode(model, frames), encode(model, 4 * frames)
+    assert np.abs(loud - quiet).mean() > np.abs(quiet).mean()
