@@ -14,10 +14,11 @@ the decoder leaves its latents alone and makes one buzz for every song.
 
 The loss of an example, in nats per sample but for the spectra:
 
-    1/2 log(mean square error) + spectra (layers/spectra.py) + beta * KL / samples
+    1/2 (mean square error / v + log v) + weight * spectra + beta * KL / samples
 
-The first term is a Gaussian's likelihood at the deviation that suits it best. As each example has
-its own, quiet passages count as much as loud ones, and the level is kept.
+The first term is a Gaussian's likelihood, its variance v one for all and learnt. (Were it each
+example's own, what is learnt already would pull ever harder and the rest be left: measured on six
+tones, four come back at 25 dB and two not at all.) The distance of spectra is `layers/spectra.py`.
 
 With `norm="original"` the residual branches hold norms, instance norms to encode and batch norms to
 decode. While training, an example's loss then depends on the examples beside it on its device, and
@@ -45,6 +46,7 @@ from lstm_gen.models.layers import noise, pieces, priors, residual, spectra
 NORMS = ("none", "original")
 _MOST_SAMPLES_PER_STEP = 64
 _QUIETEST = 1e-4  # squared error that nobody asks to be less, where 1 is the data's power
+_PACE = 10.0  # of the error's variance, which is to keep up with the other weights
 _LEAST_LOG_SD = -6.0
 _LEAST_HEEDED = 0.03  # of the gradient of spectra, while nothing of the waveform is explained
 _ENDS = 7  # samples that the first and the last convolution see
@@ -180,6 +182,9 @@ class WaveformVAE(keras.Model):
             blocks = self._blocks(width, norm, f"decode_{index}") if index else []
             self.decoder += [up, *blocks]
         self.decoder.append(_convolution(1, _ENDS, "decode_last"))
+        self.log_variance = self.add_weight(
+            name="log_variance", shape=(), initializer="zeros", dtype="float32", autocast=False
+        )
         self.priors = priors.Priors(
             settings.latent_size,
             _PRIORS,
@@ -217,6 +222,11 @@ class WaveformVAE(keras.Model):
     def decode(self, latents: Any, training: bool = False) -> Any:
         """Return samples, float32 [batch, steps * stride, 1], of latents [batch, steps, size]."""
         return _through(self.decoder, latents, training)
+
+    def likelihood(self, error: Any) -> Any:
+        """Return nats per sample, but for a constant, of mean squared errors [batch]."""
+        log_variance = tf.maximum(_PACE * self.log_variance, math.log(_QUIETEST))
+        return 0.5 * (error * tf.exp(-log_variance) - 1.0 + log_variance)
 
     def call(self, samples: Any) -> Any:
         """Return the samples again, by way of the likeliest latents."""
@@ -286,7 +296,7 @@ def objectives(model: WaveformVAE, signal: family.Signal) -> tuple[family.Object
         per_sample = tf.reduce_sum(divergence, axis=[1, 2]) / n_samples
         power = tf.reduce_mean(tf.square(wanted), axis=1)
         ratio = tf.math.log((power + _QUIETEST) / (error + _QUIETEST))
-        total = settings.waveform_weight * 0.5 * tf.math.log(error + _QUIETEST)
+        total = settings.waveform_weight * model.likelihood(error)
         total += settings.beta * per_sample
         heard = _heeded(spectral, ratio) if settings.waveform_weight else spectral
         total += settings.spectral_weight * heard

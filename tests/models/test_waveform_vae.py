@@ -205,7 +205,7 @@ def level_slope(wanted: np.ndarray, made: np.ndarray) -> float:
 def test_what_is_learnt_is_signed_without_offset_and_as_loud_as_it_was() -> None:
     batch = make_tones(6, 12)
     model = make_model(channels="12,24", latent_size=8, beta=0.3, spectral_weight=0.3)
-    train(model, batch, 600)
+    train(model, batch, 400)
     made = reconstruct(model, batch["frames"])
     wanted = batch["frames"]
     error = np.square(made - wanted).sum() / np.square(wanted).sum()
