@@ -4,11 +4,11 @@ from typing import Any
 
 from absl import flags
 
-from flags import lstm_flags, waveform_vae_flags
+from flags import lstm_flags, vae_flags, waveform_vae_flags
 from lstm_gen import models
 from lstm_gen.models.family import Family
 
-MODULES = {"lstm": lstm_flags, "waveform_vae": waveform_vae_flags}
+MODULES = {"lstm": lstm_flags, "vae": vae_flags, "waveform_vae": waveform_vae_flags}
 
 _MODEL = flags.DEFINE_enum(
     "model",

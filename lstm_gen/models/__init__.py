@@ -1,9 +1,9 @@
 """The model families, in the order that help texts and tables show them."""
 
 from lstm_gen import errors
-from lstm_gen.models import family, lstm, waveform_vae
+from lstm_gen.models import family, lstm, vae, waveform_vae
 
-FAMILIES: tuple[family.Family, ...] = (lstm.FAMILY, waveform_vae.FAMILY)
+FAMILIES: tuple[family.Family, ...] = (lstm.FAMILY, vae.FAMILY, waveform_vae.FAMILY)
 
 
 def by_name(name: str) -> family.Family:

@@ -8,6 +8,7 @@ A batch is a dictionary of tensors as `lstm_gen.data.pipeline` yields it:
     start_frame  int64 [batch], first frame of the window within its recording
     row          int64 [batch], where the window stands in the global batch, of which a device has
                  consecutive rows
+    progress     float32 scalar, the share of the training's steps that are done; only in training
     label/NAME   for each label of the dataset, as `data.labels.encode` has them: a class is int64
                  [batch], -1 if not known; a set float32 [batch, values]; a number float32 [batch]
 

@@ -175,7 +175,11 @@ def _differentiated(
     seed = noise.seed_from(training.seed, noise.TRAINING, batch["row"][0])
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(objective.variables)
-        loss = objective.loss(batch, noise.seed_for(seed, step), True)
+        loss = objective.loss(
+            {**batch, "progress": tf.cast(step, tf.float32) / training.steps},
+            noise.seed_for(seed, step),
+            True,
+        )
         # The sum over replicas of these is the mean over the global batch.
         total = tf.reduce_sum(loss.per_example) / training.batch_size
     gradients = tape.gradient(total, objective.variables)

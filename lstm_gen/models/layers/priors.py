@@ -175,6 +175,25 @@ class Priors(keras.layers.Layer):
         weights = tf.nn.log_softmax(self._logits)
         return tf.reduce_logsumexp(tf.reduce_sum(each, axis=-1) + weights, axis=-1)
 
+    def divergence(self, latents: Any, mean: Any, log_sd: Any) -> Any:
+        """Return how far a belief in latents is from the trained prior, nats, float32 [batch].
+
+        That is the standard normal, or the learned mixture if there is one; from the latter it is
+        estimated by the latents that were drawn.
+
+        Args:
+          latents: float32 [batch, steps, size], drawn by that belief.
+          mean: Its mean, the same shape.
+          log_sd: The log of its deviation.
+        """
+        if not self.learned:
+            each = 0.5 * (tf.square(mean) + tf.exp(2.0 * log_sd) - 1.0) - log_sd
+            return tf.reduce_sum(each, axis=[1, 2])
+        white = (latents - mean) * tf.exp(-log_sd)
+        own = -0.5 * tf.square(white) - log_sd - 0.5 * math.log(2 * math.pi)
+        prior = tf.reduce_sum(self.learned_log_density(latents), axis=1)
+        return tf.reduce_sum(own, axis=[1, 2]) - prior
+
     def fit(
         self,
         latents: Sequence[np.ndarray],
