@@ -18,6 +18,7 @@ REQUIREMENTS = [
     "llvmlite>=0.43",
     "numba>=0.60",
     "numpy>=1.26",
+    "pillow>=10.0",
     "scipy>=1.11",
     "soundfile>=0.12.1",
     "soxr>=0.4",

@@ -17,7 +17,7 @@ import tqdm
 from benchmarks import harness, preparing
 from lstm_gen import config, distribute, lease, runs, training_config
 from lstm_gen.audio import normalisation
-from lstm_gen.data import manifest
+from lstm_gen.data import manifest, primers
 from lstm_gen.models import lstm
 from lstm_gen.training import batches, loop, signals, step
 
@@ -88,7 +88,7 @@ def _make_trainer(
 ) -> loop.Trainer:
     loop.set_up(run.training, strategy)
     runs.open_or_create(run_dir, run)
-    primer = np.zeros([1, 1, run.audio.channels], np.float32)
+    primer = primers.Excerpts(np.zeros([1, 1, run.audio.channels], np.float32), {})
     return loop.Trainer(
         run_dir, run, dataset, _QUIET, strategy, primer, lease.Lease(), signals.Request(), ""
     )

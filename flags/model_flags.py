@@ -4,11 +4,21 @@ from typing import Any
 
 from absl import flags
 
-from flags import autoencoder_flags, lstm_flags, vae_flags
+from flags import (
+    autoencoder_flags,
+    lstm_flags,
+    vae_flags,
+    waveform_vae_flags,
+)
 from lstm_gen import models
 from lstm_gen.models.family import Family
 
-MODULES = {"lstm": lstm_flags, "autoencoder": autoencoder_flags, "vae": vae_flags}
+MODULES = {
+    "lstm": lstm_flags,
+    "autoencoder": autoencoder_flags,
+    "vae": vae_flags,
+    "waveform_vae": waveform_vae_flags,
+}
 
 _MODEL = flags.DEFINE_enum(
     "model",

@@ -58,7 +58,7 @@ class Trainer:
       dataset: The dataset that it is trained on.
       settings: What is looked at while training.
       strategy: Where the model lives.
-      primer: Normalised frames for the rollouts, float32 [n_samples, frames, channels].
+      primer: n_samples excerpts for the rollouts, and to be reconstructed.
       owner: The claim on the run directory.
       stop: Whether somebody asked to stop.
       resume_dir: Where states are read from, if not there.
@@ -71,7 +71,7 @@ class Trainer:
         dataset: manifest.Dataset,
         settings: training_config.MonitorConfig,
         strategy: tf.distribute.Strategy,
-        primer: np.ndarray,
+        primer: primers.Excerpts,
         owner: lease.Lease,
         stop: signals.Request,
         resume_dir: str,
@@ -180,6 +180,7 @@ class Trainer:
         if settings.sample_every_steps and (step % settings.sample_every_steps == 0 or last):
             with self._state.averaged() as model:
                 self._monitor.rollout(step, model)
+                self._monitor.reconstruction(step, model)
         if settings.histogram_every_steps and step % settings.histogram_every_steps == 0:
             self._monitor.histograms(step, self._state.model)
         if step % settings.checkpoint_every_steps == 0 or last or self._is_stale():
@@ -271,6 +272,7 @@ class Trainer:
         if weights is None or weights.step not in wanted:
             self._state.save_model(self._validation)
         self._fit()
+        self._monitor.animate()
 
     def _fit(self) -> None:
         """Fit what a family fits to a trained model, and keep it with the weights."""
@@ -361,7 +363,9 @@ def train(
     set_up(run.training, strategy)
     primer_frames = round(_PRIMER_SECONDS * run.audio.frames_per_second)
     split = "validation" if dataset.splits["validation"].n_records else "train"
-    primer = primers.draw(dataset, split, settings.n_samples, primer_frames, run.training.seed)
+    primer = primers.draw_excerpts(
+        dataset, split, settings.n_samples, primer_frames, run.training.seed
+    )
     with lease.hold(run_dir) as owner, signals.noted() as stop:
         trainer = Trainer(
             run_dir, run, dataset, settings, strategy, primer, owner, stop, resume_dir

@@ -10,9 +10,9 @@ from tensorboard.plugins.hparams import api as hparams
 
 from lstm_gen import config, errors, runs, storage, training_config
 from lstm_gen.audio import files, inversion, pictures, representations
-from lstm_gen.data import labels
+from lstm_gen.data import labels, primers
 from lstm_gen.models import family
-from lstm_gen.training import signals
+from lstm_gen.training import animation, signals
 
 _INVERSION_ITERATIONS = inversion.QUALITY["preview"]
 
@@ -24,7 +24,7 @@ class Monitor:
       run_dir: The run directory.
       run: What it holds.
       settings: How long and how many the rollouts are.
-      primer: Normalised frames that rollouts start from, float32 [n_samples, frames, channels].
+      primer: The n_samples excerpts that rollouts start from, and that are reconstructed.
       stop: Whether somebody asked to stop; pictures and sounds must not keep them waiting.
     """
 
@@ -33,7 +33,7 @@ class Monitor:
         run_dir: str,
         run: runs.Run,
         settings: training_config.MonitorConfig,
-        primer: np.ndarray,
+        primer: primers.Excerpts,
         stop: signals.Request,
     ) -> None:
         self._run_dir = run_dir
@@ -76,20 +76,54 @@ class Monitor:
         controls = family.Controls(
             n_songs=self._settings.n_samples, n_frames=n_frames, labels=self._labels
         )
-        songs = run.family.generate(model, run.signal, controls, self._primer, lambda _: None)
+        primer = self._primer.frames
+        songs = run.family.generate(model, run.signal, controls, primer, lambda _: None)
         for index, song in enumerate(run.normalisation.undo(songs)):
-            if self._stop:
-                return
-            path = storage.join(self._run_dir, "samples", f"step-{step:08d}-song-{index}")
-            try:
-                samples = representations.invert(song, run.audio, _INVERSION_ITERATIONS)
-            except errors.InputError as error:  # a rollout that ran away must not end the run
-                logging.warning("song %d of step %d has no sound: %s", index, step, error)
-                continue
-            files.write(f"{path}.wav", samples, run.audio.sample_rate)
-            pictures.spectrogram(f"{path}.png", song, run.audio, title=f"step {step}")
-            self._image(step, f"song {index}", f"{path}.png")
-            self._audio(step, f"song {index}", samples)
+            self._sound(step, f"song {index}", [(f"step {step}", song)])
+
+    def reconstruction(self, step: int, model: Any) -> None:
+        """Write the excerpts as a model with latents gives them back, and log them likewise.
+
+        The picture has the excerpt below what became of it; its own sound is written once.
+        """
+        run, coder = self._run, self._run.family.coder
+        if coder is None:
+            return
+        frames, told = self._primer
+        known = {f"label/{name}": told[f"label/{name}"] for name in run.condition}
+        latents = coder.encode(model, run.signal, frames, known)
+        made = coder.decode(model, run.signal, latents, frames.shape[1], known)
+        originals = run.normalisation.undo(frames)
+        for index, (song, original) in enumerate(
+            zip(run.normalisation.undo(made), originals, strict=True)
+        ):
+            own = storage.join(self._run_dir, "samples", f"clip-{index}-held-out.wav")
+            if not self._stop and not storage.exists(own):
+                samples = representations.invert(original, run.audio, _INVERSION_ITERATIONS)
+                files.write(own, samples, run.audio.sample_rate)
+            panels = [(f"by the model, step {step}", song), ("held out", original)]
+            self._sound(step, f"clip {index}", panels)
+
+    def animate(self) -> None:
+        """Make a GIF of the pictures of all steps."""
+        animation.write(storage.join(self._run_dir, "samples"))
+
+    def _sound(self, step: int, name: str, panels: list[tuple[str, np.ndarray]]) -> None:
+        """Write and log the sound of the first panel's frames, and a picture of all panels."""
+        if self._stop:
+            return
+        run, (_, frames) = self._run, panels[0]
+        dashed = name.replace(" ", "-")
+        path = storage.join(self._run_dir, "samples", f"step-{step:08d}-{dashed}")
+        try:
+            samples = representations.invert(frames, run.audio, _INVERSION_ITERATIONS)
+        except errors.InputError as error:  # a rollout that ran away must not end the run
+            logging.warning("%s of step %d has no sound: %s", name, step, error)
+            return
+        files.write(f"{path}.wav", samples, run.audio.sample_rate)
+        pictures.compare(f"{path}.png", panels, run.audio)
+        self._image(step, name, f"{path}.png")
+        self._audio(step, name, samples)
 
     def histograms(self, step: int, model: Any) -> None:
         """Log how the values of every weight are spread."""
