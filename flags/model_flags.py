@@ -4,11 +4,11 @@ from typing import Any
 
 from absl import flags
 
-from flags import lstm_flags
+from flags import gan_flags, lstm_flags
 from lstm_gen import models
 from lstm_gen.models.family import Family
 
-MODULES = {"lstm": lstm_flags}
+MODULES = {"lstm": lstm_flags, "gan": gan_flags}
 
 _MODEL = flags.DEFINE_enum(
     "model",

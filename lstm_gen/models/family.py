@@ -38,6 +38,7 @@ class Condition:
       name: Of the label; a batch holds it as `label/NAME`.
       kind: "class", "multi" or "number".
       n_values: Classes, or values of a set; 0 for a number.
+      values: Their names, in order, where they are known.
       minimum: Smallest number that occurs; 0 for the others.
       maximum: Largest.
     """
@@ -45,6 +46,7 @@ class Condition:
     name: str
     kind: str
     n_values: int = 0
+    values: tuple[str, ...] = ()
     minimum: float = 0.0
     maximum: float = 0.0
 
@@ -110,6 +112,8 @@ class Objective:
       metric_names: Keys of the metrics that `loss` returns.
       saturation: Metric (or NAME_loss) to its value for a model that knows nothing, and the value
         at which it has nothing more to say: people are warned when it has gone 95 % of that way.
+      momentum: Share of the running average of gradients that a step keeps, Adam's beta_1; players
+        of a game, whose loss changes under them, do better with none.
     """
 
     name: str
@@ -117,6 +121,7 @@ class Objective:
     variables: list[Any]
     metric_names: tuple[str, ...]
     saturation: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+    momentum: float = 0.9
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -198,6 +203,8 @@ class Family:
       priors: What latents can be drawn from, the default first.
       predicts: Whether targets are inputs `shift` frames later; else shift is 0.
       conditional: Whether it can be told labels.
+      competes: Whether its objectives are those of players: what one loses another wins, so no
+        loss has to fall, and the last weights, not those of the lowest loss, are the ones to keep.
       initialise: (model, signal, examples) -> None. Sets weights from data before step 1; None for
         nothing.
       fit: (model, signal, examples) -> None. Sets what is fitted to a trained model, all of it in
@@ -217,6 +224,7 @@ class Family:
     priors: tuple[str, ...] = ()
     predicts: bool = False
     conditional: bool = False
+    competes: bool = False
     initialise: Callable[[Any, Signal, Examples], None] | None = None
     fit: Callable[[Any, Signal, Examples], None] | None = None
     coder: Coder | None = None

@@ -24,8 +24,23 @@ from lstm_gen.models import family as families
 from lstm_gen.training import step as steps
 from lstm_gen.training.tpu import lowering
 
-SETTINGS = {"lstm": {"layers": 2, "units": 8, "components": 3, "dropout": 0.1}}
-SIGNAL = families.Signal(audio=config.AudioConfig(n_mels=6), timesteps=10, shift=2)
+SETTINGS = {
+    "lstm": {"layers": 2, "units": 8, "components": 3, "dropout": 0.1},
+    "gan": {"noise_size": 4, "width": 8},
+}
+SIGNALS = {
+    "lstm": families.Signal(audio=config.AudioConfig(n_mels=6), timesteps=10, shift=2),
+    "gan": families.Signal(
+        audio=config.AudioConfig(representation="complex_stft", n_fft=64, hop_length=16),
+        timesteps=10,
+        shift=0,
+        conditions=(
+            families.Condition(name="instrument", kind="class", n_values=3),
+            families.Condition(name="pitch", kind="number", minimum=40.0, maximum=90.0),
+            families.Condition(name="qualities", kind="multi", n_values=2),
+        ),
+    ),
+}
 BATCH_SIZE = 8
 TRAINING = training_config.TrainingConfig(batch_size=BATCH_SIZE, steps=100, learning_rate=0.01)
 
@@ -37,22 +52,44 @@ def family(request: pytest.FixtureRequest) -> families.Family:
 
 def make_model(family: families.Family, seed: int = 0) -> Any:
     keras.utils.set_random_seed(seed)
-    return family.build(family.config_class(**SETTINGS[family.name]), SIGNAL)
+    return family.build(family.config_class(**SETTINGS[family.name]), SIGNALS[family.name])
 
 
 @functools.cache
-def make_batch() -> dict[str, Any]:
-    frames = SIGNAL.timesteps + SIGNAL.shift
-    batch = tiny.make_batch(BATCH_SIZE, frames, SIGNAL.channels)
-    return {name: tf.constant(values) for name, values in batch.items()}
+def make_batch(name: str) -> dict[str, Any]:
+    """Return a batch as the family of this name takes it."""
+    signal = SIGNALS[name]
+    batch = tiny.make_batch(BATCH_SIZE, signal.timesteps + signal.shift, signal.channels)
+    found = {name: tf.constant(values) for name, values in batch.items()}
+    return found | {name: tf.constant(values) for name, values in make_labels(signal).items()}
+
+
+def make_labels(signal: families.Signal) -> dict[str, np.ndarray]:
+    """Return labels of a batch for all that a model is told, one of each not known."""
+    rows = np.arange(BATCH_SIZE)
+    of_kind = {
+        "class": lambda one: rows % (one.n_values + 1) - 1,
+        "multi": lambda one: np.float32((rows[:, None] >> np.arange(one.n_values)) & 1),
+        "number": lambda one: np.float32(
+            np.where(rows == 2, np.nan, one.minimum + rows * (one.maximum - one.minimum) / 8)
+        ),
+    }
+    return {f"label/{one.name}": of_kind[one.kind](one) for one in signal.conditions}
 
 
 def generate(
     family: families.Family, model: Any, n_frames: int = 13, seed: int = 3, first_song: int = 0
 ) -> np.ndarray:
-    controls = families.Controls(n_songs=2, n_frames=n_frames, seed=seed, first_song=first_song)
-    primer = make_batch()["frames"].numpy()[first_song : first_song + 2, :5]
-    return family.generate(model, SIGNAL, controls, primer, lambda _: None)
+    songs, signal = slice(first_song, first_song + 2), SIGNALS[family.name]
+    controls = families.Controls(
+        n_songs=2,
+        n_frames=n_frames,
+        seed=seed,
+        first_song=first_song,
+        labels={name: values[songs] for name, values in make_labels(signal).items()},
+    )
+    primer = make_batch(family.name)["frames"].numpy()[songs, :5]
+    return family.generate(model, signal, controls, primer, lambda _: None)
 
 
 def test_every_family_has_settings_here() -> None:
@@ -73,7 +110,7 @@ def test_settings_survive_json(family: families.Family) -> None:
 
 def test_objectives_are_as_they_say(family: families.Family) -> None:
     model = make_model(family)
-    objectives = family.objectives(model, SIGNAL)
+    objectives = family.objectives(model, SIGNALS[family.name])
     names = [objective.name for objective in objectives]
     names += [name for objective in objectives for name in objective.metric_names]
     assert len(set(names)) == len(names)
@@ -81,7 +118,7 @@ def test_objectives_are_as_they_say(family: families.Family) -> None:
     assert sorted(moved) == sorted(id(v.value) for v in model.trainable_variables)
     for objective in objectives:
         for training in (True, False):
-            loss = objective.loss(make_batch(), tf.constant([1, 2, 0]), training)
+            loss = objective.loss(make_batch(family.name), tf.constant([1, 2, 0]), training)
             assert set(loss.metrics) == set(objective.metric_names)
             for values in (loss.per_example, *loss.metrics.values()):
                 assert values.shape == (BATCH_SIZE,)
@@ -92,9 +129,9 @@ def test_objectives_are_as_they_say(family: families.Family) -> None:
 def test_each_example_has_its_own_loss(family: families.Family) -> None:
     """What stands beside an example in a batch must not change what is said of it."""
     model = make_model(family)
-    part = {name: values[:3] for name, values in make_batch().items()}
-    for objective in family.objectives(model, SIGNAL):
-        whole = objective.loss(make_batch(), tf.constant([1, 2, 0]), False).per_example
+    part = {name: values[:3] for name, values in make_batch(family.name).items()}
+    for objective in family.objectives(model, SIGNALS[family.name]):
+        whole = objective.loss(make_batch(family.name), tf.constant([1, 2, 0]), False).per_example
         alone = objective.loss(part, tf.constant([1, 2, 0]), False).per_example
         np.testing.assert_allclose(alone, whole[:3], rtol=1e-4)
 
@@ -102,30 +139,39 @@ def test_each_example_has_its_own_loss(family: families.Family) -> None:
 def test_an_example_is_varied_the_same_on_whatever_device(family: families.Family) -> None:
     """A seed holds the row of the first example: half a batch draws what it draws in the whole."""
     model = make_model(family)
-    half = {name: values[BATCH_SIZE // 2 :] for name, values in make_batch().items()}
-    for objective in family.objectives(model, SIGNAL):
-        whole = objective.loss(make_batch(), tf.constant([1, 2, 0]), True).per_example
+    half = {name: values[BATCH_SIZE // 2 :] for name, values in make_batch(family.name).items()}
+    for objective in family.objectives(model, SIGNALS[family.name]):
+        whole = objective.loss(make_batch(family.name), tf.constant([1, 2, 0]), True).per_example
         alone = objective.loss(half, tf.constant([1, 2, BATCH_SIZE // 2]), True).per_example
         np.testing.assert_allclose(alone, whole[BATCH_SIZE // 2 :], rtol=1e-4)
 
 
 def test_training_under_xla_lowers_every_loss(family: families.Family) -> None:
+    """Of players, each lowers its loss while the other stands still; together, both move."""
     model = make_model(family)
-    objectives = family.objectives(model, SIGNAL)
-    optimizers = [steps.make_optimizer(TRAINING) for _ in objectives]
+    objectives = family.objectives(model, SIGNALS[family.name])
+    before = [variable.numpy() for variable in model.trainable_variables]
+    for game in [[one] for one in objectives] if family.competes else [objectives]:
+        for objective, losses in train(family, game, 100).items():
+            assert losses[-10:].mean() < losses[:10].mean() - 0.05, objective
+    if family.competes:
+        assert all(np.isfinite(losses).all() for losses in train(family, objectives, 20).values())
+    for variable, old in zip(model.trainable_variables, before, strict=True):
+        assert np.any(variable.numpy() != old), f"{variable.path} was never moved"
+
+
+def train(family: families.Family, objectives: Any, n_steps: int) -> dict[str, np.ndarray]:
+    """Return the losses of training steps on one batch."""
+    optimizers = [steps.make_optimizer(TRAINING, momentum=one.momentum) for one in objectives]
     for optimizer, objective in zip(optimizers, objectives, strict=True):
         optimizer.build(objective.variables)
     strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
     call = steps.make_train_call(strategy, objectives, optimizers, TRAINING)
-    before = [variable.numpy() for variable in model.trainable_variables]
-    data = tf.data.Dataset.from_tensors(make_batch()).repeat()
-    metrics = call(iter(data), tf.constant(0), tf.constant(100))
-    for objective in objectives:
-        losses = metrics[f"{objective.name}_loss"].numpy()
-        assert losses.shape == (100,)
-        assert losses[-10:].mean() < losses[:10].mean() - 0.05
-    for variable, old in zip(model.trainable_variables, before, strict=True):
-        assert np.any(variable.numpy() != old), f"{variable.path} was never moved"
+    data = tf.data.Dataset.from_tensors(make_batch(family.name)).repeat()
+    metrics = call(iter(data), tf.constant(0), tf.constant(n_steps))
+    losses = {one.name: metrics[f"{one.name}_loss"].numpy() for one in objectives}
+    assert all(found.shape == (n_steps,) for found in losses.values())
+    return losses
 
 
 @pytest.mark.xla
@@ -135,7 +181,7 @@ def test_whole_training_step_is_one_xla_program(family: families.Family) -> None
     @tf.function(jit_compile=True)
     def gradients(batch: Any) -> Any:
         results = []
-        for objective in family.objectives(model, SIGNAL):
+        for objective in family.objectives(model, SIGNALS[family.name]):
             with tf.GradientTape() as tape:
                 loss = objective.loss(batch, tf.constant([0, 1, 0]), True)
                 total = tf.reduce_mean(loss.per_example)
@@ -143,35 +189,44 @@ def test_whole_training_step_is_one_xla_program(family: families.Family) -> None
         return results
 
     with distribute.portable():
-        text = gradients.experimental_get_compiler_ir(make_batch())(stage="hlo")
+        text = gradients.experimental_get_compiler_ir(make_batch(family.name))(stage="hlo")
         assert "<=" not in text, "a dimension is dynamic"
-        assert all(np.isfinite(gradient).all() for gradient in gradients(make_batch()))
+        assert all(np.isfinite(gradient).all() for gradient in gradients(make_batch(family.name)))
 
 
 def test_saved_weights_give_the_same_outputs(
     family: families.Family, tmp_path: pathlib.Path
 ) -> None:
     model, other = make_model(family, seed=1), make_model(family, seed=2)
-    before = family.predict(model, SIGNAL, make_batch())
-    assert np.abs(family.predict(other, SIGNAL, make_batch()) - before).max() > 0
+    before = family.predict(model, SIGNALS[family.name], make_batch(family.name))
+    assert (
+        np.abs(family.predict(other, SIGNALS[family.name], make_batch(family.name)) - before).max()
+        > 0
+    )
     state = checkpoints.write(str(tmp_path), 1, checkpoints.variables_of(model=model), {})
     checkpoints.read(state, checkpoints.variables_of(model=other))
     for weight, expected in zip(other.weights, model.weights, strict=True):
         np.testing.assert_array_equal(weight, expected, err_msg=weight.path)
-    np.testing.assert_array_equal(family.predict(other, SIGNAL, make_batch()), before)
+    np.testing.assert_array_equal(
+        family.predict(other, SIGNALS[family.name], make_batch(family.name)), before
+    )
     np.testing.assert_array_equal(generate(family, other), generate(family, model))
 
 
 def test_prediction_has_a_frame_per_target(family: families.Family) -> None:
-    expected = family.predict(make_model(family), SIGNAL, make_batch())
-    assert expected.shape == (BATCH_SIZE, SIGNAL.timesteps, SIGNAL.channels)
+    expected = family.predict(make_model(family), SIGNALS[family.name], make_batch(family.name))
+    assert expected.shape == (
+        BATCH_SIZE,
+        SIGNALS[family.name].timesteps,
+        SIGNALS[family.name].channels,
+    )
     assert expected.dtype == tf.float32
 
 
 def test_generation_repeats_and_is_as_long_as_asked(family: families.Family) -> None:
     model = make_model(family)
     songs = generate(family, model)
-    assert songs.shape == (2, 13, SIGNAL.channels)
+    assert songs.shape == (2, 13, SIGNALS[family.name].channels)
     assert songs.dtype == np.float32
     assert np.isfinite(songs).all()
     np.testing.assert_array_equal(generate(family, model), songs)
@@ -186,7 +241,7 @@ def make_plan(family: families.Family, precision: str = "float32") -> lowering.P
     return lowering.Plan(
         family=family,
         settings=family.config_class(**SETTINGS[family.name]),
-        signal=SIGNAL,
+        signal=SIGNALS[family.name],
         training=dataclasses.replace(TRAINING, precision=precision),
     )
 
@@ -197,7 +252,9 @@ def test_a_training_step_lowers_for_a_tpu(family: families.Family, precision: st
     policy = keras.config.dtype_policy()
     text = lowering.lower_step(make_plan(family, precision), 3).stablehlo
     assert keras.config.dtype_policy() == policy
-    assert "tensor<3x12x6xf32>" in text  # a device's windows, not the whole batch
+    signal = SIGNALS[family.name]
+    window = f"{signal.timesteps + signal.shift}x{signal.channels}xf32"
+    assert f"tensor<3x{window}>" in text  # a device's windows, not the whole batch
     assert ("bf16" in text) == (precision == "bfloat16")
 
 
@@ -206,7 +263,7 @@ def test_generation_runs_as_programs_that_lower_for_a_tpu(family: families.Famil
     model = make_model(family)
     with programs.listing() as calls:
         frames = generate(family, model, n_frames=300)
-    assert frames.shape == (2, 300, SIGNAL.channels)
+    assert frames.shape == (2, 300, SIGNALS[family.name].channels)
     assert calls
     assert not frames.any()  # nothing was computed
     assert generate(family, model).any()
@@ -220,4 +277,6 @@ def test_accumulated_gradients_lower_for_a_tpu(family: families.Family) -> None:
     plan = make_plan(family)
     training = dataclasses.replace(plan.training, accumulate=2)
     text = lowering.lower_step(dataclasses.replace(plan, training=training), 4).stablehlo
-    assert "tensor<2x2x12x6xf32>" in text  # two parts of two windows
+    signal = SIGNALS[family.name]
+    window = f"{signal.timesteps + signal.shift}x{signal.channels}xf32"
+    assert f"tensor<2x2x{window}>" in text  # two parts of two windows
