@@ -24,7 +24,7 @@ from lstm_gen.models import family as families
 from lstm_gen.training import step as steps
 from lstm_gen.training.tpu import lowering
 
-SETTINGS = {
+SETTINGS: dict[str, dict[str, Any]] = {
     "lstm": {"layers": 2, "units": 8, "components": 3, "dropout": 0.1},
     "gan": {"noise_size": 4, "width": 8},
 }
