@@ -105,5 +105,6 @@ def controls(songs: song_config.SongConfig, run: runs.Run) -> family.Controls:
         temperature=songs.temperature,
         sigma_scale=songs.sigma_scale,
         prior=songs.prior,
-        labels=told.encode(run, told.of_songs(run, songs)),
+        labels=told.encode_songs(run, songs),
+        alike=bool(told.between(run, songs)),
     )

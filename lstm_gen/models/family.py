@@ -137,7 +137,9 @@ class Controls:
       sigma_scale: Factor on the sampled deviation of frames; 0 takes the mean.
       prior: What latents are drawn from, one of the family's `priors`; "" for the first of them.
       labels: What the songs are to be, for each of the signal's conditions: "label/NAME" to an
-        array of n_songs rows, as a batch has it.
+        array of n_songs rows, as a batch has it; what is between classes is float32
+        [n_songs, classes], how much it is of each.
+      alike: Whether all songs are made of the draw of song 0, so that they differ in labels alone.
     """
 
     n_songs: int
@@ -148,6 +150,7 @@ class Controls:
     sigma_scale: float = 1.0
     prior: str = ""
     labels: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    alike: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -171,9 +174,10 @@ class Coder:
     class_means: Callable[[Any], Mapping[str, np.ndarray]]
 
 
-CONTROLS = ("primer", "temperature", "sigma_scale", "prior", "reconstruct")
+CONTROLS = ("primer", "temperature", "sigma_scale", "prior", "reconstruct", "between")
 """What a family may honour beside the number, length and seed of songs; reconstruction brings
-interpolation, perturbation and transfer between classes with it."""
+interpolation, perturbation and transfer between classes with it. `between` is a way from one value
+of a label to another: songs `alike`, and labels that are part of one class and part of another."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -275,8 +275,9 @@ def generate(
     """Make examples and fade each into the next; see `family.Family.generate`."""
     del primer  # there is no such control
     length, overlap = signal.timesteps, max(1, signal.timesteps // _OVERLAP)
-    make, fade = _compiled(model, signal, controls.n_songs)
-    seed = noise.seed_from(controls.seed, noise.SONGS, controls.first_song)
+    make, fade = _compiled(model, signal, controls.n_songs, controls.alike)
+    first_row = 0 if controls.alike else controls.first_song
+    seed = noise.seed_from(controls.seed, noise.SONGS, first_row)
     labels = {name: tf.constant(values) for name, values in controls.labels.items()}
     temperature = tf.constant(controls.temperature)
     done, tail = [], None
@@ -292,12 +293,14 @@ def generate(
 
 
 @functools.lru_cache(maxsize=4)
-def _compiled(model: SoundGAN, signal: family.Signal, n_songs: int) -> tuple[Any, Any]:
+def _compiled(model: SoundGAN, signal: family.Signal, n_songs: int, alike: bool) -> tuple[Any, Any]:
     """Return the program that makes examples, and the one that fades one into the next."""
     n_bins = signal.audio.n_bins_resolved
 
     def make(seed: Any, index: Any, temperature: Any, labels: Mapping[str, Any]) -> Any:
-        draw = noise.normal([n_songs, model.size.noise], noise.seed_for(seed, index))
+        rows = 1 if alike else n_songs
+        draw = noise.normal([rows, model.size.noise], noise.seed_for(seed, index))
+        draw = tf.broadcast_to(draw, [n_songs, model.size.noise])
         told = model.told(signal, labels, n_songs)
         return levels.to_frames(*model.make(temperature * draw, told), signal)
 
@@ -324,7 +327,7 @@ FAMILY = family.Family(
     generate=generate,
     predict=predict,
     representations=("complex_stft",),
-    controls=frozenset({"temperature"}),
+    controls=frozenset({"temperature", "between"}),
     conditional=True,
     competes=True,
 )

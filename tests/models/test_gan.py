@@ -38,7 +38,8 @@ def make_batch(count: int = 8) -> dict[str, Any]:
 
 
 def told(**labels: Any) -> dict[str, np.ndarray]:
-    return {f"label/{name}": np.asarray(values) for name, values in labels.items()}
+    found = {f"label/{name}": np.asarray(values) for name, values in labels.items()}
+    return found | {"label/pitch": np.asarray(labels["pitch"], np.float32)}
 
 
 def losses(model: gan.SoundGAN, training: bool = True, **batch: Any) -> list[family.Loss]:
@@ -85,7 +86,7 @@ def test_the_penalty_is_the_exact_squared_gradient_of_one_in_four() -> None:
     assert ((penalty > 0).sum(axis=0), penalty.size) == (2, 8)
     image, loudness = levels.from_frames(batch["frames"], SIGNAL)
     said = model.told(SIGNAL, batch, 8)
-    for row in np.flatnonzero(penalty):
+    for row in map(int, np.flatnonzero(penalty)):
 
         def score(pixels: Any, level: Any, row: int = row) -> float:
             own = [values[row : row + 1] for values in said]
@@ -135,7 +136,7 @@ def test_what_is_varied_is_varied_by_the_draw_of_each_example() -> None:
     assert np.abs(louder).max() > 5 / 40
     places = []
     for old, new in zip(image.numpy(), moved.numpy(), strict=True):
-        silence = np.broadcast_to(np.float32([-1, 0]), (2, 40, 2))
+        silence = np.broadcast_to(np.array([-1, 0], np.float32), (2, 40, 2))
         longer = np.concatenate([silence, old, silence])
         found = [i for i in range(5) if np.allclose(longer[i : i + 12], new, atol=1e-6)]
         places += found
@@ -177,7 +178,7 @@ def test_without_labels_there_is_nothing_to_tell() -> None:
 
 def test_a_long_song_is_notes_faded_into_each_other() -> None:
     model = make_model()
-    labels = told(instrument=[0, 1], pitch=np.float32([60, 61]))
+    labels = told(instrument=[0, 1], pitch=[60.0, 61.0])
     done: list[int] = []
 
     def songs(n_frames: int) -> np.ndarray:
@@ -203,7 +204,7 @@ def test_a_long_song_is_notes_faded_into_each_other() -> None:
 
 def test_temperature_nought_is_nearly_the_mean() -> None:
     model = make_model()
-    labels = told(instrument=[0, 0], pitch=np.float32([60, 60]))
+    labels = told(instrument=[0, 0], pitch=[60.0, 60.0])
     near, far = (
         gan.generate(
             model,

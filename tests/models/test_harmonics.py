@@ -50,7 +50,7 @@ def test_lobes_and_steps_are_those_of_a_tone(midi: float) -> None:
 def test_what_is_not_known_is_zero_and_classes_are_notes() -> None:
     pitch = family.Condition(name="pitch", kind="class", n_values=2, values=("60", "69"))
     midi = harmonics.midi_numbers(pitch, tf.constant([1, -1, 0], tf.int64))
-    np.testing.assert_array_equal(midi, np.float32([69, np.nan, 60]))
+    np.testing.assert_array_equal(midi, np.array([69, np.nan, 60], np.float32))
     grid = harmonics.channels(midi, AUDIO).numpy()
     assert np.isfinite(grid).all()
     assert not grid[1].any()
