@@ -64,6 +64,11 @@ _EXAMPLE_SECONDS = flags.DEFINE_float(
     "longer recording gives consecutive ones, a shorter one is filled up with silence, and so is "
     "a rest of at least half the length. 0 for off.",
 )
+_MAX_EXAMPLES = flags.DEFINE_integer(
+    "max_examples",
+    SegmentConfig.max_examples,
+    "Most examples of a recording, from its beginning on: 1 keeps the attacks of notes. 0 for all.",
+)
 _TRIM_DB = flags.DEFINE_float(
     "trim_db",
     SegmentConfig.trim_db,
@@ -153,6 +158,7 @@ def segment_config() -> SegmentConfig:
     return SegmentConfig(
         segment_frames=_SEGMENT_FRAMES.value,
         example_seconds=_EXAMPLE_SECONDS.value,
+        max_examples=_MAX_EXAMPLES.value,
         trim_db=_TRIM_DB.value,
         dtype=_DTYPE.value,
     )

@@ -40,7 +40,9 @@ _LABEL = flags.DEFINE_multi_string(
     "label",
     [],
     "What the songs are to be, of a model trained with --condition: --label pitch=60 --label "
-    "instrument=altosax. A label that is not given is drawn anew for each song.",
+    "instrument=altosax. A label that is not given is drawn anew for each song. Where a model can, "
+    "songs go from one value to another: pitch=60|72 plays a scale, instrument=altosax|grandpiano "
+    "goes from one to the other.",
 )
 _RECONSTRUCT = flags.DEFINE_list(
     "reconstruct",

@@ -6,6 +6,7 @@ from absl import flags
 
 from flags import (
     autoencoder_flags,
+    gan_flags,
     lstm_flags,
     vae_flags,
     waveform_vae_flags,
@@ -18,6 +19,7 @@ MODULES = {
     "autoencoder": autoencoder_flags,
     "vae": vae_flags,
     "waveform_vae": waveform_vae_flags,
+    "gan": gan_flags,
 }
 
 _MODEL = flags.DEFINE_enum(

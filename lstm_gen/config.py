@@ -212,6 +212,7 @@ class SegmentConfig:
       segment_frames: Longest segment, frames; a recording is cut into near-equal segments.
       example_seconds: Length of a fixed-length example, seconds, which is then what a segment
         is; 0 for segments of `segment_frames`.
+      max_examples: Most examples of a recording, from its beginning on; 0 for all.
       trim_db: Frames at either end (and silences inside) that stay this many dB under the
         recording's loud level are left out; 0 keeps everything. Of examples, those that are
         quiet throughout are left out.
@@ -221,12 +222,19 @@ class SegmentConfig:
 
     segment_frames: int = 1024
     example_seconds: float = 0.0
+    max_examples: int = 0
     trim_db: float = 30.0
     dtype: str = "float16"
 
     def __post_init__(self) -> None:
         require_least(self, 2, "segment_frames")
         require_sign(self, "example_seconds", "trim_db", zero=True)
+        require_least(self, 0, "max_examples")
+        require(
+            self.max_examples == 0 or self.example_seconds > 0,
+            "max_examples is for examples; set example_seconds too",
+            max_examples=self.max_examples,
+        )
         require_choice("dtype", self.dtype, DTYPES)
 
     def example_samples(self, audio: AudioConfig) -> int:

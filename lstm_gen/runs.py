@@ -374,6 +374,7 @@ def _condition(name: str, label: labels.Label) -> families.Condition:
         name=name,
         kind=label.kind,
         n_values=len(label.values),
+        values=label.values,
         minimum=label.minimum or 0.0,
         maximum=label.maximum or 0.0,
     )

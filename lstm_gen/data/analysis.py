@@ -2,7 +2,8 @@
 
 With `example_seconds` a recording is cut into consecutive stretches of exactly that many
 samples, each analysed by itself. A rest of at least half an example is filled up with
-zeros, and so is a recording that is shorter than one; a shorter rest is left out. Both are counted.
+zeros, and so is a recording that is shorter than one; a shorter rest is left out, and so is what
+follows the first `max_examples` if that is set. Both are counted.
 """
 
 import dataclasses
@@ -23,7 +24,7 @@ class Recording:
       active: bool [n_frames], the frames that trimming keeps; examples whole or not at all.
       n_samples: Samples decoded.
       n_padded: Zeros added to fill an example.
-      n_left_over: Samples of a rest that is in no example.
+      n_left_over: Samples of a rest that is in no example, or after the last one wanted.
       example_frames: Frames of an example, 0 without examples.
     """
 
@@ -68,8 +69,9 @@ def _analyse_examples(
     for samples in cut_samples(blocks, example_samples):
         missing = example_samples - len(samples)
         n_samples += len(samples)
-        if missing > example_samples / 2 and found:
-            n_left_over = len(samples)
+        enough = 0 < segment.max_examples == len(found)
+        if enough or (missing > example_samples / 2 and found):
+            n_left_over += len(samples)
             continue
         n_padded += missing
         padded = np.pad(samples, (0, missing))

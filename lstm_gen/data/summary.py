@@ -114,7 +114,7 @@ def _filled(read: list[Mapping[str, Any]]) -> list[str]:
         return []
     return [
         f"examples  {sum(padded):.1f} seconds of silence fill up {len(padded)} recordings, "
-        f"{left_over:.1f} seconds of rests are too short"
+        f"{left_over:.1f} seconds of rests are in none"
     ]
 
 

@@ -49,9 +49,8 @@ def make(
     primer = load_primer(run, songs, data_dir or run.data_dir)
     groups = rollout.deal(songs.n_songs, songs.songs_at_once)
     known = told.of_songs(run, songs)
-    asked = controls(songs, run, known)
     frames = rollout.roll_out(
-        run_dir, run, asked, primer, groups, devices, songs.precision, progress
+        run_dir, run, controls(songs, run), primer, groups, devices, songs.precision, progress
     )
     paths = []
     for index, new in frames.items():
@@ -91,9 +90,9 @@ def _play(
     seconds = melody.longest(notes)
     asked = dataclasses.replace(songs, n_songs=len(wanted), seconds=seconds, primer="")
     texts = [f"{songs.pitch_label}={pitch}" for pitch in wanted]
+    same = told.of_songs(run, asked)[0]  # one player for all notes
     known = [
-        {**own, **told.given(run, dataclasses.replace(songs, label=(text,)))}
-        for own, text in zip(told.of_songs(run, asked), texts, strict=True)
+        {**same, **told.given(run, dataclasses.replace(songs, label=(text,)))} for text in texts
     ]
     frames = rollout.roll_out(
         run_dir,
@@ -159,5 +158,6 @@ def controls(
         temperature=songs.temperature,
         sigma_scale=songs.sigma_scale,
         prior=songs.prior,
-        labels=told.encode(run, told.of_songs(run, songs) if known is None else known),
+        labels=told.encode(run, known) if known else told.encode_songs(run, songs),
+        alike=bool(told.between(run, songs) or songs.melody),
     )

@@ -1,13 +1,14 @@
 """The model families, in the order that help texts and tables show them."""
 
 from lstm_gen import errors
-from lstm_gen.models import autoencoder, family, lstm, vae, waveform_vae
+from lstm_gen.models import autoencoder, family, gan, lstm, vae, waveform_vae
 
 FAMILIES: tuple[family.Family, ...] = (
     lstm.FAMILY,
     autoencoder.FAMILY,
     vae.FAMILY,
     waveform_vae.FAMILY,
+    gan.FAMILY,
 )
 
 

@@ -39,6 +39,7 @@ class Condition:
       name: Of the label; a batch holds it as `label/NAME`.
       kind: "class", "multi" or "number".
       n_values: Classes, or values of a set; 0 for a number.
+      values: Their names, in order, where they are known.
       minimum: Smallest number that occurs; 0 for the others.
       maximum: Largest.
     """
@@ -46,6 +47,7 @@ class Condition:
     name: str
     kind: str
     n_values: int = 0
+    values: tuple[str, ...] = ()
     minimum: float = 0.0
     maximum: float = 0.0
 
@@ -111,6 +113,8 @@ class Objective:
       metric_names: Keys of the metrics that `loss` returns.
       saturation: Metric (or NAME_loss) to its value for a model that knows nothing, and the value
         at which it has nothing more to say: people are warned when it has gone 95 % of that way.
+      momentum: Share of the running average of gradients that a step keeps, Adam's beta_1; players
+        of a game, whose loss changes under them, do better with none.
     """
 
     name: str
@@ -118,6 +122,7 @@ class Objective:
     variables: list[Any]
     metric_names: tuple[str, ...]
     saturation: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+    momentum: float = 0.9
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -133,7 +138,9 @@ class Controls:
       sigma_scale: Factor on the sampled deviation of frames; 0 takes the mean.
       prior: What latents are drawn from, one of the family's `priors`; "" for the first of them.
       labels: What the songs are to be, for each of the signal's conditions: "label/NAME" to an
-        array of n_songs rows, as a batch has it.
+        array of n_songs rows, as a batch has it; what is between classes is float32
+        [n_songs, classes], how much it is of each.
+      alike: Whether all songs are made of the draw of song 0, so that they differ in labels alone.
     """
 
     n_songs: int
@@ -144,6 +151,7 @@ class Controls:
     sigma_scale: float = 1.0
     prior: str = ""
     labels: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    alike: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -167,9 +175,10 @@ class Coder:
     class_means: Callable[[Any], Mapping[str, np.ndarray]]
 
 
-CONTROLS = ("primer", "temperature", "sigma_scale", "prior", "reconstruct")
+CONTROLS = ("primer", "temperature", "sigma_scale", "prior", "reconstruct", "between")
 """What a family may honour beside the number, length and seed of songs; reconstruction brings
-interpolation, perturbation and transfer between classes with it."""
+interpolation, perturbation and transfer between classes with it. `between` is a way from one value
+of a label to another: songs `alike`, and labels that are part of one class and part of another."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -199,6 +208,8 @@ class Family:
       priors: What latents can be drawn from, the default first.
       predicts: Whether targets are inputs `shift` frames later; else shift is 0.
       conditional: Whether it can be told labels.
+      competes: Whether its objectives are those of players: what one loses another wins, so no
+        loss has to fall, and the last weights, not those of the lowest loss, are the ones to keep.
       initialise: (model, signal, examples) -> None. Sets weights from data before step 1; None for
         nothing.
       fit: (model, signal, examples) -> None. Sets what is fitted to a trained model, all of it in
@@ -218,6 +229,7 @@ class Family:
     priors: tuple[str, ...] = ()
     predicts: bool = False
     conditional: bool = False
+    competes: bool = False
     initialise: Callable[[Any, Signal, Examples], None] | None = None
     fit: Callable[[Any, Signal, Examples], None] | None = None
     coder: Coder | None = None

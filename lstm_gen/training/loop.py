@@ -221,7 +221,7 @@ class Trainer:
             progress.best_loss, progress.best_step, progress.stale = loss, progress.step, 0
         else:
             progress.stale += 1
-        if better and self._settings.best_weights:
+        if better and self._keeps_best:
             self._state.save_model(self._validation)
         named = " ".join(f"{name}={value:.4f}" for name, value in self._validation.items())
         tqdm.tqdm.write(f"step {progress.step}: validation {named}{' (best)' if better else ''}")
@@ -267,7 +267,7 @@ class Trainer:
         """Leave weights for generation: the last, or the best if those were asked for."""
         weights = checkpoints.newest(runs.model_dir(self._run_dir))
         wanted = {self._progress.step}
-        if self._settings.best_weights:
+        if self._keeps_best:
             wanted.add(self._progress.best_step)
         if weights is None or weights.step not in wanted:
             self._state.save_model(self._validation)
@@ -288,6 +288,11 @@ class Trainer:
 
     def _is_done(self) -> bool:
         return self._progress.step >= self._run.training.steps or self._is_stale()
+
+    @property
+    def _keeps_best(self) -> bool:
+        """Whether the weights of the best validation are kept: of a game no loss says which."""
+        return self._settings.best_weights and not self._run.family.competes
 
     def _is_stale(self) -> bool:
         return 0 < self._settings.patience <= self._progress.stale
@@ -360,6 +365,12 @@ def train(
         out among the devices.
       StoppedError: If SIGTERM or SIGINT asked to stop; the state is saved then.
     """
+    config.require(
+        settings.patience == 0 or not run.family.competes,
+        "patience waits for a lower loss, and where models compete none has to fall; leave it at 0",
+        patience=settings.patience,
+        model=run.family.name,
+    )
     set_up(run.training, strategy)
     primer_frames = round(_PRIMER_SECONDS * run.audio.frames_per_second)
     split = "validation" if dataset.splits["validation"].n_records else "train"

@@ -62,7 +62,9 @@ def measure(
     with strategy.scope(), precision.of_new_layers(run.training.precision):
         model = run.build_model()
         objectives = run.family.objectives(model, run.signal)
-        optimizers = [steps.make_optimizer(run.training) for _ in objectives]
+        optimizers = [
+            steps.make_optimizer(run.training, momentum=one.momentum) for one in objectives
+        ]
         for optimizer, objective in zip(optimizers, objectives, strict=True):
             optimizer.build(objective.variables)
     train_call = steps.make_train_call(strategy, objectives, optimizers, run.training)

@@ -86,7 +86,8 @@ class State:
             self.objectives = run.family.objectives(self.model, run.signal)
             self._rate_scale = tf.Variable(1.0, trainable=False, name="rate_scale")
             self.optimizers = [
-                steps.make_optimizer(run.training, self._rate_scale) for _ in self.objectives
+                steps.make_optimizer(run.training, self._rate_scale, one.momentum)
+                for one in self.objectives
             ]
             for optimizer, objective in zip(self.optimizers, self.objectives, strict=True):
                 optimizer.build(objective.variables)

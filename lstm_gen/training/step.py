@@ -32,13 +32,14 @@ class _Scaled(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def make_optimizer(
-    training: training_config.TrainingConfig, scale: Any = 1.0
+    training: training_config.TrainingConfig, scale: Any = 1.0, momentum: float = 0.9
 ) -> keras.optimizers.Optimizer:
     """Return Adam (AdamW with weight decay) with a linear warm-up and a cosine decay.
 
     Args:
       training: The rate and its course, the decay and the averages of the weights.
       scale: float32 variable that the rate is multiplied by.
+      momentum: Adam's beta_1, as an objective asks for.
     """
     decay_steps = max(1, training.steps - training.warmup_steps)
     schedule = keras.optimizers.schedules.CosineDecay(
@@ -49,7 +50,11 @@ def make_optimizer(
         warmup_steps=training.warmup_steps,
     )
     # beta_2 below Keras's default: a run on a small corpus has hundreds of steps, not millions.
-    options: dict[str, Any] = {"beta_2": 0.99, "use_ema": training.ema > 0}
+    options: dict[str, Any] = {
+        "beta_1": momentum,
+        "beta_2": 0.99,
+        "use_ema": training.ema > 0,
+    }
     if training.ema:
         options["ema_momentum"] = training.ema
     if training.weight_decay:

@@ -34,13 +34,17 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "latent_size": 3,
         "windows": "32,64",
     },
+    "gan": {"noise_size": 4, "width": 8},
 }
-SIGNAL = families.Signal(audio=config.AudioConfig(n_mels=6), timesteps=10, shift=2)
-SIGNALS = {  # of families that do not read that
-    "waveform_vae": families.Signal(
-        audio=config.AudioConfig(representation="waveform", hop_length=24), timesteps=10, shift=0
-    ),
+AUDIOS = {  # of families that do not read log_mel
+    "waveform_vae": config.AudioConfig(representation="waveform", hop_length=24),
+    "gan": config.AudioConfig(representation="complex_stft", n_fft=64, hop_length=16),
 }
+CONDITIONS = (
+    families.Condition(name="instrument", kind="class", n_values=3),
+    families.Condition(name="pitch", kind="number", minimum=40.0, maximum=90.0),
+    families.Condition(name="qualities", kind="multi", n_values=2),
+)
 BATCH_SIZE = 8
 TRAINING = training_config.TrainingConfig(batch_size=BATCH_SIZE, steps=100, learning_rate=0.01)
 
@@ -56,28 +60,50 @@ def make_model(family: families.Family, seed: int = 0) -> Any:
 
 
 def signal_of(family: families.Family) -> families.Signal:
-    """Return what the family's models are tested on; one that predicts nothing has no shift."""
-    own = SIGNAL if family.predicts else dataclasses.replace(SIGNAL, shift=0)
-    return SIGNALS.get(family.name, own)
-
-
-def frames_of(family: families.Family) -> int:
-    """Return the frames of a window."""
-    return signal_of(family).timesteps + signal_of(family).shift
+    """Return what the family's models are tested on, told all that they can be told."""
+    return families.Signal(
+        audio=AUDIOS.get(family.name, config.AudioConfig(n_mels=6)),
+        timesteps=10,
+        shift=2 if family.predicts else 0,
+        conditions=CONDITIONS if family.conditional else (),
+    )
 
 
 @functools.cache
 def make_batch(family: families.Family) -> dict[str, Any]:
-    batch = tiny.make_batch(BATCH_SIZE, frames_of(family), signal_of(family).channels)
-    return {name: tf.constant(values) for name, values in batch.items()}
+    """Return a batch as the family takes it."""
+    signal = signal_of(family)
+    batch = tiny.make_batch(BATCH_SIZE, signal.timesteps + signal.shift, signal.channels)
+    found = {name: tf.constant(values) for name, values in batch.items()}
+    return found | {name: tf.constant(values) for name, values in make_labels(signal).items()}
+
+
+def make_labels(signal: families.Signal) -> dict[str, np.ndarray]:
+    """Return labels of a batch for all that a model is told, one of each not known."""
+    rows = np.arange(BATCH_SIZE)
+    of_kind = {
+        "class": lambda one: rows % (one.n_values + 1) - 1,
+        "multi": lambda one: np.float32((rows[:, None] >> np.arange(one.n_values)) & 1),
+        "number": lambda one: np.float32(
+            np.where(rows == 2, np.nan, one.minimum + rows * (one.maximum - one.minimum) / 8)
+        ),
+    }
+    return {f"label/{one.name}": of_kind[one.kind](one) for one in signal.conditions}
 
 
 def generate(
     family: families.Family, model: Any, n_frames: int = 13, seed: int = 3, first_song: int = 0
 ) -> np.ndarray:
-    controls = families.Controls(n_songs=2, n_frames=n_frames, seed=seed, first_song=first_song)
-    primer = make_batch(family)["frames"].numpy()[first_song : first_song + 2, :5]
-    return family.generate(model, signal_of(family), controls, primer, lambda _: None)
+    songs, signal = slice(first_song, first_song + 2), signal_of(family)
+    controls = families.Controls(
+        n_songs=2,
+        n_frames=n_frames,
+        seed=seed,
+        first_song=first_song,
+        labels={name: values[songs] for name, values in make_labels(signal).items()},
+    )
+    primer = make_batch(family)["frames"].numpy()[songs, :5]
+    return family.generate(model, signal, controls, primer, lambda _: None)
 
 
 def test_every_family_has_settings_here() -> None:
@@ -135,22 +161,31 @@ def test_an_example_is_varied_the_same_on_whatever_device(family: families.Famil
 
 
 def test_training_under_xla_lowers_every_loss(family: families.Family) -> None:
+    """Of players, each lowers its loss while the other stands still; together, both move."""
     model = make_model(family)
     objectives = family.objectives(model, signal_of(family))
-    optimizers = [steps.make_optimizer(TRAINING) for _ in objectives]
+    before = [variable.numpy() for variable in model.trainable_variables]
+    for game in [[one] for one in objectives] if family.competes else [objectives]:
+        for objective, losses in train(family, game, 100).items():
+            assert losses[-10:].mean() < losses[:10].mean() - 0.05, objective
+    if family.competes:
+        assert all(np.isfinite(losses).all() for losses in train(family, objectives, 20).values())
+    for variable, old in zip(model.trainable_variables, before, strict=True):
+        assert np.any(variable.numpy() != old), f"{variable.path} was never moved"
+
+
+def train(family: families.Family, objectives: Any, n_steps: int) -> dict[str, np.ndarray]:
+    """Return the losses of training steps on one batch."""
+    optimizers = [steps.make_optimizer(TRAINING, momentum=one.momentum) for one in objectives]
     for optimizer, objective in zip(optimizers, objectives, strict=True):
         optimizer.build(objective.variables)
     strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
     call = steps.make_train_call(strategy, objectives, optimizers, TRAINING)
-    before = [variable.numpy() for variable in model.trainable_variables]
     data = tf.data.Dataset.from_tensors(make_batch(family)).repeat()
-    metrics = call(iter(data), tf.constant(0), tf.constant(100))
-    for objective in objectives:
-        losses = metrics[f"{objective.name}_loss"].numpy()
-        assert losses.shape == (100,)
-        assert losses[-10:].mean() < losses[:10].mean() - 0.05
-    for variable, old in zip(model.trainable_variables, before, strict=True):
-        assert np.any(variable.numpy() != old), f"{variable.path} was never moved"
+    metrics = call(iter(data), tf.constant(0), tf.constant(n_steps))
+    losses = {one.name: metrics[f"{one.name}_loss"].numpy() for one in objectives}
+    assert all(found.shape == (n_steps,) for found in losses.values())
+    return losses
 
 
 @pytest.mark.xla
@@ -191,7 +226,11 @@ def test_saved_weights_give_the_same_outputs(
 
 def test_prediction_has_a_frame_per_target(family: families.Family) -> None:
     expected = family.predict(make_model(family), signal_of(family), make_batch(family))
-    assert expected.shape == (BATCH_SIZE, signal_of(family).timesteps, signal_of(family).channels)
+    assert expected.shape == (
+        BATCH_SIZE,
+        signal_of(family).timesteps,
+        signal_of(family).channels,
+    )
     assert expected.dtype == tf.float32
 
 
@@ -224,7 +263,8 @@ def test_a_training_step_lowers_for_a_tpu(family: families.Family, precision: st
     policy = keras.config.dtype_policy()
     text = lowering.lower_step(make_plan(family, precision), 3).stablehlo
     assert keras.config.dtype_policy() == policy
-    window = f"{frames_of(family)}x{signal_of(family).channels}xf32"
+    signal = signal_of(family)
+    window = f"{signal.timesteps + signal.shift}x{signal.channels}xf32"
     assert f"tensor<3x{window}>" in text  # a device's windows, not the whole batch
     assert ("bf16" in text) == (precision == "bfloat16")
 
@@ -248,5 +288,6 @@ def test_accumulated_gradients_lower_for_a_tpu(family: families.Family) -> None:
     plan = make_plan(family)
     training = dataclasses.replace(plan.training, accumulate=2)
     text = lowering.lower_step(dataclasses.replace(plan, training=training), 4).stablehlo
-    window = f"{frames_of(family)}x{signal_of(family).channels}xf32"
+    signal = signal_of(family)
+    window = f"{signal.timesteps + signal.shift}x{signal.channels}xf32"
     assert f"tensor<2x2x{window}>" in text  # two parts of two windows

@@ -22,9 +22,10 @@ def vector(
 ) -> Any:
     """Return the labels of examples side by side, float32 [examples, width].
 
-    A class is 1 in its place, a set 1 in each of its places. A number is its place between the
-    extremes, -1 to 1, and Gaussian bumps along that range, by which what is close is told alike
-    and yet apart. A label that is not known is 0 everywhere.
+    A class is 1 in its place (or, float32 [examples, classes], as much of each as is told), a set
+    1 in each of its places. A number is its place between the extremes, -1 to 1, and Gaussian bumps
+    along that range, by which what is close is told alike and yet apart. A label that is not known
+    is 0 everywhere.
 
     Args:
       conditions: What the model is told.
@@ -38,6 +39,8 @@ def vector(
 def _part(condition: family.Condition, values: Any) -> Any:
     """Return one label of every example, float32 [examples, values]."""
     if condition.kind == "class":
+        if len(values.shape) == 2:
+            return tf.cast(values, tf.float32)
         return tf.one_hot(values, condition.n_values)  # of zeros alone for -1
     values = tf.cast(values, tf.float32)
     if condition.kind == "multi":

@@ -64,7 +64,9 @@ def lower_step(plan: Plan, device_batch: int) -> Program:
         with tf.distribute.OneDeviceStrategy("/cpu:0").scope():
             model = plan.family.build(plan.settings, plan.signal)
             objectives = plan.family.objectives(model, plan.signal)
-            optimizers = [steps.make_optimizer(plan.training) for _ in objectives]
+            optimizers = [
+                steps.make_optimizer(plan.training, momentum=one.momentum) for one in objectives
+            ]
             for optimizer, objective in zip(optimizers, objectives, strict=True):
                 optimizer.build(objective.variables)
         step = steps.make_replica_step(objectives, optimizers, plan.training)

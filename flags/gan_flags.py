@@ -1,0 +1,52 @@
+"""The gan family: the game, its players, and the label that is a pitch."""
+
+from absl import flags
+
+from lstm_gen.models import gan
+from lstm_gen.models.gan import GANConfig
+
+_NOISE_SIZE = flags.DEFINE_integer(
+    "noise_size", GANConfig.noise_size, "Values of the noise that an example is made of."
+)
+_WIDTH = flags.DEFINE_integer(
+    "gan_width", GANConfig.width, "Channels of both players, in proportion; a multiple of 4."
+)
+_LOSS = flags.DEFINE_enum(
+    "gan_loss",
+    GANConfig.loss,
+    gan.LOSSES,
+    "The game that is played. bce is the first one ever written, whose generator learns hardly "
+    "anything once nobody believes it.",
+)
+_R1 = flags.DEFINE_float(
+    "r1", GANConfig.r1, "Penalty on the discriminator's gradient at real examples; 0 for none."
+)
+_VARY_DB = flags.DEFINE_float(
+    "vary_db",
+    GANConfig.vary_db,
+    "Real and made examples are shown up to this much louder or quieter, dB; 0 for off.",
+)
+_VARY_FRAMES = flags.DEFINE_integer(
+    "vary_frames",
+    GANConfig.vary_frames,
+    "Real and made examples are shown moved in time by up to so many frames; 0 for off.",
+)
+_PITCH_LABEL = flags.DEFINE_string(
+    "pitch_label",
+    GANConfig.pitch_label,
+    "Which label of --condition is a pitch, a MIDI note number: its harmonics are shown to both "
+    "players bin by bin.",
+)
+
+
+def config() -> GANConfig:
+    """Return the model asked for."""
+    return GANConfig(
+        noise_size=_NOISE_SIZE.value,
+        width=_WIDTH.value,
+        loss=_LOSS.value,
+        r1=_R1.value,
+        vary_db=_VARY_DB.value,
+        vary_frames=_VARY_FRAMES.value,
+        pitch_label=_PITCH_LABEL.value,
+    )

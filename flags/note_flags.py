@@ -1,0 +1,39 @@
+"""Evaluation of notes: how many, and the recordings that they are held against."""
+
+from absl import flags
+
+from flags import storage_flags
+
+_RECORDINGS = flags.DEFINE_string(
+    "recordings", "", "The recordings that the dataset was made of, as create_tfrecord's input_dir."
+)
+_N_NOTES = flags.DEFINE_integer(
+    "n_notes",
+    200,
+    "Notes to make, half of them of pitches trained on and half of those held out.",
+    lower_bound=2,
+)
+_PITCH = flags.DEFINE_string(
+    "pitch", "pitch", "The label that is a pitch, a MIDI note number; the model must be told it."
+)
+_OUTPUT = flags.DEFINE_string("output", "", "Markdown file to write the tables to, if any.")
+
+
+def recordings() -> str:
+    """Return where to read the recordings."""
+    return storage_flags.input_path(_RECORDINGS.value)
+
+
+def n_notes() -> int:
+    """Return the notes to make."""
+    return int(_N_NOTES.value)
+
+
+def pitch() -> str:
+    """Return the name of the label that is a pitch."""
+    return str(_PITCH.value)
+
+
+def output() -> str:
+    """Return the file to write; "" for none."""
+    return storage_flags.output_path(_OUTPUT.value) if _OUTPUT.value else ""

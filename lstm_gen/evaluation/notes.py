@@ -1,0 +1,170 @@
+"""Figures of single notes: their pitch, how clean they are, and how far from a real take.
+
+All take one note, float [samples], whatever its level. They were chosen together: a pitch
+estimate cannot hear noise, and the share of energy on a note's harmonics cannot hear an octave.
+"""
+
+import numpy as np
+import scipy.fft
+import scipy.signal
+import scipy.special
+
+from lstm_gen import config
+from lstm_gen.audio import features
+
+_LOWEST_HZ, _HIGHEST_HZ = 25.0, 2300.0
+_YIN_FRAME = 2048
+_TROUGH = 0.1  # of the normalised difference, below which a lag is a period
+_SKIPPED_SECONDS = 0.1  # the attack, where there is no pitch yet
+_NEAR_CENTS, _NEAR_HZ = 35.0, 3.0
+_FLOOR_DB = -80.0  # below the loudest bin
+_N_FFT, _HOP = 1024, 256
+
+
+def midi_to_hz(midi: float) -> float:
+    """Return the frequency of a MIDI note number, A4 = 69 at 440 Hz."""
+    return float(440.0 * 2.0 ** ((midi - 69.0) / 12.0))
+
+
+def cents_off(samples: np.ndarray, sample_rate: int, midi: float) -> float:
+    """Return how far a note is from the pitch asked for, cents, by the median of `yin`."""
+    skipped = round(_SKIPPED_SECONDS * sample_rate)
+    found = np.median(yin(samples[skipped:], sample_rate))
+    return float(1200.0 * np.log2(found / midi_to_hz(midi)))
+
+
+def yin(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Return the fundamental frequency of each frame, Hz, float64 [frames].
+
+    Frames are 2048 samples every 512, centred; periods are looked for between 25 and 2300 Hz.
+
+    Source: de Cheveigne & Kawahara 2002; settings and edges as librosa.yin has them.
+    """
+    window = _YIN_FRAME // 2
+    least = max(int(sample_rate / _HIGHEST_HZ), 1)
+    most = min(int(np.ceil(sample_rate / _LOWEST_HZ)), _YIN_FRAME - window - 1)
+    padded = np.pad(np.asarray(samples, np.float64), _YIN_FRAME // 2)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, _YIN_FRAME)[:: _YIN_FRAME // 4]
+    return np.array([sample_rate / _period(frame, window, least, most) for frame in frames])
+
+
+def _period(frame: np.ndarray, window: int, least: int, most: int) -> float:
+    """Return the period of a frame, samples."""
+    length = scipy.fft.next_fast_len(len(frame) + window)
+    spectrum = scipy.fft.rfft(frame, length)
+    head = scipy.fft.rfft(frame[:window], length)
+    products = scipy.fft.irfft(spectrum * np.conj(head), length)[: most + 1]
+    sums = np.concatenate([[0.0], np.cumsum(np.square(frame))])
+    energy = sums[window : window + most + 1] - sums[: most + 1]
+    difference = np.maximum(energy[0] + energy - 2.0 * products, 0.0)
+    lags = np.arange(1, most + 1)
+    mean = np.cumsum(difference[1:]) / lags
+    normalised = difference[1:] / np.maximum(mean, np.finfo(np.float64).tiny)
+    values = normalised[least - 1 :]
+    middle = values[1:-1]
+    troughs = np.flatnonzero((middle < values[:-2]) & (middle <= values[2:])) + 1
+    if values[0] < values[1]:
+        troughs = np.concatenate([[0], troughs])
+    low = troughs[values[troughs] < _TROUGH]
+    best = int(low[0]) if low.size else int(np.argmin(values))
+    return best + least + _vertex(values, best)
+
+
+def _vertex(values: np.ndarray, index: int) -> float:
+    """Return where a parabola through a value and its neighbours is lowest, beside the value."""
+    if not 0 < index < len(values) - 1:
+        return 0.0
+    before, here, after = values[index - 1 : index + 2]
+    bend = before + after - 2.0 * here
+    shift = (before - after) / (2.0 * bend) if bend > 0 else 0.0
+    return float(shift) if abs(shift) < 1 else 0.0
+
+
+def harmonic_share(samples: np.ndarray, sample_rate: int, midi: float) -> float:
+    """Return the share of a note's energy within 35 cents, or 3 Hz, of the asked harmonics."""
+    windowed = samples * scipy.signal.get_window("hann", len(samples))
+    power = np.square(np.abs(scipy.fft.rfft(windowed)))
+    hz = np.arange(len(power)) * (sample_rate / len(samples))
+    f0 = midi_to_hz(midi)
+    nearest = np.maximum(1.0, np.round(hz / f0)) * f0
+    near = np.maximum(nearest * (2.0 ** (_NEAR_CENTS / 1200.0) - 1.0), _NEAR_HZ)
+    total = float(power.sum())
+    return float(power[np.abs(hz - nearest) <= near].sum() / total) if total else 0.0
+
+
+def flatness(samples: np.ndarray) -> float:
+    """Return the mean over frames of geometric over arithmetic mean power: 0 tone, 1 noise."""
+    power = np.maximum(np.square(np.abs(_transform(samples))), 1e-10)
+    return float(np.mean(np.exp(np.log(power).mean(axis=1)) / power.mean(axis=1)))
+
+
+def decibels(samples: np.ndarray) -> np.ndarray:
+    """Return the levels of a note, dB under its loudest bin, at least -80; [frames, bins]."""
+    power = np.square(np.abs(_transform(samples)))
+    loudest = float(power.max())
+    if loudest == 0:
+        return np.full(power.shape, _FLOOR_DB)
+    return np.maximum(10.0 * np.log10(np.maximum(power / loudest, 1e-12)), _FLOOR_DB)
+
+
+def distance_db(first: np.ndarray, second: np.ndarray) -> float:
+    """Return the root mean square difference of two `decibels`, over what frames both have."""
+    n_frames = min(len(first), len(second))
+    return float(np.sqrt(np.mean(np.square(first[:n_frames] - second[:n_frames]))))
+
+
+def spread_db(levels: list[np.ndarray]) -> float:
+    """Return the mean distance between any two of several notes, dB; 0 for fewer than two."""
+    pairs = [distance_db(a, b) for i, a in enumerate(levels) for b in levels[:i]]
+    return float(np.mean(pairs)) if pairs else 0.0
+
+
+def transposed(samples: np.ndarray, semitones: float) -> np.ndarray:
+    """Return a note resampled to another pitch, which makes it shorter or longer."""
+    length = max(2, round(len(samples) * 2.0 ** (-semitones / 12.0)))
+    return np.asarray(scipy.signal.resample(samples, length), np.float32)
+
+
+def timbre(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Return what tells instruments apart: mel levels over the note, and how they change."""
+    audio = config.AudioConfig(sample_rate=sample_rate, n_fft=_N_FFT, hop_length=_HOP, n_mels=40)
+    peak = float(np.abs(samples).max()) or 1.0
+    mel = features.log_mel(samples / peak, audio)
+    parts = [part.mean(axis=0) for part in np.array_split(mel, 4)]
+    return np.concatenate([*parts, mel.std(axis=0)])
+
+
+class Classifier:
+    """Tells classes apart by a linear model of standardised features (multinomial, ridge).
+
+    Args:
+      examples: float [examples, features].
+      classes: int [examples], from 0.
+      n_steps: Of gradient descent.
+    """
+
+    def __init__(self, examples: np.ndarray, classes: np.ndarray, n_steps: int = 400) -> None:
+        self._mean, self._scale = examples.mean(axis=0), examples.std(axis=0) + 1e-6
+        inputs = self._standardise(examples)
+        targets = np.eye(int(classes.max()) + 1)[classes]
+        self._weights = np.zeros((inputs.shape[1], targets.shape[1]))
+        rate = 2.0 * len(inputs) / np.square(np.linalg.norm(inputs, 2))
+        for _ in range(n_steps):
+            error = scipy.special.softmax(inputs @ self._weights, axis=1) - targets
+            gradient = inputs.T @ error / len(inputs) + 1e-3 * self._weights
+            self._weights -= rate * gradient
+
+    def __call__(self, examples: np.ndarray) -> np.ndarray:
+        """Return the class of each example, int [examples]."""
+        return np.asarray(np.argmax(self._standardise(examples) @ self._weights, axis=1))
+
+    def _standardise(self, examples: np.ndarray) -> np.ndarray:
+        scaled = (examples - self._mean) / self._scale
+        return np.concatenate([scaled, np.ones((len(scaled), 1))], axis=1)
+
+
+def _transform(samples: np.ndarray) -> np.ndarray:
+    """Return the transform of a note at peak 1, complex64 [frames, bins]."""
+    peak = float(np.abs(samples).max()) or 1.0
+    audio = config.AudioConfig(representation="log_stft", n_fft=_N_FFT, hop_length=_HOP)
+    return features.stft(np.asarray(samples / peak, np.float32), audio)

@@ -1,0 +1,333 @@
+"""`gan`: two players over note-length spectrograms with phase; one makes them of noise.
+
+Shapes: frames of a whole example, float32 [batch, timesteps, 2 * bins], of representation
+complex_stft; inside, an image [batch, timesteps, bins, 2] of levels and gated phase steps and one
+number for loudness (`layers/levels.py`).
+
+    noise, labels -> generator -> image, loudness
+    image, loudness, labels -> discriminator -> score
+
+An example is made as a whole. A longer song is several of them, each faded into the next; a shorter
+one is cut. Labels are told to both players: all of them as a vector, by which the discriminator
+also matches what it sees (projection), and the pitch once more as a grid of its harmonics
+(`layers/harmonics.py`).
+
+The discriminator's gradient at real examples is penalised, exactly (a tape in a tape), for one
+example in four of a step, which it is drawn, at four times the weight: the same mean for a quarter
+of the cost, and no shape that depends on the step. What stands beside an example in a batch never
+matters: there is no batch normalisation and no statistic over a batch.
+
+Sources: Goodfellow et al. 2014 (arXiv 1406.2661); Engel et al. 2019, GANSynth (arXiv 1902.08710);
+Mescheder et al. 2018 (R1, arXiv 1801.04406); Miyato & Koyama 2018 (projection, arXiv 1802.05637);
+Lim & Ye 2017 (hinge, arXiv 1705.02894); Karras et al. 2020 (what is varied is varied for both,
+arXiv 2006.06676).
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from lstm_gen import config as configs
+from lstm_gen import programs
+from lstm_gen.models import family
+from lstm_gen.models.layers import condition, harmonics, levels, noise, players
+
+LOSSES = ("non_saturating", "hinge", "bce")
+
+_DRAW, _ANOTHER_DRAW, _VARY_REAL, _VARY_MADE, _VARY_AGAIN, _PENALTY = range(6)  # of a step's seed
+_PENALISED = 4  # examples, of which one is
+_OVERLAP = 8  # part of an example that is faded into the next
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GANConfig:
+    """The game and its players.
+
+    Attributes:
+      noise_size: Values of the noise that an example is made of.
+      width: Channels of the generator's middle; all others are in proportion.
+      loss: "non_saturating", "hinge", or "bce", the game as first written, in which a generator
+        that nobody believes learns hardly anything.
+      r1: Weight of the penalty on the discriminator's gradient; 0 for none.
+      vary_db: Most that both real and made examples are made louder or quieter before the
+        discriminator sees them, dB; 0 for off.
+      vary_frames: Most that they are moved in time, frames; 0 for off.
+      pitch_label: The label that is a pitch as a MIDI note number, if it is among those told.
+    """
+
+    noise_size: int = 16
+    width: int = 64
+    loss: str = "non_saturating"
+    r1: float = 1.0
+    vary_db: float = 3.0
+    vary_frames: int = 1
+    pitch_label: str = "pitch"
+
+    def __post_init__(self) -> None:
+        configs.require_least(self, 1, "noise_size")
+        configs.require(
+            self.width >= 4 and self.width % 4 == 0,
+            "width must be a multiple of 4",
+            width=self.width,
+        )
+        configs.require_choice("loss", self.loss, LOSSES)
+        configs.require_sign(self, "r1", "vary_db", zero=True)
+        configs.require_least(self, 0, "vary_frames")
+
+
+class SoundGAN(keras.Model):
+    """Both players; only the generator is needed to make songs."""
+
+    def __init__(self, settings: GANConfig, signal: family.Signal, **kwargs: Any) -> None:
+        super().__init__(name="gan", **kwargs)
+        self.settings = settings
+        found = [one for one in signal.conditions if one.name == settings.pitch_label]
+        self.pitch = found[0] if found else None
+        self.size = players.Size(
+            frames=signal.timesteps,
+            bins=signal.audio.n_bins_resolved,
+            noise=settings.noise_size,
+            told=condition.width(signal.conditions),
+            pitched=self.pitch is not None,
+            width=settings.width,
+        )
+        self.generator = players.Generator(self.size, name="generator")
+        self.discriminator = players.Discriminator(self.size, name="discriminator")
+
+    def build(self, input_shape: Any) -> None:
+        """Create every layer's weights."""
+        self.generator.build()
+        self.discriminator.build()
+        super().build(input_shape)
+
+    def told(self, signal: family.Signal, labels: Mapping[str, Any], count: Any) -> tuple[Any, Any]:
+        """Return what both players are told of examples: the vector, and the grid of the pitch."""
+        vector = condition.vector(signal.conditions, labels, count)
+        if self.pitch is None:
+            return vector, tf.zeros([count, self.size.bins, 0])
+        midi = harmonics.midi_numbers(self.pitch, labels[f"label/{self.pitch.name}"])
+        return vector, harmonics.channels(midi, signal.audio)
+
+    def make(self, draw: Any, told: tuple[Any, Any]) -> tuple[Any, Any]:
+        """Return image and loudness, of noise float32 [examples, noise_size]; steps are gated."""
+        image, loudness = self.generator(draw, *told)
+        level, step = image[..., 0], image[..., 1]
+        later = tf.constant(np.arange(self.size.frames) > 0, tf.float32)[:, tf.newaxis]
+        return tf.stack([level, step * levels.gate(level) * later], axis=-1), loudness
+
+    def call(self, draw: Any, told: tuple[Any, Any]) -> tuple[Any, Any]:
+        """The same as `make`."""
+        return self.make(draw, told)
+
+
+def build(settings: GANConfig, signal: family.Signal) -> SoundGAN:
+    """Return the model with its weights created."""
+    levels.require_phase(signal.audio)
+    model = SoundGAN(settings, signal)
+    if model.pitch is not None:
+        harmonics.midi_numbers(model.pitch, tf.zeros([1], tf.int32))  # refuses what is no pitch
+    model.build((None, signal.timesteps, signal.channels))
+    return model
+
+
+def objectives(model: SoundGAN, signal: family.Signal) -> tuple[family.Objective, ...]:
+    """Return those of the two players, the discriminator first."""
+    settings = model.settings
+
+    def made(told: tuple[Any, Any], count: int, seed: Any, purposes: tuple[int, int]) -> Any:
+        """Return examples made of noise, varied unless there is no seed."""
+        draw_seed = noise.seed_for(tf.zeros([3], tf.int32) if seed is None else seed, purposes[0])
+        fake = model.make(noise.normal([count, settings.noise_size], draw_seed), told)
+        return fake if seed is None else _vary(fake, settings, noise.seed_for(seed, purposes[1]))
+
+    def tell_apart(batch: family.Batch, seed: Any, training: bool) -> family.Loss:
+        count, told = _told(model, signal, batch)
+        seed = seed if training else None
+        real = levels.from_frames(batch["frames"], signal)
+        if training:
+            real = _vary(real, settings, noise.seed_for(seed, _VARY_REAL))
+        fake = made(told, count, seed, (_DRAW, _VARY_MADE))
+        both = [
+            tf.concat(pair, axis=0) for pair in zip((*real, *told), (*fake, *told), strict=True)
+        ]
+        of_real, of_fake = tf.split(model.discriminator(*both), 2)
+        apart = _discrimination(settings.loss, of_real, of_fake)
+        penalty = tf.zeros([count])
+        if training and settings.r1:
+            penalty = _penalty(model.discriminator, real, told, noise.seed_for(seed, _PENALTY))
+        metrics = {
+            "told_apart": apart,
+            "real_score": of_real,
+            "made_score": of_fake,
+            "gradient_penalty": penalty,
+        }
+        return family.Loss(apart + 0.5 * settings.r1 * penalty, metrics)
+
+    def be_believed(batch: family.Batch, seed: Any, training: bool) -> family.Loss:
+        count, told = _told(model, signal, batch)
+        fake = made(told, count, seed if training else None, (_ANOTHER_DRAW, _VARY_AGAIN))
+        score = model.discriminator(*fake, *told)
+        return family.Loss(_deception(settings.loss, score), {"believed": tf.sigmoid(score)})
+
+    knows_nothing = 2.0 if settings.loss == "hinge" else 2.0 * math.log(2.0)
+    return (
+        family.Objective(
+            name="discriminator",
+            loss=tell_apart,
+            variables=[variable.value for variable in model.discriminator.trainable_variables],
+            metric_names=("told_apart", "real_score", "made_score", "gradient_penalty"),
+            saturation={"told_apart": (knows_nothing, 0.0)},
+            momentum=0.0,
+        ),
+        family.Objective(
+            name="generator",
+            loss=be_believed,
+            variables=[variable.value for variable in model.generator.trainable_variables],
+            metric_names=("believed",),
+            saturation={"believed": (0.5, 0.0)},
+            momentum=0.0,
+        ),
+    )
+
+
+def _told(model: SoundGAN, signal: family.Signal, batch: family.Batch) -> tuple[int, Any]:
+    count = batch["frames"].shape[0]
+    return count, model.told(signal, batch, count)
+
+
+def _discrimination(loss: str, of_real: Any, of_made: Any) -> Any:
+    """Return what the discriminator lowers, float32 [examples]."""
+    if loss == "hinge":
+        return tf.nn.relu(1.0 - of_real) + tf.nn.relu(1.0 + of_made)
+    return tf.nn.softplus(-of_real) + tf.nn.softplus(of_made)
+
+
+def _deception(loss: str, score: Any) -> Any:
+    """Return what the generator lowers, float32 [examples]."""
+    if loss == "hinge":
+        return -score
+    return tf.nn.softplus(-score) if loss == "non_saturating" else -tf.nn.softplus(score)
+
+
+def _vary(example: tuple[Any, Any], settings: GANConfig, seed: Any) -> tuple[Any, Any]:
+    """Return images and loudness, each example made louder and moved in time by its own draw."""
+    image, loudness = example
+    count, frames = image.shape[:2]
+    if settings.vary_db:
+        draw = 2.0 * noise.uniform([count, 1], noise.seed_for(seed, 0)) - 1.0
+        loudness = loudness + draw * (settings.vary_db / 40.0)
+    if settings.vary_frames:
+        most = settings.vary_frames
+        place = noise.uniform([count], noise.seed_for(seed, 1)) * (2 * most + 1)
+        chosen = tf.one_hot(tf.cast(place, tf.int32), 2 * most + 1)[:, :, None, None, None]
+        silence = tf.constant([-1.0, 0.0])
+        longer = tf.pad(image - silence, [(0, 0), (most, most), (0, 0), (0, 0)])
+        moved = [chosen[:, i] * longer[:, i : i + frames] for i in range(2 * most + 1)]
+        image = tf.add_n(moved) + silence
+    return image, loudness
+
+
+def _penalty(discriminator: Any, real: tuple[Any, Any], told: tuple[Any, Any], seed: Any) -> Any:
+    """Return the squared gradient of each example's score, float32 [examples].
+
+    It is worked out for one example of each four, drawn, times four, and 0 for the others.
+    """
+    count = real[0].shape[0]
+    group = math.gcd(_PENALISED, count)
+    # Drawn by the step alone: the same one of four on whatever device.
+    draw = noise.uniform([1], tf.concat([seed[:2], [0]], axis=0))[0]
+    index = tf.cast(draw * group, tf.int32)
+
+    def chosen(values: Any) -> Any:
+        return tf.reshape(values, [count // group, group, *values.shape[1:]])[:, index]
+
+    image, loudness = chosen(real[0]), chosen(real[1])
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch([image, loudness])
+        total = tf.reduce_sum(discriminator(image, loudness, *map(chosen, told)))
+    gradients = tape.gradient(total, [image, loudness])
+    squares = tf.reduce_sum(tf.square(gradients[0]), axis=[1, 2, 3])
+    squares += tf.reduce_sum(tf.square(gradients[1]), axis=1)
+    return tf.reshape(squares[:, tf.newaxis] * (tf.one_hot(index, group) * group), [count])
+
+
+def predict(model: SoundGAN, signal: family.Signal, batch: family.Batch) -> Any:
+    """Return an example of the same labels for each of a batch's, always of the same noise."""
+    count, told = _told(model, signal, batch)
+    seed = noise.seed_for(tf.zeros([3], tf.int32), _DRAW)
+    image, loudness = model.make(noise.normal([count, model.size.noise], seed), told)
+    return levels.to_frames(image, loudness, signal)
+
+
+def generate(
+    model: SoundGAN,
+    signal: family.Signal,
+    controls: family.Controls,
+    primer: Any,
+    progress: Callable[[int], None],
+) -> np.ndarray:
+    """Make examples and fade each into the next; see `family.Family.generate`."""
+    del primer  # there is no such control
+    length, overlap = signal.timesteps, max(1, signal.timesteps // _OVERLAP)
+    make, fade = _compiled(model, signal, controls.n_songs, controls.alike)
+    first_row = 0 if controls.alike else controls.first_song
+    seed = noise.seed_from(controls.seed, noise.SONGS, first_row)
+    labels = {name: tf.constant(values) for name, values in controls.labels.items()}
+    temperature = tf.constant(controls.temperature)
+    done, tail = [], None
+    for start in range(0, max(1, controls.n_frames - overlap), length - overlap):
+        frames = make(seed, tf.constant(start // (length - overlap)), temperature, labels)
+        if tail is not None:
+            done.append(fade(tail, frames[:, :overlap]).numpy())
+            frames = frames[:, overlap:]
+        done.append(frames[:, :-overlap].numpy())
+        tail = frames[:, -overlap:]
+        progress(min(length - overlap, controls.n_frames - start))
+    return np.concatenate([*done, np.asarray(tail)], axis=1)[:, : controls.n_frames]
+
+
+@functools.lru_cache(maxsize=4)
+def _compiled(model: SoundGAN, signal: family.Signal, n_songs: int, alike: bool) -> tuple[Any, Any]:
+    """Return the program that makes examples, and the one that fades one into the next."""
+    n_bins = signal.audio.n_bins_resolved
+
+    def make(seed: Any, index: Any, temperature: Any, labels: Mapping[str, Any]) -> Any:
+        rows = 1 if alike else n_songs
+        draw = noise.normal([rows, model.size.noise], noise.seed_for(seed, index))
+        draw = tf.broadcast_to(draw, [n_songs, model.size.noise])
+        told = model.told(signal, labels, n_songs)
+        return levels.to_frames(*model.make(temperature * draw, told), signal)
+
+    def fade(first: Any, second: Any) -> Any:
+        count = first.shape[1]
+        share = tf.constant((np.arange(count) + 1) / (count + 1), tf.float32)[:, tf.newaxis]
+        first, second = first * signal.std + signal.mean, second * signal.std + signal.mean
+        old = first[..., :n_bins] + tf.math.log(1.0 - share)
+        new = second[..., :n_bins] + tf.math.log(share)
+        power = tf.reduce_logsumexp(tf.stack([old, new]), axis=0)
+        weight = tf.exp(new - power)
+        steps = (1.0 - weight) * first[..., n_bins:] + weight * second[..., n_bins:]
+        return (tf.concat([power, steps], axis=-1) - signal.mean) / signal.std
+
+    return programs.program(make), programs.program(fade)
+
+
+FAMILY = family.Family(
+    name="gan",
+    summary="adversarial pair over note-length spectrograms with phase, told pitch as harmonics",
+    config_class=GANConfig,
+    build=build,
+    objectives=objectives,
+    generate=generate,
+    predict=predict,
+    representations=("complex_stft",),
+    controls=frozenset({"temperature", "between"}),
+    conditional=True,
+    competes=True,
+)

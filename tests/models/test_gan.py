@@ -1,0 +1,248 @@
+"""The two players: their game, their penalty, what they are told, and songs longer than a note."""
+
+import dataclasses
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from lstm_gen import config, errors
+from lstm_gen.models import family, gan
+from lstm_gen.models.layers import levels, noise, players
+
+AUDIO = config.AudioConfig(
+    sample_rate=4000, representation="complex_stft", n_fft=128, hop_length=32, n_bins=40
+)
+CONDITIONS = (
+    family.Condition(name="instrument", kind="class", n_values=3),
+    family.Condition(name="pitch", kind="number", minimum=40.0, maximum=90.0),
+)
+SIGNAL = family.Signal(audio=AUDIO, timesteps=12, shift=0, conditions=CONDITIONS)
+SEED = [1, 2, 0]
+
+
+def make_model(signal: family.Signal = SIGNAL, **settings: Any) -> gan.SoundGAN:
+    keras.utils.set_random_seed(0)
+    return gan.build(gan.GANConfig(**{"noise_size": 4, "width": 8} | settings), signal)
+
+
+def make_batch(count: int = 8) -> dict[str, Any]:
+    random = np.random.default_rng(0)
+    return {
+        "frames": tf.constant(random.standard_normal((count, 12, 80)), tf.float32),
+        "label/instrument": tf.constant(np.arange(count) % 3),
+        "label/pitch": tf.constant(np.linspace(45, 80, count), tf.float32),
+    }
+
+
+def told(**labels: Any) -> dict[str, np.ndarray]:
+    found = {f"label/{name}": np.asarray(values) for name, values in labels.items()}
+    return found | {"label/pitch": np.asarray(labels["pitch"], np.float32)}
+
+
+def losses(model: gan.SoundGAN, training: bool = True, **batch: Any) -> list[family.Loss]:
+    found = gan.objectives(model, SIGNAL)
+    return [one.loss(make_batch() | batch, tf.constant(SEED), training) for one in found]
+
+
+@pytest.mark.parametrize("loss", gan.LOSSES)
+def test_the_game_is_as_it_says(loss: str) -> None:
+    model = make_model(loss=loss)
+    of_discriminator, of_generator = losses(model, training=False)
+    real, made = (of_discriminator.metrics[f"{name}_score"].numpy() for name in ("real", "made"))
+    if loss == "hinge":
+        expected = np.maximum(0, 1 - real) + np.maximum(0, 1 + made)
+    else:
+        expected = np.log1p(np.exp(-real)) + np.log1p(np.exp(made))
+    np.testing.assert_allclose(of_discriminator.per_example, expected, rtol=1e-5)
+    believed = of_generator.metrics["believed"].numpy()
+    score = np.log(believed / (1 - believed))
+    wanted = {
+        "non_saturating": -np.log(believed),
+        "hinge": -score,
+        "bce": np.log(1 - believed),
+    }
+    np.testing.assert_allclose(of_generator.per_example, wanted[loss], rtol=1e-4, atol=1e-5)
+
+
+def test_who_knows_nothing_scores_what_saturation_begins_at() -> None:
+    for loss in gan.LOSSES:
+        model = make_model(loss=loss)
+        for variable in model.discriminator.trainable_variables:
+            variable.assign(tf.zeros_like(variable))
+        found = losses(model, training=False)
+        for one, objective in zip(found, gan.objectives(model, SIGNAL), strict=True):
+            for name, (start, end) in objective.saturation.items():
+                np.testing.assert_allclose(one.metrics[name], start, rtol=1e-6)
+                assert end == 0.0
+
+
+def test_the_penalty_is_the_exact_squared_gradient_of_one_in_four() -> None:
+    model = make_model(vary_db=0.0, vary_frames=0)
+    batch = make_batch()
+    penalty = losses(model)[0].metrics["gradient_penalty"].numpy()
+    assert ((penalty > 0).sum(axis=0), penalty.size) == (2, 8)
+    image, loudness = levels.from_frames(batch["frames"], SIGNAL)
+    said = model.told(SIGNAL, batch, 8)
+    for row in map(int, np.flatnonzero(penalty)):
+
+        def score(pixels: Any, level: Any, row: int = row) -> float:
+            own = [values[row : row + 1] for values in said]
+            return float(model.discriminator(pixels, level, *own)[0])
+
+        one = tf.Variable(image[row : row + 1]), tf.Variable(loudness[row : row + 1])
+        with tf.GradientTape() as tape:
+            own = [values[row : row + 1] for values in said]
+            total = model.discriminator(one[0], one[1], *own)[0]
+        slopes = tape.gradient(total, one)
+        expected = sum(float(tf.reduce_sum(tf.square(slope))) for slope in slopes)
+        assert penalty[row] == pytest.approx(4 * expected, rel=1e-3)
+        # The slope itself, by a difference along it.
+        step = 1e-2 * slopes[0] / tf.norm(slopes[0])
+        rise = score(one[0] + step, one[1]) - score(one[0] - step, one[1])
+        assert rise / 2e-2 == pytest.approx(float(tf.norm(slopes[0])), rel=0.05)
+
+
+def test_the_penalty_moves_the_discriminator() -> None:
+    """Its gradient passes through the inner tape: without it the loss falls otherwise."""
+    gradients = []
+    for r1 in (0.0, 10.0):
+        model = make_model(r1=r1)
+        objective = gan.objectives(model, SIGNAL)[0]
+        with tf.GradientTape() as tape:
+            total = tf.reduce_sum(objective.loss(make_batch(), tf.constant(SEED), True).per_example)
+        gradients.append(tape.gradient(total, model.discriminator.trainable_variables))
+    first = [float(tf.norm(a - b)) for a, b in zip(*gradients, strict=True)]
+    assert max(first) > 0
+
+
+def test_each_player_moves_its_own_variables_alone() -> None:
+    model = make_model()
+    first, second = gan.objectives(model, SIGNAL)
+    assert not {id(v) for v in first.variables} & {id(v) for v in second.variables}
+    assert {id(v) for v in second.variables} == {
+        id(v.value) for v in model.generator.trainable_variables
+    }
+
+
+def test_what_is_varied_is_varied_by_the_draw_of_each_example() -> None:
+    model = make_model(vary_db=6.0, vary_frames=2)
+    image = tf.random.stateless_uniform([64, 12, 40, 2], [1, 2]) - 0.5
+    loudness = tf.zeros([64, 1])
+    moved, louder = gan._vary((image, loudness), model.settings, tf.constant(SEED))
+    assert np.abs(louder).max() <= 6 / 40
+    assert np.abs(louder).max() > 5 / 40
+    places = []
+    for old, new in zip(image.numpy(), moved.numpy(), strict=True):
+        silence = np.broadcast_to(np.array([-1, 0], np.float32), (2, 40, 2))
+        longer = np.concatenate([silence, old, silence])
+        found = [i for i in range(5) if np.allclose(longer[i : i + 12], new, atol=1e-6)]
+        places += found
+    assert len(places) == 64
+    assert set(places) == set(range(5))
+
+
+def test_labels_reach_both_players() -> None:
+    model = make_model()
+    scores = [
+        losses(model, training=False, **change)[0].metrics
+        for change in (
+            {},
+            {"label/instrument": tf.constant([2] * 8)},
+            {"label/pitch": tf.constant([50.0] * 8)},
+        )
+    ]
+    for other in scores[1:]:
+        for name in ("real_score", "made_score"):
+            assert np.abs(scores[0][name] - other[name]).max() > 0
+
+
+def test_a_pitch_under_another_name_is_no_grid_unless_named() -> None:
+    renamed = (dataclasses.replace(CONDITIONS[1], name="note"),)
+    signal = dataclasses.replace(SIGNAL, conditions=renamed)
+    assert make_model(signal).pitch is None
+    assert make_model(signal, pitch_label="note").pitch == renamed[0]
+
+
+def test_without_labels_there_is_nothing_to_tell() -> None:
+    signal = dataclasses.replace(SIGNAL, conditions=())
+    model = make_model(signal)
+    assert model.discriminator.match is None
+    controls = family.Controls(n_songs=3, n_frames=12)
+    songs = gan.generate(model, signal, controls, None, lambda _: None)
+    assert songs.shape == (3, 12, 80)
+    assert np.abs(songs[0] - songs[1]).max() > 0
+
+
+def test_a_long_song_is_notes_faded_into_each_other() -> None:
+    model = make_model()
+    labels = told(instrument=[0, 1], pitch=[60.0, 61.0])
+    done: list[int] = []
+
+    def songs(n_frames: int) -> np.ndarray:
+        done.clear()
+        controls = family.Controls(n_songs=2, n_frames=n_frames, labels=labels)
+        return gan.generate(model, SIGNAL, controls, None, done.append)
+
+    long, short = songs(40), songs(5)
+    assert sum(done) == 5
+    np.testing.assert_allclose(long[:, :5], short, rtol=1e-5)
+    assert long.shape == (2, 40, 80)
+    seed = noise.seed_from(0, noise.SONGS, 0)
+    second = noise.normal([2, 4], noise.seed_for(seed, 1))
+    note = model.make(second, model.told(SIGNAL, labels, 2))
+    expected = levels.to_frames(*note, SIGNAL).numpy()
+    # One frame of twelve is shared, with half of either's power.
+    np.testing.assert_allclose(long[:, 12:22], expected[:, 1:11], rtol=1e-3, atol=1e-4)
+    power = np.exp(long[:, 11, :40])
+    first = songs(12)[:, 11, :40]
+    halves = (np.exp(first) + np.exp(expected[:, 0, :40])) / 2
+    np.testing.assert_allclose(power, halves, rtol=1e-3)
+
+
+def test_temperature_nought_is_nearly_the_mean() -> None:
+    model = make_model()
+    labels = told(instrument=[0, 0], pitch=[60.0, 60.0])
+    near, far = (
+        gan.generate(
+            model,
+            SIGNAL,
+            family.Controls(n_songs=2, n_frames=12, temperature=temperature, labels=labels),
+            None,
+            lambda _: None,
+        )
+        for temperature in (0.01, 1.0)
+    )
+    assert np.abs(near[0] - near[1]).mean() < 0.1 * np.abs(far[0] - far[1]).mean()
+
+
+@pytest.mark.parametrize(("frames", "bins"), [(10, 33), (64, 512), (3, 7)])
+def test_images_fold_into_places_and_back(frames: int, bins: int) -> None:
+    size = players.Size(frames=frames, bins=bins, noise=1, told=0, pitched=False, width=4)
+    image = tf.random.stateless_uniform([2, frames, bins, 3], [1, 2])
+    places = players._to_places(image, size)
+    assert places.shape[1:3] == size.places
+    np.testing.assert_array_equal(players._from_places(places, size), image)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"width": 6}, "multiple of 4"),
+        ({"loss": "wasserstein"}, "loss must be one of"),
+        ({"r1": -1.0}, "r1 must not be negative"),
+        ({"vary_frames": -1}, "vary_frames must be at least 0"),
+        ({"noise_size": 0}, "noise_size must be at least 1"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(errors.InputError, match=message):
+        gan.GANConfig(**change)
+
+
+def test_spectrograms_without_phase_are_refused() -> None:
+    signal = dataclasses.replace(SIGNAL, audio=config.AudioConfig(), conditions=())
+    with pytest.raises(errors.InputError, match="complex_stft"):
+        make_model(signal)

@@ -1,0 +1,252 @@
+"""Judge the notes of a model that is told a pitch, beside real takes of the same labels.
+
+  python -m tools.evaluate_notes --run_dir=run --recordings=notes [--output=table.md]
+
+asks for notes with the labels of recordings, of pitches trained on and of pitches held out, inverts
+them as generate_songs.py does, and prints what `lstm_gen.evaluation.notes` says of them.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+
+from flags import command, device_flags, generation_flags, note_flags, run_dir_flags, storage_flags
+from lstm_gen import config, runs, storage
+from lstm_gen.audio import files
+from lstm_gen.data import labels, manifest
+from lstm_gen.evaluation import notes
+from lstm_gen.generation import rollout, song_config, sounds, told
+from lstm_gen.models import family
+
+_HEAD = (
+    "| notes | n | pitch within 50 cents | energy on the harmonics | flatness "
+    "| LSD to the take, dB | LSD of the nearest training take, dB |"
+)
+_SPREAD_LABELS, _SPREAD_DRAWS = 12, 4
+_FAR = 12.0  # semitones; a take of the same classes counts as nearer whatever its other numbers
+
+
+class Take(NamedTuple):
+    """A note that was played.
+
+    Attributes:
+      split: Of the dataset.
+      values: Its labels.
+      midi: Its pitch.
+      samples: float32, as long as the notes that are made.
+    """
+
+    split: str
+    values: dict[str, labels.Value]
+    midi: float
+    samples: np.ndarray
+
+    def is_like(self, other: "Take") -> bool:
+        """Whether all that are classes are the same."""
+        return all(
+            value == other.values[name]
+            for name, value in self.values.items()
+            if isinstance(value, tuple)
+        )
+
+
+def main() -> None:
+    """Print the tables, and write them if asked to."""
+    run_dir, songs = run_dir_flags.input_dir(), generation_flags.config()
+    run = runs.load(run_dir)
+    pitch = note_flags.pitch()
+    config.require(
+        pitch in run.condition,
+        "the model must be told the pitch; train with --condition, or name another with --pitch",
+        pitch=pitch,
+        condition=",".join(run.condition),
+    )
+    dataset = manifest.load(run.data_dir)
+    takes = _read(dataset, run, note_flags.recordings(), pitch, songs)
+    random = np.random.default_rng(songs.seed)
+    asked = [
+        take
+        for split in ("train", "validation")
+        for take in _choose([one for one in takes if one.split == split], random)
+    ]
+    made = _make(run_dir, run, songs, asked)
+    text = "\n".join(
+        [
+            _describe(run, takes, asked, made),
+            _classes(run, takes, asked, made),
+            _spread(run_dir, run, songs, takes, random),
+        ]
+    )
+    print(text)
+    if note_flags.output():
+        storage.write_text(note_flags.output(), text)
+
+
+def _read(
+    dataset: manifest.Dataset, run: runs.Run, folder: str, pitch: str, songs: song_config.SongConfig
+) -> list[Take]:
+    """Return the recordings of the dataset whose pitch is known."""
+    seconds = dataset.segment.example_seconds or songs.seconds
+    length = round(seconds * run.audio.frames_per_second) * run.audio.hop_length
+    takes = []
+    for line in manifest.load_lines(dataset.data_dir):
+        values = labels.read_line(line) if line.get("verdict") == "ok" else {}
+        split = max(line.get("frames_kept") or {"": 0}, key=lambda name: line["frames_kept"][name])
+        value = values.get(pitch)
+        number = float(value[0]) if isinstance(value, tuple) and value else value
+        if not isinstance(number, float) or not split:
+            continue
+        samples = files.read(storage.join(folder, line["name"]), run.audio.sample_rate)[:length]
+        told_of = {name: values[name] for name in run.condition}
+        padded = np.pad(samples, (0, length - len(samples)))
+        takes.append(Take(split, told_of, number, padded))
+    config.require(bool(takes), "the dataset must hold recordings of a known pitch", pitch=pitch)
+    return takes
+
+
+def _choose(takes: Sequence[Take], random: np.random.Generator) -> list[Take]:
+    """Return as many takes as notes are wanted of a split, each about as often."""
+    if not takes:
+        return []
+    wanted = note_flags.n_notes() // 2
+    order = np.concatenate(
+        [random.permutation(len(takes)) for _ in range(1 + wanted // len(takes))]
+    )
+    return [takes[index] for index in order[:wanted]]
+
+
+def _make(
+    run_dir: str, run: runs.Run, songs: song_config.SongConfig, asked: Sequence[Take]
+) -> list[np.ndarray]:
+    """Return a note with the labels of each take."""
+    n_frames = len(asked[0].samples) // run.audio.hop_length
+    controls = family.Controls(
+        n_songs=len(asked),
+        n_frames=n_frames,
+        seed=songs.seed,
+        temperature=songs.temperature,
+        sigma_scale=songs.sigma_scale,
+        prior=songs.prior,
+        labels=told.encode(run, [take.values for take in asked]),
+    )
+    groups = rollout.deal(len(asked), songs.songs_at_once)
+    primer = np.zeros((len(asked), 0, run.audio.channels), np.float32)
+    devices = device_flags.devices()
+    frames = rollout.roll_out(run_dir, run, controls, primer, groups, devices, songs.precision)
+    return [sounds.invert(run.normalisation.undo(one), run.audio, songs) for one in frames.values()]
+
+
+def _describe(
+    run: runs.Run, takes: Sequence[Take], asked: Sequence[Take], made: Sequence[np.ndarray]
+) -> str:
+    """Return the table of pitch, share, flatness and distance."""
+    rows = [_HEAD, "| --- | " + " | ".join(["---:"] * 6) + " |"]
+    for split, name in (("train", "trained pitches"), ("validation", "held-out pitches")):
+        pairs = [(t, m) for t, m in zip(asked, made, strict=True) if t.split == split]
+        if not pairs:
+            continue
+        distances = [
+            (
+                notes.distance_db(notes.decibels(note), notes.decibels(take.samples)),
+                notes.distance_db(_nearest(take, takes), notes.decibels(take.samples)),
+            )
+            for take, note in pairs
+        ]
+        rows.append(_row(f"made, {name}", run, pairs, [f"{x:.2f}" for x in np.mean(distances, 0)]))
+        real = [(take, take.samples) for take, _ in pairs]
+        rows.append(_row(f"real, {name}", run, real, ["", ""]))
+    exact = all(note.shape == take.samples.shape for take, note in zip(asked, made, strict=True))
+    return "\n".join([*rows, "", f"length of every note exact: {'yes' if exact else 'NO'}", ""])
+
+
+def _row(
+    name: str, run: runs.Run, pairs: Sequence[tuple[Take, np.ndarray]], distances: list[str]
+) -> str:
+    """Return a line of the table."""
+    rate = run.audio.sample_rate
+    right = [abs(notes.cents_off(note, rate, take.midi)) < 50 for take, note in pairs]
+    share = [notes.harmonic_share(note, rate, take.midi) for take, note in pairs]
+    flat = [notes.flatness(note) for _, note in pairs]
+    figures = [f"{np.mean(right):.3f}", f"{np.mean(share):.3f}", f"{np.mean(flat):.4f}"]
+    return "| " + " | ".join([name, str(len(pairs)), *figures, *distances]) + " |"
+
+
+def _nearest(take: Take, takes: Sequence[Take]) -> np.ndarray:
+    """Return the levels of the training take nearest in labels, resampled to the take's pitch."""
+
+    def far(other: Take) -> float:
+        numbers = [
+            abs(value - other_value) / 100
+            for value, other_value in zip(take.values.values(), other.values.values(), strict=True)
+            if isinstance(value, float) and isinstance(other_value, float)
+        ]
+        return abs(take.midi - other.midi) + sum(numbers) + _FAR * (not take.is_like(other))
+
+    others = [one for one in takes if one.split == "train" and one is not take]
+    best = min(others, key=far)
+    moved = notes.transposed(best.samples, take.midi - best.midi)[: len(take.samples)]
+    return notes.decibels(np.pad(moved, (0, len(take.samples) - len(moved))))
+
+
+def _classes(
+    run: runs.Run, takes: Sequence[Take], asked: Sequence[Take], made: Sequence[np.ndarray]
+) -> str:
+    """Return how often a classifier of real takes hears the class that was asked for."""
+    rate = run.audio.sample_rate
+    rows = ["| label | asked for and heard | real takes held out, heard right |", "|---|---:|---:|"]
+    heard = {id(take): notes.timbre(take.samples, rate) for take in takes}
+    made_timbre = np.stack([notes.timbre(note, rate) for note in made])
+    for one in run.signal.conditions:
+        if one.kind != "class" or one.name == note_flags.pitch():
+            continue
+
+        def classes(found: Sequence[Take], name: str = one.name) -> Any:
+            return labels.stack(run.told, [take.values for take in found])[f"label/{name}"]
+
+        known = [take for take in takes if take.values[one.name]]
+        split = {s: [t for t in known if t.split == s] for s in ("train", "validation")}
+        tell = notes.Classifier(
+            np.stack([heard[id(take)] for take in split["train"]]), classes(split["train"])
+        )
+        right = np.mean(tell(made_timbre) == classes(asked))
+        held_out = np.stack([heard[id(take)] for take in split["validation"] or split["train"]])
+        real = np.mean(tell(held_out) == classes(split["validation"] or split["train"]))
+        rows.append(f"| {one.name} | {right:.3f} | {real:.3f} |")
+    return "\n".join([*rows, ""])
+
+
+def _spread(
+    run_dir: str,
+    run: runs.Run,
+    songs: song_config.SongConfig,
+    takes: Sequence[Take],
+    random: np.random.Generator,
+) -> str:
+    """Return how far draws of the same labels are from each other, beside real takes."""
+    chosen = [takes[i] for i in random.permutation(len(takes))[:_SPREAD_LABELS]]
+    asked = [take for take in chosen for _ in range(_SPREAD_DRAWS)]
+    again = dataclasses.replace(songs, seed=songs.seed + 1)
+    made = [notes.decibels(note) for note in _make(run_dir, run, again, asked)]
+    draws = [
+        notes.spread_db(made[i : i + _SPREAD_DRAWS]) for i in range(0, len(made), _SPREAD_DRAWS)
+    ]
+    groups = [
+        [notes.decibels(one.samples) for one in takes if one.midi == t.midi and one.is_like(t)]
+        for t in chosen
+    ]
+    real = [notes.spread_db(group) for group in groups if len(group) > 1]
+    return (
+        f"distance between draws of the same labels: {np.mean(draws):.2f} dB; between real takes "
+        f"of the same pitch and classes: {np.mean(real) if real else 0:.2f} dB\n"
+    )
+
+
+def run() -> NoReturn:
+    """Run the command."""
+    command.run(main, run_dir_flags, generation_flags, note_flags, device_flags, storage_flags)
+
+
+if __name__ == "__main__":
+    run()
