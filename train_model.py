@@ -29,7 +29,7 @@ from flags import (
     training_flags,
     window_flags,
 )
-from lstm_gen import distribute, runs
+from lstm_gen import distribute, fresh, runs
 from lstm_gen.audio import normalisation
 from lstm_gen.data import augmentation, manifest, pipeline
 from lstm_gen.evaluation import baselines
@@ -75,7 +75,7 @@ def main() -> None:
         return
     with distribute.place_to_write(strategy, run_dir) as own_dir:
         print(report.describe_data(dataset, run.window, run.training))
-        for line in runs.clear(own_dir) if training_flags.fresh() else ():
+        for line in fresh.clear(own_dir) if training_flags.fresh() else ():
             print(line)
         runs.open_or_create(own_dir, run)
         result = loop.train(own_dir, run, dataset, settings, strategy, resume_dir=run_dir)

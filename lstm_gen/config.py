@@ -131,11 +131,8 @@ class AudioConfig:
             self._check_mels()
 
     def _check_samples(self) -> None:
-        require(
-            1 <= self.hop_length <= 65536,
-            "hop_length must be from 1 to 65536 samples",
-            hop_length=self.hop_length,
-        )
+        hop = self.hop_length
+        require(1 <= hop <= 65536, "hop_length must be from 1 to 65536 samples", hop_length=hop)
 
     def _check_transform(self) -> None:
         require(
@@ -228,8 +225,7 @@ class SegmentConfig:
 
     def __post_init__(self) -> None:
         require_least(self, 2, "segment_frames")
-        require_sign(self, "example_seconds", "trim_db", zero=True)
-        require_least(self, 0, "max_examples")
+        require_sign(self, "example_seconds", "max_examples", "trim_db", zero=True)
         require(
             self.max_examples == 0 or self.example_seconds > 0,
             "max_examples is for examples; set example_seconds too",

@@ -24,12 +24,6 @@ SCHEMA_VERSION = 4
 CONFIG_FILE = "config.json"
 _MAX_CONFIG_BYTES = 4 << 20
 _STATES = ("checkpoints", "model")
-_CONTENT = (
-    *_STATES,
-    "logs",
-    "samples",
-    CONFIG_FILE,
-)  # all that training makes, the last named last
 _MAY_CHANGE = ("training.steps", "dataset.data_dir")
 
 
@@ -162,39 +156,6 @@ def open_or_create(run_dir: str, run: Run) -> bool:
     storage.make_directory(run_dir)
     storage.write_text(path, config.to_json(as_dict(run)))
     return False
-
-
-def clear(run_dir: str) -> list[str]:
-    """Delete what training has made in a run directory, and nothing else.
-
-    Returns:
-      A line for each thing deleted, saying what was lost with it.
-
-    Raises:
-      InputError: If a training is at work in it.
-    """
-    if not storage.is_directory(run_dir):
-        return []
-    with lease.hold(run_dir):
-        return _clear(run_dir)
-
-
-def _clear(run_dir: str) -> list[str]:
-    lines = []
-    for name in _CONTENT:
-        path = storage.join(run_dir, name)
-        inside = []
-        if storage.is_link(path):
-            storage.remove(path)  # the link; what it leads to may be somebody else's
-        elif storage.is_directory(path):
-            inside = storage.list_names(path)
-            storage.remove_tree(path)
-        elif storage.exists(path):
-            storage.remove(path)
-        else:
-            continue
-        lines.append(f"deleted {path}{_some(inside)}")
-    return lines
 
 
 def require_untrained(run_dir: str) -> None:
@@ -393,13 +354,6 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + name] = value
     return flat
-
-
-def _some(names: list[str]) -> str:
-    """Return what a directory held, in a few words."""
-    if not names:
-        return ""
-    return f": {names[0]}" if len(names) == 1 else f": {names[0]} to {names[-1]}, {len(names)}"
 
 
 def _short(error: Exception) -> str:

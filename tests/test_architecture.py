@@ -30,7 +30,13 @@ LAYERS = (
     ),
     ("lstm_gen.audio",),
     ("lstm_gen.data", "lstm_gen.models"),
-    ("lstm_gen.checkpoints", "lstm_gen.runs", "lstm_gen.tensors", "lstm_gen.lease"),
+    (
+        "lstm_gen.checkpoints",
+        "lstm_gen.fresh",
+        "lstm_gen.runs",
+        "lstm_gen.tensors",
+        "lstm_gen.lease",
+    ),
     ("lstm_gen.training", "lstm_gen.generation", "lstm_gen.evaluation", "lstm_gen.vertex"),
     ("flags",),
     ("tools", "benchmarks", *COMMANDS),
@@ -47,6 +53,7 @@ FORBIDDEN_CALLS = {
 }
 # What is installed is not always called as it is imported.
 DISTRIBUTIONS = {
+    "PIL": "pillow",
     "absl": "absl-py",
     "google": "google-cloud-storage",
     "google_crc32c": "google-crc32c",

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from lstm_gen import checkpoints, errors, lease, models, runs
+from lstm_gen import checkpoints, errors, fresh, lease, models, runs
 from lstm_gen.data import manifest
 from lstm_gen.training import state
 
@@ -127,7 +127,7 @@ def test_clearing_deletes_what_training_made_and_says_so(run_dir: str) -> None:
     (folder / "elsewhere").mkdir()
     (folder / "elsewhere" / "precious").touch()
     (folder / "logs").symlink_to(folder / "elsewhere")
-    assert runs.clear(run_dir) == [
+    assert fresh.clear(run_dir) == [
         f"deleted {run_dir}/checkpoints: step-00000000",
         f"deleted {run_dir}/model: step-00000000",
         f"deleted {run_dir}/logs",
@@ -135,13 +135,13 @@ def test_clearing_deletes_what_training_made_and_says_so(run_dir: str) -> None:
     ]
     left = sorted(path.name for path in folder.rglob("*"))
     assert left == [lease.FILE, "elsewhere", "notes.txt", "precious"]
-    assert runs.clear(run_dir) == []
-    assert runs.clear(str(folder / "missing")) == []
+    assert fresh.clear(run_dir) == []
+    assert fresh.clear(str(folder / "missing")) == []
 
 
 def test_a_run_at_work_is_not_cleared(run_dir: str) -> None:
     with lease.hold(run_dir), pytest.raises(errors.InputError, match="another train_model"):
-        runs.clear(run_dir)
+        fresh.clear(run_dir)
     assert checkpoints.newest(runs.checkpoints_dir(run_dir)) is not None
 
 
