@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lstm_gen import config, errors, runs, storage
+from lstm_gen import config, errors, models, runs, storage
 from lstm_gen.generation import song_config
 
 _DRUMS = 9  # channel of General MIDI
@@ -55,6 +55,14 @@ def pitches(notes: list[Note], run: runs.Run, songs: song_config.SongConfig) -> 
       InputError: If the model is not told pitches, or was trained on none as low or as high.
     """
     name = songs.pitch_label
+    able = ", ".join(
+        one.name for one in models.FAMILIES if one.conditional and "primer" not in one.controls
+    )
+    config.require(
+        "primer" not in run.family.controls,
+        f"a melody needs a model that makes notes of nothing, not one that continues: {able}",
+        model=run.family.name,
+    )
     config.require(
         name in run.condition,
         f"a melody needs a model that is told pitches: train_model.py --condition={name}",

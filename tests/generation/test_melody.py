@@ -91,7 +91,7 @@ def test_notes_stand_where_they_begin_and_end_softly() -> None:
     assert tone.all(), "what is mixed must not change the notes"
 
 
-def test_a_model_that_is_told_no_pitch_plays_none(tmp_path: pathlib.Path) -> None:
+def test_a_model_that_continues_music_plays_no_notes(tmp_path: pathlib.Path) -> None:
     run = tiny.make_run(tiny.make_dataset(tmp_path / "dataset"))
-    with pytest.raises(errors.InputError, match="needs a model that is told pitches"):
+    with pytest.raises(errors.InputError, match="a model that makes notes of nothing"):
         melody.pitches([melody.Note(60, 0, 1)], run, song_config.SongConfig())

@@ -1,0 +1,251 @@
+"""Every family through the whole house: labelled recordings, a broken-off training, songs."""
+
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from lstm_gen import (
+    checkpoints,
+    config,
+    distribute,
+    errors,
+    failpoints,
+    models,
+    runs,
+    tensors,
+    training_config,
+)
+from lstm_gen.audio import normalisation
+from lstm_gen.data import jobs, labels, manifest, prepare
+from lstm_gen.generation import recordings as through
+from lstm_gen.generation import song_config, songs
+from lstm_gen.models import family as families
+from lstm_gen.training import loop
+
+pytestmark = pytest.mark.slow
+
+RATE, SECONDS = 4000, 1.1
+PITCHES = (57, 60, 64, 67)
+PLAYERS = ("oboe", "sax")
+SMALL: dict[str, dict[str, Any]] = {
+    "lstm": {"layers": 1, "units": 8, "components": 3},
+    "autoencoder": {"latent_size": 4, "stride": 4, "width": 8, "blocks": 1},
+    "vae": {"latent_size": 3, "width": 8},
+    "waveform_vae": {
+        "strides": "4,4",
+        "channels": "4,8",
+        "latent_size": 3,
+        "windows": "32,64",
+    },
+    "gan": {"noise_size": 4, "width": 8},
+}
+AUDIO = {
+    "waveform_vae": {"representation": "waveform", "hop_length": 64},
+    "gan": {"representation": "complex_stft", "n_fft": 256, "hop_length": 64, "n_bins": 64},
+}
+MELS = {"n_fft": 256, "hop_length": 64, "n_mels": 16}
+MONITOR = training_config.MonitorConfig(
+    steps_per_call=2,
+    validate_every_steps=4,
+    checkpoint_every_steps=4,
+    sample_every_steps=8,
+    sample_seconds=0.5,
+    n_samples=1,
+)
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """Return notes of two players, whose overtones differ, named by player and pitch."""
+    folder = tmp_path_factory.mktemp("recordings")
+    time = np.arange(round(SECONDS * RATE)) / RATE
+    for index, player in enumerate(PLAYERS):
+        for pitch in PITCHES:
+            turns = 2 * np.pi * 440 * 2 ** ((pitch - 69) / 12) * time
+            tone = 0.3 * np.exp(-2 * time) * (np.sin(turns) + 0.5 * np.sin((2 + index) * turns))
+            soundfile.write(folder / f"{player}_{pitch}.wav", tone, RATE)
+    return folder
+
+
+@pytest.fixture(scope="module", params=models.FAMILIES, ids=lambda family: family.name)
+def trained(
+    request: pytest.FixtureRequest,
+    recordings: pathlib.Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[str, runs.Run, manifest.Dataset]:
+    """Return a run directory of each family, trained in one go."""
+    family: families.Family = request.param
+    folder = tmp_path_factory.mktemp(family.name)
+    job = jobs.Job(
+        input_dir=str(recordings),
+        data_dir=str(folder / "dataset"),
+        plots_dir="",
+        audio=config.AudioConfig(sample_rate=RATE, **AUDIO.get(family.name, MELS)),
+        segment=config.SegmentConfig(dtype="float32", trim_db=0.0),
+        split=config.SplitConfig(split="pattern", validation_pattern="_60"),
+        label_source=labels.LabelConfig(
+            labels="pattern",
+            labels_pattern=r"(?P<player>\w+)_(?P<pitch>\d+)",
+            label_names="player:class,pitch:number",
+        ),
+    )
+    dataset, _ = prepare.prepare(job, n_workers=1)
+    run = runs.Run(
+        family=family,
+        settings=family.config_class(**SMALL[family.name]),
+        window=config.WindowConfig(timesteps=32, shift=1 if family.predicts else 0),
+        training=training_config.TrainingConfig(
+            batch_size=4, steps=8, warmup_steps=1, learning_rate=0.003, ema=0.5
+        ),
+        audio=dataset.audio,
+        normalisation=normalisation.Normalisation(mean=dataset.mean, std=dataset.std),
+        data_dir=dataset.data_dir,
+        fingerprint=dataset.fingerprint,
+        augmentation=training_config.AugmentationConfig(),
+        vocabulary=dataset.labels,
+        condition=("pitch", "player") if family.conditional else (),
+    )
+    train(str(folder / "whole"), run, dataset)
+    return str(folder / "whole"), run, dataset
+
+
+def train(run_dir: str, run: runs.Run, dataset: manifest.Dataset) -> None:
+    runs.open_or_create(run_dir, run)
+    loop.train(run_dir, run, dataset, MONITOR, distribute.strategy("cpu"))
+
+
+def read(parent: str) -> dict[str, np.ndarray]:
+    state = checkpoints.newest(parent)
+    assert state is not None
+    return dict(tensors.read(f"{state.path}/state.safetensors", state.specs))
+
+
+class Killed(BaseException):
+    """Passes whatever would catch an error."""
+
+
+def test_a_training_that_is_broken_off_ends_as_the_whole_one(
+    trained: tuple[str, runs.Run, manifest.Dataset],
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole, run, dataset = trained
+    left = [4]  # calls of 1, 1, 2 and 2 steps: after the checkpoint of step 4, before that of 8
+    reach = failpoints.reach
+
+    def kill(name: str) -> None:
+        left[0] -= name == "call.done"
+        if left[0] == 0:
+            raise Killed
+        reach(name)
+
+    broken = str(tmp_path / "run")
+    with monkeypatch.context() as patched:
+        patched.setattr(failpoints, "reach", kill)
+        with pytest.raises(Killed):
+            train(broken, run, dataset)
+    state = checkpoints.newest(runs.checkpoints_dir(broken))
+    assert state is not None
+    assert state.step == 4
+    train(broken, run, dataset)
+    for part in (runs.checkpoints_dir, runs.model_dir):
+        expected, found = read(part(whole)), read(part(broken))
+        assert expected.keys() == found.keys()
+        for name, values in expected.items():
+            np.testing.assert_array_equal(found[name], values, err_msg=name)
+
+
+def test_songs_are_as_long_as_asked_and_labels_are_heard_or_refused(
+    trained: tuple[str, runs.Run, manifest.Dataset], tmp_path: pathlib.Path
+) -> None:
+    run_dir, run, _ = trained
+    asked = song_config.SongConfig(n_songs=2, seconds=1.7, primer_seconds=0.2)
+    if not run.family.conditional:
+        with pytest.raises(errors.InputError, match="trained without --condition"):
+            songs.make(run_dir, str(tmp_path), dataclasses.replace(asked, label=("pitch=60",)))
+        labels_of: list[tuple[str, ...]] = [()]
+    else:
+        labels_of = [("pitch=57", "player=oboe"), ("pitch=67", "player=sax")]
+    made = []
+    for number, label in enumerate(labels_of):
+        folder = tmp_path / str(number)
+        paths = songs.make(run_dir, str(folder), dataclasses.replace(asked, label=label))
+        for path in paths:
+            samples, rate = soundfile.read(path)
+            assert rate == RATE
+            assert abs(samples.size - 1.7 * RATE) <= run.audio.hop_length
+            assert np.isfinite(samples).all()
+            assert np.abs(samples).max() > 0
+        made.append(samples)
+        told = json.loads((folder / "song-001.json").read_text())["labels"]
+        if label:
+            assert told == {"pitch": float(label[0][-2:]), "player": [label[1][7:]]}
+    if run.family.conditional:
+        assert np.abs(made[0] - made[1]).max() > 1e-3, "another label must be another song"
+
+
+def test_recordings_come_back_as_long_as_they_were(
+    trained: tuple[str, runs.Run, manifest.Dataset],
+    recordings: pathlib.Path,
+    tmp_path: pathlib.Path,
+) -> None:
+    run_dir, run, _ = trained
+    clip, other = str(recordings / "oboe_57.wav"), str(recordings / "sax_67.wav")
+    label = ("pitch=57", "player=oboe") if run.family.conditional else ()
+    asked = song_config.SongConfig(
+        n_songs=2, reconstruct=(clip,), perturb=0.3, transfer="player:oboe:sax", label=label
+    )
+    mixed = song_config.SongConfig(n_songs=3, interpolate=(clip, other), label=label)
+    if run.family.coder is None:
+        for unable in (asked, mixed):
+            with pytest.raises(errors.InputError, match="--reconstruct is for models autoencoder"):
+                songs.make(run_dir, str(tmp_path), unable)
+        return
+    paths = songs.make(run_dir, str(tmp_path), asked)
+    assert [pathlib.Path(path).stem for path in paths] == [
+        *("oboe_57-original", "oboe_57-inverted", "oboe_57-reconstructed"),
+        *("oboe_57-perturbed-000", "oboe_57-perturbed-001", "oboe_57-oboe-to-sax"),
+    ]
+    heard = {pathlib.Path(path).stem[8:]: soundfile.read(path)[0] for path in paths}
+    assert {samples.size for samples in heard.values()} == {round(SECONDS * RATE)}
+    again = heard["reconstructed"]
+    for name in ("perturbed-000", "perturbed-001", "oboe-to-sax"):
+        assert np.abs(heard[name] - again).max() > 1e-4, name
+    way = [soundfile.read(path)[0] for path in songs.make(run_dir, str(tmp_path / "way"), mixed)]
+    assert len(way) == 3
+    assert {samples.size for samples in way} == {round(SECONDS * RATE)}
+    np.testing.assert_allclose(way[0], again, atol=2e-3)  # the first is the recording itself
+
+
+def test_a_recording_that_nothing_is_said_of_is_refused(
+    trained: tuple[str, runs.Run, manifest.Dataset], recordings: pathlib.Path
+) -> None:
+    run_dir, run, _ = trained
+    if run.family.coder is None or not run.family.conditional:
+        return
+    asked = song_config.SongConfig(reconstruct=(str(recordings / "oboe_57.wav"),))
+    with pytest.raises(errors.InputError, match=r"--label pitch=\.\.\. --label player=\.\.\."):
+        through.make(run_dir, run, "nowhere", asked, "/cpu:0")
+
+
+def test_a_melody_is_played_by_who_is_told_pitches(
+    trained: tuple[str, runs.Run, manifest.Dataset], tmp_path: pathlib.Path
+) -> None:
+    run_dir, run, _ = trained
+    asked = song_config.SongConfig(melody="57:0.25,60,-:0.25,67:0.75", note_seconds=0.5)
+    if not run.family.conditional or "primer" in run.family.controls:
+        with pytest.raises(errors.InputError, match="a melody needs a model that"):
+            songs.make(run_dir, str(tmp_path), asked)
+        return
+    (path,) = songs.make(run_dir, str(tmp_path), asked)
+    samples, _ = soundfile.read(path)
+    assert samples.size == round((0.25 + 0.5 + 0.25 + 0.75 + 0.1) * RATE) + 1
+    assert not samples[round(0.86 * RATE) : round(0.99 * RATE)].any(), "a rest is silent"
+    assert samples[: round(0.2 * RATE)].any()
+    with pytest.raises(errors.InputError, match="pitches of the dataset, 57 to 67"):
+        songs.make(run_dir, str(tmp_path), dataclasses.replace(asked, melody="40"))
