@@ -1,6 +1,6 @@
 """Judge whether a model makes what it is asked for, by a classifier of real sounds.
 
-  python -m tools.evaluate_labels --run_dir=run --label=digit [--n_songs=200] [--prior=gmm] [--output=table.md]
+  python -m tools.evaluate_labels --run_dir=run --label=digit [--n_songs=200] [--prior=gmm]
 
 teaches a small classifier the classes of a label on the training split, tests it on the held-out
 split, and asks it what songs are that the model was told to make, as many of each class. Songs are
