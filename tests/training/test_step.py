@@ -192,7 +192,7 @@ def test_averages_are_of_the_weights_after_each_step() -> None:
 def test_a_loss_knows_how_far_the_training_is(accumulate: int) -> None:
     variable = tf.Variable(0.0)
 
-    def loss(batch: family.Batch, seed: Any, training: bool) -> family.Loss:
+    def loss(batch: family.Batch, *_: Any) -> family.Loss:
         progress = tf.zeros_like(batch["values"]) + batch["progress"]
         return family.Loss(progress * variable, {"progress": progress})
 
