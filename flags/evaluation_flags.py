@@ -44,9 +44,10 @@ def output() -> str:
     return storage_flags.output_path(_OUTPUT.value) if _OUTPUT.value else ""
 
 
-def config() -> SongConfig:
-    """Return the rollouts asked for."""
+def config(prior: str = "") -> SongConfig:
+    """Return the rollouts asked for, from one of a model's priors."""
     return SongConfig(
+        prior=prior,
         n_songs=_N_SONGS.value,
         seconds=_SECONDS.value,
         seed=_SEED.value,

@@ -1,0 +1,123 @@
+"""A small classifier of sounds, to hear whether a model made what it was asked for.
+
+It knows real examples only, and looks at what lies between a sound's first and last loud frame: so
+many log powers over time and frequency, whatever the sound's length. Ridge regression on
+Gaussian kernels of these tells the classes apart; hundreds of examples are enough, and nothing is
+left to chance.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from lstm_gen import config
+from lstm_gen.audio import normalisation
+
+_STEPS = 12  # of time that a sound is brought to
+_BANDS = 24
+_QUIET_DB = 35.0  # below a sound's loudest frame: before the first louder one it has not begun
+_RIDGE = 0.1
+_DB_PER_NAT = 10 / np.log(10)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Classifier:
+    """What was learnt of real sounds.
+
+    Attributes:
+      names: The classes.
+      known: Descriptions of the sounds it was taught with, scaled, [sounds, features].
+      centre: What was taken from a description, [features].
+      scale: What it was divided by, [features].
+      weights: Of each sound for each class, [sounds, classes].
+    """
+
+    names: tuple[str, ...]
+    known: np.ndarray
+    centre: np.ndarray
+    scale: np.ndarray
+    weights: np.ndarray
+
+    def name(self, descriptions: np.ndarray) -> list[str]:
+        """Return the class of each description, [sounds, features]."""
+        scaled = (descriptions - self.centre) / self.scale
+        scores = _kernel(scaled, self.known) @ self.weights
+        return [self.names[index] for index in scores.argmax(axis=1)]
+
+
+def teach(descriptions: np.ndarray, names: Sequence[str]) -> Classifier:
+    """Learn classes from real sounds.
+
+    Args:
+      descriptions: What `describe` returns, [sounds, features].
+      names: The class of each.
+
+    Raises:
+      InputError: If there are not two classes.
+    """
+    classes = tuple(sorted(set(names)))
+    config.require(
+        len(classes) > 1, "there must be two classes or more to tell apart", classes=classes
+    )
+    centre = descriptions.mean(axis=0)
+    scale = np.maximum(descriptions.std(axis=0), 0.1 * descriptions.std())
+    known = (descriptions - centre) / scale
+    targets = np.array([[float(name == one) for one in classes] for name in names]) - 0.5
+    gram = _kernel(known, known)
+    weights = np.linalg.solve(gram + _RIDGE * np.eye(len(gram)), targets)
+    return Classifier(names=classes, known=known, centre=centre, scale=scale, weights=weights)
+
+
+def describe(
+    clips: Sequence[np.ndarray], audio: config.AudioConfig, statistics: normalisation.Normalisation
+) -> np.ndarray:
+    """Return descriptions of sounds of any lengths, [sounds, features].
+
+    Args:
+      clips: Normalised frames, each float [frames, channels], their levels logarithmic.
+      audio: How they were made.
+      statistics: How they were normalised.
+
+    Raises:
+      InputError: If the frames hold no logarithms of power.
+    """
+    config.require(
+        audio.is_logarithmic,
+        "sounds are told apart by logarithms of power; the dataset must be of log_mel, log_stft or "
+        "complex_stft with instantaneous_frequency",
+        representation=audio.representation,
+    )
+    return np.stack([_describe(statistics.undo(clip), audio) for clip in clips])
+
+
+def _describe(frames: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
+    """Return a sound's levels over time and frequency, relative to their mean, then its length."""
+    is_mel = audio.representation == "log_mel"
+    bins = audio.n_mels if is_mel else audio.n_bins_resolved
+    levels = frames[:, :bins].astype(np.float64)
+    power = np.log(np.exp(levels).sum(axis=1))
+    loud = np.flatnonzero(power > power.max() - _QUIET_DB / _DB_PER_NAT)
+    levels = levels[loud[0] : loud[-1] + 1]
+    edges = np.linspace(0, bins, _BANDS + 1) if is_mel else np.geomspace(1, bins, _BANDS + 1)
+    starts = np.unique(edges[:-1].astype(int))
+    bands = np.add.reduceat(levels, starts, axis=1) / np.diff([*starts, bins])
+    places = np.linspace(0, len(bands) - 1, _STEPS)
+    grid = np.stack([np.interp(places, np.arange(len(bands)), band) for band in bands.T])
+    return np.append((grid - grid.mean()).ravel(), 2 * np.log(len(bands)))
+
+
+def _kernel(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return how alike descriptions are, [left, right]."""
+    squares = (left**2).sum(axis=1)[:, np.newaxis] + (right**2).sum(axis=1) - 2 * left @ right.T
+    return np.exp(-np.maximum(squares, 0) / left.shape[1])
+
+
+def spread(descriptions: np.ndarray, names: Sequence[str]) -> float:
+    """Return the root mean square distance of two sounds of one class; NaN if all are alone."""
+    squares = []
+    for name in set(names):
+        own = descriptions[np.array([one == name for one in names])]
+        if len(own) > 1:
+            squares.append(2 * own.var(axis=0, ddof=1).sum())
+    return float(np.sqrt(np.mean(squares))) if squares else float("nan")

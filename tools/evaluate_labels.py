@@ -1,0 +1,139 @@
+"""Judge whether a model makes what it is asked for, by a classifier of real sounds.
+
+  python -m tools.evaluate_labels --run_dir=run --label=digit [--n_songs=200] [--prior=gmm]
+
+teaches a small classifier the classes of a label on the training split, tests it on the held-out
+split, and asks it what songs are that the model was told to make, as many of each class. Songs are
+as long as a training window.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import NoReturn
+
+import numpy as np
+
+from flags import asked_flags, command, device_flags, evaluation_flags, samples_flags, storage_flags
+from lstm_gen import config, runs, storage
+from lstm_gen.data import labels, manifest
+from lstm_gen.evaluation import classes, labelled
+from lstm_gen.generation import rollout, song_config, told
+from lstm_gen.generation import songs as generation
+
+
+def main() -> None:
+    """Print the table, and write it if asked to."""
+    name, rows = asked_flags.label(), []
+    for run_dir in evaluation_flags.run_dirs():
+        run = runs.load(run_dir)
+        config.require(
+            name in run.condition,
+            "label must be one that the model was trained to be told: "
+            + (", ".join(run.condition) or "it was trained without --condition"),
+            label=name,
+            run_dir=run_dir,
+        )
+        rows.append(_judge(run_dir, run, name))
+    text = "\n\n".join(rows)
+    print(text)
+    if evaluation_flags.output():
+        storage.write_text(evaluation_flags.output(), text + "\n")
+
+
+def _judge(run_dir: str, run: runs.Run, name: str) -> str:
+    """Return the table of a run."""
+    dataset = manifest.load(evaluation_flags.data_dir() or run.data_dir)
+    config.require(
+        dataset.fingerprint == run.fingerprint,
+        "the dataset must be the one that the run was trained on; name it with --data_dir",
+        data_dir=dataset.data_dir,
+    )
+    known, names = _real(dataset, run, "train", name)
+    held_out, wanted = _real(dataset, run, "validation", name)
+    classifier = classes.teach(known, names)
+    lines = [
+        f"| {run_dir}, {name} | agrees | of | two of a class apart |",
+        "| --- | ---: | ---: | ---: |",
+        _row("held-out sounds", wanted, classifier.name(held_out), held_out),
+    ]
+    details = []
+    for prior in samples_flags.priors():
+        clips, asked = _make(run_dir, run, name, classifier.names, prior)
+        made = classes.describe(clips, run.audio, run.normalisation)
+        heard = classifier.name(made)
+        title = f"songs, {prior}" if prior else "songs"
+        lines.append(_row(title, asked, heard, made))
+        shares = (
+            f"{one} {_agreement([one] * asked.count(one), _where(heard, asked, one)):.0%}"
+            for one in classifier.names
+        )
+        details.append(f"{title}, by class: {', '.join(shares)}")
+    return "\n".join([*lines, "", *details])
+
+
+def _real(
+    dataset: manifest.Dataset, run: runs.Run, split: str, name: str
+) -> tuple[np.ndarray, list[str]]:
+    """Return descriptions of a split's sounds of which the class is known, and that class."""
+    found = [one for one in labelled.segments(dataset, split) if one.values.get(name) is not None]
+    config.require(
+        bool(found), f"the {split} split must hold sounds of which the label is known", label=name
+    )
+    described = classes.describe([one.frames for one in found], run.audio, run.normalisation)
+    return described, [_text(one.values[name]) for one in found]
+
+
+def _make(
+    run_dir: str, run: runs.Run, name: str, names: Sequence[str], prior: str
+) -> tuple[list[np.ndarray], list[str]]:
+    """Return the frames of songs, and the class that each was asked to be."""
+    songs = evaluation_flags.config(prior)
+    song_config.require_honoured(songs, run.family)
+    asked = [names[song % len(names)] for song in range(songs.n_songs)]
+    values = [
+        drawn | {name: labels.parse(run.told, name, one)}
+        for drawn, one in zip(told.of_songs(run, songs), asked, strict=True)
+    ]
+    controls = dataclasses.replace(
+        generation.controls(songs, run),
+        n_frames=run.window.timesteps,
+        labels=told.encode(run, values),
+    )
+    frames = rollout.roll_out(
+        run_dir,
+        run,
+        controls,
+        generation.load_primer(run, songs, run.data_dir),
+        rollout.deal(songs.n_songs, songs.songs_at_once),
+        device_flags.devices(),
+        songs.precision,
+    )
+    return list(frames.values()), asked
+
+
+def _row(name: str, wanted: list[str], heard: list[str], described: np.ndarray) -> str:
+    apart = classes.spread(described, wanted)
+    return f"| {name} | {_agreement(wanted, heard):.1%} | {len(wanted)} | {apart:.1f} |"
+
+
+def _agreement(wanted: list[str], heard: list[str]) -> float:
+    return float(np.mean([one == other for one, other in zip(wanted, heard, strict=True)]))
+
+
+def _where(heard: list[str], asked: list[str], name: str) -> list[str]:
+    """Return what was heard where a class was asked for."""
+    return [one for one, wanted in zip(heard, asked, strict=True) if wanted == name]
+
+
+def _text(value: labels.Value) -> str:
+    """Return a label's value as users write it."""
+    return "+".join(value) if isinstance(value, tuple) else f"{value:g}"
+
+
+def run() -> NoReturn:
+    """Run the command."""
+    command.run(main, asked_flags, evaluation_flags, samples_flags, device_flags, storage_flags)
+
+
+if __name__ == "__main__":
+    run()
