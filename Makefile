@@ -20,7 +20,7 @@ ifdef RECORDINGS
 DEMO := demo/from-$(shell basename "$(RECORDINGS)" | tr -c 'A-Za-z0-9._\n-' '_')
 endif
 
-.PHONY: help demo test quick faults test-beam test-tpu-image check-tpu test-vertex sdist test-sdist image check lint format benchmark results clean
+.PHONY: help demo test quick faults test-beam test-tpu-image check-tpu test-vertex sdist test-sdist image check lint format benchmark results results-autoencoder clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -153,6 +153,21 @@ results: $(VENV)/installed-$(TENSORFLOW)  ## train on three preludes, mixture an
 	@$(BIN)/python -m tools.evaluate_songs $(DEFAULT) --n_songs=16 --seconds=20 \
 	  --run_dir=$(RESULTS)/mixture --run_dir=$(RESULTS)/mse --output=benchmarks/results/piano.md
 	@$(BIN)/python generate_songs.py $(DEFAULT) --run_dir=$(RESULTS)/mixture --output_dir=$(RESULTS)/songs
+
+# Single notes with labels.csv beside them; NOTES=folder for others.
+NOTES ?= ../shared/data/notes
+LATENT_SIZES ?= 16 32 64 128 256 384
+NOTES_RESULTS := demo/autoencoder
+AUTOENCODER := --flagfile=flags/presets/autoencoder.flags
+
+results-autoencoder: $(VENV)/installed-bench  ## train the autoencoder with 16 to 384 numbers a step, on notes
+	@$(BIN)/python create_tfrecord.py $(AUTOENCODER) --input_dir=$(NOTES) --data_dir=$(NOTES_RESULTS)/dataset
+	@for size in $(LATENT_SIZES); do \
+	  $(BIN)/python train_model.py $(AUTOENCODER) --latent_size=$$size \
+	    --data_dir=$(NOTES_RESULTS)/dataset --run_dir=$(NOTES_RESULTS)/$$size; \
+	done
+	@$(BIN)/python -m tools.evaluate_reconstructions $(LATENT_SIZES:%=--run_dir=$(NOTES_RESULTS)/%) \
+	  --input_dir=$(NOTES) --pitch_label=midi_pitch --output=benchmarks/results/autoencoder.md
 
 clean:  ## remove caches, builds and the demo, and keep .venv
 	@echo "Removing caches, builds and the demo."

@@ -83,7 +83,7 @@ def _judge(
         _segments(run, dataset, "validation"),
     )
     one = {name: rows[:1] for name, rows in told.items()}
-    rate = reconstructions.rate(run.family, model, signal, held_out[0], one)
+    rate = reconstructions.rate(run.family, model, signal, one)
     mean = np.concatenate(train).mean(axis=0)
     made = reconstructions.reconstruct(run.family, model, signal, held_out, told)
     share = reconstructions.explained(held_out, made, signal, mean)

@@ -25,6 +25,7 @@ Segments = Sequence[np.ndarray]
 Labels = Mapping[str, np.ndarray]
 
 _MOST_AT_ONCE = 32  # segments
+_COUNTED_FRAMES = 960  # of which most strides are a part
 _WIDEST_PATCH = 1 << 13  # values; its components take minutes and gigabytes beyond that
 _MEDIAN_SECONDS = 2.0  # of a note, that its pitch is taken from
 _ATTACK_SECONDS = 0.1
@@ -82,18 +83,11 @@ def reconstruct(
     return made
 
 
-def rate(
-    family: families.Family,
-    model: Any,
-    signal: families.Signal,
-    segment: np.ndarray,
-    labels: Labels,
-) -> Rate:
-    """Return how many numbers a segment becomes; `labels` has one row."""
-    steps, size = _coder(family).encode(model, signal, segment[np.newaxis], labels).shape[1:]
-    stride = len(segment) / steps
-    # A last step that the segment does not fill is a step all the same.
-    return Rate(size=size, stride=float(np.ceil(stride)) if stride > 1 else 1 / round(1 / stride))
+def rate(family: families.Family, model: Any, signal: families.Signal, labels: Labels) -> Rate:
+    """Return how many numbers a sound becomes; `labels` has one row."""
+    silence = np.zeros((1, _COUNTED_FRAMES, signal.channels), np.float32)
+    steps, size = _coder(family).encode(model, signal, silence, labels).shape[1:]
+    return Rate(size=size, stride=_COUNTED_FRAMES / steps)
 
 
 def explained(

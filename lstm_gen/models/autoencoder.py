@@ -67,6 +67,44 @@ class AutoencoderConfig:
         configs.require(0 <= self.blocks <= 32, "blocks must be from 0 to 32", blocks=self.blocks)
 
 
+class Projection(keras.layers.Layer):
+    """A linear map between patches and latents, whose steps are small beside its weights.
+
+    Its weights are kept times the root of a patch's width, and so about 1 each: an optimizer that
+    moves every weight alike would else throw thousands of inputs off at once.
+
+    Args:
+      inputs: Values that go in.
+      outputs: Values that come out.
+
+    Source: weights of equal learning rate, Karras et al. 2017 (arXiv 1710.10196).
+    """
+
+    def __init__(self, inputs: int, outputs: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.inputs, self.outputs = inputs, outputs
+        self.scale = max(inputs, outputs) ** -0.5
+
+    def build(self, input_shape: Any) -> None:
+        """Create the weights."""
+        normal = keras.initializers.RandomNormal(stddev=1.0)
+        shape = (self.inputs, self.outputs)
+        self.kernel = self.add_weight(name="kernel", shape=shape, initializer=normal)
+        self.bias = self.add_weight(name="bias", shape=shape[1:], initializer="zeros")
+        super().build(input_shape)
+
+    def set(self, kernel: np.ndarray, bias: np.ndarray) -> None:
+        """Make this the map x @ kernel + bias."""
+        self.kernel.assign(kernel / self.scale)
+        self.bias.assign(bias)
+
+    def call(self, inputs: Any) -> Any:
+        """Return the values of each step, [batch, steps, outputs]."""
+        inputs = tf.cast(inputs, self.compute_dtype)
+        kernel, bias = (tf.cast(one, inputs.dtype) for one in (self.kernel, self.bias))
+        return tf.linalg.matmul(inputs, kernel) * self.scale + bias
+
+
 class Correction(keras.layers.Layer):
     """What a small convolutional network adds to a linear map; nothing at first.
 
@@ -111,9 +149,9 @@ class Autoencoder(keras.Model):
         self.settings, self.signal = settings, signal
         size, patch = settings.latent_size, settings.stride * signal.channels
         self.told_width = condition.width(signal.conditions)
-        self.project = keras.layers.Dense(size, trainable=False, name="project")
+        self.project = Projection(patch, size, name="project")
         self.encoder = Correction(settings.width, settings.blocks, size, name="encoder")
-        self.restore = keras.layers.Dense(patch, trainable=False, name="restore")
+        self.restore = Projection(size, patch, name="restore")
         self.decoder = Correction(settings.width, settings.blocks, patch, name="decoder")
         self.tell = keras.layers.Dense(settings.width, use_bias=False, name="tell")
         self.priors = priors.Priors(
@@ -123,7 +161,7 @@ class Autoencoder(keras.Model):
     def build(self, input_shape: Any = None) -> None:
         """Create every layer's weights."""
         del input_shape
-        patch, size = self.restore.units, self.settings.latent_size
+        patch, size = self.restore.outputs, self.settings.latent_size
         for layer, width in ((self.project, patch), (self.encoder, patch)):
             layer.build((None, None, width))
         for layer in (self.restore, self.decoder):
@@ -160,7 +198,7 @@ class Autoencoder(keras.Model):
         stride, n_frames = self.settings.stride, frames.shape[1]
         missing = -n_frames % stride
         filled = tf.concat([frames, tf.repeat(frames[:, -1:], missing, axis=1)], axis=1)
-        shape = [tf.shape(frames)[0], (n_frames + missing) // stride, self.restore.units]
+        shape = [tf.shape(frames)[0], (n_frames + missing) // stride, self.restore.outputs]
         return tf.reshape(filled, shape)
 
 
@@ -181,10 +219,8 @@ def initialise(model: Autoencoder, signal: family.Signal, examples: family.Examp
     # Latents of deviation 1, so that the corrections meet numbers of a size that suits them.
     scale = np.maximum(found.deviations, 1e-3 * found.deviations.max())
     down = found.vectors / scale
-    model.project.kernel.assign(down)
-    model.project.bias.assign(-found.mean @ down)
-    model.restore.kernel.assign((found.vectors * scale).T)
-    model.restore.bias.assign(found.mean)
+    model.project.set(down, -found.mean @ down)
+    model.restore.set((found.vectors * scale).T, found.mean)
 
 
 def objectives(model: Autoencoder, signal: family.Signal) -> tuple[family.Objective, ...]:
