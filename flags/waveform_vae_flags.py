@@ -3,7 +3,8 @@
 from absl import flags
 
 from flags import latent_flags
-from lstm_gen.models.waveform_vae import NORMS, WaveformVAEConfig
+from lstm_gen.models import waveform_vae
+from lstm_gen.models.waveform_vae import WaveformVAEConfig
 
 _STRIDES = flags.DEFINE_string(
     "wave_strides",
@@ -35,7 +36,7 @@ _WINDOWS = flags.DEFINE_string(
 _NORM = flags.DEFINE_enum(
     "wave_norm",
     WaveformVAEConfig.norm,
-    NORMS,
+    waveform_vae.NORMS,
     "Norms inside the residual branches: none, or original, instance norms to encode and batch "
     "norms to decode. With those a step depends on which examples a device has.",
 )

@@ -47,6 +47,7 @@ FORBIDDEN_CALLS = {
 }
 # What is installed is not always called as it is imported.
 DISTRIBUTIONS = {
+    "PIL": "pillow",
     "absl": "absl-py",
     "google": "google-cloud-storage",
     "google_crc32c": "google-crc32c",
