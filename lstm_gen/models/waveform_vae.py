@@ -14,11 +14,13 @@ the decoder leaves its latents alone and makes one buzz for every song.
 
 The loss of an example, in nats per sample but for the spectra:
 
-    1/2 (mean square error / v + log v) + weight * spectra + beta * KL / samples
+    1/2 (mean square error / power / v + log v) + weight * spectra + beta * KL / samples
 
-The first term is a Gaussian's likelihood, its variance v one for all and learnt. (Were it each
-example's own, what is learnt already would pull ever harder and the rest be left: measured on six
-tones, four come back at 25 dB and two not at all.) The distance of spectra is `layers/spectra.py`.
+The first term is a Gaussian's likelihood, its deviation in proportion to the example's level: quiet
+music counts as much as loud, and the level is kept. The proportion, the root of v, is learnt and
+one for all. (Were it each example's own, what is learnt already would pull ever harder and the rest
+be left: measured on six tones, four come back at 25 dB and two not at all.) The distance of spectra
+is `layers/spectra.py`.
 
 With `norm="original"` the residual branches hold norms, instance norms to encode and batch norms to
 decode. While training, an example's loss then depends on the examples beside it on its device, and
@@ -45,7 +47,8 @@ from lstm_gen.models.layers import noise, pieces, priors, residual, spectra
 
 NORMS = ("none", "original")
 _MOST_SAMPLES_PER_STEP = 64
-_QUIETEST = 1e-4  # squared error that nobody asks to be less, where 1 is the data's power
+_QUIET = 1e-2  # power below which a sound counts as ever less, where 1 is the data's
+_QUIETEST = 1e-4  # squared error that nobody asks to be less
 _PACE = 10.0  # of the error's variance, which is to keep up with the other weights
 _LEAST_LOG_SD = -6.0
 _ENDS = 7  # samples that the first and the last convolution see
@@ -200,7 +203,7 @@ class WaveformVAE(keras.Model):
         return residual.through(self.decoder, latents, training)
 
     def likelihood(self, error: Any) -> Any:
-        """Return nats per sample, but for a constant, of mean squared errors [batch]."""
+        """Return nats per sample, but for a constant, of mean squares of errors [batch]."""
         log_variance = tf.maximum(_PACE * self.log_variance, math.log(_QUIETEST))
         return 0.5 * (error * tf.exp(-log_variance) - 1.0 + log_variance)
 
@@ -258,7 +261,7 @@ def objectives(model: WaveformVAE, signal: family.Signal) -> tuple[family.Object
         per_sample = tf.reduce_sum(divergence, axis=[1, 2]) / n_samples
         power = tf.reduce_mean(tf.square(wanted), axis=1)
         ratio = tf.math.log((power + _QUIETEST) / (error + _QUIETEST))
-        total = settings.waveform_weight * model.likelihood(error)
+        total = settings.waveform_weight * model.likelihood(error / (power + _QUIET))
         total += settings.beta * per_sample
         heard = spectra.heeded(spectral, ratio) if settings.waveform_weight else spectral
         total += settings.spectral_weight * heard
