@@ -23,9 +23,9 @@ be left: measured on six tones, four come back at 25 dB and two not at all.) The
 is `layers/spectra.py`.
 
 With `norm="original"` the residual branches hold norms, instance norms to encode and batch norms to
-decode. While training, an example's loss then depends on the examples beside it on its device, and
-so on the number of devices and on `accumulate`; validation and generation use running averages,
-and do not. No gain was measured from it; it is there to compare with.
+decode. While training, an example's loss then depends on the others of its batch, on all devices
+(and, with `accumulate`, of its part); validation and generation use running averages and do not.
+Nothing was gained by them; they are there to compare with.
 
 Source: variational autoencoders, Kingma & Welling 2013 (arXiv 1312.6114).
 """

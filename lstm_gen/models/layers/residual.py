@@ -28,8 +28,8 @@ class ResidualBlock(keras.layers.Layer):
       channels: Of input and output.
       kernel_size: Steps that a convolution sees, odd.
       norm: "none"; "instance", over the steps of an example, which so depends on the length that is
-        looked at; or "batch", over a training batch, so that an example's output depends on those
-        beside it, and over running averages of those otherwise.
+        looked at; or "batch", over a training batch, that of all devices, so that an example's
+        output depends on those beside it, and over running averages of those otherwise.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ def _make_norm(kind: str, name: str) -> keras.layers.Layer | None:
     if kind == "instance":
         return keras.layers.GroupNormalization(groups=-1, name=name)
     if kind == "batch":
-        return keras.layers.BatchNormalization(momentum=0.98, name=name)
+        return keras.layers.BatchNormalization(momentum=0.98, synchronized=True, name=name)
     return None
 
 
