@@ -176,7 +176,7 @@ class WaveformVAE(keras.Model):
             _PRIORS,
             classes=signal.classes,
             history=_HISTORY,
-            history_size=2 * settings.latent_size,
+            history_size=settings.latent_size,
         )
 
     def build(self, input_shape: Any) -> None:
