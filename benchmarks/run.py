@@ -36,6 +36,7 @@ BENCHMARKS = (
     "rollout",
     "replicas",
     "training",
+    "vae",
 )
 _PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "numba", "librosa", "torch")
 _HEADINGS = ("what", "beside", "measured", "asked", "reached", "detail")

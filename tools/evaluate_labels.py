@@ -1,6 +1,6 @@
 """Judge whether a model makes what it is asked for, by a classifier of real sounds.
 
-  python -m tools.evaluate_labels --run_dir=run --label=digit [--n_songs=200] [--output=table.md]
+  python -m tools.evaluate_labels --run_dir=run --label=digit [--n_songs=200] [--prior=gmm]
 
 teaches a small classifier the classes of a label on the training split, tests it on the held-out
 split, and asks it what songs are that the model was told to make, as many of each class. Songs are
@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from flags import asked_flags, command, device_flags, evaluation_flags, storage_flags
+from flags import asked_flags, command, device_flags, evaluation_flags, samples_flags, storage_flags
 from lstm_gen import config, runs, storage
 from lstm_gen.data import labels, manifest
 from lstm_gen.evaluation import classes, labelled
@@ -51,22 +51,24 @@ def _judge(run_dir: str, run: runs.Run, name: str) -> str:
     known, names = _real(dataset, run, "train", name)
     held_out, wanted = _real(dataset, run, "validation", name)
     classifier = classes.teach(known, names)
-    clips, asked = _make(run_dir, run, name, classifier.names)
-    made = classes.describe(clips, run.audio, run.normalisation)
-    heard = classifier.name(made)
     lines = [
         f"| {run_dir}, {name} | agrees | of | two of a class apart |",
         "| --- | ---: | ---: | ---: |",
         _row("held-out sounds", wanted, classifier.name(held_out), held_out),
-        _row("songs", asked, heard, made),
-        "",
-        "by class: "
-        + ", ".join(
+    ]
+    details = []
+    for prior in samples_flags.priors():
+        clips, asked = _make(run_dir, run, name, classifier.names, prior)
+        made = classes.describe(clips, run.audio, run.normalisation)
+        heard = classifier.name(made)
+        title = f"songs, {prior}" if prior else "songs"
+        lines.append(_row(title, asked, heard, made))
+        shares = (
             f"{one} {_agreement([one] * asked.count(one), _where(heard, asked, one)):.0%}"
             for one in classifier.names
-        ),
-    ]
-    return "\n".join(lines)
+        )
+        details.append(f"{title}, by class: {', '.join(shares)}")
+    return "\n".join([*lines, "", *details])
 
 
 def _real(
@@ -82,10 +84,10 @@ def _real(
 
 
 def _make(
-    run_dir: str, run: runs.Run, name: str, names: Sequence[str]
+    run_dir: str, run: runs.Run, name: str, names: Sequence[str], prior: str
 ) -> tuple[list[np.ndarray], list[str]]:
     """Return the frames of songs, and the class that each was asked to be."""
-    songs = evaluation_flags.config()
+    songs = evaluation_flags.config(prior)
     song_config.require_honoured(songs, run.family)
     asked = [names[song % len(names)] for song in range(songs.n_songs)]
     values = [
@@ -130,7 +132,7 @@ def _text(value: labels.Value) -> str:
 
 def run() -> NoReturn:
     """Run the command."""
-    command.run(main, asked_flags, evaluation_flags, device_flags, storage_flags)
+    command.run(main, asked_flags, evaluation_flags, samples_flags, device_flags, storage_flags)
 
 
 if __name__ == "__main__":

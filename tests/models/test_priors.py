@@ -62,6 +62,36 @@ def test_one_component_is_the_gaussian_of_the_rows() -> None:
     np.testing.assert_allclose(found.covariances[0], np.cov(rows.T, bias=True), rtol=1e-3)
 
 
+def test_a_conditional_density_is_the_joint_over_the_marginal() -> None:
+    random = np.random.default_rng(2)
+    roots = random.standard_normal((3, 5, 5))
+    joint = mixtures.Mixture(
+        np.array([0.2, 0.3, 0.5]), random.standard_normal((3, 5)), roots @ roots.swapaxes(1, 2)
+    )
+    marginal = mixtures.Mixture(joint.weights, joint.means[:, :2], joint.covariances[:, :2, :2])
+    found = mixtures.condition(joint, 2)
+    first, last = random.standard_normal((1, 2)), random.standard_normal((1, 3))
+    expected = np.exp(mixtures.log_densities(np.hstack([first, last]), joint)).sum() / (
+        np.exp(mixtures.log_densities(first, marginal)).sum()
+    )
+    apart = first[0] - found.seen
+    white = np.einsum("kij,kj->ki", found.whiteners, apart)
+    shares = found.weights * np.exp(-0.5 * np.sum(white**2, axis=1))
+    means = found.means + np.einsum("kij,ki->kj", found.gains, apart)
+    given = mixtures.Mixture(shares / shares.sum(), means, found.covariances)
+    assert np.exp(mixtures.log_densities(last, given)).sum() == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_sequence_never_leaves_what_was_seen() -> None:
+    """One that gains at every step would be gone after a hundred of them."""
+    growing = [(1.06 ** np.arange(60)[:, np.newaxis] * [[0.1, 0.2]]).astype(np.float32)] * 8
+    layer = make()
+    layer.fit(growing)
+    drawn = draw(layer, "sequence", 500)
+    assert drawn.max() <= growing[0].max() * 1.01
+    assert np.isfinite(drawn).all()
+
+
 @pytest.mark.parametrize("kind", ["sequence", "gmm", "gaussian"])
 def test_what_is_drawn_spreads_as_what_was_fitted(kind: str) -> None:
     known = [make_walk(2000, seed) for seed in range(4)]

@@ -186,3 +186,24 @@ def test_averages_are_of_the_weights_after_each_step() -> None:
         if n_steps > 1:
             np.testing.assert_allclose(variable, averages, rtol=1e-6)
             assert np.abs(variable.numpy() - weight).max() > 0
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_loss_knows_how_far_the_training_is(accumulate: int) -> None:
+    variable = tf.Variable(0.0)
+
+    def loss(batch: family.Batch, *_: Any) -> family.Loss:
+        progress = tf.zeros_like(batch["values"]) + batch["progress"]
+        return family.Loss(progress * variable, {"progress": progress})
+
+    objective = family.Objective(
+        name="one", loss=loss, variables=[variable], metric_names=("progress",)
+    )
+    training = training_config.TrainingConfig(batch_size=4, steps=8, accumulate=accumulate)
+    optimizer = keras.optimizers.SGD(1.0)
+    optimizer.build([variable])
+    call = step.make_train_call(STRATEGY, [objective], [optimizer], training)
+    batch = {"values": tf.ones(4), "row": tf.range(4)}
+    data = iter(tf.data.Dataset.from_tensors(batch).repeat())
+    metrics = call(data, tf.constant(3), tf.constant(3))
+    np.testing.assert_allclose(metrics["progress"], [3 / 8, 4 / 8, 5 / 8])

@@ -28,6 +28,29 @@ class Mixture(NamedTuple):
     covariances: np.ndarray
 
 
+class Conditional(NamedTuple):
+    """A mixture's density of its last values, given the first ones, x.
+
+    Component k has the weight w_k exp(-|W_k (x - s_k)|^2 / 2) among the others, and the mean
+    m_k + G_k^T (x - s_k).
+
+    Attributes:
+      weights: w, shares, float64 [components].
+      seen: s, [components, first].
+      whiteners: W, [components, first, first].
+      gains: G, [components, first, last].
+      means: m, [components, last].
+      covariances: [components, last, last].
+    """
+
+    weights: np.ndarray
+    seen: np.ndarray
+    whiteners: np.ndarray
+    gains: np.ndarray
+    means: np.ndarray
+    covariances: np.ndarray
+
+
 def fit(rows: np.ndarray, n_components: int, regularisation: float, seed: int) -> Mixture:
     """Fit a mixture with full covariances.
 
@@ -53,6 +76,24 @@ def fit(rows: np.ndarray, n_components: int, regularisation: float, seed: int) -
             break
         before = float(totals.mean())
     return mixture
+
+
+def condition(mixture: Mixture, size: int) -> Conditional:
+    """Return the density of all but the first `size` values, given those."""
+    means, whole = mixture.means, mixture.covariances
+    seen = whole[:, :size, :size]
+    gains = np.linalg.solve(seen, whole[:, :size, size:])
+    whiteners = np.linalg.inv(np.linalg.cholesky(seen))
+    logs = np.log(mixture.weights) + np.log(np.diagonal(whiteners, axis1=1, axis2=2)).sum(axis=1)
+    weights = np.exp(logs - logs.max())
+    return Conditional(
+        weights=weights / weights.sum(),
+        seen=means[:, :size],
+        whiteners=whiteners,
+        gains=gains,
+        means=means[:, size:],
+        covariances=whole[:, size:, size:] - whole[:, size:, :size] @ gains,
+    )
 
 
 def log_densities(rows: np.ndarray, mixture: Mixture) -> np.ndarray:

@@ -24,6 +24,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
 from lstm_gen import config, programs
 from lstm_gen.models import family
@@ -33,10 +34,12 @@ KINDS = ("sequence", "gmm", "gaussian", "standard", "mixture")
 _FITTED = ("sequence", "gmm", "gaussian")
 _REGULARISATION = 1e-2  # of a variance that is 1
 _RIDGE = 1.0  # rows' worth of no effect, of what is told
+_RARE = 1e-3  # share of the latents on either side beyond which none is drawn
 _MAX_ROWS = 60_000
 _STEPS_PER_CALL = 64
 _DROPPED = 8  # steps of a sequence, which begins at the mean and not in music
 _LEAST_SCALE = 1e-6
+_UNFITTED = "latents are drawn from the standard normal: priors are fitted when training ends"
 
 
 class Priors(keras.layers.Layer):
@@ -83,8 +86,8 @@ class Priors(keras.layers.Layer):
         """Create every variable."""
         size, past, n = self.size, self._history * self.size, self._sequence_components
         self.spread = self._kept("spread", [size], 1.0)
-        self._centre, self._low = self._kept("centre", [size]), self._kept("low", [size], -1e9)
-        self._high = self._kept("high", [size], 1e9)
+        self._centre = self._kept("centre", [size])
+        self._low, self._high = self._kept("low", [size]), self._kept("high", [size])
         if self._width:
             self._effects = self._kept("effects", [self._width, size])
         self._means = {
@@ -100,7 +103,7 @@ class Priors(keras.layers.Layer):
             self._sequence = self._mixture("sequence", n, size)
             self._past = {
                 "basis": self._kept("past_basis", [past, self._history_size]),
-                "means": self._kept("past_means", [n, self._history_size]),
+                "seen": self._kept("past_means", [n, self._history_size]),
                 "whiteners": self._kept("past_whiteners", [n, *[self._history_size] * 2]),
                 "gains": self._kept("past_gains", [n, self._history_size, size]),
             }
@@ -143,7 +146,10 @@ class Priors(keras.layers.Layer):
           InputError: If it is not one of this model's, or is not fitted yet.
         """
         if not asked:
-            return next(kind for kind in self.kinds if self._can_draw(kind))
+            found = next(kind for kind in self.kinds if self._can_draw(kind))
+            if found == "standard" != self.kinds[0]:
+                logging.log_first_n(logging.WARNING, _UNFITTED, 1)
+            return found
         config.require(
             asked != "mixture" or self.learned > 0,
             "this model was trained without a mixture to draw from; train it with "
@@ -218,8 +224,6 @@ class Priors(keras.layers.Layer):
         scale = np.maximum(rows.std(axis=0), _LEAST_SCALE)
         self.spread.assign(scale)
         self._centre.assign(rows.mean(axis=0))
-        self._low.assign(rows.min(axis=0))
-        self._high.assign(rows.max(axis=0))
         lengths = np.array([len(one) for one in latents])
         self._fit_classes(latents, labels or {})
         rest = (rows - rows.mean(axis=0)) / scale
@@ -227,6 +231,9 @@ class Priors(keras.layers.Layer):
             effects = _regress(np.repeat(told, lengths, axis=0).astype(np.float64), rest)
             self._effects.assign(effects)
             rest = rest - np.repeat(told @ effects, lengths, axis=0)
+        low, high = np.quantile(rest, [_RARE, 1 - _RARE], axis=0)
+        self._low.assign(low)
+        self._high.assign(high)
         for kind, variables in self._mixtures.items():
             count = 1 if kind == "gaussian" else self._components
             mixture = mixtures.fit(_some(rest), count, _REGULARISATION, seed)
@@ -251,25 +258,17 @@ class Priors(keras.layers.Layer):
         joint = [_with_past(one, history) for one in sequences if len(one) > history]
         if not joint or sum(map(len, joint)) < 2 * (size + self.size):
             return
-        rows = _some(np.concatenate(joint))
-        past, now = rows[:, : -self.size], rows[:, -self.size :]
+        past, now = np.split(_some(np.concatenate(joint)), [-self.size], axis=1)
         _, basis = np.linalg.eigh(past.T @ past)
         basis = basis[:, ::-1][:, :size]
         both = np.concatenate([past @ basis, now], axis=1)
-        found = mixtures.fit(both, self._sequence_components, _REGULARISATION, seed)
-        means, whole = found.means, found.covariances
-        seen = whole[:, :size, :size]
-        gains = np.linalg.solve(seen, whole[:, :size, size:])
-        left = whole[:, size:, size:] - whole[:, size:, :size] @ gains
-        whiteners = np.linalg.inv(np.linalg.cholesky(seen))
-        # The log of a component's share in the density of the past, but for what all have alike.
-        logs = np.log(found.weights) + np.log(np.diagonal(whiteners, axis1=1, axis2=2)).sum(axis=1)
-        missing = self._sequence_components - len(logs)
-        values = {"means": means[:, :size], "whiteners": whiteners, "gains": gains}
-        for name, value in values.items():
-            self._past[name].assign(_pad(value, missing))
+        mixture = mixtures.fit(both, self._sequence_components, _REGULARISATION, seed)
+        found = mixtures.condition(mixture, size)
+        missing = self._sequence_components - len(found.weights)
+        for name in ("seen", "whiteners", "gains"):
+            self._past[name].assign(_pad(getattr(found, name), missing))
         self._past["basis"].assign(basis)
-        _assign(self._sequence, np.exp(logs), means[:, size:], left)
+        _assign(self._sequence, found.weights, found.means, found.covariances)
         self._fitted["sequence"].assign(1.0)
 
     def draw(
@@ -302,7 +301,11 @@ class Priors(keras.layers.Layer):
         """Return latents from what remains of them when scale, centre and labels are taken away."""
         if self._width:
             rest += tf.linalg.matmul(told, tf.convert_to_tensor(self._effects))[:, tf.newaxis]
-        return tf.clip_by_value(rest * self.spread + self._centre, self._low, self._high)
+        return rest * self.spread + self._centre
+
+    def bounded(self, rest: Any) -> Any:
+        """Return draws kept to where latents were; a sequence that left would not come back."""
+        return tf.clip_by_value(rest, self._low, self._high)
 
     def from_mixture(self, kind: str, normal: Any, uniform: Any, temperature: Any) -> Any:
         """Return independent steps, [songs, steps, size], of draws [songs, steps, size or -]."""
@@ -317,7 +320,7 @@ class Priors(keras.layers.Layer):
     def from_past(self, past: Any, normal: Any, uniform: Any, temperature: Any) -> Any:
         """Return the next step, [songs, size], after the last ones, [songs, history, size]."""
         seen = tf.reshape(past, [past.shape[0], -1]) @ self._past["basis"]
-        apart = seen[:, tf.newaxis] - self._past["means"]
+        apart = seen[:, tf.newaxis] - self._past["seen"]
         white = tf.einsum("kij,nkj->nki", tf.convert_to_tensor(self._past["whiteners"]), apart)
         logits = self._sequence["log_weights"] - 0.5 * tf.reduce_sum(tf.square(white), axis=-1)
         chosen = _choose(logits, uniform)
@@ -341,10 +344,11 @@ def _compiled(priors: Priors, kind: str, n_songs: int) -> Any:
             return priors.from_mixture(kind, normal, uniform, temperature), past
         if kind != "sequence":
             drawn = priors.from_mixture(kind, normal, uniform, temperature)
-            return priors.placed(drawn, told), past
+            return priors.placed(priors.bounded(drawn), told), past
         steps = tf.TensorArray(tf.float32, shape[1], element_shape=[n_songs, priors.size])
         for index in tf.range(shape[1]):
-            step = priors.from_past(past, normal[:, index], uniform[:, index], temperature)
+            drawn = priors.from_past(past, normal[:, index], uniform[:, index], temperature)
+            step = priors.bounded(drawn)
             steps = steps.write(index, step)
             past = tf.concat([past[:, 1:], step[:, tf.newaxis]], axis=1)
         return priors.placed(tf.transpose(steps.stack(), [1, 0, 2]), told), past

@@ -6,11 +6,17 @@ import numpy as np
 
 from lstm_gen.models import family
 
+_MOST_JOINED = 16
+
 
 def join(
     examples: family.Examples, timesteps: int
 ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-    """Yield training windows, those that touch as one, and the labels of each, one row."""
+    """Yield training windows, those that touch as one, and the labels of each, one row.
+
+    What a compiled function is given should not be of a hundred lengths: of long recordings all
+    parts but the last have the same.
+    """
     parts: list[np.ndarray] = []
     labels: dict[str, np.ndarray] = {}
     following = (-1, -1)
@@ -18,7 +24,7 @@ def join(
         names = [name for name in batch if name.startswith("label/")]
         for index in np.flatnonzero(batch["weight"]):
             place = int(batch["recording"][index]), int(batch["start_frame"][index])
-            if parts and place != following:
+            if parts and (place != following or len(parts) == _MOST_JOINED):
                 yield np.concatenate(parts), labels
                 parts = []
             labels = {name: batch[name][index : index + 1] for name in names}

@@ -1,0 +1,169 @@
+"""The variational autoencoder from recordings to songs: trained, resumed, told, heard, judged."""
+
+import dataclasses
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+import tiny
+
+from lstm_gen import checkpoints, config, distribute, runs, training_config
+from lstm_gen.data import jobs, labels, manifest, prepare
+from lstm_gen.generation import song_config, songs
+from lstm_gen.models import vae
+from lstm_gen.training import loop
+
+ROOT = pathlib.Path(__file__).parents[1]
+RATE = 4000
+AUDIO = config.AudioConfig(sample_rate=RATE, n_fft=256, hop_length=128, n_mels=12)
+MONITOR = dataclasses.replace(tiny.MONITOR, sample_every_steps=6)
+
+pytestmark = pytest.mark.slow
+
+
+def make_sound(kind: str, index: int) -> np.ndarray:
+    """Return 4 s of a tone that beats, high or low."""
+    time = np.arange(4 * RATE) / RATE
+    hz = {"low": 200, "high": 900}[kind] * (1 + 0.1 * index)
+    beat = 1 + 0.8 * np.sin(2 * np.pi * (1 + 0.3 * index) * time)
+    noise = np.random.default_rng(index).standard_normal(time.size)
+    return 0.2 * np.sin(2 * np.pi * hz * time) * beat + 0.003 * noise
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    folder = tmp_path_factory.mktemp("recordings")
+    for kind in ("low", "high"):
+        for index in range(4):
+            soundfile.write(folder / f"{kind}-{index}.wav", make_sound(kind, index), RATE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def dataset(recordings: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> manifest.Dataset:
+    job = jobs.Job(
+        input_dir=str(recordings),
+        data_dir=str(tmp_path_factory.mktemp("data") / "dataset"),
+        plots_dir="",
+        audio=AUDIO,
+        segment=config.SegmentConfig(),
+        split=config.SplitConfig(split="pattern", validation_pattern="-3"),
+        label_source=labels.LabelConfig(labels="pattern", labels_pattern="^(?P<kind>low|high)-"),
+    )
+    return prepare.prepare(job, n_workers=1)[0]
+
+
+def make_run(dataset: manifest.Dataset, condition: tuple[str, ...] = ()) -> runs.Run:
+    like = tiny.make_run(dataset, steps=6)
+    return dataclasses.replace(
+        like,
+        family=vae.FAMILY,
+        settings=vae.VAEConfig(latent_size=3, width=12),
+        window=config.WindowConfig(timesteps=16, shift=0),
+        augmentation=training_config.AugmentationConfig(gain_db=3),
+        vocabulary=dataset.labels,
+        condition=condition,
+    )
+
+
+def train(run_dir: str, run: runs.Run, dataset: manifest.Dataset) -> checkpoints.State:
+    runs.open_or_create(run_dir, run)
+    loop.train(run_dir, run, dataset, MONITOR, distribute.strategy("cpu"))
+    state = checkpoints.newest(runs.model_dir(run_dir))
+    assert state is not None
+    return state
+
+
+@pytest.fixture(scope="module")
+def run_dir(dataset: manifest.Dataset, tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = str(tmp_path_factory.mktemp("run") / "run")
+    train(path, make_run(dataset), dataset)
+    return path
+
+
+@pytest.fixture(scope="module")
+def told_dir(dataset: manifest.Dataset, tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = str(tmp_path_factory.mktemp("told") / "run")
+    train(path, make_run(dataset, ("kind",)), dataset)
+    return path
+
+
+def test_a_run_that_goes_on_ends_as_one_that_never_stopped(
+    run_dir: str, dataset: manifest.Dataset, tmp_path: pathlib.Path
+) -> None:
+    again = tmp_path / "run"
+    shutil.copytree(run_dir, again)
+    shutil.rmtree(again / "checkpoints" / "step-00000006")  # as if killed after step 3
+    shutil.rmtree(again / "model")
+    expected = checkpoints.newest(runs.model_dir(run_dir))
+    found = train(str(again), make_run(dataset), dataset)
+    assert expected is not None
+    assert (found.step, found.sha256) == (expected.step, expected.sha256)
+    assert found.facts["fitted"]
+
+
+def test_songs_come_from_every_prior_and_are_as_long_as_asked(
+    run_dir: str, tmp_path: pathlib.Path
+) -> None:
+    for prior in ("", "gmm", "gaussian", "standard"):
+        asked = song_config.SongConfig(n_songs=1, seconds=1.5, prior=prior)
+        (path,) = songs.make(run_dir, str(tmp_path / (prior or "default")), asked)
+        samples, rate = soundfile.read(path)
+        assert rate == RATE
+        assert abs(samples.size - 1.5 * RATE) <= AUDIO.hop_length
+        assert np.abs(samples).max() > 1e-3
+
+
+def test_recordings_go_through_and_move_to_another_class(
+    run_dir: str, recordings: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    low, high = (str(recordings / f"{kind}-3.wav") for kind in ("low", "high"))
+    asked = song_config.SongConfig(
+        n_songs=2, reconstruct=(low,), perturb=0.3, transfer="kind:low:high"
+    )
+    made = {pathlib.Path(path).stem for path in songs.make(run_dir, str(tmp_path / "a"), asked)}
+    names = ("original", "inverted", "reconstructed", "perturbed-000", "perturbed-001")
+    assert made == {f"low-3-{name}" for name in (*names, "low-to-high")}
+    for name in made:
+        samples, _ = soundfile.read(tmp_path / "a" / f"{name}.wav")
+        assert samples.size == 4 * RATE
+    between = song_config.SongConfig(n_songs=3, interpolate=(low, high))
+    assert len(songs.make(run_dir, str(tmp_path / "b"), between)) == 3
+
+
+def evaluate(tool: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", f"tools.{tool}", "--device=cpu", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_samples_are_judged(run_dir: str, tmp_path: pathlib.Path) -> None:
+    output = tmp_path / "table.md"
+    flags = ["--n_songs=2", "--seconds=2", "--prior=gmm,standard", f"--output={output}"]
+    text = evaluate("evaluate_samples", f"--run_dir={run_dir}", *flags)
+    assert f"| held-out music | {run_dir}, gmm | {run_dir}, standard |" in text
+    assert "variance of frame differences" in text
+    assert "of 3 latents active" in text
+    assert "nelbo_per_dim" in text
+    assert output.read_text("utf-8").strip() == text.strip()
+
+
+def test_what_was_asked_for_is_judged(told_dir: str, tmp_path: pathlib.Path) -> None:
+    text = evaluate("evaluate_labels", f"--run_dir={told_dir}", "--label=kind", "--n_songs=6")
+    assert "| held-out sounds | 100.0% | 2 |" in text
+    assert "| songs |" in text
+    assert "songs, by class: high" in text
+    asked = song_config.SongConfig(n_songs=1, seconds=1, label=("kind=high",))
+    assert len(songs.make(told_dir, str(tmp_path / "songs"), asked)) == 1
