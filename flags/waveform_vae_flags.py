@@ -38,7 +38,7 @@ _NORM = flags.DEFINE_enum(
     WaveformVAEConfig.norm,
     waveform_vae.NORMS,
     "Norms inside the residual branches: none, or original, instance norms to encode and batch "
-    "norms to decode. With those a step depends on which examples a device has.",
+    "norms to decode. With those an example's loss depends on the others of its batch.",
 )
 
 

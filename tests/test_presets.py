@@ -29,7 +29,11 @@ for preset in presets:
     found[preset] = {name: str(value) for name, value in flags.FLAGS.flag_values_dict().items()}
     for builder in builders.split():
         module, function = builder.split(".")
-        getattr(importlib.import_module(f"flags.{module}"), function)()
+        builds = getattr(importlib.import_module(f"flags.{module}"), function)
+        if module == "window_flags":
+            builds(importlib.import_module("flags.model_flags").family().predicts)
+        else:
+            builds()
 print(json.dumps(found))
 """
 LINE = re.compile(r"--(?P<name>\w+)=(?P<value>.+)")
@@ -43,7 +47,7 @@ def settings(preset: pathlib.Path) -> dict[str, str]:
 
 
 def test_there_are_presets() -> None:
-    assert {"default", "music", "tiny"} <= {preset.stem for preset in PRESETS}
+    assert {"default", "music", "tiny", "waveform_vae"} <= {preset.stem for preset in PRESETS}
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.stem)

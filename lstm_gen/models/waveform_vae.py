@@ -14,16 +14,18 @@ the decoder leaves its latents alone and makes one buzz for every song.
 
 The loss of an example, in nats per sample but for the spectra:
 
-    1/2 (mean square error / v + log v) + weight * spectra + beta * KL / samples
+    1/2 (mean square error / power / v + log v) + weight * spectra + beta * KL / samples
 
-The first term is a Gaussian's likelihood, its variance v one for all and learnt. (Were it each
-example's own, what is learnt already would pull ever harder and the rest be left: measured on six
-tones, four come back at 25 dB and two not at all.) The distance of spectra is `layers/spectra.py`.
+The first term is a Gaussian's likelihood, its deviation in proportion to the example's level: quiet
+music counts as much as loud, and the level is kept. The proportion, the root of v, is learnt and
+one for all. (Were it each example's own, what is learnt already would pull ever harder and the rest
+be left: measured on six tones, four come back at 25 dB and two not at all.) The distance of spectra
+is `layers/spectra.py`.
 
 With `norm="original"` the residual branches hold norms, instance norms to encode and batch norms to
-decode. While training, an example's loss then depends on the examples beside it on its device, and
-so on the number of devices and on `accumulate`; validation and generation use running averages,
-and do not. No gain was measured from it; it is there to compare with.
+decode. While training, an example's loss then depends on the others of its batch, on all devices
+(and, with `accumulate`, of its part); validation and generation use running averages and do not.
+Nothing was gained by them; they are there to compare with.
 
 Source: variational autoencoders, Kingma & Welling 2013 (arXiv 1312.6114).
 """
@@ -45,10 +47,10 @@ from lstm_gen.models.layers import noise, pieces, priors, residual, spectra
 
 NORMS = ("none", "original")
 _MOST_SAMPLES_PER_STEP = 64
-_QUIETEST = 1e-4  # squared error that nobody asks to be less, where 1 is the data's power
+_QUIET = 1e-2  # power below which a sound counts as ever less, where 1 is the data's
+_QUIETEST = 1e-4  # squared error that nobody asks to be less
 _PACE = 10.0  # of the error's variance, which is to keep up with the other weights
 _LEAST_LOG_SD = -6.0
-_LEAST_HEEDED = 0.03  # of the gradient of spectra, while nothing of the waveform is explained
 _ENDS = 7  # samples that the first and the last convolution see
 _STEPS_PER_PIECE = 512
 _PRIORS = ("sequence", "gmm", "gaussian", "standard")
@@ -159,29 +161,13 @@ class WaveformVAE(keras.Model):
     def __init__(self, settings: WaveformVAEConfig, signal: family.Signal, **kwargs: Any) -> None:
         super().__init__(name="waveform_vae", **kwargs)
         self.settings = settings
-        strides, channels = settings.each_stride, settings.each_channels
+        scales = residual.Scales(
+            settings.each_stride, settings.each_channels, settings.blocks, _ENDS
+        )
         original = settings.norm == "original"
-        self.encoder = [_convolution(channels[0] // 2 or 1, _ENDS, "encode_first")]
-        for index, (stride, width) in enumerate(zip(strides, channels, strict=True)):
-            down = keras.layers.Conv1D(
-                width, 2 * stride, strides=stride, padding="same", name=f"down_{index}"
-            )
-            norm = "instance" if original else "none"
-            self.encoder += [down, *self._blocks(width, norm, f"encode_{index}")]
-        self.encoder.append(_convolution(2 * settings.latent_size, 3, "encode_last"))
-        norm = "batch" if original else "none"
-        self.decoder = [_convolution(channels[-1], 3, "decode_first")]
-        self.decoder += self._blocks(channels[-1], norm, f"decode_{len(channels)}")
-        widths = (max(1, channels[0] // 2), *channels[:-1])
-        for index in reversed(range(len(strides))):
-            stride, width = strides[index], widths[index]
-            up = keras.layers.Conv1DTranspose(
-                width, 2 * stride, strides=stride, padding="same", name=f"up_{index}"
-            )
-            # At the finest scale a block costs as much as all others together.
-            blocks = self._blocks(width, norm, f"decode_{index}") if index else []
-            self.decoder += [up, *blocks]
-        self.decoder.append(_convolution(1, _ENDS, "decode_last"))
+        outputs = 2 * settings.latent_size  # mean, log deviation
+        self.encoder = scales.down(outputs, "instance" if original else "none")
+        self.decoder = scales.up("batch" if original else "none")
         self.log_variance = self.add_weight(
             name="log_variance", shape=(), initializer="zeros", dtype="float32", autocast=False
         )
@@ -190,15 +176,8 @@ class WaveformVAE(keras.Model):
             _PRIORS,
             classes=signal.classes,
             history=_HISTORY,
-            history_size=2 * settings.latent_size,
+            history_size=settings.latent_size,
         )
-
-    def _blocks(self, width: int, norm: str, name: str) -> list[residual.ResidualBlock]:
-        """Return the residual blocks of one scale."""
-        return [
-            residual.ResidualBlock(width, norm=norm, name=f"{name}_block_{index}")
-            for index in range(self.settings.blocks)
-        ]
 
     def build(self, input_shape: Any) -> None:
         """Create every layer's weights."""
@@ -216,35 +195,21 @@ class WaveformVAE(keras.Model):
           samples: float32 [batch, steps * stride, 1].
           training: Whether batch norms, if there are any, look at the batch.
         """
-        mean, raw = tf.split(_through(self.encoder, samples, training), 2, axis=-1)
+        mean, raw = tf.split(residual.through(self.encoder, samples, training), 2, axis=-1)
         return mean, _LEAST_LOG_SD + tf.nn.softplus(raw - _LEAST_LOG_SD)
 
     def decode(self, latents: Any, training: bool = False) -> Any:
         """Return samples, float32 [batch, steps * stride, 1], of latents [batch, steps, size]."""
-        return _through(self.decoder, latents, training)
+        return residual.through(self.decoder, latents, training)
 
     def likelihood(self, error: Any) -> Any:
-        """Return nats per sample, but for a constant, of mean squared errors [batch]."""
+        """Return nats per sample, but for a constant, of mean squares of errors [batch]."""
         log_variance = tf.maximum(_PACE * self.log_variance, math.log(_QUIETEST))
         return 0.5 * (error * tf.exp(-log_variance) - 1.0 + log_variance)
 
     def call(self, samples: Any) -> Any:
         """Return the samples again, by way of the likeliest latents."""
         return self.decode(self.encode(samples)[0])
-
-
-def _convolution(width: int, kernel_size: int, name: str) -> keras.layers.Conv1D:
-    return keras.layers.Conv1D(width, kernel_size, padding="same", name=name)
-
-
-def _through(layers: list[Any], values: Any, training: bool) -> Any:
-    """Return values after a stack of layers, float32."""
-    for index, layer in enumerate(layers):
-        if isinstance(layer, residual.ResidualBlock):
-            values = layer(values, training=training)
-        else:
-            values = layer(residual.leaky_relu(values) if index else values)
-    return tf.cast(values, tf.float32)
 
 
 def build(settings: WaveformVAEConfig, signal: family.Signal) -> WaveformVAE:
@@ -296,9 +261,9 @@ def objectives(model: WaveformVAE, signal: family.Signal) -> tuple[family.Object
         per_sample = tf.reduce_sum(divergence, axis=[1, 2]) / n_samples
         power = tf.reduce_mean(tf.square(wanted), axis=1)
         ratio = tf.math.log((power + _QUIETEST) / (error + _QUIETEST))
-        total = settings.waveform_weight * model.likelihood(error)
+        total = settings.waveform_weight * model.likelihood(error / (power + _QUIET))
         total += settings.beta * per_sample
-        heard = _heeded(spectral, ratio) if settings.waveform_weight else spectral
+        heard = spectra.heeded(spectral, ratio) if settings.waveform_weight else spectral
         total += settings.spectral_weight * heard
         metrics = {
             "snr_db": 10.0 / math.log(10.0) * ratio,
@@ -310,20 +275,6 @@ def objectives(model: WaveformVAE, signal: family.Signal) -> tuple[family.Object
     names = ("snr_db", "spectral_distance", "kl_per_sample")
     variables = [variable.value for variable in model.trainable_variables]
     return (family.Objective(name="waveform", loss=loss, variables=variables, metric_names=names),)
-
-
-def _heeded(spectral: Any, ratio: Any) -> Any:
-    """Return the distance of spectra, its gradient as strong as the waveform is explained.
-
-    What knows nothing of the waveform yet is farther from a spectrum's gaps with every sound that
-    it makes than with none, and would learn to be silent.
-
-    Args:
-      spectral: float32 [batch].
-      ratio: Power over squared error, its logarithm, [batch]; 0 for silence.
-    """
-    share = tf.stop_gradient(tf.clip_by_value(1.0 - tf.exp(-ratio), _LEAST_HEEDED, 1.0))
-    return share * spectral + tf.stop_gradient((1.0 - share) * spectral)
 
 
 def predict(model: WaveformVAE, signal: family.Signal, batch: family.Batch) -> Any:

@@ -20,6 +20,7 @@ from lstm_gen.data import (
     manifest,
     pipeline,
     prepare,
+    primers,
     records,
     splits,
     summary,
@@ -234,3 +235,26 @@ def test_tfds_loads_it(labelled: manifest.Dataset) -> None:
         assert tuple(x.decode() for x in example["label"]["mood"]) == (mood or ("",))
         expected = np.nan if pitch is None else pitch
         np.testing.assert_equal(float(example["label"]["pitch"]), expected)
+
+
+def test_excerpts_bring_their_labels(labelled: manifest.Dataset) -> None:
+    excerpts = primers.draw_excerpts(labelled, "train", 6, 8, seed=0)
+    np.testing.assert_array_equal(primers.draw(labelled, "train", 6, 8, seed=0), excerpts.frames)
+    segments = [
+        segment
+        for shard in labelled.splits["train"].shards
+        for segment in records.read_segments(
+            labelled.path(shard), labelled.audio.channels, labelled.segment.dtype
+        )
+    ]
+    for place, frames in enumerate(excerpts.frames):
+        (owner,) = [
+            segment.labels
+            for segment in segments
+            if any(
+                np.array_equal(labelled.normalise(segment.frames[start : start + 8]), frames)
+                for start in range(len(segment.frames) - 7)
+            )
+        ]
+        for name, values in labels.encode(labelled.labels, owner).items():
+            np.testing.assert_array_equal(excerpts.labels[name][place], values)

@@ -241,7 +241,7 @@ def test_spectra_are_heeded_as_far_as_the_waveform_is_explained() -> None:
     ratio = tf.math.log([1.0, 4.0, 0.5])  # nothing, three quarters, worse than silence
     with tf.GradientTape() as tape:
         tape.watch(spectral)
-        heeded = waveform_vae._heeded(spectral, ratio)
+        heeded = spectra.heeded(spectral, ratio)
         total = tf.reduce_sum(heeded)
     np.testing.assert_allclose(heeded, [2.0, 2.0, 2.0], rtol=1e-6)
     np.testing.assert_allclose(tape.gradient(total, spectral), [0.03, 0.75, 0.03], rtol=1e-5)

@@ -13,6 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 _FLOOR = 1e-5  # of power, where 1 is white noise of deviation 1
+_LEAST_HEEDED = 0.03  # of the gradient of spectra, while nothing of the waveform is explained
 
 
 def multi_resolution_distance(
@@ -26,6 +27,20 @@ def multi_resolution_distance(
       windows: Lengths of the Hann windows, samples, each with three quarters overlap.
     """
     return tf.add_n([_distance(signal, other, window) for window in windows]) / len(windows)
+
+
+def heeded(spectral: Any, ratio: Any) -> Any:
+    """Return the distance of spectra, its gradient as strong as the waveform is explained.
+
+    What knows nothing of the waveform yet is farther from a spectrum's gaps with every sound that
+    it makes than with none, and would learn to be silent.
+
+    Args:
+      spectral: float32 [batch].
+      ratio: Power over squared error, its logarithm, [batch]; 0 for silence.
+    """
+    share = tf.stop_gradient(tf.clip_by_value(1.0 - tf.exp(-ratio), _LEAST_HEEDED, 1.0))
+    return share * spectral + tf.stop_gradient((1.0 - share) * spectral)
 
 
 def _distance(signal: Any, other: Any, window: int) -> Any:

@@ -1,0 +1,169 @@
+"""`waveform_vae` from recordings to songs: trained, watched, resumed, heard, judged."""
+
+import dataclasses
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import tiny
+
+from lstm_gen import checkpoints, config, distribute, runs, training_config
+from lstm_gen.data import jobs, manifest, prepare
+from lstm_gen.generation import song_config, songs
+from lstm_gen.models import waveform_vae
+from lstm_gen.training import loop
+
+ROOT = pathlib.Path(__file__).parents[1]
+RATE = 4000
+MONITOR = dataclasses.replace(
+    tiny.MONITOR,
+    validate_every_steps=2,
+    checkpoint_every_steps=2,
+    sample_every_steps=2,
+    sample_seconds=0.2,
+)
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    folder = tmp_path_factory.mktemp("recordings")
+    time = np.arange(6 * RATE) / RATE
+    for index in range(3):
+        tone = 0.3 * np.sin(2 * np.pi * (200 + 150 * index) * time)
+        soundfile.write(folder / f"{index}.wav", tone, RATE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def dataset(recordings: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> manifest.Dataset:
+    job = jobs.Job(
+        input_dir=str(recordings),
+        data_dir=str(tmp_path_factory.mktemp("data") / "dataset"),
+        plots_dir="",
+        audio=config.AudioConfig(sample_rate=RATE, representation="waveform", hop_length=20),
+        segment=config.SegmentConfig(dtype="int16"),
+        split=config.SplitConfig(split="pattern", validation_pattern="2"),
+    )
+    return prepare.prepare(job, n_workers=1)[0]
+
+
+def make_run(dataset: manifest.Dataset, **changed: Any) -> runs.Run:
+    settings = waveform_vae.WaveformVAEConfig(strides="4,4", channels="4,6", latent_size=2)
+    return dataclasses.replace(
+        tiny.make_run(dataset, steps=4),
+        family=waveform_vae.FAMILY,
+        settings=dataclasses.replace(settings, **changed),
+        window=config.WindowConfig(timesteps=32, shift=0),
+        augmentation=training_config.AugmentationConfig(gain_db=3, polarity=True),
+    )
+
+
+def train(run_dir: str, run: runs.Run, dataset: manifest.Dataset) -> checkpoints.State:
+    runs.open_or_create(run_dir, run)
+    loop.train(run_dir, run, dataset, MONITOR, distribute.strategy("cpu"))
+    state = checkpoints.newest(runs.model_dir(run_dir))
+    assert state is not None
+    return state
+
+
+@pytest.fixture(scope="module")
+def run_dir(dataset: manifest.Dataset, tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = str(tmp_path_factory.mktemp("run") / "run")
+    train(path, make_run(dataset), dataset)
+    return path
+
+
+def test_the_same_held_out_clip_is_heard_step_by_step_and_shown_in_a_gif(run_dir: str) -> None:
+    samples = pathlib.Path(run_dir) / "samples"
+    made = {path.name for path in samples.iterdir()}
+    assert made == {
+        f"step-{step:08d}-{kind}"
+        for step in (2, 4)
+        for kind in ("clip-0.png", "clip-0.wav", "song-0.png", "song-0.wav", "prediction.png")
+    } | {"clip-0-held-out.wav", "training.gif"}
+    held_out, rate = soundfile.read(samples / "clip-0-held-out.wav")
+    heard, _ = soundfile.read(samples / "step-00000004-clip-0.wav")
+    assert rate == RATE
+    assert len(held_out) == len(heard) > 2 * RATE
+    # The tone that was held out, and no other one.
+    assert abs(np.argmax(np.abs(np.fft.rfft(held_out))) * RATE / len(held_out) - 500) < 2
+
+
+@pytest.mark.parametrize("norm", waveform_vae.NORMS)
+def test_a_run_that_goes_on_ends_as_one_that_never_stopped(
+    run_dir: str, dataset: manifest.Dataset, tmp_path: pathlib.Path, norm: str
+) -> None:
+    run = make_run(dataset, norm=norm)
+    if norm != "none":
+        run_dir = str(tmp_path / "unbroken")
+        train(run_dir, run, dataset)
+    again = tmp_path / "again"
+    shutil.copytree(run_dir, again)
+    shutil.rmtree(again / "checkpoints" / "step-00000004")  # as if killed after step 2
+    shutil.rmtree(again / "model")
+    gif = again / "samples" / "training.gif"
+    shown = gif.read_bytes()
+    gif.unlink()
+    expected = checkpoints.newest(runs.model_dir(run_dir))
+    found = train(str(again), run, dataset)
+    assert expected is not None
+    assert (found.step, found.sha256) == (expected.step, expected.sha256)
+    assert found.facts["fitted"]
+    assert gif.read_bytes() == shown
+
+
+def test_songs_come_from_every_prior_and_are_as_long_as_asked(
+    run_dir: str, tmp_path: pathlib.Path
+) -> None:
+    for prior in ("", *waveform_vae.FAMILY.priors):
+        asked = song_config.SongConfig(n_songs=1, seconds=1.5, prior=prior)
+        (path,) = songs.make(run_dir, str(tmp_path / (prior or "default")), asked)
+        samples, rate = soundfile.read(path)
+        assert rate == RATE
+        assert samples.size == 1.5 * RATE
+        assert abs(samples.mean()) < np.sqrt(np.square(samples).mean())
+
+
+def test_recordings_go_through_are_disturbed_and_mixed(
+    run_dir: str, recordings: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    one, other = (str(recordings / f"{index}.wav") for index in (0, 2))
+    asked = song_config.SongConfig(n_songs=2, reconstruct=(one,), perturb=0.3)
+    made = {pathlib.Path(path).stem for path in songs.make(run_dir, str(tmp_path / "a"), asked)}
+    names = ("original", "inverted", "reconstructed", "perturbed-000", "perturbed-001")
+    assert made == {f"0-{name}" for name in names}
+    sounds = {name: soundfile.read(tmp_path / "a" / f"0-{name}.wav")[0] for name in names}
+    assert {sound.size for sound in sounds.values()} == {6 * RATE}
+    np.testing.assert_array_equal(sounds["inverted"], sounds["original"])
+    assert np.any(sounds["perturbed-000"] != sounds["perturbed-001"])
+    between = song_config.SongConfig(n_songs=3, interpolate=(one, other))
+    assert len(songs.make(run_dir, str(tmp_path / "b"), between)) == 3
+
+
+def test_waveforms_are_judged(run_dir: str, tmp_path: pathlib.Path) -> None:
+    output = tmp_path / "table.md"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "tools.evaluate_waveforms", "--device=cpu"),
+            *(f"--run_dir={run_dir}", "--n_songs=3", "--seconds=1", f"--output={output}"),
+        ],
+        cwd=ROOT,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "| SNR dB | of a window | LSD dB | mean spectrum | level slope |" in done.stdout
+    assert f"| {run_dir} | 4 |" in done.stdout
+    for row in ("held-out music", *(f"{run_dir}, {p}" for p in waveform_vae.FAMILY.priors)):
+        assert f"| {row} | " in done.stdout
+    assert output.read_text("utf-8").strip() == done.stdout.strip()
