@@ -4,11 +4,11 @@ from typing import Any
 
 from absl import flags
 
-from flags import gan_flags, lstm_flags
+from flags import gan_flags, lstm_flags, note_vae_flags
 from lstm_gen import models
 from lstm_gen.models.family import Family
 
-MODULES = {"lstm": lstm_flags, "gan": gan_flags}
+MODULES = {"lstm": lstm_flags, "gan": gan_flags, "note_vae": note_vae_flags}
 
 _MODEL = flags.DEFINE_enum(
     "model",

@@ -93,7 +93,7 @@ def _read(
     takes = []
     for line in manifest.load_lines(dataset.data_dir):
         values = labels.read_line(line) if line.get("verdict") == "ok" else {}
-        split = max(line.get("frames_kept") or {"": 0}, key=lambda name: line["frames_kept"][name])
+        split = next(iter(line.get("frames_kept", ())), "")
         value = values.get(pitch)
         number = float(value[0]) if isinstance(value, tuple) and value else value
         if not isinstance(number, float) or not split:

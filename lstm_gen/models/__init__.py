@@ -1,9 +1,9 @@
 """The model families, in the order that help texts and tables show them."""
 
 from lstm_gen import errors
-from lstm_gen.models import family, gan, lstm
+from lstm_gen.models import family, gan, lstm, note_vae
 
-FAMILIES: tuple[family.Family, ...] = (lstm.FAMILY, gan.FAMILY)
+FAMILIES: tuple[family.Family, ...] = (lstm.FAMILY, gan.FAMILY, note_vae.FAMILY)
 
 
 def by_name(name: str) -> family.Family:

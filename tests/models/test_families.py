@@ -27,19 +27,23 @@ from lstm_gen.training.tpu import lowering
 SETTINGS: dict[str, dict[str, Any]] = {
     "lstm": {"layers": 2, "units": 8, "components": 3, "dropout": 0.1},
     "gan": {"noise_size": 4, "width": 8},
+    "note_vae": {"noise_size": 4, "width": 8},
 }
+_NOTES = families.Signal(
+    audio=config.AudioConfig(representation="complex_stft", n_fft=64, hop_length=16),
+    timesteps=10,
+    shift=0,
+    conditions=(
+        families.Condition(name="instrument", kind="class", n_values=3),
+        families.Condition(name="pitch", kind="number", minimum=40.0, maximum=90.0),
+        families.Condition(name="qualities", kind="multi", n_values=2),
+    ),
+    classes=(families.Condition(name="instrument", kind="class", n_values=3),),
+)
 SIGNALS = {
     "lstm": families.Signal(audio=config.AudioConfig(n_mels=6), timesteps=10, shift=2),
-    "gan": families.Signal(
-        audio=config.AudioConfig(representation="complex_stft", n_fft=64, hop_length=16),
-        timesteps=10,
-        shift=0,
-        conditions=(
-            families.Condition(name="instrument", kind="class", n_values=3),
-            families.Condition(name="pitch", kind="number", minimum=40.0, maximum=90.0),
-            families.Condition(name="qualities", kind="multi", n_values=2),
-        ),
-    ),
+    "gan": _NOTES,
+    "note_vae": _NOTES,
 }
 BATCH_SIZE = 8
 TRAINING = training_config.TrainingConfig(batch_size=BATCH_SIZE, steps=100, learning_rate=0.01)
