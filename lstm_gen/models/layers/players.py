@@ -196,7 +196,7 @@ class Discriminator(_Trunk):
         if self.match is None:
             return score
         agreement = tf.cast(hidden, tf.float32) * tf.cast(self.match(told), tf.float32)
-        return score + tf.reduce_sum(agreement, axis=1) / math.sqrt(self.width)
+        return score + tf.reduce_sum(agreement, axis=1)
 
 
 class Encoder(_Trunk):
