@@ -36,6 +36,8 @@ BENCHMARKS = (
     "rollout",
     "replicas",
     "training",
+    "families",
+    "stopping",
 )
 _PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "numba", "librosa", "torch")
 _HEADINGS = ("what", "beside", "measured", "asked", "reached", "detail")
