@@ -24,12 +24,7 @@ SCHEMA_VERSION = 4
 CONFIG_FILE = "config.json"
 _MAX_CONFIG_BYTES = 4 << 20
 _STATES = ("checkpoints", "model")
-_CONTENT = (
-    *_STATES,
-    "logs",
-    "samples",
-    CONFIG_FILE,
-)  # all that training makes, the last named last
+_CONTENT = (*_STATES, "logs", "samples", CONFIG_FILE)  # the last named is deleted last
 _MAY_CHANGE = ("training.steps", "dataset.data_dir")
 
 
