@@ -15,7 +15,8 @@ the next.
 The loss of an example is a mean of absolute errors of levels, of 1 - cos of the errors of phase
 steps, which wrap, weighted by how loud a bin is, and of loudness, and the divergence of the
 latents from the standard normal, lightly weighted: held closely to it, they would say nothing. New
-notes are drawn from the normal density that the latents of the training split really have.
+notes are drawn around what latents of the same labels were in the training split, for they do say
+something of labels: a linear regression on what is told, and the normal density of what it leaves.
 
 Source: Kingma & Welling 2013 (arXiv 1312.6114); beta, Higgins et al. 2017; the rest is our own.
 """
@@ -30,11 +31,12 @@ import tensorflow as tf
 
 from lstm_gen import config as configs
 from lstm_gen.models import family
-from lstm_gen.models.layers import levels, noise, note_maker, players
+from lstm_gen.models.layers import condition, levels, noise, note_maker, players
 
 _PRIORS = ("gaussian", "standard")
 _LOUDNESS = 0.1  # weight of its error
-_RIDGE = 1e-4
+_LEAST_VARIANCE = 1e-4
+_RIDGE = 1.0  # examples' worth of latents that know no labels
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,21 +86,23 @@ class NoteVAE(note_maker.Maker):
 
         self.mean = fitted("mean", (size,), "zeros")
         self.factor = fitted("factor", (size, size), "identity")
+        self.slope = fitted("slope", (self.size.told, size), "zeros") if self.size.told else None
         self.class_means = {
             one.name: fitted(f"mean_of_{one.name}", (one.n_values, size), "zeros")
             for one in self.classes
         }
         super().build(input_shape)
 
-    def draw_of(self, prior: str) -> Callable[[Any], Any]:
-        """Return the function from standard normal noise to draws of a prior."""
+    def draw_of(self, prior: str) -> Callable[[Any, Any], Any]:
+        """Return the function from standard normal noise, and what is told, to draws of a prior."""
         return _as_it_is if prior == "standard" else self._fitted
 
-    def _fitted(self, normal: Any) -> Any:
-        return tf.linalg.matmul(normal, self.factor, transpose_b=True) + self.mean
+    def _fitted(self, normal: Any, told: Any) -> Any:
+        centre = self.mean if self.slope is None else self.mean + told @ self.slope
+        return tf.linalg.matmul(normal, self.factor, transpose_b=True) + centre
 
 
-def _as_it_is(normal: Any) -> Any:
+def _as_it_is(normal: Any, _: Any) -> Any:
     return normal
 
 
@@ -155,21 +159,30 @@ def predict(model: NoteVAE, signal: family.Signal, batch: family.Batch) -> Any:
 
 def fit(model: NoteVAE, signal: family.Signal, examples: family.Examples) -> None:
     """Fit the density of latents, and the mean of each class, to the training split."""
-    rows, weights = [], []
+    rows, weights, vectors = [], [], []
     classes: dict[str, list[np.ndarray]] = {one.name: [] for one in model.classes}
     encode = tf.function(lambda batch: _density(model, signal, batch))
     for batch in examples():
         mean, log_sd = (part.numpy() for part in encode(_tensors(batch)))
         rows.append(np.stack([mean, np.exp(log_sd)]))
         weights.append(batch["weight"] > 0)
+        vectors.append(condition.vector(signal.conditions, batch, len(batch["weight"])).numpy())
         for name, found in classes.items():
             found.append(batch[f"label/{name}"])
     known = np.concatenate(weights)
     means, deviations = np.concatenate(rows, axis=1)[:, known].astype(np.float64)
-    covariance = np.cov(means, rowvar=False).reshape(model.size.noise, -1)
-    covariance += np.diag(np.square(deviations).mean(axis=0) + _RIDGE)
-    model.mean.assign(means.mean(axis=0))
+    told = np.concatenate(vectors)[known].astype(np.float64)
+    centre, told_centre = means.mean(axis=0), told.mean(axis=0)
+    beside = told - told_centre
+    gram = beside.T @ beside + _RIDGE * np.eye(told.shape[1])
+    slope = np.linalg.solve(gram, beside.T @ (means - centre))
+    rest = means - centre - beside @ slope
+    covariance = rest.T @ rest / max(1, len(rest) - 1)
+    covariance += np.diag(np.square(deviations).mean(axis=0) + _LEAST_VARIANCE)
+    model.mean.assign(centre - told_centre @ slope)
     model.factor.assign(np.linalg.cholesky(covariance))
+    if model.slope is not None:
+        model.slope.assign(slope)
     for name, found in classes.items():
         own = np.concatenate(found)[known]
         table = [
@@ -239,6 +252,7 @@ def _decode(
 
 
 def _spread(model: NoteVAE) -> np.ndarray:
+    """Return the deviation of latents of the same labels."""
     return np.asarray(np.linalg.norm(model.factor.numpy(), axis=1))
 
 

@@ -71,10 +71,18 @@ def test_what_is_fitted_is_the_density_of_latents_and_the_mean_of_each_class() -
     told = model.told(SIGNAL, tensors(batch), 8)
     mean, log_sd = model.encoder(*levels.from_frames(tf.constant(batch["frames"]), SIGNAL), *told)
     mean, log_sd = mean.numpy()[:7], log_sd.numpy()[:7]  # the last one is padding
-    np.testing.assert_allclose(model.mean, mean.mean(axis=0), rtol=1e-3, atol=1e-4)
+    vector = np.tile(told[0].numpy()[:7], (2, 1)).astype(np.float64)
+    latents = np.tile(mean, (2, 1)).astype(np.float64)
+    beside = np.concatenate([vector - vector.mean(0), np.eye(vector.shape[1])])
+    wanted = np.concatenate([latents - latents.mean(0), np.zeros((vector.shape[1], 4))])
+    slope = np.linalg.lstsq(beside, wanted, rcond=None)[0]
+    assert model.slope is not None
+    np.testing.assert_allclose(model.slope.numpy(), slope, rtol=1e-2, atol=1e-3)
+    intercept = latents.mean(0) - vector.mean(0) @ slope
+    np.testing.assert_allclose(model.mean, intercept, rtol=1e-2, atol=1e-3)
     covariance = model.factor.numpy() @ model.factor.numpy().T
-    expected = np.cov(np.tile(mean, (2, 1)), rowvar=False)
-    expected += np.diag(np.exp(2 * log_sd).mean(axis=0) + 1e-4)
+    rest = latents - intercept - vector @ slope
+    expected = rest.T @ rest / 13 + np.diag(np.exp(2 * log_sd).mean(axis=0) + 1e-4)
     np.testing.assert_allclose(covariance, expected, rtol=1e-3, atol=1e-3)
     means = note_vae.FAMILY.coder.class_means(model)["instrument"]  # type: ignore[union-attr]
     own = batch["label/instrument"][:7]
@@ -88,11 +96,16 @@ def test_draws_have_the_density_that_was_fitted() -> None:
     factor = np.tril(np.random.default_rng(1).uniform(0.5, 2, (4, 4)))
     model.factor.assign(factor)
     model.mean.assign([1.0, -2.0, 3.0, 0.0])
+    slope = np.zeros((model.size.told, 4))
+    slope[1] = [0, 1, 0, 2]
+    assert model.slope is not None
+    model.slope.assign(slope)
     normal = tf.random.stateless_normal([20000, 4], [1, 2])
-    draws = model.draw_of("gaussian")(normal).numpy()
-    np.testing.assert_allclose(draws.mean(axis=0), [1, -2, 3, 0], atol=0.1)
+    told = tf.one_hot([1] * 20000, model.size.told)
+    draws = model.draw_of("gaussian")(normal, told).numpy()
+    np.testing.assert_allclose(draws.mean(axis=0), [1, -1, 3, 2], atol=0.1)
     np.testing.assert_allclose(np.cov(draws, rowvar=False), factor @ factor.T, atol=0.4)
-    np.testing.assert_array_equal(model.draw_of("standard")(normal), normal)
+    np.testing.assert_array_equal(model.draw_of("standard")(normal, told), normal)
 
 
 @pytest.mark.parametrize("n_frames", [5, 12, 25])

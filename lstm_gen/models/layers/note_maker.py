@@ -82,7 +82,7 @@ def generate(
     signal: family.Signal,
     controls: family.Controls,
     progress: Callable[[int], None],
-    draw: Callable[[Any], Any] = lambda normal: normal,
+    draw: Callable[[Any, Any], Any] = lambda normal, _: normal,
 ) -> np.ndarray:
     """Make examples and fade each into the next; see `family.Family.generate`.
 
@@ -91,8 +91,8 @@ def generate(
       signal: What they are.
       controls: What is asked for; temperature is a factor on the noise.
       progress: Called with frames done.
-      draw: From standard normal noise, float32 [examples, values], to what the model makes
-        examples of; one function for as long as the model lives.
+      draw: From standard normal noise, float32 [examples, values], and what is told as a vector to
+        what the model makes examples of; one function for as long as the model lives.
     """
     length, overlap = signal.timesteps, max(1, signal.timesteps // _OVERLAP)
     make, fade = _compiled(model, signal, controls.n_songs, controls.alike, draw)
@@ -118,7 +118,7 @@ def _compiled(
     signal: family.Signal,
     n_songs: int,
     alike: bool,
-    draw: Callable[[Any], Any],
+    draw: Callable[[Any, Any], Any],
 ) -> tuple[Any, Any]:
     """Return the program that makes examples, and the one that fades one into the next."""
     n_bins = signal.audio.n_bins_resolved
@@ -126,8 +126,9 @@ def _compiled(
     def make(seed: Any, index: Any, temperature: Any, labels: Mapping[str, Any]) -> Any:
         shape = [1 if alike else n_songs, model.size.noise]
         normal = temperature * noise.normal(shape, noise.seed_for(seed, index))
-        drawn = tf.broadcast_to(draw(normal), [n_songs, model.size.noise])
-        image, loudness = model.make(drawn, model.told(signal, labels, n_songs))
+        told = model.told(signal, labels, n_songs)
+        drawn = draw(tf.broadcast_to(normal, [n_songs, model.size.noise]), told[0])
+        image, loudness = model.make(drawn, told)
         return levels.to_frames(image, loudness, signal)
 
     def fade(first: Any, second: Any) -> Any:
