@@ -1,4 +1,4 @@
-"""The gan family: the game, its players, and the label that is a pitch."""
+"""The gan family: the game, its players, the label that is a pitch; note_vae shares some."""
 
 from absl import flags
 
@@ -6,10 +6,12 @@ from lstm_gen.models import gan
 from lstm_gen.models.gan import GANConfig
 
 _NOISE_SIZE = flags.DEFINE_integer(
-    "noise_size", GANConfig.noise_size, "Values of the noise that an example is made of."
+    "noise_size", GANConfig.noise_size, "Values that a note of gan or note_vae is made of."
 )
 _WIDTH = flags.DEFINE_integer(
-    "gan_width", GANConfig.width, "Channels of both players, in proportion; a multiple of 4."
+    "note_width",
+    GANConfig.width,
+    "Channels of gan and note_vae, in proportion; a multiple of 4.",
 )
 _LOSS = flags.DEFINE_enum(
     "gan_loss",
@@ -37,6 +39,21 @@ _PITCH_LABEL = flags.DEFINE_string(
     "Which label of --condition is a pitch, a MIDI note number: its harmonics are shown to both "
     "players bin by bin.",
 )
+
+
+def noise_size() -> int:
+    """Return the values of the noise of an example."""
+    return int(_NOISE_SIZE.value)
+
+
+def width() -> int:
+    """Return the channels of a note's model."""
+    return int(_WIDTH.value)
+
+
+def pitch_label() -> str:
+    """Return the name of the label that is a pitch."""
+    return str(_PITCH_LABEL.value)
 
 
 def config() -> GANConfig:

@@ -8,6 +8,7 @@ from flags import (
     autoencoder_flags,
     gan_flags,
     lstm_flags,
+    note_vae_flags,
     vae_flags,
     waveform_vae_flags,
 )
@@ -20,6 +21,7 @@ MODULES = {
     "vae": vae_flags,
     "waveform_vae": waveform_vae_flags,
     "gan": gan_flags,
+    "note_vae": note_vae_flags,
 }
 
 _MODEL = flags.DEFINE_enum(

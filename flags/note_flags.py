@@ -13,9 +13,6 @@ _N_NOTES = flags.DEFINE_integer(
     "Notes to make, half of them of pitches trained on and half of those held out.",
     lower_bound=2,
 )
-_PITCH = flags.DEFINE_string(
-    "pitch", "pitch", "The label that is a pitch, a MIDI note number; the model must be told it."
-)
 _OUTPUT = flags.DEFINE_string("output", "", "Markdown file to write the tables to, if any.")
 
 
@@ -27,11 +24,6 @@ def recordings() -> str:
 def n_notes() -> int:
     """Return the notes to make."""
     return int(_N_NOTES.value)
-
-
-def pitch() -> str:
-    """Return the name of the label that is a pitch."""
-    return str(_PITCH.value)
 
 
 def output() -> str:

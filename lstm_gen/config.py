@@ -226,11 +226,6 @@ class SegmentConfig:
     def __post_init__(self) -> None:
         require_least(self, 2, "segment_frames")
         require_sign(self, "example_seconds", "max_examples", "trim_db", zero=True)
-        require(
-            self.max_examples == 0 or self.example_seconds > 0,
-            "max_examples is for examples; set example_seconds too",
-            max_examples=self.max_examples,
-        )
         require_choice("dtype", self.dtype, DTYPES)
 
     def example_samples(self, audio: AudioConfig) -> int:

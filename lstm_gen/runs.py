@@ -67,8 +67,7 @@ class Run:
         )
         config.require(
             not absent,
-            "condition must name labels of the dataset: "
-            + (", ".join(self.vocabulary) or "it has none"),
+            f"condition must name labels of the dataset: {', '.join(self.vocabulary) or 'none'}",
             condition=",".join(self.condition),
         )
         config.require(

@@ -43,10 +43,13 @@ SMALL: dict[str, dict[str, Any]] = {
         "windows": "32,64",
     },
     "gan": {"noise_size": 4, "width": 8},
+    "note_vae": {"noise_size": 4, "width": 8},
 }
+NOTES = {"representation": "complex_stft", "n_fft": 256, "hop_length": 64, "n_bins": 64}
 AUDIO = {
     "waveform_vae": {"representation": "waveform", "hop_length": 64},
-    "gan": {"representation": "complex_stft", "n_fft": 256, "hop_length": 64, "n_bins": 64},
+    "gan": NOTES,
+    "note_vae": NOTES,
 }
 MELS = {"n_fft": 256, "hop_length": 64, "n_mels": 16}
 MONITOR = training_config.MonitorConfig(

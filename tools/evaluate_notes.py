@@ -56,10 +56,10 @@ def main() -> None:
     """Print the tables, and write them if asked to."""
     run_dir, songs = run_dir_flags.input_dir(), generation_flags.config()
     run = runs.load(run_dir)
-    pitch = note_flags.pitch()
+    pitch = songs.pitch_label
     config.require(
         pitch in run.condition,
-        "the model must be told the pitch; train with --condition, or name another with --pitch",
+        "the model must be told the pitch; train with --condition, or name it with --pitch_label",
         pitch=pitch,
         condition=",".join(run.condition),
     )
@@ -75,7 +75,7 @@ def main() -> None:
     text = "\n".join(
         [
             _describe(run, takes, asked, made),
-            _classes(run, takes, asked, made),
+            _classes(run, songs, takes, asked, made),
             _spread(run_dir, run, songs, takes, random),
         ]
     )
@@ -93,7 +93,7 @@ def _read(
     takes = []
     for line in manifest.load_lines(dataset.data_dir):
         values = labels.read_line(line) if line.get("verdict") == "ok" else {}
-        split = max(line.get("frames_kept") or {"": 0}, key=lambda name: line["frames_kept"][name])
+        split = next(iter(line.get("frames_kept", ())), "")
         value = values.get(pitch)
         number = float(value[0]) if isinstance(value, tuple) and value else value
         if not isinstance(number, float) or not split:
@@ -191,7 +191,11 @@ def _nearest(take: Take, takes: Sequence[Take]) -> np.ndarray:
 
 
 def _classes(
-    run: runs.Run, takes: Sequence[Take], asked: Sequence[Take], made: Sequence[np.ndarray]
+    run: runs.Run,
+    songs: song_config.SongConfig,
+    takes: Sequence[Take],
+    asked: Sequence[Take],
+    made: Sequence[np.ndarray],
 ) -> str:
     """Return how often a classifier of real takes hears the class that was asked for."""
     rate = run.audio.sample_rate
@@ -199,7 +203,7 @@ def _classes(
     heard = {id(take): notes.timbre(take.samples, rate) for take in takes}
     made_timbre = np.stack([notes.timbre(note, rate) for note in made])
     for one in run.signal.conditions:
-        if one.kind != "class" or one.name == note_flags.pitch():
+        if one.kind != "class" or one.name == songs.pitch_label:
             continue
 
         def classes(found: Sequence[Take], name: str = one.name) -> Any:

@@ -158,6 +158,6 @@ def controls(
         temperature=songs.temperature,
         sigma_scale=songs.sigma_scale,
         prior=songs.prior,
-        labels=told.encode(run, known) if known else told.encode_songs(run, songs),
-        alike=bool(told.between(run, songs) or songs.melody),
+        labels=told.encode_songs(run, songs) if known is None else told.encode(run, known),
+        alike=known is not None or bool(told.between(run, songs)),  # a melody has one player
     )

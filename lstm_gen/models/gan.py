@@ -24,25 +24,21 @@ arXiv 2006.06676).
 """
 
 import dataclasses
-import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from lstm_gen import config as configs
-from lstm_gen import programs
 from lstm_gen.models import family
-from lstm_gen.models.layers import condition, harmonics, levels, noise, players
+from lstm_gen.models.layers import levels, noise, note_maker, players
 
 LOSSES = ("non_saturating", "hinge", "bce")
 
 _DRAW, _ANOTHER_DRAW, _VARY_REAL, _VARY_MADE, _VARY_AGAIN, _PENALTY = range(6)  # of a step's seed
 _PENALISED = 4  # examples, of which one is
-_OVERLAP = 8  # part of an example that is faded into the next
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -81,23 +77,12 @@ class GANConfig:
         configs.require_least(self, 0, "vary_frames")
 
 
-class SoundGAN(keras.Model):
+class SoundGAN(note_maker.Maker):
     """Both players; only the generator is needed to make songs."""
 
-    def __init__(self, settings: GANConfig, signal: family.Signal, **kwargs: Any) -> None:
-        super().__init__(name="gan", **kwargs)
+    def __init__(self, settings: GANConfig, signal: family.Signal) -> None:
+        super().__init__(settings, signal, name="gan")
         self.settings = settings
-        found = [one for one in signal.conditions if one.name == settings.pitch_label]
-        self.pitch = found[0] if found else None
-        self.size = players.Size(
-            frames=signal.timesteps,
-            bins=signal.audio.n_bins_resolved,
-            noise=settings.noise_size,
-            told=condition.width(signal.conditions),
-            pitched=self.pitch is not None,
-            width=settings.width,
-        )
-        self.generator = players.Generator(self.size, name="generator")
         self.discriminator = players.Discriminator(self.size, name="discriminator")
 
     def build(self, input_shape: Any) -> None:
@@ -106,32 +91,10 @@ class SoundGAN(keras.Model):
         self.discriminator.build()
         super().build(input_shape)
 
-    def told(self, signal: family.Signal, labels: Mapping[str, Any], count: Any) -> tuple[Any, Any]:
-        """Return what both players are told of examples: the vector, and the grid of the pitch."""
-        vector = condition.vector(signal.conditions, labels, count)
-        if self.pitch is None:
-            return vector, tf.zeros([count, self.size.bins, 0])
-        midi = harmonics.midi_numbers(self.pitch, labels[f"label/{self.pitch.name}"])
-        return vector, harmonics.channels(midi, signal.audio)
-
-    def make(self, draw: Any, told: tuple[Any, Any]) -> tuple[Any, Any]:
-        """Return image and loudness, of noise float32 [examples, noise_size]; steps are gated."""
-        image, loudness = self.generator(draw, *told)
-        level, step = image[..., 0], image[..., 1]
-        later = tf.constant(np.arange(self.size.frames) > 0, tf.float32)[:, tf.newaxis]
-        return tf.stack([level, step * levels.gate(level) * later], axis=-1), loudness
-
-    def call(self, draw: Any, told: tuple[Any, Any]) -> tuple[Any, Any]:
-        """The same as `make`."""
-        return self.make(draw, told)
-
 
 def build(settings: GANConfig, signal: family.Signal) -> SoundGAN:
     """Return the model with its weights created."""
-    levels.require_phase(signal.audio)
     model = SoundGAN(settings, signal)
-    if model.pitch is not None:
-        harmonics.midi_numbers(model.pitch, tf.zeros([1], tf.int32))  # refuses what is no pitch
     model.build((None, signal.timesteps, signal.channels))
     return model
 
@@ -274,48 +237,7 @@ def generate(
 ) -> np.ndarray:
     """Make examples and fade each into the next; see `family.Family.generate`."""
     del primer  # there is no such control
-    length, overlap = signal.timesteps, max(1, signal.timesteps // _OVERLAP)
-    make, fade = _compiled(model, signal, controls.n_songs, controls.alike)
-    first_row = 0 if controls.alike else controls.first_song
-    seed = noise.seed_from(controls.seed, noise.SONGS, first_row)
-    labels = {name: tf.constant(values) for name, values in controls.labels.items()}
-    temperature = tf.constant(controls.temperature)
-    done, tail = [], None
-    for start in range(0, max(1, controls.n_frames - overlap), length - overlap):
-        frames = make(seed, tf.constant(start // (length - overlap)), temperature, labels)
-        if tail is not None:
-            done.append(fade(tail, frames[:, :overlap]).numpy())
-            frames = frames[:, overlap:]
-        done.append(frames[:, :-overlap].numpy())
-        tail = frames[:, -overlap:]
-        progress(min(length - overlap, controls.n_frames - start))
-    return np.concatenate([*done, np.asarray(tail)], axis=1)[:, : controls.n_frames]
-
-
-@functools.lru_cache(maxsize=4)
-def _compiled(model: SoundGAN, signal: family.Signal, n_songs: int, alike: bool) -> tuple[Any, Any]:
-    """Return the program that makes examples, and the one that fades one into the next."""
-    n_bins = signal.audio.n_bins_resolved
-
-    def make(seed: Any, index: Any, temperature: Any, labels: Mapping[str, Any]) -> Any:
-        rows = 1 if alike else n_songs
-        draw = noise.normal([rows, model.size.noise], noise.seed_for(seed, index))
-        draw = tf.broadcast_to(draw, [n_songs, model.size.noise])
-        told = model.told(signal, labels, n_songs)
-        return levels.to_frames(*model.make(temperature * draw, told), signal)
-
-    def fade(first: Any, second: Any) -> Any:
-        count = first.shape[1]
-        share = tf.constant((np.arange(count) + 1) / (count + 1), tf.float32)[:, tf.newaxis]
-        first, second = first * signal.std + signal.mean, second * signal.std + signal.mean
-        old = first[..., :n_bins] + tf.math.log(1.0 - share)
-        new = second[..., :n_bins] + tf.math.log(share)
-        power = tf.reduce_logsumexp(tf.stack([old, new]), axis=0)
-        weight = tf.exp(new - power)
-        steps = (1.0 - weight) * first[..., n_bins:] + weight * second[..., n_bins:]
-        return (tf.concat([power, steps], axis=-1) - signal.mean) / signal.std
-
-    return programs.program(make), programs.program(fade)
+    return note_maker.generate(model, signal, controls, progress)
 
 
 FAMILY = family.Family(

@@ -221,7 +221,7 @@ class Trainer:
             progress.best_loss, progress.best_step, progress.stale = loss, progress.step, 0
         else:
             progress.stale += 1
-        if better and self._keeps_best:
+        if self._run.family.competes or (better and self._keeps_best):
             self._state.save_model(self._validation)
         named = " ".join(f"{name}={value:.4f}" for name, value in self._validation.items())
         tqdm.tqdm.write(f"step {progress.step}: validation {named}{' (best)' if better else ''}")

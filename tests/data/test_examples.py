@@ -194,3 +194,22 @@ def test_pieces_do_not_depend_on_blocks(sizes: list[int]) -> None:
 
 def test_nothing_is_one_empty_piece() -> None:
     assert [len(piece) for piece in analysis.cut_samples([], 3)] == [0]
+
+
+def test_no_more_examples_than_wanted_are_made(tmp_path: pathlib.Path) -> None:
+    lengths = {"short.wav": 0.3, "even.wav": 2.0, "long.wav": 3.49}
+    dataset, lines = make(
+        tmp_path, lengths, WAVEFORM, example_seconds=1, max_examples=1, dtype="int16"
+    )
+    assert all(line["segments"] == {"train": 1} for line in lines.values())
+    left = {name: line["seconds_left_over"] for name, line in lines.items()}
+    assert left == pytest.approx({"short.wav": 0, "even.wav": 1, "long.wav": 2.49})
+    back = {
+        representations.invert(s.frames, WAVEFORM, n_samples=RATE).tobytes() for s in read(dataset)
+    }
+    expected = {
+        np.resize(np.append(heard(dataset, n), np.zeros(RATE)), RATE).astype("f4").tobytes()
+        for n in lengths
+    }
+    assert back == expected
+    assert not list(check.find_problems(dataset, deep=True))

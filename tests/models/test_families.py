@@ -35,9 +35,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "windows": "32,64",
     },
     "gan": {"noise_size": 4, "width": 8},
+    "note_vae": {"noise_size": 4, "width": 8},
 }
 AUDIOS = {  # of families that do not read log_mel
     "waveform_vae": config.AudioConfig(representation="waveform", hop_length=24),
+    "note_vae": config.AudioConfig(representation="complex_stft", n_fft=64, hop_length=16),
     "gan": config.AudioConfig(representation="complex_stft", n_fft=64, hop_length=16),
 }
 CONDITIONS = (
@@ -66,6 +68,7 @@ def signal_of(family: families.Family) -> families.Signal:
         timesteps=10,
         shift=2 if family.predicts else 0,
         conditions=CONDITIONS if family.conditional else (),
+        classes=CONDITIONS[:1],
     )
 
 

@@ -39,7 +39,8 @@ def test_lobes_and_steps_are_those_of_a_tone(midi: float) -> None:
     reach = 5.5 * 440.0 * 2.0 ** ((midi - 69) / 12) * AUDIO.n_fft / AUDIO.sample_rate
     inside = np.arange(512) < reach
     top = grid[:, 2] > 0.8
-    assert 4 <= (top & inside).sum() <= 12
+    n_partials = min(5, int(4000 / (440.0 * 2.0 ** ((midi - 69) / 12))))
+    assert n_partials <= (top & inside).sum() <= 2 * n_partials
     # Where the lobe is high there is a partial, which turns as the channel says.
     assert power[:, top & inside].min() > power.max() - 9
     error = np.abs((steps - grid[:, 3] + 1) % 2 - 1)[:, top & inside]
@@ -99,7 +100,8 @@ def test_twice_as_loud_moves_the_loudness_alone() -> None:
     pair = np.stack([raw, louder]).astype(np.float32)
     image, loudness = levels.from_frames((tf.constant(pair) - signal.mean) / signal.std, signal)
     np.testing.assert_allclose(image[0], image[1], atol=1e-3)
-    assert loudness[1, 0] - loudness[0, 0] == pytest.approx(20 * np.log10(2) / 40, abs=1e-4)
+    risen = float(loudness[1, 0] - loudness[0, 0])
+    assert risen == pytest.approx(20 * np.log10(2) / 40, abs=1e-4)
 
 
 def test_a_first_frame_of_levels_alone_still_sounds_as_the_tone() -> None:

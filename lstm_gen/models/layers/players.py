@@ -117,7 +117,8 @@ class Generator(keras.layers.Layer):
             hidden = mix(hidden)
         hidden = self.fine[1](self.fine[0](hidden) + fine)
         raw = _from_places(tf.cast(self.bins(hidden), tf.float32), size)
-        level, rise_to, step = tf.unstack(raw, axis=-1)
+        level, rise_to, step = tf.unstack(_smooth(raw, axis=1), axis=-1)
+        level, rise_to = _smooth(level, axis=2), _smooth(rise_to, axis=2)
         if self.grid is not None:
             near = tf.cast(grid, tf.float32)[:, tf.newaxis]
             level, step = level + rise_to * near[..., 2], tf.tanh(step) + near[..., 3]
@@ -126,27 +127,23 @@ class Generator(keras.layers.Layer):
         return tf.stack([tf.tanh(level), step], axis=-1), loudness
 
 
-class Discriminator(keras.layers.Layer):
-    """Scores an image: the higher, the more it takes it for a real one."""
+class _Trunk(keras.layers.Layer):
+    """What looks at an image: places are halved three times and seen as a whole."""
 
     def __init__(self, size: Size, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.size = size
-        width = size.width
-        most = 3 * width // 4
+        self.size, self.width = size, 2 * size.width
+        most = 3 * size.width // 4
         self.fine = [_dense(most, "fine_0"), _dense(most, "fine_1")]
         self.grid = _Grid(size, (most,), name="grid") if size.pitched else None
         self.falls = [
             _conv(n, strides=2, name=f"fall_{i}")
-            for i, n in enumerate((most, width, 3 * width // 2))
+            for i, n in enumerate((most, size.width, 3 * size.width // 2))
         ]
-        self.last = _dense(2 * width, "last")
-        self.score = keras.layers.Dense(1, name="score")
-        self.match = keras.layers.Dense(2 * width, name="match") if size.told else None
+        self.last = _dense(self.width, "last")
 
     def build(self, *_: Any) -> None:
         """Create every layer's weights."""
-        size = self.size
         per_bin = 4 if self.grid is not None else 2
         self.fine[0].build((None, None, None, _FRAMES * _BINS * per_bin))
         self.fine[1].build((None, None, None, self.fine[0].units))
@@ -156,14 +153,11 @@ class Discriminator(keras.layers.Layer):
         for fall in self.falls:
             fall.build((None, None, None, into))
             into = fall.filters
-        self.last.build((None, math.prod(size.least) * into + 1))
-        self.score.build((None, self.last.units))
-        if self.match is not None:
-            self.match.build((None, size.told))
+        self.last.build((None, math.prod(self.size.least) * into + 1))
         self.built = True
 
-    def call(self, image: Any, loudness: Any, told: Any, grid: Any) -> Any:
-        """Return the score of each image, float32 [examples]."""
+    def see(self, image: Any, loudness: Any, grid: Any) -> Any:
+        """Return what is seen of images, beside a grid of their pitch, [examples, width]."""
         count = image.shape[0] or tf.shape(image)[0]
         if self.grid is not None:  # what each bin is beside what a harmonic there would be
             near = grid[:, tf.newaxis]
@@ -177,12 +171,56 @@ class Discriminator(keras.layers.Layer):
         for fall in self.falls:
             hidden = fall(hidden)
         flat = tf.reshape(hidden, [count, math.prod(hidden.shape[1:])])
-        hidden = self.last(tf.concat([flat, tf.cast(loudness, flat.dtype)], axis=1))
+        return self.last(tf.concat([flat, tf.cast(loudness, flat.dtype)], axis=1))
+
+
+class Discriminator(_Trunk):
+    """Scores an image: the higher, the more it takes it for a real one."""
+
+    def __init__(self, size: Size, **kwargs: Any) -> None:
+        super().__init__(size, **kwargs)
+        self.score = keras.layers.Dense(1, name="score")
+        self.match = keras.layers.Dense(self.width, name="match") if size.told else None
+
+    def build(self, *_: Any) -> None:
+        """Create every layer's weights."""
+        super().build()
+        self.score.build((None, self.width))
+        if self.match is not None:
+            self.match.build((None, self.size.told))
+
+    def call(self, image: Any, loudness: Any, told: Any, grid: Any) -> Any:
+        """Return the score of each image, float32 [examples]."""
+        hidden = self.see(image, loudness, grid)
         score = tf.cast(self.score(hidden)[:, 0], tf.float32)
         if self.match is None:
             return score
         agreement = tf.cast(hidden, tf.float32) * tf.cast(self.match(told), tf.float32)
-        return score + tf.reduce_sum(agreement, axis=1) / math.sqrt(self.last.units)
+        return score + tf.reduce_sum(agreement, axis=1)
+
+
+class Encoder(_Trunk):
+    """Says what noise a generator would need to make an image: mean and log deviation."""
+
+    def __init__(self, size: Size, **kwargs: Any) -> None:
+        super().__init__(size, **kwargs)
+        self.told = _dense(self.width, "told") if size.told else None
+        self.code = keras.layers.Dense(2 * size.noise, name="code")
+
+    def build(self, *_: Any) -> None:
+        """Create every layer's weights."""
+        super().build()
+        if self.told is not None:
+            self.told.build((None, self.size.told))
+        self.code.build((None, self.width * (1 if self.told is None else 2)))
+
+    def call(self, image: Any, loudness: Any, told: Any, grid: Any) -> tuple[Any, Any]:
+        """Return both, float32 [examples, noise]."""
+        hidden = self.see(image, loudness, grid)
+        if self.told is not None:
+            hidden = tf.concat([hidden, self.told(told)], axis=1)
+        mean, log_sd = tf.split(tf.cast(self.code(hidden), tf.float32), 2, axis=1)
+        return mean, tf.clip_by_value(log_sd, -6.0, 2.0)
 
 
 class _Grid(keras.layers.Layer):
@@ -231,6 +269,20 @@ def _from_places(places: Any, size: Size) -> Any:
         [count, high * _FRAMES, wide * _BINS, places.shape[-1] // (_FRAMES * _BINS)],
     )
     return image[:, : size.frames, : size.bins]
+
+
+def _smooth(values: Any, axis: int) -> Any:
+    """Return (before + 2 here + after) / 4 along an axis: what alternates is gone.
+
+    Windows overlap and a tone reaches over several bins, so nothing real changes from one frame or
+    bin to the next and back; what is folded into places would.
+    """
+
+    def part(source: Any, *ends: int | None) -> Any:
+        return source[(slice(None),) * axis + (slice(*ends),)]
+
+    padded = tf.concat([part(values, 0, 1), values, part(values, -1, None)], axis=axis)
+    return 0.25 * (part(padded, 0, -2) + part(padded, 2, None)) + 0.5 * values
 
 
 def _leak(values: Any) -> Any:

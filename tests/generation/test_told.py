@@ -1,0 +1,84 @@
+"""What songs are to be: given, drawn, and on the way from one value of a label to another."""
+
+import dataclasses
+import types
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lstm_gen import errors, models
+from lstm_gen.data import labels
+from lstm_gen.generation import song_config, told
+
+VOCABULARY = {
+    "instrument": labels.Label(kind="class", values=("bass", "piano", "sax")),
+    "pitch": labels.Label(kind="number", minimum=21.0, maximum=96.0),
+    "qualities": labels.Label(kind="multi", values=("bright", "dark")),
+}
+
+
+def make_run(model: str = "gan") -> Any:
+    """Return what these functions ask of a run."""
+    condition = tuple(VOCABULARY)
+    return types.SimpleNamespace(
+        vocabulary=VOCABULARY, told=VOCABULARY, condition=condition, family=models.by_name(model)
+    )
+
+
+def asked(*label: str, n_songs: int = 5) -> song_config.SongConfig:
+    return song_config.SongConfig(label=label, n_songs=n_songs, seed=3)
+
+
+def test_a_number_goes_from_one_value_to_the_other_in_equal_steps() -> None:
+    found = told.of_songs(make_run(), asked("pitch=60|72", n_songs=13))
+    assert [values["pitch"] for values in found] == [float(note) for note in range(60, 73)]
+    assert len({values["instrument"] for values in found}) == 1  # all else in common
+
+
+def test_a_class_is_part_of_either_end() -> None:
+    songs = asked("instrument=sax|bass", "pitch=60")
+    encoded = told.encode_songs(make_run(), songs)
+    bass = np.linspace(0, 1, 5)
+    expected = np.stack([bass, np.zeros(5), 1 - bass], axis=1)
+    np.testing.assert_allclose(encoded["label/instrument"], expected)
+    np.testing.assert_array_equal(encoded["label/pitch"], [60] * 5)
+    named = [values["instrument"] for values in told.of_songs(make_run(), songs)]
+    assert named == [("sax",)] * 3 + [("bass",)] * 2
+
+
+def test_one_song_is_the_first_end() -> None:
+    encoded = told.encode_songs(make_run(), asked("instrument=sax|bass", n_songs=1))
+    np.testing.assert_array_equal(encoded["label/instrument"], [[0, 0, 1]])
+
+
+def test_values_of_a_set_are_no_way() -> None:
+    run, songs = make_run(), asked("qualities=bright|dark")
+    assert told.between(run, songs) == {}
+    np.testing.assert_array_equal(told.encode_songs(run, songs)["label/qualities"], np.ones((5, 2)))
+
+
+def test_without_a_way_each_song_has_its_own_draws_and_classes_their_number() -> None:
+    encoded = told.encode_songs(make_run(), asked("instrument=piano"))
+    assert encoded["label/instrument"].dtype == np.int64
+    assert len(set(encoded["label/pitch"].tolist())) > 1
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        ("instrument=sax|flute", "instrument must be one of bass, piano, sax.*flute"),
+        ("pitch=60|high", "pitch must be a number"),
+        ("instrument=sax|bass|piano", "must be one of"),
+    ],
+)
+def test_ends_must_be_values_of_the_label(label: str, message: str) -> None:
+    with pytest.raises(errors.InputError, match=message):
+        told.encode_songs(make_run(), asked(label))
+
+
+def test_a_model_that_knows_nothing_between_values_refuses() -> None:
+    run = make_run()
+    run.family = dataclasses.replace(run.family, controls=frozenset())
+    with pytest.raises(errors.InputError, match=r"is for models .*gan.*pitch=60\|72"):
+        told.of_songs(run, asked("pitch=60|72"))
