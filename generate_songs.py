@@ -14,7 +14,7 @@ from absl import flags, logging
 
 from flags import command, device_flags, generation_flags, run_dir_flags, storage_flags
 from lstm_gen import runs
-from lstm_gen.generation import rollout
+from lstm_gen.generation import rollout, song_config
 from lstm_gen.generation import songs as generation
 
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", "songs", "Where the songs go.")
@@ -44,10 +44,15 @@ def main() -> None:
     seconds = time.perf_counter() - start
     for path in paths:
         print(path)
-    print(
-        f"{len(paths)} songs of {songs.seconds:g} s in {seconds:.1f} s, "
-        f"{len(paths) * songs.seconds / seconds:.0f} x real time with everything"
-    )
+    print(f"{len(paths)} sounds in {seconds:.1f} s{_describe_rate(songs, len(paths), seconds)}")
+
+
+def _describe_rate(songs: song_config.SongConfig, n_sounds: int, seconds: float) -> str:
+    """Return in words how fast songs were made; recordings and melodies have lengths of their own."""
+    if songs.reconstruct or songs.interpolate or songs.melody:
+        return ""
+    rate = n_sounds * songs.seconds / seconds
+    return f", {songs.seconds:g} s each, {rate:.0f} x real time with everything"
 
 
 def run() -> NoReturn:

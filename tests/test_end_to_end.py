@@ -138,7 +138,7 @@ def test_recordings_become_songs(folder: pathlib.Path) -> None:
     arguments = ["--run_dir=run", "--n_songs=2", "--seconds=1", "--subtype=PCM_24"]
     made = run(folder, "generate_songs", *arguments)
     assert made.stdout.splitlines()[:2] == ["songs/song-000.wav", "songs/song-001.wav"]
-    assert made.stdout.splitlines()[2].startswith("2 songs of 1 s in ")
+    assert made.stdout.splitlines()[2].startswith("2 sounds in ")
     sounds = []
     for index in range(2):
         path = folder / "songs" / f"song-00{index}.wav"
