@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def _describe_rate(songs: song_config.SongConfig, n_sounds: int, seconds: float) -> str:
-    """Return in words how fast songs were made; recordings and melodies have lengths of their own."""
+    """Return in words how fast songs were made; recordings and melodies are of any length."""
     if songs.reconstruct or songs.interpolate or songs.melody:
         return ""
     rate = n_sounds * songs.seconds / seconds
