@@ -74,7 +74,7 @@ check-tpu: $(VENV)-tpu/installed  ## compile every preset for a TPU, without one
 $(VENV)-tpu/installed: setup.py | $(BIN)/python
 	@echo "Installing the TPU's compiler into $(VENV)-tpu."
 	@$(BIN)/python -m venv $(VENV)-tpu
-	@$(VENV)-tpu/bin/python -m pip install -qq --disable-pip-version-check --editable '.[cpu,tpu_check]' pytest
+	@$(VENV)-tpu/bin/python -m pip install -qq --disable-pip-version-check --editable '.[cpu,tpu-check]' pytest
 	@touch $@
 
 # A TPU VM's TensorFlow is another distribution of the same module, older, and without XLA for the

@@ -35,9 +35,11 @@ EXTRAS = {
     "beam": ["apache-beam>=2.60"],
     # Parts of JAX that are not its public face are used, hence the exact versions.
     "tpu_check": ["jax==0.10.2", "libtpu==0.0.42.1"],
+    "midi": ["mido>=1.3"],
     "bench": ["librosa==0.11.0", "torch==2.13.0"],
     "dev": [
         "librosa==0.11.0",
+        "mido==1.3.3",
         "mypy==2.4.1",
         "pytest==9.2.0",
         "pytest-xdist==3.8.0",

@@ -36,7 +36,8 @@ BENCHMARKS = (
     "rollout",
     "replicas",
     "training",
-    "vae",
+    "families",
+    "stopping",
 )
 _PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "numba", "librosa", "torch")
 _HEADINGS = ("what", "beside", "measured", "asked", "reached", "detail")

@@ -62,6 +62,18 @@ _TRANSFER = flags.DEFINE_string(
     SongConfig.transfer,
     "With --reconstruct, once more as another class: NAME:FROM:TO, as in folder:piano:guitar.",
 )
+_MELODY = flags.DEFINE_string(
+    "melody",
+    SongConfig.melody,
+    "Play this with a model that is told pitches: MIDI note numbers, with seconds if need be "
+    "(60,62:1.5,-:0.5,64; - rests), or a .mid file, which needs pip install 'lstm_gen[midi]'.",
+)
+_NOTE_SECONDS = flags.DEFINE_float(
+    "note_seconds", SongConfig.note_seconds, "Length of a note of --melody without its own."
+)
+_PITCH_LABEL = flags.DEFINE_string(
+    "pitch_label", SongConfig.pitch_label, "The label that says the pitch, as MIDI note number."
+)
 _PRIMER = flags.DEFINE_string(
     "primer",
     SongConfig.primer,
@@ -118,6 +130,9 @@ def config() -> SongConfig:
         interpolate=tuple(map(storage_flags.input_path, _INTERPOLATE.value)),
         perturb=_PERTURB.value,
         transfer=_TRANSFER.value,
+        melody=_melody(),
+        note_seconds=_NOTE_SECONDS.value,
+        pitch_label=_PITCH_LABEL.value,
         primer=storage_flags.input_path(_PRIMER.value) if _PRIMER.value else "",
         primer_seconds=_PRIMER_SECONDS.value,
         include_primer=_INCLUDE_PRIMER.value,
@@ -128,3 +143,9 @@ def config() -> SongConfig:
         inversion_quality=_INVERSION_QUALITY.value,
         portable=_PORTABLE.value,
     )
+
+
+def _melody() -> str:
+    """Return the melody, where it is read from if that is a file."""
+    melody = _MELODY.value
+    return storage_flags.input_path(melody) if song_config.is_midi(melody) else melody

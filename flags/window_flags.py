@@ -20,7 +20,7 @@ _WINDOW_HOP = flags.DEFINE_integer(
 )
 
 
-def config(predicts: bool) -> WindowConfig:
+def config(predicts: bool = True) -> WindowConfig:
     """Return the windows asked for, by a model that predicts what comes or one that does not."""
     return WindowConfig(
         timesteps=_TIMESTEPS.value,

@@ -55,6 +55,13 @@ def require_least(config: object, least: float, *names: str) -> None:
         require(value >= least, f"{name} must be at least {least}", **{name: value})
 
 
+def require_share(config: object, *names: str) -> None:
+    """Raise the one-line error unless each of these fields is from 0 to below 1."""
+    for name in names:
+        value = getattr(config, name)
+        require(0 <= value < 1, f"{name} must be from 0 to below 1", **{name: value})
+
+
 def require_sign(config: object, *names: str, zero: bool) -> None:
     """Raise the one-line error unless each field is positive, or 0 where `zero` is allowed."""
     expected = "must not be negative" if zero else "must be positive"

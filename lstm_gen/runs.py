@@ -21,10 +21,15 @@ from lstm_gen.data import labels
 from lstm_gen.models import family as families
 
 SCHEMA_VERSION = 4
-_CONFIG = "config.json"
+CONFIG_FILE = "config.json"
 _MAX_CONFIG_BYTES = 4 << 20
 _STATES = ("checkpoints", "model")
-_CONTENT = (*_STATES, "logs", "samples", _CONFIG)  # all that training makes, the last named last
+_CONTENT = (
+    *_STATES,
+    "logs",
+    "samples",
+    CONFIG_FILE,
+)  # all that training makes, the last named last
 _MAY_CHANGE = ("training.steps", "dataset.data_dir")
 
 
@@ -141,7 +146,7 @@ def open_or_create(run_dir: str, run: Run) -> bool:
     Raises:
       InputError: If the directory holds another run (naming the field) or something else.
     """
-    path = storage.join(run_dir, _CONFIG)
+    path = storage.join(run_dir, CONFIG_FILE)
     if storage.exists(path):
         there, asked = as_dict(load(run_dir)), as_dict(run)
         if any(storage.list_names(storage.join(run_dir, name)) for name in _STATES):
@@ -151,8 +156,8 @@ def open_or_create(run_dir: str, run: Run) -> bool:
         return True
     if set(storage.list_names(run_dir)) - {lease.FILE}:
         raise errors.InputError(
-            f"run_dir holds files but no {_CONFIG}; choose an empty directory, or begin again with "
-            f"--fresh if they are of a run. Received: run_dir={run_dir!r}"
+            f"run_dir holds files but no {CONFIG_FILE}; choose an empty directory, or begin again "
+            f"with --fresh if they are of a run. Received: run_dir={run_dir!r}"
         )
     storage.make_directory(run_dir)
     storage.write_text(path, config.to_json(as_dict(run)))
@@ -215,15 +220,15 @@ def load(run_dir: str) -> Run:
     Raises:
       InputError: If it is not a run directory of this version.
     """
-    path = storage.join(run_dir, _CONFIG)
+    path = storage.join(run_dir, CONFIG_FILE)
     config.require(
         storage.exists(path),
-        f"run_dir must be a directory that train_model.py made; no {_CONFIG} in it",
+        f"run_dir must be a directory that train_model.py made; no {CONFIG_FILE} in it",
         run_dir=run_dir,
     )
     config.require(
         storage.is_plain_file(path, _MAX_CONFIG_BYTES),
-        f"{_CONFIG} must be a file as train_model.py writes it, and no link",
+        f"{CONFIG_FILE} must be a file as train_model.py writes it, and no link",
         path=path,
     )
     try:
@@ -323,7 +328,7 @@ def _specs(run: Run) -> tensors.Specs:
         raise
     except (ValueError, TypeError, OverflowError) as error:
         raise errors.InputError(
-            f"no model can be of the settings in {_CONFIG}; restore it or train again. "
+            f"no model can be of the settings in {CONFIG_FILE}; restore it or train again. "
             f"Received: {_short(error)}"
         ) from error
 

@@ -43,7 +43,8 @@ def test_a_run_comes_back_as_it_was_written(run_dir: str, run: runs.Run) -> None
     assert values["schema_version"] == runs.SCHEMA_VERSION
     assert values["model"] == "lstm"
     assert set(values) == {
-        *("schema_version", "model", "settings", "window", "training", "augmentation", "dataset")
+        *("schema_version", "model", "settings", "window", "training", "augmentation"),
+        *("condition", "dataset"),
     }
 
 
@@ -145,9 +146,9 @@ def edited(**changed: Any) -> Any:
     [
         (lambda _: [], "is damaged"),
         (lambda _: None, "is damaged"),
-        (lambda _: {"schema_version": 3}, "is damaged.*KeyError"),
-        (edited(schema_version=2), "schema version 3.*Received: schema_version=2"),
-        (edited(schema_version=None), "schema version 3"),
+        (lambda _: {"schema_version": 4}, "is damaged.*KeyError"),
+        (edited(schema_version=3), "schema version 4.*Received: schema_version=3"),
+        (edited(schema_version=None), "schema version 4"),
         (edited(model="transformer"), "model must be one of: lstm"),
         (edited(settings={"units": "8"}), "settings: units must be int"),
         (edited(settings={"depth": 3}), "does not have the fields of LSTMConfig"),

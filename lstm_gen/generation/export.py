@@ -47,6 +47,11 @@ class Generator(tf.Module):
             "this family cannot be exported; use generate_songs.py",
             model=run.family.name,
         )
+        config.require(
+            not run.condition,
+            "a model that is told labels cannot be exported yet; use generate_songs.py",
+            told=",".join(run.condition),
+        )
         self._run, self._model = run, model
         self._sigma_scale, self._n_iterations = sigma_scale, n_iterations
         self._max_seconds = max_seconds

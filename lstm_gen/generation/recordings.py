@@ -57,7 +57,7 @@ def make(
       InputError: If a recording cannot be read, or a label is missing.
     """
     told.require_complete(run, songs)
-    trained = _Trained(run, rollout.load_model(run_dir, run, device, songs.precision), songs)
+    trained = _Trained(run, rollout.place_model(run_dir, run, device, songs.precision), songs)
     made: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     if songs.interpolate:
         made |= _interpolate(trained)

@@ -53,7 +53,7 @@ def roll_out(
       InputError: If the run has no trained weights.
     """
     used = devices[: len(groups)]
-    models = [load_model(run_dir, run, device, compute) for device in used]
+    models = [place_model(run_dir, run, device, compute) for device in used]
     lock = threading.Lock()
 
     def tell(n_frames: int) -> None:
@@ -80,7 +80,7 @@ def roll_out(
         return dict(sorted(song for part in parts for song in part.items()))
 
 
-def load_model(run_dir: str, run: runs.Run, device: str, compute: str) -> Any:
+def place_model(run_dir: str, run: runs.Run, device: str, compute: str) -> Any:
     """Return the trained model on a device."""
     with tf.device(device), precision.of_new_layers(compute):
         return runs.load_model(run_dir, run)

@@ -30,6 +30,9 @@ class SongConfig:
       interpolate: Two recordings, to make songs on the way from one to the other.
       perturb: Noise on the latents of a recording that is reconstructed, in deviations.
       transfer: Class to move a recording that is reconstructed from and to, `NAME:FROM:TO`.
+      melody: Notes to play, or a MIDI file, with a model that is told pitches; "" for songs.
+      note_seconds: Length of a note of a melody that is written without one.
+      pitch_label: The label that holds the pitch, as MIDI note number.
       primer: Recording to continue; "" for excerpts of the dataset.
       primer_seconds: Length of a dataset excerpt, seconds (a recording is used whole).
       include_primer: Put the primer in front of the song.
@@ -54,6 +57,9 @@ class SongConfig:
     interpolate: tuple[str, ...] = ()
     perturb: float = 0.0
     transfer: str = ""
+    melody: str = ""
+    note_seconds: float = 0.5
+    pitch_label: str = "pitch"
     primer: str = ""
     primer_seconds: float = 4.0
     include_primer: bool = False
@@ -69,7 +75,7 @@ class SongConfig:
         config.require(
             0 <= self.seed < 1 << 31, "seed must be from 0 to 2147483647", seed=self.seed
         )
-        for name in ("seconds", "temperature", "primer_seconds"):
+        for name in ("seconds", "temperature", "primer_seconds", "note_seconds"):
             value = getattr(self, name)
             config.require(value > 0, f"{name} must be positive", **{name: value})
         config.require(
@@ -115,6 +121,11 @@ class SongConfig:
             primer=self.primer,
             include_primer=self.include_primer,
         )
+
+
+def is_midi(melody: str) -> bool:
+    """Say whether a melody is a MIDI file rather than notes written out."""
+    return melody.lower().endswith((".mid", ".midi"))
 
 
 def require_honoured(songs: SongConfig, family: families.Family) -> None:

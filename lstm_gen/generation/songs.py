@@ -1,13 +1,14 @@
 """A run directory becomes songs: primer, rollout, inversion, files."""
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from lstm_gen import config, runs, storage
 from lstm_gen.audio import files, inversion, representations
-from lstm_gen.data import manifest, primers
-from lstm_gen.generation import export, recordings, rollout, song_config, sounds, told
+from lstm_gen.data import labels, manifest, primers
+from lstm_gen.generation import export, melody, recordings, rollout, song_config, sounds, told
 from lstm_gen.models import family
 
 
@@ -36,25 +37,22 @@ def make(
     Raises:
       InputError: If the run has no trained weights, or the primer cannot be used.
     """
+    _require_apart(output_dir)
     if songs.portable:
         return [_make_portable(run_dir, output_dir, songs)]
     run = runs.load(run_dir)
     song_config.require_honoured(songs, run.family)
     if songs.reconstruct or songs.interpolate:
         return recordings.make(run_dir, run, output_dir, songs, devices[0])
+    if songs.melody:
+        return [_play(run_dir, run, output_dir, songs, devices, progress)]
     primer = load_primer(run, songs, data_dir or run.data_dir)
     groups = rollout.deal(songs.n_songs, songs.songs_at_once)
-    frames = rollout.roll_out(
-        run_dir,
-        run,
-        controls(songs, run),
-        primer,
-        groups,
-        devices,
-        songs.precision,
-        progress,
-    )
     known = told.of_songs(run, songs)
+    asked = controls(songs, run, known)
+    frames = rollout.roll_out(
+        run_dir, run, asked, primer, groups, devices, songs.precision, progress
+    )
     paths = []
     for index, new in frames.items():
         whole = np.concatenate([primer[index], new]) if songs.include_primer else new
@@ -63,6 +61,58 @@ def make(
         paths.append(sounds.write_song(path, song, run.audio, songs))
         sounds.write_settings(path, run_dir, index, songs, song, known[index])
     return paths
+
+
+def _require_apart(output_dir: str) -> None:
+    """Refuse to put songs among what they were learnt from, where they would be learnt from next.
+
+    Raises:
+      InputError: If the directory is a dataset or a run.
+    """
+    for name, what in ((manifest.DATASET_FILE, "a dataset"), (runs.CONFIG_FILE, "a run")):
+        config.require(
+            not storage.exists(storage.join(output_dir, name)),
+            f"output_dir must be a place of its own, and this is {what}; name another",
+            output_dir=output_dir,
+        )
+
+
+def _play(
+    run_dir: str,
+    run: runs.Run,
+    output_dir: str,
+    songs: song_config.SongConfig,
+    devices: Sequence[str],
+    progress: Callable[[int], None],
+) -> str:
+    """Make a note of every pitch of a melody, and play it with them; return the sound's path."""
+    notes = melody.read(songs.melody, songs.note_seconds)
+    wanted = melody.pitches(notes, run, songs)
+    seconds = melody.longest(notes)
+    asked = dataclasses.replace(songs, n_songs=len(wanted), seconds=seconds, primer="")
+    texts = [f"{songs.pitch_label}={pitch}" for pitch in wanted]
+    known = [
+        {**own, **told.given(run, dataclasses.replace(songs, label=(text,)))}
+        for own, text in zip(told.of_songs(run, asked), texts, strict=True)
+    ]
+    frames = rollout.roll_out(
+        run_dir,
+        run,
+        controls(asked, run, known),
+        np.zeros((len(wanted), 0, run.audio.channels), np.float32),
+        [range(len(wanted))],  # by this process, whatever others there are: it is one song
+        devices,
+        songs.precision,
+        progress,
+    )
+    made = {
+        pitch: sounds.invert(run.normalisation.undo(frames[index]), run.audio, songs)
+        for index, pitch in enumerate(wanted)
+    }
+    samples = melody.mix(notes, made, run.audio.sample_rate)
+    heard, path = representations.extract(samples, run.audio), storage.join(output_dir, "melody")
+    sounds.write_settings(path, run_dir, 0, songs, heard, known[0])
+    return sounds.write_sound(path, heard, samples, run.audio, songs)
 
 
 def _make_portable(run_dir: str, output_dir: str, songs: song_config.SongConfig) -> str:
@@ -96,8 +146,12 @@ def load_primer(run: runs.Run, songs: song_config.SongConfig, data_dir: str) -> 
     return primers.draw(dataset, split, songs.n_songs, n_frames, songs.seed)
 
 
-def controls(songs: song_config.SongConfig, run: runs.Run) -> family.Controls:
-    """Return what is asked of the model."""
+def controls(
+    songs: song_config.SongConfig,
+    run: runs.Run,
+    known: Sequence[Mapping[str, labels.Value]] | None = None,
+) -> family.Controls:
+    """Return what is asked of the model; `known` are the songs' labels, if not as asked for."""
     return family.Controls(
         n_songs=songs.n_songs,
         n_frames=max(1, round(songs.seconds * run.audio.frames_per_second)),
@@ -105,5 +159,5 @@ def controls(songs: song_config.SongConfig, run: runs.Run) -> family.Controls:
         temperature=songs.temperature,
         sigma_scale=songs.sigma_scale,
         prior=songs.prior,
-        labels=told.encode(run, told.of_songs(run, songs)),
+        labels=told.encode(run, told.of_songs(run, songs) if known is None else known),
     )

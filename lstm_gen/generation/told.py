@@ -1,6 +1,6 @@
 """The labels that a model is told when it makes songs: those given, and draws for the others."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -53,7 +53,7 @@ def of_songs(run: runs.Run, songs: song_config.SongConfig) -> list[dict[str, lab
     ]
 
 
-def encode(run: runs.Run, values: Sequence[dict[str, labels.Value]]) -> dict[str, np.ndarray]:
+def encode(run: runs.Run, values: Sequence[Mapping[str, labels.Value]]) -> dict[str, np.ndarray]:
     """Return labels as a batch has them, "label/NAME" to an array with a row for each."""
     return labels.stack(run.told, values)
 

@@ -5,6 +5,7 @@ per frame, [batch, timesteps, units]; out, a mixture over the frame `shift` ahea
 
     x_t -> LSTM -> + LSTM(norm) ... (+ attention to the last frames) -> norm -> head -> x_{t+shift}
 
+Labels that the model is told are mapped to a frame, which is added to every one that it reads.
 Nothing sees the future: the loss at frame t is a true prediction, and generation is the same
 computation with the state carried, so a frame costs the same however long the song is.
 
@@ -14,7 +15,7 @@ Source: LSTM, Hochreiter & Schmidhuber 1997; mixture-density recurrent generatio
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -24,9 +25,9 @@ import tensorflow as tf
 from lstm_gen import config as configs
 from lstm_gen import distribute, programs
 from lstm_gen.models import family
-from lstm_gen.models.layers import attention, heads, lstm, noise
+from lstm_gen.models.layers import attention, bounds, condition, heads, lstm, noise
 
-_NOISE, _DROPOUT = 0, 1  # purposes of a training step's seed
+_NOISE, _DROPOUT = 0, 1  # purposes of a step's seed
 _FRAMES_PER_CALL = 128
 
 
@@ -62,10 +63,8 @@ class LSTMConfig:
 
     def __post_init__(self) -> None:
         configs.require(1 <= self.layers <= 100, "layers must be from 1 to 100", layers=self.layers)
-        configs.require(self.units >= 1, "units must be at least 1", units=self.units)
-        configs.require(
-            0 <= self.dropout < 1, "dropout must be from 0 to below 1", dropout=self.dropout
-        )
+        configs.require_least(self, 1, "units", "components", "attention_heads")
+        configs.require_share(self, "dropout", "input_noise")
         configs.require(
             self.attention_window >= 0,
             "attention_window must be 0 (off) or positive, in frames",
@@ -78,27 +77,16 @@ class LSTMConfig:
             layers=self.layers,
         )
         configs.require(
-            self.attention_heads >= 1
-            and (self.attention_window == 0 or self.units % self.attention_heads == 0),
-            "attention_heads must be at least 1 and divide units",
+            self.attention_window == 0 or self.units % self.attention_heads == 0,
+            "attention_heads must divide units",
             attention_heads=self.attention_heads,
             units=self.units,
         )
-        configs.require(
-            self.head in heads.KINDS, f"head must be one of {heads.KINDS}", head=self.head
-        )
-        configs.require(
-            self.components >= 1, "components must be at least 1", components=self.components
-        )
+        configs.require_choice("head", self.head, heads.KINDS)
         configs.require(
             self.sigma_floor > 0,
             "sigma_floor must be positive, or the likelihood has no bound",
             sigma_floor=self.sigma_floor,
-        )
-        configs.require(
-            0 <= self.input_noise < 1,
-            "input_noise must be from 0 to below 1",
-            input_noise=self.input_noise,
         )
 
 
@@ -107,7 +95,12 @@ class SongLSTM(keras.Model):
 
     def __init__(self, settings: LSTMConfig, signal: family.Signal, **kwargs: Any) -> None:
         super().__init__(name="lstm", **kwargs)
-        self.settings = settings
+        self.settings, self.conditions = settings, signal.conditions
+        self.telling = (
+            keras.layers.Dense(signal.channels, use_bias=False, name="told")
+            if signal.conditions
+            else None
+        )
         n = settings.layers
         self.recurrent = [lstm.LSTM(settings.units, name=f"lstm_{i}") for i in range(n)]
         self.norms = (
@@ -126,6 +119,8 @@ class SongLSTM(keras.Model):
             else []
         )
         self.head = _make_head(settings, signal.channels)
+        self.bound = bounds.LoudnessBound(signal.channels, name="bound")
+        self.std = signal.std
 
     def build(self, input_shape: Any) -> None:
         """Create every layer's weights."""
@@ -134,11 +129,19 @@ class SongLSTM(keras.Model):
             layer.build((None, None, width if index else input_shape[-1]))
         for layer in [*self.norms, *self.attentions, self.head]:
             layer.build((None, None, width))
+        if self.telling is not None:
+            self.telling.build((None, condition.width(self.conditions)))
         super().build(input_shape)
 
-    def call(self, frames: Any, seed: Any = None) -> Any:
+    def told(self, labels: Mapping[str, Any], n_examples: int) -> Any:
+        """Return what labels add to every frame, [examples, channels] or 0."""
+        if self.telling is None:
+            return tf.zeros([])
+        return self.telling(condition.vector(self.conditions, labels, n_examples))
+
+    def call(self, frames: Any, told: Any = 0.0, seed: Any = None) -> Any:
         """Return the hidden states, [batch, frames, units]; a seed turns dropout on."""
-        hidden = frames
+        hidden = frames if self.telling is None else frames + told[:, tf.newaxis]
         for index, layer in enumerate(self.recurrent):
             outputs, _ = layer(self._normed(hidden, index))
             if seed is not None:
@@ -149,10 +152,10 @@ class SongLSTM(keras.Model):
                 hidden = hidden + self.attentions[index](hidden)
         return self._normed(hidden, len(self.recurrent))
 
-    def step(self, frame: Any, state: Any) -> tuple[Any, Any]:
+    def step(self, frame: Any, state: Any, told: Any = 0.0) -> tuple[Any, Any]:
         """Return the hidden state after one more frame, [batch, units], and the new state."""
         recurrent, caches = list(state[0]), list(state[1])
-        hidden = frame
+        hidden = frame if self.telling is None else frame + told
         for index, layer in enumerate(self.recurrent):
             outputs, recurrent[index] = layer.step(self._normed(hidden, index), recurrent[index])
             hidden = self._joined(hidden, outputs, index)
@@ -223,7 +226,8 @@ def objectives(model: SongLSTM, signal: family.Signal) -> tuple[family.Objective
         inputs, targets = _inputs_and_targets(batch, signal)
         if training:
             inputs = noise.corrupt(inputs, settings.input_noise, noise.seed_for(seed, _NOISE))
-        hidden = model(inputs, noise.seed_for(seed, _DROPOUT) if training else None)
+        told = model.told(batch, inputs.shape[0])
+        hidden = model(inputs, told, noise.seed_for(seed, _DROPOUT) if training else None)
         per_example, nats = run_score(hidden, inputs, targets)
         return family.Loss(per_example, {"nats_per_dim": nats})
 
@@ -238,7 +242,7 @@ def objectives(model: SongLSTM, signal: family.Signal) -> tuple[family.Objective
 def predict(model: SongLSTM, signal: family.Signal, batch: family.Batch) -> Any:
     """Return the expected frame at every target position, [batch, timesteps, channels]."""
     inputs, _ = _inputs_and_targets(batch, signal)
-    hidden = model(inputs)
+    hidden = model(inputs, model.told(batch, inputs.shape[0]))
     mean = model.settings.head == "mse"
     return model.head(hidden) if mean else model.head.mean(hidden, inputs)
 
@@ -264,10 +268,12 @@ def generate(
     shift, n_frames = signal.shift, primer.shape[1]
     warm, roll = _compiled(model)
     draw = _compiled_draws(controls.n_songs, signal.channels)
-    state = model.zero_state(controls.n_songs)
+    state, told = model.zero_state(controls.n_songs), model.told(controls.labels, controls.n_songs)
     for start in range(0, n_frames - shift, _FRAMES_PER_CALL):
         state = warm(
-            tf.constant(primer[:, start : min(start + _FRAMES_PER_CALL, n_frames - shift)]), state
+            tf.constant(primer[:, start : min(start + _FRAMES_PER_CALL, n_frames - shift)]),
+            state,
+            told,
         )
     seed = noise.seed_from(controls.seed, noise.SONGS, controls.first_song)
     queue = tf.transpose(tf.constant(primer[:, n_frames - shift :]), [1, 0, 2])
@@ -275,7 +281,7 @@ def generate(
     songs = []
     for chunk, start in enumerate(range(0, controls.n_frames, _FRAMES_PER_CALL)):
         normal, uniform = draw(seed, tf.constant(chunk))
-        frames, queue, state = roll(queue, state, normal, uniform, scales)
+        frames, queue, state = roll(queue, state, normal, uniform, scales, told)
         songs.append(frames.numpy())
         progress(min(_FRAMES_PER_CALL, controls.n_frames - start))
     return np.concatenate(songs, axis=0)[: controls.n_frames].transpose(1, 0, 2)
@@ -300,7 +306,8 @@ def generate_in_graph(
     primer = tf.concat([tf.repeat(primer[:, :1], missing, axis=1), primer], axis=1)
     warm, roll = _loops(model)
     draw = _draws(1, signal.channels)
-    state = warm(primer[:, : -signal.shift], model.zero_state(1))
+    told = model.told({}, 1)
+    state = warm(primer[:, : -signal.shift], model.zero_state(1), told)
     queue = tf.ensure_shape(
         tf.transpose(primer[:, -signal.shift :], [1, 0, 2]), [signal.shift, 1, signal.channels]
     )
@@ -310,7 +317,7 @@ def generate_in_graph(
     )
     for chunk in tf.range(n_chunks):
         normal, uniform = draw(noise.seed_from(seed, noise.SONGS, 0), chunk)
-        frames, queue, state = roll(queue, state, normal, uniform, scales)
+        frames, queue, state = roll(queue, state, normal, uniform, scales, told)
         songs = songs.write(chunk, frames)
     return tf.transpose(songs.concat()[:n_frames], [1, 0, 2])
 
@@ -347,28 +354,34 @@ def _loops(model: SongLSTM) -> tuple[Any, Any]:
     """Return the warm-up and the roll-out of a model, to be traced."""
     settings = model.settings
 
-    def warm(frames: Any, state: Any) -> Any:
+    def warm(frames: Any, state: Any, told: Any) -> Any:
         for index in tf.range(tf.shape(frames)[1]):
-            _, state = model.step(frames[:, index], state)
+            _, state = model.step(frames[:, index], state, told)
         return state
 
-    def roll(queue: Any, state: Any, normal: Any, uniform: Any, scales: Any) -> Any:
+    def roll(queue: Any, state: Any, normal: Any, uniform: Any, scales: Any, told: Any) -> Any:
         colouring = None if settings.head == "mse" else model.head.colouring()
         frames = tf.TensorArray(tf.float32, normal.shape[0], element_shape=queue.shape[1:])
         for index in tf.range(normal.shape[0]):
             current = queue[0]
-            hidden, state = model.step(current, state)
+            hidden, state = model.step(current, state, told)
             if settings.head == "mse":
                 frame = model.head(hidden)
             else:
                 frame = model.head.sample(
                     hidden, current, normal[index], uniform[index], scales, colouring
                 )
+            frame = model.bound(frame, model.std)
             frames = frames.write(index, frame)
             queue = tf.concat([queue[1:], frame[tf.newaxis]], axis=0)
         return frames.stack(), queue, state
 
     return warm, roll
+
+
+def fit(model: SongLSTM, signal: family.Signal, examples: family.Examples) -> None:
+    """Take note of how loud the training frames are: songs become no louder."""
+    model.bound.fit(signal, examples)
 
 
 FAMILY = family.Family(
@@ -379,7 +392,9 @@ FAMILY = family.Family(
     objectives=objectives,
     generate=generate,
     predict=predict,
+    fit=fit,
     controls=frozenset({"primer", "temperature", "sigma_scale"}),
     predicts=True,
+    conditional=True,
     generate_in_graph=generate_in_graph,
 )

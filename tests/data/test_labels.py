@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -157,3 +158,43 @@ def test_labels_are_described_with_their_commonest_values() -> None:
 def test_nan_is_no_number_in_python() -> None:
     with_nan = SEGMENT._replace(labels={"pitch": math.nan})
     assert records.decode(records.encode(with_nan), 2, "float16").labels == {"pitch": None}
+
+
+SPOKEN = {
+    "digit": labels.Label(kind="class", values=("0", "1", "2")),
+    "mood": labels.Label(kind="multi", values=("calm", "slow")),
+    "pitch": labels.Label(kind="number", minimum=21.0, maximum=108.0),
+    "level": labels.Label(kind="number", minimum=0.25, maximum=0.75),
+}
+
+
+def test_what_somebody_types_becomes_a_value() -> None:
+    assert labels.parse(SPOKEN, "digit", "2") == ("2",)
+    assert labels.parse(SPOKEN, "mood", "calm|slow") == ("calm", "slow")
+    assert labels.parse(SPOKEN, "pitch", "60") == 60.0
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("key", "c", "labels of this dataset are: digit, mood, pitch, level.*'key=c'"),
+        ("digit", "7", "label digit must be one of 0, 1, 2.*'digit=7'"),
+        ("mood", "calm|loud", "label mood must be one of calm, slow"),
+        ("pitch", "high", "label pitch must be a number.*'high'"),
+        ("pitch", "nan", "label pitch must be a number"),
+    ],
+)
+def test_what_is_no_value_is_refused(name: str, text: str, message: str) -> None:
+    with pytest.raises(errors.InputError, match=message):
+        labels.parse(SPOKEN, name, text)
+
+
+def test_drawn_labels_are_a_function_of_seed_and_song() -> None:
+    drawn: list[dict[str, Any]] = [labels.draw(SPOKEN, SPOKEN, 3, song) for song in range(200)]
+    assert drawn[7] == labels.draw(SPOKEN, SPOKEN, 3, 7)
+    assert {song["digit"] for song in drawn} == {("0",), ("1",), ("2",)}
+    pitches = {song["pitch"] for song in drawn}
+    assert len(pitches) > 40
+    assert all(21 <= pitch <= 108 and pitch == round(pitch) for pitch in pitches)
+    assert all(0.25 <= song["level"] <= 0.75 for song in drawn)
+    labels.stack(SPOKEN, drawn)  # every draw is a value of the vocabulary

@@ -3,7 +3,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from lstm_gen import config
+from lstm_gen import config, errors
 from lstm_gen.data import segments, splits
 
 FPS = 50.0
@@ -135,3 +135,22 @@ def test_nothing_kept_gives_nothing() -> None:
         np.zeros(9, bool), np.zeros(0, np.int8), config.SegmentConfig()
     )
     assert nothing == ([], 0)
+
+
+NAMED = config.SplitConfig(split="pattern", validation_pattern=r"_\d*[05]_")
+
+
+def test_a_pattern_holds_out_by_name() -> None:
+    names = ["piano_060_75.flac", "piano_061_75.flac", "low/sax_045_1.flac", "sax_046_5.flac"]
+    assert splits.assign_named(names, NAMED) == ["validation", "train", "validation", "train"]
+    assert splits.assign_named([], NAMED) == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [("(", "must be a regular expression"), ("x", "matched=0"), ("_", "matched=2, recordings=2")],
+)
+def test_a_pattern_that_leaves_a_side_empty_is_refused(pattern: str, message: str) -> None:
+    split = config.SplitConfig(split="pattern", validation_pattern=pattern)
+    with pytest.raises(errors.InputError, match=message):
+        splits.assign_named(["a_1", "a_2"], split)

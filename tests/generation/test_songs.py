@@ -1,4 +1,3 @@
-import dataclasses
 import json
 import os
 import pathlib
@@ -11,7 +10,7 @@ import pytest
 import soundfile
 import tiny
 
-from lstm_gen import errors, runs
+from lstm_gen import config, errors, runs
 from lstm_gen.audio import features
 from lstm_gen.data import manifest
 from lstm_gen.generation import rollout, song_config, songs, sounds
@@ -73,8 +72,9 @@ def test_each_song_is_a_sound_a_picture_and_its_settings(
         assert (folder / f"song-00{index}.png").read_bytes().startswith(b"\x89PNG")
         settings = json.loads((folder / f"song-00{index}.json").read_text())
         digests.add(settings.pop("frames_sha256"))
-        expected = dataclasses.asdict(song_config.SongConfig(n_songs=2, seconds=1.0, seed=3))
-        assert settings == expected | {"run_dir": run_dir, "song": index, "step": 7}
+        asked = song_config.SongConfig(n_songs=2, seconds=1.0, seed=3)
+        expected = json.loads(config.to_json(config.to_dict(asked)))
+        assert settings == expected | {"run_dir": run_dir, "song": index, "step": 7, "labels": {}}
     assert len(digests) == 2
 
 
@@ -245,3 +245,14 @@ def test_a_run_without_weights_is_refused(
     runs.open_or_create(str(tmp_path / "run"), tiny.make_run(dataset))
     with pytest.raises(errors.InputError, match="must hold trained weights"):
         songs.make(str(tmp_path / "run"), str(tmp_path / "songs"), song_config.SongConfig())
+
+
+def test_songs_do_not_land_in_the_dataset_or_the_run(
+    dataset: manifest.Dataset, run_dir: str
+) -> None:
+    folders = [pathlib.Path(dataset.data_dir), pathlib.Path(run_dir)]
+    before = [sorted(folder.iterdir()) for folder in folders]
+    for folder, what in zip(folders, ("a dataset", "a run"), strict=True):
+        with pytest.raises(errors.InputError, match=f"a place of its own, and this is {what}"):
+            songs.make(run_dir, str(folder), song_config.SongConfig(n_songs=1))
+    assert before == [sorted(folder.iterdir()) for folder in folders]

@@ -15,6 +15,7 @@ import tiny
 
 from lstm_gen import checkpoints, distribute, errors, lease, runs, tensors
 from lstm_gen.data import manifest
+from lstm_gen.models import family
 from lstm_gen.training import guards, loop, monitor, pace, signals, state, step
 
 STRATEGY = tf.distribute.OneDeviceStrategy("/cpu:0")
@@ -234,3 +235,34 @@ def test_recordings_are_named_as_the_manifest_has_them(
     filled = {"frames": frames + np.nan, "recording": np.full(5, -1)}
     said = guards.describe_recordings([batch, filled], dataset)
     assert said == "with frames that are no numbers of b.wav, d.wav"
+
+
+def make_objective() -> family.Objective:
+    return family.Objective(
+        name="judge",
+        loss=lambda *_: pytest.fail("not asked for"),
+        variables=[],
+        metric_names=("judge_loss",),
+        saturation={"judge_loss": (1.4, 0.0)},
+    )
+
+
+def test_a_loss_that_has_nothing_more_to_say_is_told_of_once_each_time() -> None:
+    saturation = guards.Saturation([make_objective()], n_steps=100)
+    losses = [1.4] * 30 + [0.01] * 30 + [0.5] * 30 + [0.01] * 30
+    warned = [
+        step
+        for step, loss in enumerate(losses)
+        if list(saturation.note({"judge_loss": np.array([loss])}))
+    ]
+    assert len(warned) == 2
+    assert 30 + 19 <= warned[0] < 60
+    assert 105 < warned[1] < 120  # less than 5 % of the way is left
+
+
+def test_a_loss_on_its_way_is_no_warning() -> None:
+    saturation = guards.Saturation([make_objective()], n_steps=100)
+    assert not list(saturation.note({"judge_loss": np.linspace(1.4, 0.1, 100)}))
+    text = list(saturation.note({"judge_loss": np.full(40, 0.02)}))
+    assert len(text) == 1
+    assert "judge_loss has been at 0.02" in text[0]

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from lstm_gen.training.tpu import chips, lowering, refusals
 
-if importlib.util.find_spec("libtpu") is None:
+if importlib.util.find_spec("jax") is None:
     pytest.skip("the TPU's compiler is not installed", allow_module_level=True)
 
 from lstm_gen.training.tpu import compiler

@@ -117,7 +117,7 @@ def _load_compiler() -> ModuleType:
     except ImportError as error:
         raise errors.InputError(
             "the TPU's compiler must be installed; make check-tpu does that in an environment of "
-            f"its own, as does pip install '.[cpu,tpu_check]'. Received: {error}"
+            f"its own, as does pip install '.[cpu,tpu-check]'. Received: {error}"
         ) from error
     return compiler
 

@@ -1,0 +1,177 @@
+"""Every family's training step beside Keras's `fit` of the same network, and its songs.
+
+Each with its preset. The baseline is a `keras.Model` of the same layers and losses with a plain
+`train_step`, trained by `fit` on the same batch in memory, with XLA or without, whichever is
+faster; what is measured of ours is the call that the training loop makes. The lstm family, whose
+layer is not Keras's, is measured in `lstm_step`.
+"""
+
+import pathlib
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import flags
+
+from benchmarks import harness
+from lstm_gen import config, distribute
+from lstm_gen.audio import representations
+from lstm_gen.models import family as families
+from lstm_gen.training import step as steps
+from lstm_gen.training.tpu import lowering
+from tools import check_tpu
+
+_PRESETS = pathlib.Path(__file__).parents[1] / "flags" / "presets"
+_ROUNDS, _STEPS = 7, 10
+_REAL_TIME = {"gan": 10}  # of which less is asked
+_LEAST_REAL_TIME = 20
+_N_SONGS, _SECONDS = 4, 20.0
+_ITERATIONS = 16
+
+
+class Plain(keras.Model):
+    """A family's network with the training step that one writes for Keras's `fit`."""
+
+    def __init__(self, plan: lowering.Plan) -> None:
+        super().__init__()
+        self.network = plan.family.build(plan.settings, plan.signal)
+        self.objectives = plan.family.objectives(self.network, plan.signal)
+        self.own = [keras.optimizers.Adam(1e-3) for _ in self.objectives]
+        for optimizer, objective in zip(self.own, self.objectives, strict=True):
+            optimizer.build(objective.variables)
+        self.clip_norm = plan.training.clip_norm
+
+    def train_step(self, batch: families.Batch) -> dict[str, Any]:
+        """Lower every objective once."""
+        losses = {}
+        for optimizer, objective in zip(self.own, self.objectives, strict=True):
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean(
+                    objective.loss(batch, tf.constant([1, 2, 0]), True).per_example
+                )
+            gradients = tape.gradient(loss, objective.variables)
+            if self.clip_norm:
+                gradients, _ = tf.clip_by_global_norm(gradients, self.clip_norm)
+            optimizer.apply(gradients, objective.variables)
+            losses[objective.name] = loss
+        return losses
+
+
+def rows() -> Iterator[harness.Row]:
+    """Yield two rows for each family: its step, and its songs."""
+    for name, plan in _plans().items():
+        yield _measure_step(name, plan)
+        yield _measure_songs(name, plan)
+
+
+def _plans() -> dict[str, lowering.Plan]:
+    """Return what the preset of each family says, but for the lstm family."""
+    plans = {}
+    for path in sorted(_PRESETS.glob("*.flags")):
+        for name in flags.FLAGS:
+            flags.FLAGS[name].unparse()
+        flags.FLAGS(["benchmarks", f"--flagfile={path}"])
+        plan, _, _ = check_tpu.read_flags()
+        if not plan.family.predicts and plan.family.name not in plans:
+            plans[plan.family.name] = plan
+    return plans
+
+
+def make_batch(plan: lowering.Plan) -> dict[str, Any]:
+    """Return a batch of noise, with labels in the middle of their range."""
+    random = np.random.default_rng(0)
+    specs = lowering.batch_spec(plan.signal, plan.training.batch_size)
+    batch = {name: np.zeros(one.shape, one.dtype.as_numpy_dtype) for name, one in specs.items()}
+    batch["frames"] = random.standard_normal(specs["frames"].shape).astype(np.float32)
+    batch["weight"] += 1
+    batch["row"] = np.arange(plan.training.batch_size)
+    for one in plan.signal.conditions:
+        batch[f"label/{one.name}"] += (one.minimum + one.maximum) / 2
+    return {name: tf.constant(values) for name, values in batch.items()}
+
+
+def _measure_step(name: str, plan: lowering.Plan) -> harness.Row:
+    """Return how much faster our step is than the faster of Keras's two."""
+    data = tf.data.Dataset.from_tensors(make_batch(plan)).repeat()
+    ours = _our_steps(plan, data)
+    theirs = {}
+    for jit in (False, True):
+        plain = Plain(plan)
+        plain.compile(jit_compile=jit)
+        theirs[f"fit, XLA {'on' if jit else 'off'}"] = _fit(plain, data)
+    times = harness.take_turns({"ours": ours, **theirs}, _ROUNDS)
+    best = min(theirs, key=lambda which: statistics.median(times[which]))
+    milliseconds = statistics.median(times["ours"]) / _STEPS * 1e3
+    return harness.Row(
+        what=f"training step, {name}, its preset",
+        beside=f"the same layers and losses in Keras's {best}",
+        value=harness.ratio(times[best], times["ours"]),
+        unit="x",
+        reach=1,
+        detail=f"{milliseconds:.0f} ms a step of {plan.training.batch_size}",
+    )
+
+
+def _fit(plain: Plain, data: tf.data.Dataset) -> Callable[[], object]:
+    return lambda: plain.fit(data, steps_per_epoch=_STEPS, verbose=0)
+
+
+def _our_steps(plan: lowering.Plan, data: tf.data.Dataset) -> Callable[[], object]:
+    """Return a function that makes some steps as the training loop does."""
+    strategy = distribute.strategy("cpu")
+    with strategy.scope():
+        model = plan.family.build(plan.settings, plan.signal)
+        objectives = plan.family.objectives(model, plan.signal)
+        optimizers = [steps.make_optimizer(plan.training) for _ in objectives]
+        for optimizer, objective in zip(optimizers, objectives, strict=True):
+            optimizer.build(objective.variables)
+    call = steps.make_train_call(strategy, objectives, optimizers, plan.training)
+    stream = iter(data)
+
+    def run() -> None:
+        for values in call(stream, tf.constant(0), tf.constant(_STEPS)).values():
+            values.numpy()
+
+    return run
+
+
+def _measure_songs(name: str, plan: lowering.Plan) -> harness.Row:
+    """Return how much faster than real time songs are made, inversion included."""
+    signal, audio = plan.signal, plan.signal.audio
+    model = plan.family.build(plan.settings, signal)
+    if plan.family.fit is not None:
+        batch = {key: values.numpy() for key, values in make_batch(plan).items()}
+        plan.family.fit(model, signal, lambda: iter([batch] * 4))
+    n_frames = round(_SECONDS * audio.frames_per_second)
+    labels = {
+        f"label/{one.name}": np.full(_N_SONGS, (one.minimum + one.maximum) / 2, np.float32)
+        for one in signal.conditions
+    }
+    controls = families.Controls(n_songs=_N_SONGS, n_frames=n_frames, labels=labels)
+    primer = np.zeros((_N_SONGS, 0, signal.channels), np.float32)
+
+    def make() -> float:
+        start = time.perf_counter()
+        songs = plan.family.generate(model, signal, controls, primer, lambda _: None)
+        for song in songs:
+            representations.invert(song * signal.std + signal.mean, audio, _ITERATIONS)
+        return time.perf_counter() - start
+
+    make()
+    seconds = statistics.median(make() for _ in range(3))
+    return harness.Row(
+        what=f"songs, {name}, {_N_SONGS} of {_SECONDS:g} s, inversion of {_ITERATIONS} iterations",
+        beside="real time",
+        value=_N_SONGS * _SECONDS / seconds,
+        unit="x",
+        reach=_REAL_TIME.get(name, _LEAST_REAL_TIME),
+        detail=f"{seconds:.2f} s; frames of {_describe(audio)}, weights not trained",
+    )
+
+
+def _describe(audio: config.AudioConfig) -> str:
+    return f"{audio.representation}, {audio.channels} values, {audio.sample_rate} Hz"
