@@ -120,10 +120,10 @@ def _listen(
     for sound in tqdm.tqdm(sounds, desc="listening", leave=False):
         frames = run.normalisation.apply(representations.extract(sound.samples, run.audio))
         made = run.normalisation.undo(through(frames, sound.values))
-        # A hop of samples for every frame, less what the last frame reaches beyond the end.
+        # A hop of samples for every frame, of which the last begins at the very end or before it.
         samples = representations.invert(made, run.audio)
         surplus = samples.size - sound.samples.size
-        heard.as_long.append(len(made) == len(frames) and 0 <= surplus < run.audio.hop_length)
+        heard.as_long.append(len(made) == len(frames) and 0 <= surplus <= run.audio.hop_length)
         samples = np.pad(samples, (0, max(0, -surplus)))[: sound.samples.size]
         heard.snr_db.append(reconstructions.snr_db(sound.samples, samples))
         pitch = sound.values.get(name)

@@ -275,22 +275,20 @@ def generate(
     n_steps = -(-controls.n_frames // model.settings.stride)
     seed = noise.seed_from(controls.seed, noise.SONGS, controls.first_song)
     latents = model.priors.draw(kind, n_steps, seed, controls.n_songs, controls.temperature, told)
-    frames = _decoded(model, latents, told)[:, : controls.n_frames]
+    run, told = _compiled(model), tf.constant(told)
+    made = pieces.run(lambda part: run(tf.constant(part), told), latents, 1, *_piece(model))
     progress(controls.n_frames)
-    return frames
+    return made[:, : controls.n_frames]
 
 
 @functools.lru_cache(maxsize=4)
-def _compiled(model: Autoencoder) -> tuple[Any, Any]:
-    """Return the compiled encoder and the compiled decoder."""
-
-    def encode_frames(frames: Any) -> Any:
-        return model.encode(frames)
+def _compiled(model: Autoencoder) -> Any:
+    """Return the compiled decoder."""
 
     def decode_latents(latents: Any, told: Any) -> Any:
         return model.decode(latents, told)
 
-    return programs.program(encode_frames), programs.program(decode_latents)
+    return programs.program(decode_latents)
 
 
 def encode(
@@ -298,9 +296,10 @@ def encode(
 ) -> np.ndarray:
     """Return the latents of frames; see `family.Coder`."""
     del signal, labels
-    stride, (run, _) = model.settings.stride, _compiled(model)
+    stride = model.settings.stride
     whole = principal.padded(np.asarray(frames, np.float32), stride)
-    return pieces.run(lambda part: run(tf.constant(part)), whole, stride, *_piece(model))
+    # Recordings are of a hundred lengths, and compiling takes longer than these few layers.
+    return pieces.run(lambda part: model.encode(tf.constant(part)), whole, stride, *_piece(model))
 
 
 def decode(
@@ -311,14 +310,12 @@ def decode(
     labels: Mapping[str, Any],
 ) -> np.ndarray:
     """Return the frames of latents; see `family.Coder`."""
-    told = _told(signal, labels, len(latents))
-    return _decoded(model, np.asarray(latents, np.float32), told)[:, :n_frames]
-
-
-def _decoded(model: Autoencoder, latents: np.ndarray, told: Any) -> np.ndarray:
-    """Return the frames of latents, as many as they have steps for."""
-    run, told = _compiled(model)[1], tf.constant(told)
-    return pieces.run(lambda part: run(tf.constant(part), told), latents, 1, *_piece(model))
+    told = tf.constant(_told(signal, labels, len(latents)))
+    latents = np.asarray(latents, np.float32)
+    made = pieces.run(
+        lambda part: model.decode(tf.constant(part), told), latents, 1, *_piece(model)
+    )
+    return made[:, :n_frames]
 
 
 def _piece(model: Autoencoder) -> tuple[int, int]:
