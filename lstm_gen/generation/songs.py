@@ -48,8 +48,7 @@ def make(
         return [_play(run_dir, run, output_dir, songs, devices, progress)]
     primer = load_primer(run, songs, data_dir or run.data_dir)
     groups = rollout.deal(songs.n_songs, songs.songs_at_once)
-    known = told.of_songs(run, songs)
-    asked = controls(songs, run, known)
+    known, asked = told.of_songs(run, songs), controls(songs, run)
     frames = rollout.roll_out(
         run_dir, run, asked, primer, groups, devices, songs.precision, progress
     )
