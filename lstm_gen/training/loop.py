@@ -282,7 +282,8 @@ class Trainer:
             return
         tqdm.tqdm.write(f"fitting what songs are drawn from to the weights of step {weights.step}")
         model = runs.load_model(self._run_dir, self._run)
-        fit(model, self._run.signal, batches.examples(self._run, self._dataset))
+        with self._stop.at_once("all steps are saved, and the same command fits anew"):
+            fit(model, self._run.signal, batches.examples(self._run, self._dataset))
         facts = weights.facts | {"fitted": True}
         runs.save_model(self._run_dir, model, weights.step, facts)
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import tqdm
 
+from lstm_gen import errors
+
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -20,9 +22,32 @@ class Request:
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
+        self._said: str | None = None
 
     def __bool__(self) -> bool:
         return self.signal is not None
+
+    @contextlib.contextmanager
+    def at_once(self, what: str) -> Iterator[None]:
+        """Have a request end what is in the block where it stands, rather than note it.
+
+        Args:
+          what: Said to the user: what is kept, and what becomes of the rest.
+
+        Raises:
+          StoppedError: When somebody asks, or has asked already.
+        """
+        self._said = what
+        try:
+            self.heed()
+            yield
+        finally:
+            self._said = None
+
+    def heed(self) -> None:
+        """Raise StoppedError if somebody asked to stop and nothing is to be waited for."""
+        if self.signal is not None and self._said is not None:
+            raise errors.StoppedError(f"stopped by {self.signal.name}; {self._said}", self.signal)
 
 
 @contextlib.contextmanager
@@ -39,6 +64,7 @@ def noted() -> Iterator[Request]:
     def note(number: int, _frame: Any) -> None:
         request.signal = signal.Signals(number)
         _restore(before)
+        request.heed()
         tqdm.tqdm.write(f"{request.signal.name}: saving, then stopping; once more stops at once")
 
     before = {number: signal.getsignal(number) for number in _SIGNALS}

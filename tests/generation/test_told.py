@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lstm_gen import errors, models
+from lstm_gen import config, errors, models
 from lstm_gen.data import labels
-from lstm_gen.generation import song_config, told
+from lstm_gen.generation import song_config, songs, told
 
 VOCABULARY = {
     "instrument": labels.Label(kind="class", values=("bass", "piano", "sax")),
@@ -22,7 +22,11 @@ def make_run(model: str = "gan") -> Any:
     """Return what these functions ask of a run."""
     condition = tuple(VOCABULARY)
     return types.SimpleNamespace(
-        vocabulary=VOCABULARY, told=VOCABULARY, condition=condition, family=models.by_name(model)
+        vocabulary=VOCABULARY,
+        told=VOCABULARY,
+        condition=condition,
+        family=models.by_name(model),
+        audio=config.AudioConfig(),
     )
 
 
@@ -37,13 +41,13 @@ def test_a_number_goes_from_one_value_to_the_other_in_equal_steps() -> None:
 
 
 def test_a_class_is_part_of_either_end() -> None:
-    songs = asked("instrument=sax|bass", "pitch=60")
-    encoded = told.encode_songs(make_run(), songs)
+    config_of_songs = asked("instrument=sax|bass", "pitch=60")
+    encoded = told.encode_songs(make_run(), config_of_songs)
     bass = np.linspace(0, 1, 5)
     expected = np.stack([bass, np.zeros(5), 1 - bass], axis=1)
     np.testing.assert_allclose(encoded["label/instrument"], expected)
     np.testing.assert_array_equal(encoded["label/pitch"], [60] * 5)
-    named = [values["instrument"] for values in told.of_songs(make_run(), songs)]
+    named = [values["instrument"] for values in told.of_songs(make_run(), config_of_songs)]
     assert named == [("sax",)] * 3 + [("bass",)] * 2
 
 
@@ -53,9 +57,19 @@ def test_one_song_is_the_first_end() -> None:
 
 
 def test_values_of_a_set_are_no_way() -> None:
-    run, songs = make_run(), asked("qualities=bright|dark")
-    assert told.between(run, songs) == {}
-    np.testing.assert_array_equal(told.encode_songs(run, songs)["label/qualities"], np.ones((5, 2)))
+    run, both = make_run(), asked("qualities=bright|dark")
+    assert told.between(run, both) == {}
+    np.testing.assert_array_equal(told.encode_songs(run, both)["label/qualities"], np.ones((5, 2)))
+
+
+def test_songs_on_a_way_and_notes_of_a_melody_share_their_draw() -> None:
+    run = make_run()
+    way = songs.controls(asked("instrument=sax|bass"), run)
+    assert way.alike
+    assert way.labels["label/instrument"].shape == (5, 3)
+    alone = asked("instrument=sax")
+    assert not songs.controls(alone, run).alike
+    assert songs.controls(alone, run, told.of_songs(run, alone)).alike
 
 
 def test_without_a_way_each_song_has_its_own_draws_and_classes_their_number() -> None:
