@@ -266,3 +266,17 @@ def test_a_loss_on_its_way_is_no_warning() -> None:
     text = list(saturation.note({"judge_loss": np.full(40, 0.02)}))
     assert len(text) == 1
     assert "judge_loss has been at 0.02" in text[0]
+
+
+def test_what_can_be_done_again_is_ended_where_it_stands() -> None:
+    with signals.noted() as request, pytest.raises(errors.StoppedError, match="SIGTERM; all is"):
+        with request.at_once("all is kept"):
+            os.kill(os.getpid(), signal.SIGTERM)
+            for _ in range(1 << 30):
+                pass
+            pytest.fail("it went on")
+    with signals.noted() as request:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert request
+        with pytest.raises(errors.StoppedError), request.at_once("kept"):
+            pytest.fail("it began, though asked to stop before")
