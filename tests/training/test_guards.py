@@ -269,12 +269,14 @@ def test_a_loss_on_its_way_is_no_warning() -> None:
 
 
 def test_what_can_be_done_again_is_ended_where_it_stands() -> None:
-    with signals.noted() as request, pytest.raises(errors.StoppedError, match="SIGTERM; all is"):
-        with request.at_once("all is kept"):
-            os.kill(os.getpid(), signal.SIGTERM)
-            for _ in range(1 << 30):
-                pass
-            pytest.fail("it went on")
+    def fit() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(1 << 30):
+            pass
+
+    said = pytest.raises(errors.StoppedError, match="SIGTERM; all is kept")
+    with signals.noted() as request, said, request.at_once("all is kept"):
+        fit()
     with signals.noted() as request:
         os.kill(os.getpid(), signal.SIGTERM)
         assert request
