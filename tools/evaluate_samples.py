@@ -117,7 +117,6 @@ def _training(found: dict[str, runs.Run], dataset: manifest.Dataset) -> Iterator
 
 def _active(run_dir: str, run: runs.Run, dataset: manifest.Dataset) -> str:
     """Return in words how many latents tell held-out segments apart."""
-    model = rollout.place_model(run_dir, run, device_flags.devices()[0], "float32")
     coder = run.family.coder
     if coder is None:
         return "no latents"
