@@ -12,7 +12,14 @@ from typing import NoReturn
 import tqdm
 from absl import flags, logging
 
-from flags import command, device_flags, generation_flags, run_dir_flags, storage_flags
+from flags import (
+    command,
+    device_flags,
+    generation_flags,
+    pitch_flags,
+    run_dir_flags,
+    storage_flags,
+)
 from lstm_gen import runs
 from lstm_gen.generation import rollout, song_config
 from lstm_gen.generation import songs as generation
@@ -57,7 +64,7 @@ def _describe_rate(songs: song_config.SongConfig, n_sounds: int, seconds: float)
 
 def run() -> NoReturn:
     """Run the command."""
-    command.run(main, run_dir_flags, generation_flags, device_flags, storage_flags)
+    command.run(main, run_dir_flags, generation_flags, pitch_flags, device_flags, storage_flags)
 
 
 if __name__ == "__main__":

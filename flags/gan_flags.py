@@ -2,6 +2,7 @@
 
 from absl import flags
 
+from flags import pitch_flags
 from lstm_gen.models import gan
 from lstm_gen.models.gan import GANConfig
 
@@ -33,12 +34,6 @@ _VARY_FRAMES = flags.DEFINE_integer(
     GANConfig.vary_frames,
     "Real and made examples are shown moved in time by up to so many frames; 0 for off.",
 )
-_PITCH_LABEL = flags.DEFINE_string(
-    "pitch_label",
-    GANConfig.pitch_label,
-    "Which label of --condition is a pitch, a MIDI note number: its harmonics are shown to both "
-    "players bin by bin.",
-)
 
 
 def noise_size() -> int:
@@ -51,11 +46,6 @@ def width() -> int:
     return int(_WIDTH.value)
 
 
-def pitch_label() -> str:
-    """Return the name of the label that is a pitch."""
-    return str(_PITCH_LABEL.value)
-
-
 def config() -> GANConfig:
     """Return the model asked for."""
     return GANConfig(
@@ -65,5 +55,5 @@ def config() -> GANConfig:
         r1=_R1.value,
         vary_db=_VARY_DB.value,
         vary_frames=_VARY_FRAMES.value,
-        pitch_label=_PITCH_LABEL.value,
+        pitch_label=pitch_flags.pitch_label(),
     )

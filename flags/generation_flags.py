@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from flags import device_flags, storage_flags
+from flags import device_flags, pitch_flags, storage_flags
 from lstm_gen import models
 from lstm_gen.audio import inversion
 from lstm_gen.generation import song_config
@@ -73,9 +73,6 @@ _MELODY = flags.DEFINE_string(
 _NOTE_SECONDS = flags.DEFINE_float(
     "note_seconds", SongConfig.note_seconds, "Length of a note of --melody without its own."
 )
-_PITCH_LABEL = flags.DEFINE_string(
-    "pitch_label", SongConfig.pitch_label, "The label that says the pitch, as MIDI note number."
-)
 _PRIMER = flags.DEFINE_string(
     "primer",
     SongConfig.primer,
@@ -134,7 +131,7 @@ def config() -> SongConfig:
         transfer=_TRANSFER.value,
         melody=_melody(),
         note_seconds=_NOTE_SECONDS.value,
-        pitch_label=_PITCH_LABEL.value,
+        pitch_label=pitch_flags.pitch_label(),
         primer=storage_flags.input_path(_PRIMER.value) if _PRIMER.value else "",
         primer_seconds=_PRIMER_SECONDS.value,
         include_primer=_INCLUDE_PRIMER.value,

@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from flags import gan_flags
+from flags import gan_flags, pitch_flags
 from lstm_gen.models.note_vae import NoteVAEConfig
 
 _DIVERGENCE = flags.DEFINE_float(
@@ -19,5 +19,5 @@ def config() -> NoteVAEConfig:
         noise_size=gan_flags.noise_size(),
         width=gan_flags.width(),
         divergence=_DIVERGENCE.value,
-        pitch_label=gan_flags.pitch_label(),
+        pitch_label=pitch_flags.pitch_label(),
     )

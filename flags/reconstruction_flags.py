@@ -20,12 +20,6 @@ _INPUT_DIR = flags.DEFINE_string(
     "The recordings that the dataset was made of: those held out are sent through each model and "
     "back as sound. When not given, only frames are compared.",
 )
-_PITCH_LABEL = flags.DEFINE_string(
-    "pitch_label",
-    "",
-    "Label that is each recording's MIDI note number, to compare with the pitch that comes back; "
-    "needs librosa and --input_dir.",
-)
 _PCA_SOUNDS = flags.DEFINE_boolean(
     "pca_sounds", True, "Listen to the reconstructions of patch PCA too, beside the models'."
 )
@@ -45,11 +39,6 @@ def data_dir() -> str:
 def input_dir() -> str:
     """Return where the recordings are; "" for nowhere."""
     return storage_flags.input_path(_INPUT_DIR.value) if _INPUT_DIR.value else ""
-
-
-def pitch_label() -> str:
-    """Return the label that is a pitch; "" for none."""
-    return str(_PITCH_LABEL.value)
 
 
 def pca_sounds() -> bool:

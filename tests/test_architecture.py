@@ -306,7 +306,7 @@ def test_what_is_imported_is_required_and_nothing_else() -> None:
         if not module.name.startswith("benchmarks")  # not installed; has the bench extra
     }
     foreign = imported - {*PACKAGES, *COMMANDS} - sys.stdlib_module_names
-    # Of cpu, gpu and tpu; of beam; of tpu_check; of cloud; of midi; of bench (pitches are judged).
-    extras = {"tensorflow", "apache_beam", "jax", "jaxlib", "yaml", "mido", "librosa"}
+    # Of cpu, gpu and tpu; of beam; of tpu_check; of cloud; of midi.
+    extras = {"tensorflow", "apache_beam", "jax", "jaxlib", "yaml", "mido"}
     names = {DISTRIBUTIONS.get(name, name) for name in foreign}
     assert names - extras == requirements()

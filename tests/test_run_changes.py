@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from lstm_gen import checkpoints, errors, fresh, lease, models, runs
+from lstm_gen import checkpoints, config, errors, fresh, lease, models, runs
 from lstm_gen.data import manifest
 from lstm_gen.training import state
 
@@ -145,10 +145,20 @@ def test_a_run_at_work_is_not_cleared(run_dir: str) -> None:
     assert checkpoints.newest(runs.checkpoints_dir(run_dir)) is not None
 
 
+AUDIOS = {  # of families that do not read log_mel
+    "complex_stft": config.AudioConfig(representation="complex_stft", n_fft=256, hop_length=64),
+    "waveform": config.AudioConfig(representation="waveform", hop_length=64),
+}
+
+
 def test_the_shape_of_a_model_is_known_without_building_it(dataset: manifest.Dataset) -> None:
     for family in models.FAMILIES:
         run = dataclasses.replace(
-            tiny.make_run(dataset), family=family, settings=family.config_class()
+            tiny.make_run(dataset),
+            family=family,
+            settings=family.config_class(),
+            window=dataclasses.replace(tiny.WINDOW, shift=int(family.predicts)),
+            audio=AUDIOS.get(family.representations[0], tiny.AUDIO),
         )
         built = checkpoints.specs_of(checkpoints.variables_of(model=run.build_model()))
         assert runs._specs(run) == built

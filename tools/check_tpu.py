@@ -11,7 +11,9 @@ The exit status is 1 if anything does not compile or fit.
 from flags import (
     audio_flags,
     command,
+    latent_flags,
     model_flags,
+    pitch_flags,
     tpu_flags,
     training_flags,
     window_flags,
@@ -67,6 +69,8 @@ if __name__ == "__main__":
         tpu_flags,
         model_flags,
         *model_flags.MODULES.values(),
+        latent_flags,
+        pitch_flags,
         audio_flags,
         window_flags,
         training_flags,

@@ -15,7 +15,13 @@ from typing import Any, NoReturn
 import numpy as np
 import tqdm
 
-from flags import command, device_flags, reconstruction_flags, storage_flags
+from flags import (
+    command,
+    device_flags,
+    pitch_flags,
+    reconstruction_flags,
+    storage_flags,
+)
 from lstm_gen import checkpoints, config, runs, storage
 from lstm_gen.audio import files, representations
 from lstm_gen.data import labels, manifest, records
@@ -116,7 +122,7 @@ def _listen(
     through: Callable[[np.ndarray, Any], np.ndarray], sounds: list[_Sound], run: runs.Run
 ) -> _Heard:
     """Send recordings through a model and back to sound."""
-    heard, name = _Heard([], [], []), reconstruction_flags.pitch_label()
+    heard, name = _Heard([], [], []), pitch_flags.pitch_label()
     for sound in tqdm.tqdm(sounds, desc="listening", leave=False):
         frames = run.normalisation.apply(representations.extract(sound.samples, run.audio))
         made = run.normalisation.undo(through(frames, sound.values))
@@ -194,7 +200,7 @@ def _load_sounds(dataset: manifest.Dataset) -> list[_Sound]:
 
 def run() -> NoReturn:
     """Run the command."""
-    command.run(main, reconstruction_flags, device_flags, storage_flags)
+    command.run(main, reconstruction_flags, pitch_flags, device_flags, storage_flags)
 
 
 if __name__ == "__main__":

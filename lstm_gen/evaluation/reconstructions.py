@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from lstm_gen.evaluation import notes
 from lstm_gen.models import family as families
 from lstm_gen.models.layers import principal, weighting
 
@@ -28,7 +29,6 @@ _MOST_AT_ONCE = 32  # segments
 _COUNTED_FRAMES = 960  # of which most strides are a part
 _WIDEST_PATCH = 1 << 13  # values; its components take minutes and gigabytes beyond that
 _MEDIAN_SECONDS = 2.0  # of a note, that its pitch is taken from
-_ATTACK_SECONDS = 0.1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -151,27 +151,13 @@ def snr_db(true: np.ndarray, made: np.ndarray) -> float:
 def pitch_error_cents(samples: np.ndarray, sample_rate: int, pitch: float) -> float:
     """Return how far a note is from a pitch, cents, 0 or more; infinite for silence.
 
-    The note's pitch is the median of librosa's YIN over its first two seconds less the attack.
-
     Args:
-      samples: float32 [n].
+      samples: float32 [n]; its first two seconds are listened to.
       sample_rate: Hz.
       pitch: MIDI note number.
-
-    Source: YIN, de Cheveigne and Kawahara 2002.
     """
-    import librosa  # not installed with the package, and nothing else here needs it
-
     note = samples[: round(_MEDIAN_SECONDS * sample_rate)]
-    note = note[round(_ATTACK_SECONDS * sample_rate) :]
-    if not np.any(note):
-        return float("inf")
-    lowest_hz, highest_hz = 25.0, min(2300.0, sample_rate / 4)
-    frame_length = 1 << int(np.ceil(np.log2(2.5 * sample_rate / lowest_hz)))
-    found_hz = librosa.yin(
-        note, fmin=lowest_hz, fmax=highest_hz, sr=sample_rate, frame_length=frame_length
-    )
-    return float(abs(1200 * np.log2(np.median(found_hz) / librosa.midi_to_hz(pitch))))
+    return abs(notes.cents_off(note, sample_rate, pitch)) if np.any(note) else float("inf")
 
 
 def _alike(segments: Segments) -> Iterator[list[int]]:

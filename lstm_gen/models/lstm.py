@@ -119,8 +119,7 @@ class SongLSTM(keras.Model):
             else []
         )
         self.head = _make_head(settings, signal.channels)
-        self.bound = bounds.LoudnessBound(signal.channels, name="bound")
-        self.std = signal.std
+        self.bound, self.std = bounds.LoudnessBound(name="bound"), signal.std
 
     def build(self, input_shape: Any) -> None:
         """Create every layer's weights."""
@@ -129,6 +128,7 @@ class SongLSTM(keras.Model):
             layer.build((None, None, width if index else input_shape[-1]))
         for layer in [*self.norms, *self.attentions, self.head]:
             layer.build((None, None, width))
+        self.bound.build(input_shape)
         if self.telling is not None:
             self.telling.build((None, condition.width(self.conditions)))
         super().build(input_shape)

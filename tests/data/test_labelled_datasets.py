@@ -201,7 +201,7 @@ def test_tfds_is_told_what_there_is(labelled: manifest.Dataset) -> None:
     assert info == {
         "fileFormat": "tfrecord",
         "name": "lstm_gen",
-        "version": "2.0.0",
+        "version": "3.0.0",
         "splits": [
             {
                 "name": name,

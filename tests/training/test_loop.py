@@ -146,7 +146,7 @@ def test_generation_gets_the_weights_that_were_trained(
     train(tmp_path / "run", dataset, run)
     model = runs.load_model(str(tmp_path / "run"), run)
     trained = values_of(newest(tmp_path / "run" / "checkpoints"))
-    for weight in model.weights:
+    for weight in model.trainable_weights:
         value = trained["model/" + weight.path.removeprefix("lstm/")]
         np.testing.assert_array_equal(weight, value, err_msg=weight.path)
 

@@ -16,21 +16,18 @@ _NONE = 1e9
 
 
 class LoudnessBound(keras.layers.Layer):
-    """Holds the largest values of the training frames; until they are known, bounds nothing.
+    """Holds the largest values of the training frames; until they are known, bounds nothing."""
 
-    Args:
-      channels: Values of a frame.
-    """
-
-    def __init__(self, channels: int, **kwargs: Any) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(dtype="float32", **kwargs)  # in any precision
+
+    def build(self, input_shape: Any) -> None:
+        """Create the bounds for frames of this shape."""
         none = keras.initializers.Constant(_NONE)
         self.highest = self.add_weight(
-            shape=[channels], initializer=none, trainable=False, dtype="float32", name="highest"
+            shape=[input_shape[-1]], initializer=none, trainable=False, name="highest"
         )
-        self.loudest = self.add_weight(
-            shape=[], initializer=none, trainable=False, dtype="float32", name="loudest"
-        )
+        self.loudest = self.add_weight(shape=[], initializer=none, trainable=False, name="loudest")
 
     def fit(self, signal: family.Signal, examples: family.Examples) -> None:
         """Take note of the training frames, where values are logarithms of power."""
