@@ -44,18 +44,19 @@ command.run(main)
 
 
 @pytest.mark.slow
-def test_every_preset_lowers() -> None:
+@pytest.mark.parametrize("preset", ["tiny", pytest.param("all", marks=pytest.mark.faults)])
+def test_every_preset_lowers(preset: str) -> None:
     result = subprocess.run(
-        [sys.executable, "-c", LOWER_ALL, "--preset=all"],
+        [sys.executable, "-c", LOWER_ALL, f"--preset={preset}"],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=600,
     )
     assert result.returncode == 0, result.stderr
     lowered = json.loads(result.stdout)
-    assert sorted(lowered) == PRESETS
+    assert sorted(lowered) == (PRESETS if preset == "all" else [preset])
     for in_float32, in_bfloat16, *songs in lowered.values():
         assert "bf16" not in in_float32
         assert "bf16" in in_bfloat16
