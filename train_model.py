@@ -83,7 +83,7 @@ def main() -> None:
         result = loop.train(own_dir, run, dataset, settings, strategy, resume_dir=run_dir)
     if distribute.is_chief(strategy):
         scores = _baseline_scores(dataset, run) if _BASELINES.value and run.family.predicts else {}
-        print(report.describe_result(result, run.training, scores))
+        print(report.describe_result(result, run.training, scores, run.family.competes))
         print(f"listen    python generate_songs.py --run_dir={run_dir} --output_dir=songs")
         print(f"look      tensorboard --logdir={run_dir}")
 

@@ -42,16 +42,22 @@ def describe_data(
 
 
 def describe_result(
-    result: loop.Result, training: training_config.TrainingConfig, baseline_scores: dict[str, float]
+    result: loop.Result,
+    training: training_config.TrainingConfig,
+    baseline_scores: dict[str, float],
+    competes: bool = False,
 ) -> str:
-    """Return what was reached, beside the baselines where both are likelihoods."""
+    """Return what was reached, beside the baselines where both are likelihoods.
+
+    Of players that compete no step is the best.
+    """
     progress = result.progress
     lines = [f"steps     {progress.step} of {training.steps}"]
     if result.resumed_from:
         lines[0] += f", resumed after {result.resumed_from}"
     if result.stopped_early:
         lines[0] += ", stopped early: validation no longer improves"
-    if progress.best_step:
+    if progress.best_step and not competes:
         lines.append(f"best      step {progress.best_step}, loss {progress.best_loss:.4f}")
     scores = dict(baseline_scores)
     if "nats_per_dim" in result.validation:
