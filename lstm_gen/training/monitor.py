@@ -17,6 +17,10 @@ from lstm_gen.training import animation, signals
 _INVERSION_ITERATIONS = inversion.QUALITY["preview"]
 
 
+class _AskedToStopError(Exception):
+    """A rollout was broken off."""
+
+
 class Monitor:
     """Writes a run's scalars, pictures and sounds.
 
@@ -77,9 +81,17 @@ class Monitor:
             n_songs=self._settings.n_samples, n_frames=n_frames, labels=self._labels
         )
         primer = self._primer.frames
-        songs = run.family.generate(model, run.signal, controls, primer, lambda _: None)
+        try:
+            songs = run.family.generate(model, run.signal, controls, primer, self._go_on)
+        except _AskedToStopError:
+            return
         for index, song in enumerate(run.normalisation.undo(songs)):
             self._sound(step, f"song {index}", [(f"step {step}", song)])
+
+    def _go_on(self, _: int) -> None:
+        """Break a rollout off when somebody asks to stop: it is not worth waiting for."""
+        if self._stop:
+            raise _AskedToStopError
 
     def reconstruction(self, step: int, model: Any) -> None:
         """Write the excerpts as a model with latents gives them back, and log them likewise.
@@ -87,7 +99,7 @@ class Monitor:
         The picture has the excerpt below what became of it; its own sound is written once.
         """
         run, coder = self._run, self._run.family.coder
-        if coder is None:
+        if coder is None or self._stop:
             return
         frames, told = self._primer
         known = {f"label/{name}": told[f"label/{name}"] for name in run.condition}

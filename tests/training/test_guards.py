@@ -14,7 +14,7 @@ import tensorflow as tf
 import tiny
 
 from lstm_gen import checkpoints, distribute, errors, lease, runs, tensors
-from lstm_gen.data import manifest
+from lstm_gen.data import manifest, primers
 from lstm_gen.models import family
 from lstm_gen.training import guards, loop, monitor, pace, signals, state, step
 
@@ -282,3 +282,20 @@ def test_what_can_be_done_again_is_ended_where_it_stands() -> None:
         assert request
         with pytest.raises(errors.StoppedError), request.at_once("kept"):
             pytest.fail("it began, though asked to stop before")
+
+
+def test_a_rollout_is_not_waited_for(dataset: manifest.Dataset, tmp_path: pathlib.Path) -> None:
+    request = signals.Request()
+
+    def generate(*arguments: Any) -> Any:
+        arguments[-1](1)  # so many frames are done
+        request.signal = signal.SIGTERM
+        arguments[-1](1)
+        pytest.fail("it went on")
+
+    run = tiny.make_run(dataset)
+    run = dataclasses.replace(run, family=dataclasses.replace(run.family, generate=generate))
+    excerpts = primers.Excerpts(np.zeros((1, 4, run.audio.channels), np.float32), {})
+    watch = monitor.Monitor(str(tmp_path), run, tiny.MONITOR, excerpts, request)
+    watch.rollout(3, None)
+    assert not (tmp_path / "samples").exists()
