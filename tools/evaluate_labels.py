@@ -13,18 +13,27 @@ from typing import NoReturn
 
 import numpy as np
 
-from flags import asked_flags, command, device_flags, evaluation_flags, samples_flags, storage_flags
-from lstm_gen import config, runs, storage
+from flags import (
+    asked_flags,
+    command,
+    device_flags,
+    evaluation_flags,
+    judged_flags,
+    samples_flags,
+    storage_flags,
+)
+from lstm_gen import config, runs
 from lstm_gen.data import labels, manifest
 from lstm_gen.evaluation import classes, labelled
-from lstm_gen.generation import rollout, song_config, told
 from lstm_gen.generation import songs as generation
+from lstm_gen.generation import told
+from tools import judging
 
 
 def main() -> None:
     """Print the table, and write it if asked to."""
     name, rows = asked_flags.label(), []
-    for run_dir in evaluation_flags.run_dirs():
+    for run_dir in judged_flags.run_dirs():
         run = runs.load(run_dir)
         config.require(
             name in run.condition,
@@ -34,20 +43,12 @@ def main() -> None:
             run_dir=run_dir,
         )
         rows.append(_judge(run_dir, run, name))
-    text = "\n\n".join(rows)
-    print(text)
-    if evaluation_flags.output():
-        storage.write_text(evaluation_flags.output(), text + "\n")
+    judging.tell("\n\n".join(rows))
 
 
 def _judge(run_dir: str, run: runs.Run, name: str) -> str:
     """Return the table of a run."""
-    dataset = manifest.load(evaluation_flags.data_dir() or run.data_dir)
-    config.require(
-        dataset.fingerprint == run.fingerprint,
-        "the dataset must be the one that the run was trained on; name it with --data_dir",
-        data_dir=dataset.data_dir,
-    )
+    dataset = judging.load_dataset({run_dir: run})
     known, names = _real(dataset, run, "train", name)
     held_out, wanted = _real(dataset, run, "validation", name)
     classifier = classes.teach(known, names)
@@ -88,7 +89,6 @@ def _make(
 ) -> tuple[list[np.ndarray], list[str]]:
     """Return the frames of songs, and the class that each was asked to be."""
     songs = evaluation_flags.config(prior)
-    song_config.require_honoured(songs, run.family)
     asked = [names[song % len(names)] for song in range(songs.n_songs)]
     values = [
         drawn | {name: labels.parse(run.told, name, one)}
@@ -99,16 +99,7 @@ def _make(
         n_frames=run.window.timesteps,
         labels=told.encode(run, values),
     )
-    frames = rollout.roll_out(
-        run_dir,
-        run,
-        controls,
-        generation.load_primer(run, songs, run.data_dir),
-        rollout.deal(songs.n_songs, songs.songs_at_once),
-        device_flags.devices(),
-        songs.precision,
-    )
-    return list(frames.values()), asked
+    return list(judging.make_songs(run_dir, run, songs, run.data_dir, controls)), asked
 
 
 def _row(name: str, wanted: list[str], heard: list[str], described: np.ndarray) -> str:
@@ -132,7 +123,15 @@ def _text(value: labels.Value) -> str:
 
 def run() -> NoReturn:
     """Run the command."""
-    command.run(main, asked_flags, evaluation_flags, samples_flags, device_flags, storage_flags)
+    command.run(
+        main,
+        asked_flags,
+        judged_flags,
+        evaluation_flags,
+        samples_flags,
+        device_flags,
+        storage_flags,
+    )
 
 
 if __name__ == "__main__":

@@ -18,14 +18,16 @@ import tqdm
 from flags import (
     command,
     device_flags,
+    judged_flags,
     pitch_flags,
     reconstruction_flags,
     storage_flags,
 )
 from lstm_gen import checkpoints, config, runs, storage
 from lstm_gen.audio import files, representations
-from lstm_gen.data import labels, manifest, records
-from lstm_gen.evaluation import reconstructions
+from lstm_gen.data import labels, manifest
+from lstm_gen.evaluation import labelled, reconstructions
+from tools import judging
 
 _CENTS = 50.0
 _FOOTNOTE = (
@@ -59,7 +61,7 @@ class _Heard:
 def main() -> None:
     """Print the table, and write it if asked to."""
     rows, heard_already = [_HEAD, "| --- " * 10 + "|"], False
-    for run_dir in reconstruction_flags.run_dirs():
+    for run_dir in judged_flags.run_dirs():
         run = runs.load(run_dir)
         config.require(
             run.family.coder is not None,
@@ -67,16 +69,13 @@ def main() -> None:
             run_dir=run_dir,
             model=run.family.name,
         )
-        dataset = _load_dataset(run_dir, run)
+        dataset = judging.load_dataset({run_dir: run})
         sounds = _load_sounds(dataset)
         if sounds and not heard_already:
             rows.append(_row("inverted without a model", _listen(lambda x, _: x, sounds, run)))
             heard_already = True
         rows += _judge(run_dir, run, dataset, sounds)
-    text = "\n".join([*rows, "", _FOOTNOTE, ""])
-    print(text)
-    if reconstruction_flags.output():
-        storage.write_text(reconstruction_flags.output(), text)
+    judging.tell("\n".join([*rows, "", _FOOTNOTE, ""]))
 
 
 def _judge(
@@ -148,32 +147,13 @@ def _row(name: str, heard: _Heard, *figures: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _load_dataset(run_dir: str, run: runs.Run) -> manifest.Dataset:
-    """Return the dataset of a run."""
-    dataset = manifest.load(reconstruction_flags.data_dir() or run.data_dir)
-    config.require(
-        dataset.fingerprint == run.fingerprint and dataset.splits["validation"].n_records > 0,
-        "the dataset must be the one that the run was trained on, and hold out a validation "
-        "split; name it with --data_dir",
-        data_dir=dataset.data_dir,
-        run_dir=run_dir,
-    )
-    return dataset
-
-
 def _segments(
     run: runs.Run, dataset: manifest.Dataset, split: str
 ) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
     """Return the segments of a split, normalised, and what the model is told of each."""
-    found = [
-        segment
-        for shard in dataset.splits[split].shards
-        for segment in records.read_segments(
-            dataset.path(shard), dataset.audio.channels, dataset.segment.dtype
-        )
-    ]
-    told = labels.stack(run.told, [segment.labels for segment in found])
-    return [dataset.normalise(segment.frames) for segment in found], told
+    found = list(labelled.segments(dataset, split))
+    told = labels.stack(run.told, [one.values for one in found])
+    return [one.frames for one in found], told
 
 
 def _load_sounds(dataset: manifest.Dataset) -> list[_Sound]:
@@ -200,7 +180,7 @@ def _load_sounds(dataset: manifest.Dataset) -> list[_Sound]:
 
 def run() -> NoReturn:
     """Run the command."""
-    command.run(main, reconstruction_flags, pitch_flags, device_flags, storage_flags)
+    command.run(main, judged_flags, reconstruction_flags, pitch_flags, device_flags, storage_flags)
 
 
 if __name__ == "__main__":

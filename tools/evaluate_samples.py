@@ -10,22 +10,28 @@ from collections.abc import Iterator
 from typing import NoReturn
 
 import numpy as np
-import tqdm
 
-from flags import command, device_flags, evaluation_flags, samples_flags, storage_flags
-from lstm_gen import checkpoints, config, runs, storage
+from flags import (
+    command,
+    device_flags,
+    evaluation_flags,
+    judged_flags,
+    samples_flags,
+    storage_flags,
+)
+from lstm_gen import checkpoints, runs
 from lstm_gen.data import manifest, pipeline, primers
 from lstm_gen.evaluation import labelled, samples
 from lstm_gen.generation import rollout, song_config, told
-from lstm_gen.generation import songs as generation
+from tools import judging
 
 _EXCERPT_SHARE = 0.9  # of a segment, so that excerpts come from most segments and not one place
 
 
 def main() -> None:
     """Print the table, and write it if asked to."""
-    found = {run_dir: runs.load(run_dir) for run_dir in evaluation_flags.run_dirs()}
-    dataset = _load_dataset(found)
+    found = {run_dir: runs.load(run_dir) for run_dir in judged_flags.run_dirs()}
+    dataset = judging.load_dataset(found)
     songs = evaluation_flags.config()
     train = samples.hear(
         [frames for frames, _, _ in pipeline.segments(dataset, "train")],
@@ -37,38 +43,12 @@ def main() -> None:
     for run_dir, run in found.items():
         for prior in samples_flags.priors():
             asked = evaluation_flags.config(prior)
-            song_config.require_honoured(asked, run.family)
             name = f"{run_dir}, {prior}" if prior else run_dir
-            columns[name] = _measure(_make(run_dir, run, asked), found, train)
-    text = "\n".join(
-        [samples.table(columns, held_out), *_training(found, dataset), "Bold: out of range."]
-    )
-    print(text)
-    if evaluation_flags.output():
-        storage.write_text(evaluation_flags.output(), text + "\n")
-
-
-def _load_dataset(found: dict[str, runs.Run]) -> manifest.Dataset:
-    """Return the one dataset of all runs, which must hold out something."""
-    config.require(
-        len({run.fingerprint for run in found.values()}) == 1,
-        "every --run_dir must be of the same dataset; evaluate the others by themselves",
-        run_dir=list(found),
-    )
-    run = next(iter(found.values()))
-    dataset = manifest.load(evaluation_flags.data_dir() or run.data_dir)
-    config.require(
-        dataset.fingerprint == run.fingerprint,
-        "the dataset must be the one that the runs were trained on; name it with --data_dir",
-        data_dir=dataset.data_dir,
-    )
-    config.require(
-        dataset.splits["validation"].n_records > 0,
-        "the dataset must hold out a validation split; make it again with a larger "
-        "--validation_fraction",
-        data_dir=dataset.data_dir,
-    )
-    return dataset
+            columns[name] = _measure(
+                judging.make_songs(run_dir, run, asked, dataset.data_dir), found, train
+            )
+    parts = [samples.table(columns, held_out), *_training(found, dataset), "Bold: out of range."]
+    judging.tell("\n".join(parts))
 
 
 def _excerpts(dataset: manifest.Dataset, songs: song_config.SongConfig) -> np.ndarray:
@@ -83,25 +63,6 @@ def _measure(clips: np.ndarray, found: dict[str, runs.Run], train: samples.Heard
     """Return the figures of clips, [clips, frames, channels]."""
     run = next(iter(found.values()))
     return samples.measure(samples.hear(list(clips), run.audio, run.normalisation), train)
-
-
-def _make(run_dir: str, run: runs.Run, songs: song_config.SongConfig) -> np.ndarray:
-    """Return the frames of a run's songs."""
-    controls = generation.controls(songs, run)
-    primer = generation.load_primer(run, songs, run.data_dir)
-    groups = rollout.deal(songs.n_songs, songs.songs_at_once)
-    with tqdm.tqdm(desc=run_dir, unit="frame", leave=False) as bar:
-        frames = rollout.roll_out(
-            run_dir,
-            run,
-            controls,
-            primer,
-            groups,
-            device_flags.devices(),
-            songs.precision,
-            bar.update,
-        )
-    return np.stack(list(frames.values()))
 
 
 def _training(found: dict[str, runs.Run], dataset: manifest.Dataset) -> Iterator[str]:
@@ -134,7 +95,7 @@ def _active(run_dir: str, run: runs.Run, dataset: manifest.Dataset) -> str:
 
 def run() -> NoReturn:
     """Run the command."""
-    command.run(main, evaluation_flags, samples_flags, device_flags, storage_flags)
+    command.run(main, judged_flags, evaluation_flags, samples_flags, device_flags, storage_flags)
 
 
 if __name__ == "__main__":

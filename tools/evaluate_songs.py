@@ -12,12 +12,12 @@ from typing import NoReturn
 import numpy as np
 import tqdm
 
-from flags import command, device_flags, evaluation_flags, storage_flags
-from lstm_gen import checkpoints, config, runs, storage
+from flags import command, device_flags, evaluation_flags, judged_flags, storage_flags
+from lstm_gen import checkpoints, config, runs
 from lstm_gen.data import manifest, pipeline, primers
 from lstm_gen.evaluation import baselines, patches, rollouts
-from lstm_gen.generation import rollout, song_config
-from lstm_gen.generation import songs as generation
+from lstm_gen.generation import song_config
+from tools import judging
 
 _EXCERPT_SHARE = 0.9  # of a segment, so that excerpts come from most segments and not one place
 _FOOTNOTE = (
@@ -30,15 +30,16 @@ _FOOTNOTE = (
 def main() -> None:
     """Print the tables, and write them if asked to."""
     songs = evaluation_flags.config()
-    found = {run_dir: runs.load(run_dir) for run_dir in evaluation_flags.run_dirs()}
-    dataset = _load_dataset(found)
+    found = {run_dir: runs.load(run_dir) for run_dir in judged_flags.run_dirs()}
+    dataset = judging.load_dataset(found)
+    _require_mels(dataset)
     train, held_out = (
         [frames for frames, _, _ in pipeline.segments(dataset, split)]
         for split in ("train", "validation")
     )
     clips = _cut_real(dataset, held_out, songs)
     for run_dir, run in found.items():
-        clips[run_dir] = _roll_out(run_dir, run, songs, dataset.data_dir)
+        clips[run_dir] = judging.make_songs(run_dir, run, songs, dataset.data_dir)
     reports = {
         name: rollouts.measure(frames, held_out, train, dataset.audio, dataset.mean, dataset.std)
         for name, frames in tqdm.tqdm(clips.items(), desc="measuring", leave=False)
@@ -47,27 +48,11 @@ def main() -> None:
         _likelihoods(group, baselines.fit_and_score(train, held_out, shift=shift))
         for shift, group in _by_shift(found).items()
     ]
-    text = "\n".join([*scores, rollouts.table(reports), _FOOTNOTE, ""])
-    print(text)
-    if evaluation_flags.output():
-        storage.write_text(evaluation_flags.output(), text)
+    judging.tell("\n".join([*scores, rollouts.table(reports), _FOOTNOTE, ""]))
 
 
-def _load_dataset(found: dict[str, runs.Run]) -> manifest.Dataset:
-    """Return the one dataset of all runs, which must hold out something."""
-    config.require(
-        len({run.fingerprint for run in found.values()}) == 1,
-        "every --run_dir must be of the same dataset; evaluate the others by themselves",
-        run_dir=list(found),
-    )
-    run_dir, run = next(iter(found.items()))
-    dataset = manifest.load(evaluation_flags.data_dir() or run.data_dir)
-    config.require(
-        dataset.fingerprint == run.fingerprint,
-        "the dataset must be the one that the runs were trained on; name it with --data_dir",
-        data_dir=dataset.data_dir,
-        run_dir=run_dir,
-    )
+def _require_mels(dataset: manifest.Dataset) -> None:
+    """Refuse a dataset whose songs cannot be judged here."""
     config.require(
         (dataset.audio.representation, dataset.audio.normalisation) == ("log_mel", "standard"),
         "rollouts are judged by deviations of mel bands; the dataset must be of representation "
@@ -75,13 +60,6 @@ def _load_dataset(found: dict[str, runs.Run]) -> manifest.Dataset:
         representation=dataset.audio.representation,
         normalisation=dataset.audio.normalisation,
     )
-    config.require(
-        dataset.splits["validation"].n_records > 0,
-        "the dataset must hold out a validation split; make it again with a larger "
-        "--validation_fraction",
-        data_dir=dataset.data_dir,
-    )
-    return dataset
 
 
 def _cut_real(
@@ -95,30 +73,6 @@ def _cut_real(
         name: primers.draw(dataset, split, songs.n_songs, n_frames, songs.seed)
         for name, split in (("held-out music", "validation"), ("training music", "train"))
     }
-
-
-def _roll_out(
-    run_dir: str, run: runs.Run, songs: song_config.SongConfig, data_dir: str
-) -> np.ndarray:
-    """Return the frames that a run makes of held-out excerpts, without those."""
-    controls, primer = (
-        generation.controls(songs, run),
-        generation.load_primer(run, songs, data_dir),
-    )
-    groups = rollout.deal(songs.n_songs, songs.songs_at_once)
-    total = controls.n_frames * len(groups)
-    with tqdm.tqdm(total=total, unit="frame", desc=run_dir, leave=False) as bar:
-        frames = rollout.roll_out(
-            run_dir,
-            run,
-            controls,
-            primer,
-            groups,
-            device_flags.devices(),
-            songs.precision,
-            bar.update,
-        )
-    return np.stack(list(frames.values()))
 
 
 def _by_shift(found: dict[str, runs.Run]) -> dict[int, list[str]]:
@@ -147,7 +101,7 @@ def _likelihoods(run_dirs: list[str], baseline_scores: dict[str, float]) -> str:
 
 def run() -> NoReturn:
     """Run the command."""
-    command.run(main, evaluation_flags, device_flags, storage_flags)
+    command.run(main, judged_flags, evaluation_flags, device_flags, storage_flags)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Judge models of the waveform itself: what comes back through them, and what they draw.
 
-  python -m tools.evaluate_waveforms --run_dir=run [--run_dir=other] [--output=table.md]
+  python -m tools.evaluate_waveforms --run_dir=run [--run_dir=other] [--seconds=2.7]
 
 prints two tables: held-out music through each model beside the mean spectrum, and draws from each
 prior beside excerpts of held-out music.
@@ -9,14 +9,13 @@ prior beside excerpts of held-out music.
 from typing import NoReturn
 
 import numpy as np
-import tqdm
 
-from flags import command, device_flags, storage_flags, waveform_evaluation_flags
-from lstm_gen import checkpoints, config, runs, storage
+from flags import command, device_flags, evaluation_flags, judged_flags, storage_flags
+from lstm_gen import checkpoints, config, runs
 from lstm_gen.data import manifest, pipeline, primers
 from lstm_gen.evaluation import waveforms
 from lstm_gen.generation import latents
-from lstm_gen.models import family
+from tools import judging
 
 _RECONSTRUCTION_HEAD = (
     "| held-out music | step | SNR dB | of a window | LSD dB | mean spectrum | level slope | "
@@ -39,7 +38,7 @@ def main() -> None:
         [_RECONSTRUCTION_HEAD, "| --- " * columns + "|"],
         [_DRAWS_HEAD, "| --- " * 8 + "|"],
     )
-    for run_dir in waveform_evaluation_flags.run_dirs():
+    for run_dir in judged_flags.run_dirs():
         run = runs.load(run_dir)
         config.require(
             run.audio.representation == "waveform" and run.family.coder is not None,
@@ -47,14 +46,11 @@ def main() -> None:
             run_dir=run_dir,
             model=run.family.name,
         )
-        dataset = _load_dataset(run_dir, run)
+        dataset = judging.load_dataset({run_dir: run})
         model = runs.load_model(run_dir, run)
         back.append(_judge_reconstruction(run_dir, run, model, dataset))
-        drawn += _judge_draws(run_dir, run, model, dataset)
-    text = "\n".join([*back, "", *drawn, "", _FOOTNOTE, ""])
-    print(text)
-    if waveform_evaluation_flags.output():
-        storage.write_text(waveform_evaluation_flags.output(), text)
+        drawn += _judge_draws(run_dir, run, dataset)
+    judging.tell("\n".join([*back, "", *drawn, "", _FOOTNOTE, ""]))
 
 
 def _judge_reconstruction(
@@ -85,26 +81,17 @@ def _judge_reconstruction(
     return _row([run_dir, str(weights.step if weights else ""), *figures])
 
 
-def _judge_draws(
-    run_dir: str, run: runs.Run, model: object, dataset: manifest.Dataset
-) -> list[str]:
+def _judge_draws(run_dir: str, run: runs.Run, dataset: manifest.Dataset) -> list[str]:
     """Return a run's rows of the second table, and that of music."""
-    n_frames = round(waveform_evaluation_flags.seconds() * run.audio.frames_per_second)
-    n_songs, seed = waveform_evaluation_flags.n_songs(), waveform_evaluation_flags.seed()
-    excerpts = primers.draw(dataset, "validation", n_songs, n_frames, seed)
+    songs = evaluation_flags.config()
+    n_frames = round(songs.seconds * run.audio.frames_per_second)
+    excerpts = primers.draw(dataset, "validation", songs.n_songs, n_frames, songs.seed)
     real = waveforms.measure_draws([_sound(run, frames) for frames in excerpts])
     rows = [_draws_row("held-out music", real, real)]
-    for prior in tqdm.tqdm(run.family.priors, desc="drawing", leave=False):
-        controls = family.Controls(
-            n_songs=n_songs,
-            n_frames=n_frames,
-            seed=seed,
-            temperature=waveform_evaluation_flags.temperature(),
-            prior=prior,
-        )
-        primer = np.zeros((n_songs, 0, run.audio.channels), np.float32)
-        songs = run.family.generate(model, run.signal, controls, primer, lambda _: None)
-        found = waveforms.measure_draws([_sound(run, song) for song in songs])
+    for prior in run.family.priors:
+        asked = evaluation_flags.config(prior)
+        made = judging.make_songs(run_dir, run, asked, dataset.data_dir)
+        found = waveforms.measure_draws([_sound(run, song) for song in made])
         rows.append(_draws_row(f"{run_dir}, {prior}", found, real))
     return rows
 
@@ -133,22 +120,9 @@ def _sound(run: runs.Run, frames: np.ndarray) -> np.ndarray:
     return run.normalisation.undo(frames).reshape(-1)
 
 
-def _load_dataset(run_dir: str, run: runs.Run) -> manifest.Dataset:
-    """Return the dataset of a run, which must hold out something."""
-    dataset = manifest.load(waveform_evaluation_flags.data_dir() or run.data_dir)
-    config.require(
-        dataset.fingerprint == run.fingerprint and dataset.splits["validation"].n_records > 0,
-        "the dataset must be the one that the run was trained on, and hold out a validation "
-        "split; name it with --data_dir",
-        data_dir=dataset.data_dir,
-        run_dir=run_dir,
-    )
-    return dataset
-
-
 def run() -> NoReturn:
     """Run the command."""
-    command.run(main, waveform_evaluation_flags, device_flags, storage_flags)
+    command.run(main, judged_flags, evaluation_flags, device_flags, storage_flags)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Waveforms to judge: which runs, and how much is drawn of each.
+"""What the tools that judge models have in common: which runs, of what dataset, written where.
 
 Its `--run_dir` takes several, so this module stands in for `run_dir_flags` and is never loaded
 beside it.
@@ -14,10 +14,6 @@ _RUN_DIR = flags.DEFINE_multi_string(
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", "", "The runs' dataset, if it is no longer where they were trained on it."
 )
-_N_SONGS = flags.DEFINE_integer("n_songs", 16, "Draws from each prior, two or more.")
-_SECONDS = flags.DEFINE_float("seconds", 2.7, "Length of each draw.")
-_SEED = flags.DEFINE_integer("seed", 0, "Decides the draws.")
-_TEMPERATURE = flags.DEFINE_float("temperature", 1.0, "As in generate_songs.py.")
 _OUTPUT = flags.DEFINE_string("output", "", "Markdown file to write the tables to, if any.")
 
 
@@ -29,26 +25,6 @@ def run_dirs() -> list[str]:
 def data_dir() -> str:
     """Return where to read the dataset; "" for where the runs say it is."""
     return storage_flags.input_path(_DATA_DIR.value) if _DATA_DIR.value else ""
-
-
-def n_songs() -> int:
-    """Return how many signals to draw from each prior."""
-    return int(_N_SONGS.value)
-
-
-def seconds() -> float:
-    """Return the length of each."""
-    return float(_SECONDS.value)
-
-
-def seed() -> int:
-    """Return the seed of the draws."""
-    return int(_SEED.value)
-
-
-def temperature() -> float:
-    """Return how far draws go from what is likeliest."""
-    return float(_TEMPERATURE.value)
 
 
 def output() -> str:

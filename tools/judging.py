@@ -1,0 +1,82 @@
+"""What the tools that judge models share: their dataset, their songs, where a table goes."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import tqdm
+
+from flags import device_flags, judged_flags
+from lstm_gen import config, runs, storage
+from lstm_gen.data import manifest
+from lstm_gen.generation import rollout, song_config
+from lstm_gen.generation import songs as generation
+from lstm_gen.models import family
+
+
+def load_dataset(found: Mapping[str, runs.Run]) -> manifest.Dataset:
+    """Return the one dataset of runs, by their directories, which must hold out something.
+
+    Raises:
+      InputError: If they are of several datasets, of another one, or nothing is held out.
+    """
+    config.require(
+        len({run.fingerprint for run in found.values()}) == 1,
+        "every --run_dir must be of the same dataset; evaluate the others by themselves",
+        run_dir=list(found),
+    )
+    run_dir, run = next(iter(found.items()))
+    dataset = manifest.load(judged_flags.data_dir() or run.data_dir)
+    config.require(
+        dataset.fingerprint == run.fingerprint,
+        "the dataset must be the one that the runs were trained on; name it with --data_dir",
+        data_dir=dataset.data_dir,
+        run_dir=run_dir,
+    )
+    config.require(
+        dataset.splits["validation"].n_records > 0,
+        "the dataset must hold out a validation split; make it again with a larger "
+        "--validation_fraction",
+        data_dir=dataset.data_dir,
+    )
+    return dataset
+
+
+def make_songs(
+    run_dir: str,
+    run: runs.Run,
+    songs: song_config.SongConfig,
+    data_dir: str,
+    controls: family.Controls | None = None,
+) -> np.ndarray:
+    """Return the frames of a run's songs, normalised, float32 [n_songs, n_frames, channels].
+
+    Args:
+      run_dir: The run.
+      run: What it says of itself.
+      songs: What is asked for.
+      data_dir: Where primers are taken from.
+      controls: The same as the model is told it, if it is to be told otherwise.
+    """
+    song_config.require_honoured(songs, run.family)
+    controls = controls or generation.controls(songs, run)
+    groups = rollout.deal(songs.n_songs, songs.songs_at_once)
+    total = controls.n_frames * len(groups)
+    with tqdm.tqdm(total=total, unit="frame", desc=run_dir, leave=False) as bar:
+        frames = rollout.roll_out(
+            run_dir,
+            run,
+            controls,
+            generation.load_primer(run, songs, data_dir),
+            groups,
+            device_flags.devices(),
+            songs.precision,
+            bar.update,
+        )
+    return np.stack(list(frames.values()))
+
+
+def tell(text: str) -> None:
+    """Print tables, and write them if asked to."""
+    print(text)
+    if judged_flags.output():
+        storage.write_text(judged_flags.output(), text.rstrip("\n") + "\n")
