@@ -65,7 +65,7 @@ def _judge(run_dir: str, run: runs.Run, name: str) -> str:
         title = f"songs, {prior}" if prior else "songs"
         lines.append(_row(title, asked, heard, made))
         shares = (
-            f"{one} {_agreement([one] * asked.count(one), _where(heard, asked, one)):.0%}"
+            f"{one} {classes.agreement([one] * asked.count(one), _where(heard, asked, one)):.0%}"
             for one in classifier.names
         )
         details.append(f"{title}, by class: {', '.join(shares)}")
@@ -104,11 +104,7 @@ def _make(
 
 def _row(name: str, wanted: list[str], heard: list[str], described: np.ndarray) -> str:
     apart = classes.spread(described, wanted)
-    return f"| {name} | {_agreement(wanted, heard):.1%} | {len(wanted)} | {apart:.1f} |"
-
-
-def _agreement(wanted: list[str], heard: list[str]) -> float:
-    return float(np.mean([one == other for one, other in zip(wanted, heard, strict=True)]))
+    return f"| {name} | {classes.agreement(wanted, heard):.1%} | {len(wanted)} | {apart:.1f} |"
 
 
 def _where(heard: list[str], asked: list[str], name: str) -> list[str]:

@@ -8,7 +8,7 @@ them as generate_songs.py does, and prints what `lstm_gen.evaluation.notes` says
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from flags import command, device_flags, generation_flags, note_flags, run_dir_f
 from lstm_gen import config, runs, storage
 from lstm_gen.audio import files
 from lstm_gen.data import labels, manifest
-from lstm_gen.evaluation import notes
+from lstm_gen.evaluation import classes, notes
 from lstm_gen.generation import rollout, song_config, sounds, told
 from lstm_gen.models import family
 
@@ -206,17 +206,19 @@ def _classes(
         if one.kind != "class" or one.name == songs.pitch_label:
             continue
 
-        def classes(found: Sequence[Take], name: str = one.name) -> Any:
-            return labels.stack(run.told, [take.values for take in found])[f"label/{name}"]
+        def named(found: Sequence[Take], name: str = one.name) -> list[str]:
+            return ["+".join(take.values[name]) for take in found]  # type: ignore[arg-type]
 
         known = [take for take in takes if take.values[one.name]]
         split = {s: [t for t in known if t.split == s] for s in ("train", "validation")}
-        tell = notes.Classifier(
-            np.stack([heard[id(take)] for take in split["train"]]), classes(split["train"])
+        rest = split["validation"] or split["train"]
+        classifier = classes.teach(
+            np.stack([heard[id(take)] for take in split["train"]]), named(split["train"])
         )
-        right = np.mean(tell(made_timbre) == classes(asked))
-        held_out = np.stack([heard[id(take)] for take in split["validation"] or split["train"]])
-        real = np.mean(tell(held_out) == classes(split["validation"] or split["train"]))
+        right = classes.agreement(named(asked), classifier.name(made_timbre))
+        real = classes.agreement(
+            named(rest), classifier.name(np.stack([heard[id(take)] for take in rest]))
+        )
         rows.append(f"| {one.name} | {right:.3f} | {real:.3f} |")
     return "\n".join([*rows, ""])
 

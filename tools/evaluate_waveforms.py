@@ -47,14 +47,14 @@ def main() -> None:
             model=run.family.name,
         )
         dataset = judging.load_dataset({run_dir: run})
-        model = runs.load_model(run_dir, run)
-        back.append(_judge_reconstruction(run_dir, run, model, dataset))
+        trained = latents.Trained(run.family, runs.load_model(run_dir, run), run.signal)
+        back.append(_judge_reconstruction(run_dir, run, trained, dataset))
         drawn += _judge_draws(run_dir, run, dataset)
     judging.tell("\n".join([*back, "", *drawn, "", _FOOTNOTE, ""]))
 
 
 def _judge_reconstruction(
-    run_dir: str, run: runs.Run, model: object, dataset: manifest.Dataset
+    run_dir: str, run: runs.Run, trained: latents.Trained, dataset: manifest.Dataset
 ) -> str:
     """Return a run's row of the first table."""
     train, held_out = (
@@ -64,7 +64,7 @@ def _judge_reconstruction(
 
     def through(signal: np.ndarray) -> np.ndarray:
         frames = run.normalisation.apply(signal.reshape(1, -1, run.audio.hop_length))
-        made = latents.reconstruct(run.family, model, run.signal, frames, {})
+        made = latents.reconstruct(trained, frames, {})
         return _sound(run, made[0])
 
     window = run.window.timesteps * run.audio.hop_length

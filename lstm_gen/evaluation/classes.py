@@ -113,6 +113,11 @@ def _kernel(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return np.exp(-np.maximum(squares, 0) / left.shape[1])
 
 
+def agreement(wanted: Sequence[str], heard: Sequence[str]) -> float:
+    """Return the share of sounds that are heard as what they were to be."""
+    return float(np.mean([one == other for one, other in zip(wanted, heard, strict=True)]))
+
+
 def spread(descriptions: np.ndarray, names: Sequence[str]) -> float:
     """Return the root mean square distance of two sounds of one class; NaN if all are alone."""
     squares = []

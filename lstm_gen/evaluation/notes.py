@@ -7,7 +7,6 @@ estimate cannot hear noise, and the share of energy on a note's harmonics cannot
 import numpy as np
 import scipy.fft
 import scipy.signal
-import scipy.special
 
 from lstm_gen import config
 from lstm_gen.audio import features
@@ -132,35 +131,6 @@ def timbre(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     mel = features.log_mel(samples / peak, audio)
     parts = [part.mean(axis=0) for part in np.array_split(mel, 4)]
     return np.concatenate([*parts, mel.std(axis=0)])
-
-
-class Classifier:
-    """Tells classes apart by a linear model of standardised features (multinomial, ridge).
-
-    Args:
-      examples: float [examples, features].
-      classes: int [examples], from 0.
-      n_steps: Of gradient descent.
-    """
-
-    def __init__(self, examples: np.ndarray, classes: np.ndarray, n_steps: int = 400) -> None:
-        self._mean, self._scale = examples.mean(axis=0), examples.std(axis=0) + 1e-6
-        inputs = self._standardise(examples)
-        targets = np.eye(int(classes.max()) + 1)[classes]
-        self._weights = np.zeros((inputs.shape[1], targets.shape[1]))
-        rate = 2.0 * len(inputs) / np.square(np.linalg.norm(inputs, 2))
-        for _ in range(n_steps):
-            error = scipy.special.softmax(inputs @ self._weights, axis=1) - targets
-            gradient = inputs.T @ error / len(inputs) + 1e-3 * self._weights
-            self._weights -= rate * gradient
-
-    def __call__(self, examples: np.ndarray) -> np.ndarray:
-        """Return the class of each example, int [examples]."""
-        return np.asarray(np.argmax(self._standardise(examples) @ self._weights, axis=1))
-
-    def _standardise(self, examples: np.ndarray) -> np.ndarray:
-        scaled = (examples - self._mean) / self._scale
-        return np.concatenate([scaled, np.ones((len(scaled), 1))], axis=1)
 
 
 def _transform(samples: np.ndarray) -> np.ndarray:

@@ -1,32 +1,12 @@
 """Recordings through a model and back: reconstructed, disturbed, moved to another class, mixed."""
 
-import dataclasses
 import pathlib
-from typing import Any
 
 import numpy as np
 
 from lstm_gen import config, runs, storage
 from lstm_gen.audio import files, representations
 from lstm_gen.generation import latents, rollout, song_config, sounds, told
-
-
-@dataclasses.dataclass(frozen=True)
-class _Trained:
-    """A trained model, and what it is asked for."""
-
-    run: runs.Run
-    model: Any
-    songs: song_config.SongConfig
-
-    @property
-    def parts(self) -> tuple[Any, Any, Any]:
-        """What the functions of `latents` begin with."""
-        return self.run.family, self.model, self.run.signal
-
-    def labels(self, n_examples: int) -> latents.Labels:
-        """Return the labels asked for, the same for all examples."""
-        return told.encode(self.run, [told.given(self.run, self.songs)] * n_examples)
 
 
 def make(
@@ -57,12 +37,13 @@ def make(
       InputError: If a recording cannot be read, or a label is missing.
     """
     told.require_complete(run, songs)
-    trained = _Trained(run, rollout.place_model(run_dir, run, device, songs.precision), songs)
+    model = rollout.place_model(run_dir, run, device, songs.precision)
+    trained = latents.Trained(run.family, model, run.signal)
     made: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     if songs.interpolate:
-        made |= _interpolate(trained)
+        made |= _interpolate(trained, run, songs)
     for path in songs.reconstruct:
-        made |= _reconstruct(trained, path)
+        made |= _reconstruct(trained, run, songs, path)
     paths = []
     for index, (name, (frames, samples)) in enumerate(made.items()):
         path = storage.join(output_dir, name)
@@ -71,21 +52,22 @@ def make(
     return paths
 
 
-def _reconstruct(trained: _Trained, path: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def _reconstruct(
+    trained: latents.Trained, run: runs.Run, songs: song_config.SongConfig, path: str
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return the name of each sound made of a recording, its frames and its samples."""
-    run, songs = trained.run, trained.songs
     samples = files.read(path, run.audio.sample_rate)
     frames = representations.extract(samples, run.audio)
-    inputs, labels = run.normalisation.apply(frames)[np.newaxis], trained.labels(1)
-    made = {"reconstructed": latents.reconstruct(*trained.parts, inputs, labels)}
+    inputs, labels = run.normalisation.apply(frames)[np.newaxis], _labels(run, songs, 1)
+    made = {"reconstructed": latents.reconstruct(trained, inputs, labels)}
     if songs.perturb:
-        many, each = np.repeat(inputs, songs.n_songs, axis=0), trained.labels(songs.n_songs)
-        moved = latents.perturb(*trained.parts, many, each, songs.perturb, songs.seed)
+        many, each = np.repeat(inputs, songs.n_songs, axis=0), _labels(run, songs, songs.n_songs)
+        moved = latents.perturb(trained, many, each, songs.perturb, songs.seed)
         made |= {f"perturbed-{i:03d}": song[np.newaxis] for i, song in enumerate(moved)}
     if songs.transfer:
         name, classes = told.parse_transfer(run, songs.transfer)
         values = [run.vocabulary[name].values[index] for index in classes]
-        made["-to-".join(values)] = latents.transfer(*trained.parts, inputs, labels, name, classes)
+        made["-to-".join(values)] = latents.transfer(trained, inputs, labels, name, classes)
     named = {"original": (frames, samples)}
     named["inverted"] = (frames, sounds.invert(frames, run.audio, songs))
     for name, normalised in made.items():
@@ -98,9 +80,10 @@ def _reconstruct(trained: _Trained, path: str) -> dict[str, tuple[np.ndarray, np
     }
 
 
-def _interpolate(trained: _Trained) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def _interpolate(
+    trained: latents.Trained, run: runs.Run, songs: song_config.SongConfig
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return the name of each song between two recordings, its frames and its samples."""
-    run, songs = trained.run, trained.songs
     sounds_in = [files.read(path, run.audio.sample_rate) for path in songs.interpolate]
     frames = [
         run.normalisation.apply(representations.extract(samples, run.audio))
@@ -108,13 +91,18 @@ def _interpolate(trained: _Trained) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     ]
     # The longer one ends with the shorter.
     both = np.stack([one[: min(map(len, frames))] for one in frames])
-    way = latents.interpolate(*trained.parts, both, trained.labels(2), songs.n_songs)
+    way = latents.interpolate(trained, both, _labels(run, songs, 2), songs.n_songs)
     n_samples = min(samples.size for samples in sounds_in)
     made = {}
     for index, normalised in enumerate(way):
         own = run.normalisation.undo(normalised)
         made[f"song-{index:03d}"] = own, _as_long(sounds.invert(own, run.audio, songs), n_samples)
     return made
+
+
+def _labels(run: runs.Run, songs: song_config.SongConfig, n_examples: int) -> latents.Labels:
+    """Return the labels asked for, the same for all examples."""
+    return told.encode(run, [told.given(run, songs)] * n_examples)
 
 
 def _as_long(samples: np.ndarray, n_samples: int) -> np.ndarray:

@@ -249,16 +249,12 @@ def predict(model: Autoencoder, signal: family.Signal, batch: family.Batch) -> A
 
 def fit(model: Autoencoder, signal: family.Signal, examples: family.Examples) -> None:
     """Fit the priors to the latents of the training split, and keep the mean of each class."""
-    latents: list[np.ndarray] = []
-    told: list[np.ndarray] = []
-    classes: dict[str, list[int]] = {f"label/{one.name}": [] for one in signal.classes}
-    for frames, labels in windows.join(examples, signal.timesteps):
-        latents.append(encode(model, signal, frames[np.newaxis], labels)[0])
-        told.append(np.asarray(_told(signal, labels, 1))[0])
-        for name, values in classes.items():
-            values.append(int(labels[name][0]))
-    known = {name: np.array(values) for name, values in classes.items()}
-    model.priors.fit(latents, known, np.stack(told))
+    windows.fit(
+        model.priors,
+        signal,
+        examples,
+        lambda frames, labels: encode(model, signal, frames, labels),
+    )
 
 
 def generate(
@@ -343,10 +339,5 @@ FAMILY = family.Family(
     conditional=True,
     initialise=initialise,
     fit=fit,
-    coder=family.Coder(
-        encode=encode,
-        decode=decode,
-        spread=lambda model: np.asarray(model.priors.spread),
-        class_means=lambda model: model.priors.class_means(),
-    ),
+    coder=priors.coder(encode, decode),
 )

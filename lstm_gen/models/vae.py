@@ -363,19 +363,13 @@ def generate(
 def fit(model: VAE, signal: family.Signal, examples: family.Examples) -> None:
     """Fit the priors to latents drawn from what is believed of the training split."""
     random = np.random.default_rng(0)
-    latents: list[np.ndarray] = []
-    told: list[np.ndarray] = []
-    classes: dict[str, list[int]] = {f"label/{one.name}": [] for one in signal.classes}
-    for frames, labels in windows.join(examples, signal.timesteps):
-        own = np.asarray(_told(model, labels, 1))
-        mean, sd = densities(model, frames[np.newaxis], own)
-        for _ in range(_DRAWS):
-            latents.append(mean[0] + sd[0] * random.standard_normal(mean[0].shape))
-            told.append(own[0])
-            for name, values in classes.items():
-                values.append(int(labels[name][0]))
-    known = {name: np.array(values) for name, values in classes.items()}
-    model.priors.fit([one.astype(np.float32) for one in latents], known, np.stack(told))
+
+    def draws(frames: np.ndarray, labels: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        mean, sd = densities(model, frames, _told(model, labels, 1))
+        normal = random.standard_normal((_DRAWS, *mean[0].shape))
+        return [(mean[0] + sd[0] * one).astype(np.float32) for one in normal]
+
+    windows.fit(model.priors, signal, examples, draws)
 
 
 FAMILY = family.Family(
@@ -391,10 +385,5 @@ FAMILY = family.Family(
     priors=_PRIORS,
     conditional=True,
     fit=fit,
-    coder=family.Coder(
-        encode=encode,
-        decode=decode,
-        spread=lambda model: np.asarray(model.priors.spread),
-        class_means=lambda model: model.priors.class_means(),
-    ),
+    coder=priors.coder(encode, decode),
 )

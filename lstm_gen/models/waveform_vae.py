@@ -390,10 +390,5 @@ FAMILY = family.Family(
     controls=frozenset({"temperature", "prior", "reconstruct"}),
     priors=_PRIORS,
     fit=fit,
-    coder=family.Coder(
-        encode=encode,
-        decode=decode,
-        spread=lambda model: np.asarray(model.priors.spread),
-        class_means=lambda model: model.priors.class_means(),
-    ),
+    coder=priors.coder(encode, decode),
 )

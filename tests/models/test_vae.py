@@ -235,7 +235,7 @@ def test_latents_are_what_generation_reconstructs_and_mixes() -> None:
     signal = dataclasses.replace(SIGNAL, classes=(DIGIT,))
     vae.fit(model, signal, make_examples)
     frames = make_frames(30)
-    parts: tuple[Any, Any, Any, Any, Any] = (vae.FAMILY, model, signal, frames, {})
+    parts: tuple[Any, Any, Any] = (latents.Trained(vae.FAMILY, model, signal), frames, {})
     again = latents.reconstruct(*parts)
     way = latents.interpolate(*parts, 3)
     assert again.shape == frames.shape

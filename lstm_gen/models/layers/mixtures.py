@@ -11,6 +11,8 @@ from scipy.cluster import vq
 
 _ITERATIONS = 60
 _ENOUGH = 1e-4  # nats per row that an iteration must gain, or it is the last
+_MAX_ROWS = 60_000
+_EFFECTLESS_ROWS = 1.0  # rows' worth of no effect, of what is told
 _LEAST_ROWS = 1e-3  # that a component may explain, so that none of them divides by nothing
 
 
@@ -125,3 +127,19 @@ def _maximise(rows: np.ndarray, shares: np.ndarray, regularisation: float) -> Mi
         apart = rows - mean
         covariances.append((apart * share[:, np.newaxis]).T @ apart / count + ridge)
     return Mixture(counts / counts.sum(), means, np.stack(covariances))
+
+
+def with_past(steps: np.ndarray, history: int) -> np.ndarray:
+    """Return each step behind the steps before it, oldest first, [steps, (history + 1) * size]."""
+    count = len(steps) - history
+    return np.concatenate([steps[lag : lag + count] for lag in range(history + 1)], axis=1)
+
+
+def regress(told: np.ndarray, rest: np.ndarray) -> np.ndarray:
+    """Return how far each value that is told moves each latent, [width, size]."""
+    return np.linalg.solve(told.T @ told + _EFFECTLESS_ROWS * np.eye(told.shape[1]), told.T @ rest)
+
+
+def some(rows: np.ndarray) -> np.ndarray:
+    """Return rows evenly chosen, no more than are needed."""
+    return rows[:: -(-len(rows) // _MAX_ROWS)]

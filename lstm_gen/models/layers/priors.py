@@ -18,7 +18,7 @@ of a joint mixture, conditioned.
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -33,9 +33,7 @@ from lstm_gen.models.layers import condition, mixtures, noise
 KINDS = ("sequence", "gmm", "gaussian", "standard", "mixture")
 _FITTED = ("sequence", "gmm", "gaussian")
 _REGULARISATION = 1e-2  # of a variance that is 1
-_RIDGE = 1.0  # rows' worth of no effect, of what is told
 _RARE = 1e-3  # share of the latents on either side beyond which none is drawn
-_MAX_ROWS = 60_000
 _STEPS_PER_CALL = 64
 _DROPPED = 8  # steps of a sequence, which begins at the mean and not in music
 _LEAST_SCALE = 1e-6
@@ -228,7 +226,7 @@ class Priors(keras.layers.Layer):
         self._fit_classes(latents, labels or {})
         rest = (rows - rows.mean(axis=0)) / scale
         if self._width and told is not None:
-            effects = _regress(np.repeat(told, lengths, axis=0).astype(np.float64), rest)
+            effects = mixtures.regress(np.repeat(told, lengths, axis=0).astype(np.float64), rest)
             self._effects.assign(effects)
             rest = rest - np.repeat(told @ effects, lengths, axis=0)
         low, high = np.quantile(rest, [_RARE, 1 - _RARE], axis=0)
@@ -236,7 +234,7 @@ class Priors(keras.layers.Layer):
         self._high.assign(high)
         for kind, variables in self._mixtures.items():
             count = 1 if kind == "gaussian" else self._components
-            mixture = mixtures.fit(_some(rest), count, _REGULARISATION, seed)
+            mixture = mixtures.fit(mixtures.some(rest), count, _REGULARISATION, seed)
             _assign(variables, mixture.weights, mixture.means, mixture.covariances)
             self._fitted[kind].assign(1.0)
         if "sequence" in self.kinds:
@@ -255,10 +253,10 @@ class Priors(keras.layers.Layer):
     def _fit_sequence(self, sequences: Sequence[np.ndarray], seed: int) -> None:
         """Fit the density of a step and the steps before it; nothing if no example has so many."""
         history, size = self._history, self._history_size
-        joint = [_with_past(one, history) for one in sequences if len(one) > history]
+        joint = [mixtures.with_past(one, history) for one in sequences if len(one) > history]
         if not joint or sum(map(len, joint)) < 2 * (size + self.size):
             return
-        past, now = np.split(_some(np.concatenate(joint)), [-self.size], axis=1)
+        past, now = np.split(mixtures.some(np.concatenate(joint)), [-self.size], axis=1)
         _, basis = np.linalg.eigh(past.T @ past)
         basis = basis[:, ::-1][:, :size]
         both = np.concatenate([past @ basis, now], axis=1)
@@ -329,6 +327,19 @@ class Priors(keras.layers.Layer):
         return chosen @ self._sequence["means"] + led + temperature * drawn
 
 
+def coder(
+    encode: Callable[[Any, family.Signal, Any, Mapping[str, Any]], np.ndarray],
+    decode: Callable[[Any, family.Signal, Any, int, Mapping[str, Any]], np.ndarray],
+) -> family.Coder:
+    """Return the coder of a family whose models keep their `Priors` as `priors`."""
+    return family.Coder(
+        encode=encode,
+        decode=decode,
+        spread=lambda model: np.asarray(model.priors.spread),
+        class_means=lambda model: model.priors.class_means(),
+    )
+
+
 @functools.lru_cache(maxsize=16)
 def _compiled(priors: Priors, kind: str, n_songs: int) -> Any:
     """Return the program that draws some steps of so many songs."""
@@ -382,19 +393,3 @@ def _assign(variables: Mapping[str, Any], weights: Any, means: Any, covariances:
 def _pad(values: np.ndarray, missing: int) -> np.ndarray:
     """Return values with as many zeros more, along the first axis."""
     return np.pad(values, [(0, missing), *[(0, 0)] * (values.ndim - 1)])
-
-
-def _with_past(steps: np.ndarray, history: int) -> np.ndarray:
-    """Return each step behind the steps before it, oldest first, [steps, (history + 1) * size]."""
-    count = len(steps) - history
-    return np.concatenate([steps[lag : lag + count] for lag in range(history + 1)], axis=1)
-
-
-def _regress(told: np.ndarray, rest: np.ndarray) -> np.ndarray:
-    """Return how far each value that is told moves each latent, [width, size]."""
-    return np.linalg.solve(told.T @ told + _RIDGE * np.eye(told.shape[1]), told.T @ rest)
-
-
-def _some(rows: np.ndarray) -> np.ndarray:
-    """Return rows evenly chosen, no more than are needed."""
-    return rows[:: -(-len(rows) // _MAX_ROWS)]

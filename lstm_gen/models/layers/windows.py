@@ -1,10 +1,11 @@
 """Windows of frames put together again: those read one after another, those that overlap."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 
 from lstm_gen.models import family
+from lstm_gen.models.layers import condition, priors
 
 _MOST_JOINED = 16
 
@@ -32,6 +33,34 @@ def join(
             following = place[0], place[1] + timesteps
     if parts:
         yield np.concatenate(parts), labels
+
+
+def fit(
+    fitted: priors.Priors,
+    signal: family.Signal,
+    examples: family.Examples,
+    latents_of: Callable[[np.ndarray, Mapping[str, np.ndarray]], Iterable[np.ndarray]],
+) -> None:
+    """Fit priors, and the means of classes, to the latents of the training split.
+
+    Args:
+      fitted: What to fit.
+      signal: What the model reads.
+      examples: The training windows.
+      latents_of: Frames of one stretch of music, float32 [1, frames, channels], and its labels to
+        its latents, each float32 [steps, size]: the likeliest ones, or several draws.
+    """
+    latents: list[np.ndarray] = []
+    told: list[np.ndarray] = []
+    classes: dict[str, list[int]] = {f"label/{one.name}": [] for one in signal.classes}
+    for frames, labels in join(examples, signal.timesteps):
+        own = np.asarray(condition.vector(signal.conditions, labels, 1))[0]
+        for found in latents_of(frames[np.newaxis], labels):
+            latents.append(found)
+            told.append(own)
+            for name, values in classes.items():
+                values.append(int(labels[name][0]))
+    fitted.fit(latents, {name: np.array(rows) for name, rows in classes.items()}, np.stack(told))
 
 
 def fade(windows: list[np.ndarray], hop: int) -> np.ndarray:
