@@ -87,6 +87,7 @@ def _row(
 
 def _of(representation: str, **values: object) -> config.AudioConfig:
     """Return the default analysis of a representation."""
+    # Fields of several types by name: the class itself checks what it is given.
     return config.AudioConfig(representation=representation, **values)  # type: ignore[arg-type]
 
 

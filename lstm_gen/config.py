@@ -227,6 +227,12 @@ class SegmentConfig:
         require_least(self, 2, "segment_frames")
         require_sign(self, "example_seconds", "max_examples", "trim_db", zero=True)
         require_choice("dtype", self.dtype, DTYPES)
+        require(
+            self.max_examples == 0 or self.example_seconds > 0,
+            "max_examples counts examples of a fixed length; set example_seconds too",
+            max_examples=self.max_examples,
+            example_seconds=self.example_seconds,
+        )
 
     def example_samples(self, audio: AudioConfig) -> int:
         """Return the samples of an example, 0 for none."""
@@ -354,6 +360,7 @@ def from_dict(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     Raises:
       InputError: For a missing, unknown or wrongly typed field, naming it.
     """
+    # A type variable cannot be bound to "a dataclass".
     fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     require(isinstance(values, Mapping), f"{where} must be a JSON object", value=values)
     unknown = sorted(set(values) - set(fields))

@@ -3,11 +3,11 @@
 import dataclasses
 import json
 import pathlib
-from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+import tiny
 
 from lstm_gen import (
     checkpoints,
@@ -32,19 +32,6 @@ pytestmark = pytest.mark.slow
 RATE, SECONDS = 4000, 1.1
 PITCHES = (57, 60, 64, 67)
 PLAYERS = ("oboe", "sax")
-SMALL: dict[str, dict[str, Any]] = {
-    "lstm": {"layers": 1, "units": 8, "components": 3},
-    "autoencoder": {"latent_size": 4, "stride": 4, "width": 8, "blocks": 1},
-    "vae": {"latent_size": 3, "width": 8},
-    "waveform_vae": {
-        "strides": "4,4",
-        "channels": "4,8",
-        "latent_size": 3,
-        "windows": "32,64",
-    },
-    "gan": {"noise_size": 4, "width": 8},
-    "note_vae": {"noise_size": 4, "width": 8},
-}
 NOTES = {"representation": "complex_stft", "n_fft": 256, "hop_length": 64, "n_bins": 64}
 AUDIO = {
     "waveform_vae": {"representation": "waveform", "hop_length": 64},
@@ -100,7 +87,7 @@ def trained(
     dataset, _ = prepare.prepare(job, n_workers=1)
     run = runs.Run(
         family=family,
-        settings=family.config_class(**SMALL[family.name]),
+        settings=family.config_class(**tiny.FAMILY_SETTINGS[family.name]),
         window=config.WindowConfig(timesteps=32, shift=1 if family.predicts else 0),
         training=training_config.TrainingConfig(
             batch_size=4, steps=8, warmup_steps=1, learning_rate=0.003, ema=0.5
@@ -215,6 +202,8 @@ def test_recordings_come_back_as_long_as_they_were(
     ]
     heard = {pathlib.Path(path).stem[8:]: soundfile.read(path)[0] for path in paths}
     assert {samples.size for samples in heard.values()} == {round(SECONDS * RATE)}
+    if run.audio.representation == "waveform":
+        np.testing.assert_array_equal(heard["inverted"], heard["original"])
     again = heard["reconstructed"]
     for name in ("perturbed-000", "perturbed-001", "oboe-to-sax"):
         assert np.abs(heard[name] - again).max() > 1e-4, name

@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import pathlib
-import shutil
 import subprocess
 import sys
 
@@ -93,20 +92,6 @@ def told_dir(dataset: manifest.Dataset, tmp_path_factory: pytest.TempPathFactory
     return path
 
 
-def test_a_run_that_goes_on_ends_as_one_that_never_stopped(
-    run_dir: str, dataset: manifest.Dataset, tmp_path: pathlib.Path
-) -> None:
-    again = tmp_path / "run"
-    shutil.copytree(run_dir, again)
-    shutil.rmtree(again / "checkpoints" / "step-00000006")  # as if killed after step 3
-    shutil.rmtree(again / "model")
-    expected = checkpoints.newest(runs.model_dir(run_dir))
-    found = train(str(again), make_run(dataset), dataset)
-    assert expected is not None
-    assert (found.step, found.sha256) == (expected.step, expected.sha256)
-    assert found.facts["fitted"]
-
-
 def test_songs_come_from_every_prior_and_are_as_long_as_asked(
     run_dir: str, tmp_path: pathlib.Path
 ) -> None:
@@ -117,23 +102,6 @@ def test_songs_come_from_every_prior_and_are_as_long_as_asked(
         assert rate == RATE
         assert abs(samples.size - 1.5 * RATE) <= AUDIO.hop_length
         assert np.abs(samples).max() > 1e-3
-
-
-def test_recordings_go_through_and_move_to_another_class(
-    run_dir: str, recordings: pathlib.Path, tmp_path: pathlib.Path
-) -> None:
-    low, high = (str(recordings / f"{kind}-3.wav") for kind in ("low", "high"))
-    asked = song_config.SongConfig(
-        n_songs=2, reconstruct=(low,), perturb=0.3, transfer="kind:low:high"
-    )
-    made = {pathlib.Path(path).stem for path in songs.make(run_dir, str(tmp_path / "a"), asked)}
-    names = ("original", "inverted", "reconstructed", "perturbed-000", "perturbed-001")
-    assert made == {f"low-3-{name}" for name in (*names, "low-to-high")}
-    for name in made:
-        samples, _ = soundfile.read(tmp_path / "a" / f"{name}.wav")
-        assert samples.size == 4 * RATE
-    between = song_config.SongConfig(n_songs=3, interpolate=(low, high))
-    assert len(songs.make(run_dir, str(tmp_path / "b"), between)) == 3
 
 
 def evaluate(tool: str, *arguments: str) -> str:

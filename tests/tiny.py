@@ -16,6 +16,16 @@ from lstm_gen.models import lstm
 
 AUDIO = config.AudioConfig(sample_rate=4000, n_fft=256, hop_length=128, n_mels=8)
 SETTINGS = lstm.LSTMConfig(layers=1, units=8, components=3)
+FAMILY_SETTINGS: dict[str, dict[str, Any]] = {
+    "lstm": {"layers": 2, "units": 8, "components": 3, "dropout": 0.1},
+    "autoencoder": {"latent_size": 4, "stride": 3, "width": 8, "blocks": 1},
+    "vae": {"latent_size": 3, "width": 8},
+    "waveform_vae": {"strides": "4,4", "channels": "4,8", "latent_size": 3, "windows": "32,64"},
+    "gan": {"noise_size": 4, "width": 8},
+    "note_vae": {"noise_size": 4, "width": 8},
+}
+"""Of models that tests build and train in moments; a new family is tested by its name here."""
+
 WINDOW = config.WindowConfig(timesteps=8)
 TRAINING = training_config.TrainingConfig(batch_size=4, steps=6, warmup_steps=1, learning_rate=0.01)
 MONITOR = training_config.MonitorConfig(

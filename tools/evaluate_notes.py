@@ -207,6 +207,7 @@ def _classes(
             continue
 
         def named(found: Sequence[Take], name: str = one.name) -> list[str]:
+            # Of this kind of label the values are texts, which the type of all kinds cannot say.
             return ["+".join(take.values[name]) for take in found]  # type: ignore[arg-type]
 
         known = [take for take in takes if take.values[one.name]]

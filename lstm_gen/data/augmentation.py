@@ -6,7 +6,7 @@ time come for free, since each epoch cuts its windows elsewhere.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import tensorflow as tf
@@ -35,6 +35,21 @@ def require_fit(augment: training_config.AugmentationConfig, audio: config.Audio
         "transpose_semitones stretches the bins of log_stft; leave it at 0",
         transpose_semitones=augment.transpose_semitones,
         representation=audio.representation,
+    )
+
+
+def require_true_labels(
+    augment: training_config.AugmentationConfig, told: Collection[str], pitch_label: str
+) -> None:
+    """Raise InputError if sounds were moved to another pitch than a model is told they have."""
+    moved = augment.transpose_semitones or augment.shift_mels
+    config.require(
+        not moved or pitch_label not in told,
+        f"what is transposed no longer has the {pitch_label} that the model is told; drop "
+        "--transpose_semitones and --shift_mels, or do not condition on it",
+        transpose_semitones=augment.transpose_semitones,
+        shift_mels=augment.shift_mels,
+        condition=",".join(told),
     )
 
 

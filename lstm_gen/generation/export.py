@@ -83,6 +83,7 @@ class Generator(tf.Module):
             mean, std = run.normalisation.mean, run.normalisation.std
             primed = ((frames - mean) / std)[tf.newaxis]
             scales = (temperature, tf.constant(self._sigma_scale, tf.float32))
+            # `load` refuses families that have none.
             song = run.family.generate_in_graph(  # type: ignore[misc]
                 self._model, run.signal, primed, n_frames, seed, scales
             )

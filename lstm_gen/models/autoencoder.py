@@ -249,12 +249,14 @@ def predict(model: Autoencoder, signal: family.Signal, batch: family.Batch) -> A
 
 def fit(model: Autoencoder, signal: family.Signal, examples: family.Examples) -> None:
     """Fit the priors to the latents of the training split, and keep the mean of each class."""
-    windows.fit(
-        model.priors,
-        signal,
-        examples,
-        lambda frames, labels: encode(model, signal, frames, labels),
-    )
+
+    def certain(
+        frames: np.ndarray, labels: Mapping[str, np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        latents = encode(model, signal, frames, labels)
+        return latents, np.zeros_like(latents)
+
+    windows.fit(model.priors, signal, examples, certain)
 
 
 def generate(

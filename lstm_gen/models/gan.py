@@ -42,36 +42,25 @@ _PENALISED = 4  # examples, of which one is
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GANConfig:
-    """The game and its players.
+class GANConfig(note_maker.Settings):
+    """The game and its players; see `note_maker.Settings` too.
 
     Attributes:
-      noise_size: Values of the noise that an example is made of.
-      width: Channels of the generator's middle; all others are in proportion.
       loss: "non_saturating", "hinge", or "bce", the game as first written, in which a generator
         that nobody believes learns hardly anything.
       r1: Weight of the penalty on the discriminator's gradient; 0 for none.
       vary_db: Most that both real and made examples are made louder or quieter before the
         discriminator sees them, dB; 0 for off.
       vary_frames: Most that they are moved in time, frames; 0 for off.
-      pitch_label: The label that is a pitch as a MIDI note number, if it is among those told.
     """
 
-    noise_size: int = 16
-    width: int = 64
     loss: str = "non_saturating"
     r1: float = 1.0
     vary_db: float = 3.0
     vary_frames: int = 1
-    pitch_label: str = "pitch"
 
     def __post_init__(self) -> None:
-        configs.require_least(self, 1, "noise_size")
-        configs.require(
-            self.width >= 4 and self.width % 4 == 0,
-            "width must be a multiple of 4",
-            width=self.width,
-        )
+        super().__post_init__()
         configs.require_choice("loss", self.loss, LOSSES)
         configs.require_sign(self, "r1", "vary_db", zero=True)
         configs.require_least(self, 0, "vary_frames")
@@ -237,7 +226,15 @@ def generate(
 ) -> np.ndarray:
     """Make examples and fade each into the next; see `family.Family.generate`."""
     del primer  # there is no such control
-    return note_maker.generate(model, signal, controls, progress)
+    seed = noise.seed_from(controls.seed, noise.SONGS, 0 if controls.alike else controls.first_song)
+    shape = [1 if controls.alike else controls.n_songs, model.size.noise]
+    each = [
+        noise.normal(shape, noise.seed_for(seed, index))
+        for index in range(note_maker.count_examples(signal, controls.n_frames))
+    ]
+    draws = controls.temperature * np.stack(each, axis=1)
+    draws = np.broadcast_to(draws, [controls.n_songs, *draws.shape[1:]])
+    return note_maker.generate(model, signal, controls, draws, progress)
 
 
 FAMILY = family.Family(

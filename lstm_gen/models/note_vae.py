@@ -14,9 +14,9 @@ the next.
 
 The loss of an example is a mean of absolute errors of levels, of 1 - cos of the errors of phase
 steps, which wrap, weighted by how loud a bin is, and of loudness, and the divergence of the
-latents from the standard normal, lightly weighted: held closely to it, they would say nothing. New
-notes are drawn around what latents of the same labels were in the training split, for they do say
-something of labels: a linear regression on what is told, and the normal density of what it leaves.
+latents from the standard normal, lightly weighted: held closely to it, they would say nothing. They
+do say something of labels, so new notes are drawn from a density that what is told moves, fitted
+after training (`layers/priors.py`).
 
 Source: Kingma & Welling 2013 (arXiv 1312.6114); beta, Higgins et al. 2017; the rest is our own.
 """
@@ -31,79 +31,46 @@ import tensorflow as tf
 
 from lstm_gen import config as configs
 from lstm_gen.models import family
-from lstm_gen.models.layers import condition, levels, noise, note_maker, players
+from lstm_gen.models.layers import condition, levels, noise, note_maker, players, priors, windows
 
 _PRIORS = ("gaussian", "standard")
 _LOUDNESS = 0.1  # weight of its error
-_LEAST_VARIANCE = 1e-4
-_RIDGE = 1.0  # examples' worth of latents that know no labels
+_DRAWS = 4  # from each latent's density, to fit priors to
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class NoteVAEConfig:
-    """Size and loss of the model.
+class NoteVAEConfig(note_maker.Settings):
+    """Size and loss of the model; see `note_maker.Settings` too, whose noise is the latent here.
 
     Attributes:
-      noise_size: Values of the latent.
-      width: Channels of the generator's middle; all others are in proportion.
       divergence: Weight of the divergence from the standard normal, of which the errors, some
         hundredths, are to be a multiple.
-      pitch_label: The label that is a pitch as a MIDI note number, if it is among those told.
     """
 
-    noise_size: int = 16
-    width: int = 64
     divergence: float = 3e-4
-    pitch_label: str = "pitch"
 
     def __post_init__(self) -> None:
-        configs.require_least(self, 1, "noise_size")
-        configs.require(
-            self.width >= 4 and self.width % 4 == 0,
-            "width must be a multiple of 4",
-            width=self.width,
-        )
+        super().__post_init__()
         configs.require_sign(self, "divergence", zero=True)
 
 
 class NoteVAE(note_maker.Maker):
-    """Encoder and generator, and the density of latents, which is fitted after training."""
+    """Encoder and generator, and the densities of latents, which are fitted after training."""
 
     def __init__(self, settings: NoteVAEConfig, signal: family.Signal) -> None:
         super().__init__(settings, signal, name="note_vae")
         self.settings = settings
         self.encoder = players.Encoder(self.size, name="encoder")
-        self.classes = signal.classes
+        self.priors = priors.Priors(
+            settings.noise_size, _PRIORS, conditions=signal.conditions, classes=signal.classes
+        )
 
     def build(self, input_shape: Any) -> None:
         """Create every layer's weights."""
         self.generator.build()
         self.encoder.build()
-        size = self.size.noise
-
-        def fitted(name: str, shape: tuple[int, ...], start: str) -> Any:
-            return self.add_weight(name=name, shape=shape, initializer=start, trainable=False)
-
-        self.mean = fitted("mean", (size,), "zeros")
-        self.factor = fitted("factor", (size, size), "identity")
-        self.slope = fitted("slope", (self.size.told, size), "zeros") if self.size.told else None
-        self.class_means = {
-            one.name: fitted(f"mean_of_{one.name}", (one.n_values, size), "zeros")
-            for one in self.classes
-        }
+        self.priors.build()
         super().build(input_shape)
-
-    def draw_of(self, prior: str) -> Callable[[Any, Any], Any]:
-        """Return the function from standard normal noise, and what is told, to draws of a prior."""
-        return _as_it_is if prior == "standard" else self._fitted
-
-    def _fitted(self, normal: Any, told: Any) -> Any:
-        centre = self.mean if self.slope is None else self.mean + told @ self.slope
-        return tf.linalg.matmul(normal, self.factor, transpose_b=True) + centre
-
-
-def _as_it_is(normal: Any, _: Any) -> Any:
-    return normal
 
 
 def build(settings: NoteVAEConfig, signal: family.Signal) -> NoteVAE:
@@ -158,38 +125,14 @@ def predict(model: NoteVAE, signal: family.Signal, batch: family.Batch) -> Any:
 
 
 def fit(model: NoteVAE, signal: family.Signal, examples: family.Examples) -> None:
-    """Fit the density of latents, and the mean of each class, to the training split."""
-    rows, weights, vectors = [], [], []
-    classes: dict[str, list[np.ndarray]] = {one.name: [] for one in model.classes}
-    encode = tf.function(lambda batch: _density(model, signal, batch))
-    for batch in examples():
-        mean, log_sd = (part.numpy() for part in encode(_tensors(batch)))
-        rows.append(np.stack([mean, np.exp(log_sd)]))
-        weights.append(batch["weight"] > 0)
-        vectors.append(condition.vector(signal.conditions, batch, len(batch["weight"])).numpy())
-        for name, found in classes.items():
-            found.append(batch[f"label/{name}"])
-    known = np.concatenate(weights)
-    means, deviations = np.concatenate(rows, axis=1)[:, known].astype(np.float64)
-    told = np.concatenate(vectors)[known].astype(np.float64)
-    centre, told_centre = means.mean(axis=0), told.mean(axis=0)
-    beside = told - told_centre
-    gram = beside.T @ beside + _RIDGE * np.eye(told.shape[1])
-    slope = np.linalg.solve(gram, beside.T @ (means - centre))
-    rest = means - centre - beside @ slope
-    covariance = rest.T @ rest / max(1, len(rest) - 1)
-    covariance += np.diag(np.square(deviations).mean(axis=0) + _LEAST_VARIANCE)
-    model.mean.assign(centre - told_centre @ slope)
-    model.factor.assign(np.linalg.cholesky(covariance))
-    if model.slope is not None:
-        model.slope.assign(slope)
-    for name, found in classes.items():
-        own = np.concatenate(found)[known]
-        table = [
-            means[own == value].mean(axis=0) if (own == value).any() else means.mean(axis=0)
-            for value in range(model.class_means[name].shape[0])
-        ]
-        model.class_means[name].assign(np.asarray(table))
+    """Fit the priors to latents drawn from what is believed of the training split."""
+
+    def believed(
+        frames: np.ndarray, labels: Mapping[str, np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return _densities(model, signal, frames, labels)
+
+    windows.fit(model.priors, signal, examples, believed, _DRAWS)
 
 
 def generate(
@@ -201,25 +144,47 @@ def generate(
 ) -> np.ndarray:
     """Make examples and fade each into the next; see `family.Family.generate`."""
     del primer  # there is no such control
-    draw = model.draw_of(controls.prior or _PRIORS[0])
-    return note_maker.generate(model, signal, controls, progress, draw)
+    draws = model.priors.draw(
+        model.priors.resolve(controls.prior),
+        note_maker.count_examples(signal, controls.n_frames),
+        noise.seed_from(controls.seed, noise.SONGS, 0 if controls.alike else controls.first_song),
+        controls.n_songs,
+        controls.temperature,
+        condition.vector(signal.conditions, controls.labels, controls.n_songs),
+        controls.alike,
+    )
+    return note_maker.generate(model, signal, controls, draws, progress)
 
 
-def _density(model: NoteVAE, signal: family.Signal, batch: family.Batch) -> tuple[Any, Any]:
-    """Return mean and log deviation of examples' latents."""
-    told = model.told(signal, batch, batch["frames"].shape[0])
-    found: tuple[Any, Any] = model.encoder(*levels.from_frames(batch["frames"], signal), *told)
-    return found
-
-
-def _tensors(batch: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: tf.constant(values) for name, values in batch.items()}
-
-
-def _encode(
-    model: NoteVAE, signal: family.Signal, frames: np.ndarray, labels: Mapping[str, Any]
+def encode(
+    model: NoteVAE, signal: family.Signal, frames: Any, labels: Mapping[str, Any]
 ) -> np.ndarray:
-    """Return a latent for each stretch as long as an example; the last is filled with silence."""
+    """Return the latents of frames, one for each stretch as long as an example."""
+    return _densities(model, signal, frames, labels)[0]
+
+
+def decode(
+    model: NoteVAE,
+    signal: family.Signal,
+    latents: np.ndarray,
+    n_frames: int,
+    labels: Mapping[str, Any],
+) -> np.ndarray:
+    """Return the examples of latents one after another, as many frames as asked."""
+    count, steps = latents.shape[:2]
+    flat = tf.constant(latents.reshape(count * steps, -1), tf.float32)
+    image, loudness = model.make(flat, _told(model, signal, labels, count, steps))
+    frames = levels.to_frames(image, loudness, signal).numpy()
+    return np.asarray(frames.reshape(count, -1, signal.channels)[:, :n_frames])
+
+
+def _densities(
+    model: NoteVAE, signal: family.Signal, frames: np.ndarray, labels: Mapping[str, Any]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and deviation of the latents of recordings, whose ends are filled with silence.
+
+    Both are float32 [examples, steps, noise_size], of frames [examples, frames, channels].
+    """
     count, n_frames = frames.shape[:2]
     steps = -(-n_frames // signal.timesteps)
     silence = np.zeros(signal.channels, np.float32)
@@ -229,35 +194,19 @@ def _encode(
         (count, steps * signal.timesteps - n_frames, signal.channels),
     )
     whole = np.concatenate([frames, rest], axis=1).astype(np.float32)
-    cut = whole.reshape(count * steps, signal.timesteps, signal.channels)
-    told = {name: np.repeat(values, steps, axis=0) for name, values in labels.items()}
-    mean, _ = _density(model, signal, _tensors({"frames": cut} | told))
-    return np.asarray(mean).reshape(count, steps, -1)
+    cut = tf.constant(whole.reshape(count * steps, signal.timesteps, signal.channels))
+    told = _told(model, signal, labels, count, steps)
+    mean, log_sd = model.encoder(*levels.from_frames(cut, signal), *told)
+    shape = (count, steps, -1)
+    return np.reshape(mean, shape), np.exp(np.reshape(log_sd, shape))
 
 
-def _decode(
-    model: NoteVAE,
-    signal: family.Signal,
-    latents: np.ndarray,
-    n_frames: int,
-    labels: Mapping[str, Any],
-) -> np.ndarray:
-    """Return the examples of latents one after another, as many frames as asked."""
-    count, steps = latents.shape[:2]
-    told = _tensors({name: np.repeat(values, steps, axis=0) for name, values in labels.items()})
-    flat = tf.constant(latents.reshape(count * steps, -1), tf.float32)
-    image, loudness = model.make(flat, model.told(signal, told, count * steps))
-    frames = levels.to_frames(image, loudness, signal).numpy()
-    return np.asarray(frames.reshape(count, -1, signal.channels)[:, :n_frames])
-
-
-def _spread(model: NoteVAE) -> np.ndarray:
-    """Return the deviation of latents of the same labels."""
-    return np.asarray(np.linalg.norm(model.factor.numpy(), axis=1))
-
-
-def _class_means(model: NoteVAE) -> dict[str, np.ndarray]:
-    return {name: means.numpy() for name, means in model.class_means.items()}
+def _told(
+    model: NoteVAE, signal: family.Signal, labels: Mapping[str, Any], count: int, steps: int
+) -> tuple[Any, Any]:
+    """Return what is told of recordings for each of their examples."""
+    each = {name: tf.constant(np.repeat(rows, steps, axis=0)) for name, rows in labels.items()}
+    return model.told(signal, each, count * steps)
 
 
 FAMILY = family.Family(
@@ -273,5 +222,5 @@ FAMILY = family.Family(
     priors=_PRIORS,
     conditional=True,
     fit=fit,
-    coder=family.Coder(encode=_encode, decode=_decode, spread=_spread, class_means=_class_means),
+    coder=priors.coder(encode, decode),
 )

@@ -362,14 +362,13 @@ def generate(
 
 def fit(model: VAE, signal: family.Signal, examples: family.Examples) -> None:
     """Fit the priors to latents drawn from what is believed of the training split."""
-    random = np.random.default_rng(0)
 
-    def draws(frames: np.ndarray, labels: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        mean, sd = densities(model, frames, _told(model, labels, 1))
-        normal = random.standard_normal((_DRAWS, *mean[0].shape))
-        return [(mean[0] + sd[0] * one).astype(np.float32) for one in normal]
+    def believed(
+        frames: np.ndarray, labels: Mapping[str, np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return densities(model, frames, _told(model, labels, 1))
 
-    windows.fit(model.priors, signal, examples, draws)
+    windows.fit(model.priors, signal, examples, believed, _DRAWS)
 
 
 FAMILY = family.Family(

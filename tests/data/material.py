@@ -28,6 +28,7 @@ def make_job(input_dir: pathlib.Path, data_dir: pathlib.Path, **split: object) -
         plots_dir="",
         audio=AUDIO,
         segment=SEGMENT,
+        # Fields of several types by name: the class itself checks what it is given.
         split=config.SplitConfig(**split),  # type: ignore[arg-type]
     )
 

@@ -157,4 +157,15 @@ def test_settings_out_of_range_are_refused() -> None:
         ("transpose_semitones", -1.0),
     ):
         with pytest.raises(errors.InputError, match=f"{field}={value}"):
+            # A field by its name, whose type is then not known.
             training_config.AugmentationConfig(**{field: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("moved", [{"transpose_semitones": 1.0}, {"shift_mels": 1}])
+def test_a_pitch_that_is_told_must_stay(moved: dict[str, Any]) -> None:
+    augment = training_config.AugmentationConfig(**moved)
+    augmentation.require_true_labels(augment, ["instrument"], "pitch")
+    still = training_config.AugmentationConfig(gain_db=3)
+    augmentation.require_true_labels(still, ["pitch"], "pitch")
+    with pytest.raises(errors.InputError, match="no longer has the pitch that the model is told"):
+        augmentation.require_true_labels(augment, ["instrument", "pitch"], "pitch")

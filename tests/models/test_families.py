@@ -1,4 +1,4 @@
-"""The contract, over every family there is: a new one is tested by its name in SETTINGS."""
+"""The contract, over every family there is, of the sizes in `tiny.FAMILY_SETTINGS`."""
 
 import dataclasses
 import functools
@@ -24,19 +24,6 @@ from lstm_gen.models import family as families
 from lstm_gen.training import step as steps
 from lstm_gen.training.tpu import lowering
 
-SETTINGS: dict[str, dict[str, Any]] = {
-    "lstm": {"layers": 2, "units": 8, "components": 3, "dropout": 0.1},
-    "autoencoder": {"latent_size": 4, "stride": 3, "width": 8, "blocks": 1},
-    "vae": {"latent_size": 3, "width": 8},
-    "waveform_vae": {
-        "strides": "4,4",
-        "channels": "4,8",
-        "latent_size": 3,
-        "windows": "32,64",
-    },
-    "gan": {"noise_size": 4, "width": 8},
-    "note_vae": {"noise_size": 4, "width": 8},
-}
 AUDIOS = {  # of families that do not read log_mel
     "waveform_vae": config.AudioConfig(representation="waveform", hop_length=24),
     "note_vae": config.AudioConfig(representation="complex_stft", n_fft=64, hop_length=16),
@@ -58,7 +45,7 @@ def family(request: pytest.FixtureRequest) -> families.Family:
 
 def make_model(family: families.Family, seed: int = 0) -> Any:
     keras.utils.set_random_seed(seed)
-    return family.build(family.config_class(**SETTINGS[family.name]), signal_of(family))
+    return family.build(family.config_class(**tiny.FAMILY_SETTINGS[family.name]), signal_of(family))
 
 
 def signal_of(family: families.Family) -> families.Signal:
@@ -110,7 +97,7 @@ def generate(
 
 
 def test_every_family_has_settings_here() -> None:
-    assert set(SETTINGS) == {family.name for family in models.FAMILIES}
+    assert set(tiny.FAMILY_SETTINGS) == {family.name for family in models.FAMILIES}
 
 
 def test_names_find_their_family(family: families.Family) -> None:
@@ -121,7 +108,7 @@ def test_names_find_their_family(family: families.Family) -> None:
 
 
 def test_settings_survive_json(family: families.Family) -> None:
-    settings = family.config_class(**SETTINGS[family.name])
+    settings = family.config_class(**tiny.FAMILY_SETTINGS[family.name])
     assert config.from_dict(family.config_class, config.to_dict(settings), "here") == settings
 
 
@@ -254,7 +241,7 @@ def test_generation_repeats_and_is_as_long_as_asked(family: families.Family) -> 
 def make_plan(family: families.Family, precision: str = "float32") -> lowering.Plan:
     return lowering.Plan(
         family=family,
-        settings=family.config_class(**SETTINGS[family.name]),
+        settings=family.config_class(**tiny.FAMILY_SETTINGS[family.name]),
         signal=signal_of(family),
         training=dataclasses.replace(TRAINING, precision=precision),
     )

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from lstm_gen import config, errors
 from lstm_gen.models import family, note_vae
-from lstm_gen.models.layers import levels
+from lstm_gen.models.layers import condition, levels, noise
 
 AUDIO = config.AudioConfig(
     sample_rate=4000, representation="complex_stft", n_fft=128, hop_length=32, n_bins=40
@@ -34,6 +34,8 @@ def make_batch(count: int = 8) -> dict[str, np.ndarray]:
     return {
         "frames": random.standard_normal((count, 12, 80)).astype(np.float32),
         "weight": (np.arange(count) < count - 1).astype(np.float32),
+        "recording": np.arange(count),
+        "start_frame": np.zeros(count, np.int64),
         "label/instrument": np.arange(count) % 2,
         "label/pitch": np.linspace(45, 80, count).astype(np.float32),
     }
@@ -65,47 +67,41 @@ def test_the_loss_is_of_levels_steps_that_wrap_loudness_and_divergence() -> None
     np.testing.assert_allclose(found.per_example, expected, rtol=1e-4)
 
 
-def test_what_is_fitted_is_the_density_of_latents_and_the_mean_of_each_class() -> None:
+def test_priors_are_fitted_to_draws_of_the_latents_and_padding_is_left_out() -> None:
     model, batch = make_model(), make_batch()
-    note_vae.fit(model, SIGNAL, lambda: iter([batch, batch]))
-    told = model.told(SIGNAL, tensors(batch), 8)
-    mean, log_sd = model.encoder(*levels.from_frames(tf.constant(batch["frames"]), SIGNAL), *told)
-    mean, log_sd = mean.numpy()[:7], log_sd.numpy()[:7]  # the last one is padding
-    vector = np.tile(told[0].numpy()[:7], (2, 1)).astype(np.float64)
-    latents = np.tile(mean, (2, 1)).astype(np.float64)
-    beside = np.concatenate([vector - vector.mean(0), np.eye(vector.shape[1])])
-    wanted = np.concatenate([latents - latents.mean(0), np.zeros((vector.shape[1], 4))])
-    slope = np.linalg.lstsq(beside, wanted, rcond=None)[0]
-    assert model.slope is not None
-    np.testing.assert_allclose(model.slope.numpy(), slope, rtol=1e-2, atol=1e-3)
-    intercept = latents.mean(0) - vector.mean(0) @ slope
-    np.testing.assert_allclose(model.mean, intercept, rtol=1e-2, atol=1e-3)
-    covariance = model.factor.numpy() @ model.factor.numpy().T
-    rest = latents - intercept - vector @ slope
-    expected = rest.T @ rest / 13 + np.diag(np.exp(2 * log_sd).mean(axis=0) + 1e-4)
-    np.testing.assert_allclose(covariance, expected, rtol=1e-3, atol=1e-3)
-    means = note_vae.FAMILY.coder.class_means(model)["instrument"]  # type: ignore[union-attr]
-    own = batch["label/instrument"][:7]
+    bias = model.encoder.code.bias
+    bias.assign(np.where(np.arange(8) < 4, 0.0, -100.0))  # latents are certain: draws are means
+    batch["frames"][-1] *= 100  # the padding
+    assert model.priors.resolve("") == "standard"
+    note_vae.fit(model, SIGNAL, lambda: iter([batch]))
+    assert model.priors.resolve("") == "gaussian"
+    coder = note_vae.FAMILY.coder
+    assert coder is not None
+    labels = {name: values for name, values in batch.items() if name.startswith("label/")}
+    latents = coder.encode(model, SIGNAL, batch["frames"], labels)[:7, 0]
+    np.testing.assert_allclose(coder.spread(model), latents.std(axis=0), atol=0.01)
+    means, own = coder.class_means(model)["instrument"], batch["label/instrument"][:7]
     for value in (0, 1):
-        np.testing.assert_allclose(means[value], mean[own == value].mean(0), rtol=1e-3, atol=1e-4)
-    np.testing.assert_allclose(means[2], mean.mean(axis=0), rtol=1e-3, atol=1e-4)  # there is none
+        np.testing.assert_allclose(means[value], latents[own == value].mean(axis=0), atol=0.01)
+    np.testing.assert_allclose(means[2], latents.mean(axis=0), atol=0.01)  # there is none
 
 
-def test_draws_have_the_density_that_was_fitted() -> None:
-    model = make_model()
-    factor = np.tril(np.random.default_rng(1).uniform(0.5, 2, (4, 4)))
-    model.factor.assign(factor)
-    model.mean.assign([1.0, -2.0, 3.0, 0.0])
-    slope = np.zeros((model.size.told, 4))
-    slope[1] = [0, 1, 0, 2]
-    assert model.slope is not None
-    model.slope.assign(slope)
-    normal = tf.random.stateless_normal([20000, 4], [1, 2])
-    told = tf.one_hot([1] * 20000, model.size.told)
-    draws = model.draw_of("gaussian")(normal, told).numpy()
-    np.testing.assert_allclose(draws.mean(axis=0), [1, -1, 3, 2], atol=0.1)
-    np.testing.assert_allclose(np.cov(draws, rowvar=False), factor @ factor.T, atol=0.4)
-    np.testing.assert_array_equal(model.draw_of("standard")(normal, told), normal)
+def test_songs_are_made_of_draws_of_the_prior_that_was_asked_for() -> None:
+    model, batch = make_model(), make_batch()
+    note_vae.fit(model, SIGNAL, lambda: iter([batch]))
+    labels = {"label/instrument": np.array([0, 1]), "label/pitch": np.array([50, 70], np.float32)}
+    told = condition.vector(SIGNAL.conditions, labels, 2)
+    for alike in (False, True):
+        for prior in ("gaussian", "standard"):
+            controls = family.Controls(
+                n_songs=2, n_frames=12, seed=5, prior=prior, labels=labels, alike=alike
+            )
+            made = note_vae.FAMILY.generate(model, SIGNAL, controls, None, lambda _: None)
+            seed = noise.seed_from(5, noise.SONGS, 0)
+            draws = model.priors.draw(prior, 1, seed, 2, 1.0, told, alike)
+            image, loudness = model.make(draws[:, 0], model.told(SIGNAL, labels, 2))
+            expected = levels.to_frames(image, loudness, SIGNAL)
+            np.testing.assert_allclose(made, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("n_frames", [5, 12, 25])

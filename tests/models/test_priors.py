@@ -141,6 +141,20 @@ def test_draws_are_those_of_their_songs_and_steps() -> None:
         assert np.abs(other - whole).max() > 0.1
 
 
+def test_songs_that_are_alike_differ_by_what_they_are_told() -> None:
+    layer = make(conditions=(DIGIT,))
+    latents = [make_walk(40, seed) + seed % 3 for seed in range(9)]
+    told = np.eye(3, dtype=np.float32)[np.arange(9) % 3]
+    layer.fit(latents, told=told)
+    for kind in ("sequence", "gmm", "gaussian", "standard"):
+        first = layer.draw(kind, 70, SEED, 1, 1.0, told[:1])
+        alike = layer.draw(kind, 70, SEED, 3, 1.0, told[:3], alike=True)
+        np.testing.assert_allclose(alike[0], first[0], rtol=1e-4, atol=1e-4)
+        apart = alike[1:] - alike[:1]
+        np.testing.assert_allclose(apart, apart[:, :1] + 0 * apart, atol=1e-3)
+        assert (np.abs(apart[:, 0]).max() > 0.1) == (kind != "standard")
+
+
 def test_temperature_scales_what_is_drawn() -> None:
     layer = make()
     layer.fit([make_walk(2000, 1)])

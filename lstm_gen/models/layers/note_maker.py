@@ -1,34 +1,43 @@
 """What makes notes of noise and labels, and songs of notes, each faded into the next."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from lstm_gen import config as configs
 from lstm_gen import programs
 from lstm_gen.models import family
-from lstm_gen.models.layers import condition, harmonics, levels, noise, players
+from lstm_gen.models.layers import condition, harmonics, levels, players
 
 _OVERLAP = 8  # part of an example that is faded into the next
 
 
-class Settings(Protocol):
-    """What a maker needs of a family's settings."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the settings of every family of makers begin with.
 
-    @property
-    def noise_size(self) -> int:
-        """Values of the noise that an example is made of."""
+    Attributes:
+      noise_size: Values of the noise that an example is made of.
+      width: Channels of the generator's middle; all others are in proportion.
+      pitch_label: The label that is a pitch as a MIDI note number, if it is among those told.
+    """
 
-    @property
-    def width(self) -> int:
-        """Channels of the generator's middle."""
+    noise_size: int = 16
+    width: int = 64
+    pitch_label: str = "pitch"
 
-    @property
-    def pitch_label(self) -> str:
-        """The label that is a pitch, if it is among those told."""
+    def __post_init__(self) -> None:
+        configs.require_least(self, 1, "noise_size")
+        configs.require(
+            self.width >= 4 and self.width % 4 == 0,
+            "width must be a multiple of 4",
+            width=self.width,
+        )
 
 
 class Maker(keras.Model):
@@ -77,58 +86,55 @@ class Maker(keras.Model):
         return self.make(draw, told)
 
 
+def count_examples(signal: family.Signal, n_frames: int) -> int:
+    """Return how many examples a song of so many frames is made of."""
+    overlap = _overlap(signal)
+    return max(1, -(-(n_frames - overlap) // (signal.timesteps - overlap)))
+
+
 def generate(
     model: Maker,
     signal: family.Signal,
     controls: family.Controls,
+    draws: Any,
     progress: Callable[[int], None],
-    draw: Callable[[Any, Any], Any] = lambda normal, _: normal,
 ) -> np.ndarray:
     """Make examples and fade each into the next; see `family.Family.generate`.
 
     Args:
       model: Makes examples.
       signal: What they are.
-      controls: What is asked for; temperature is a factor on the noise.
+      controls: What is asked for.
+      draws: What to make them of, float32 [n_songs, `count_examples`, noise_size].
       progress: Called with frames done.
-      draw: From standard normal noise, float32 [examples, values], and what is told as a vector to
-        what the model makes examples of; one function for as long as the model lives.
     """
-    length, overlap = signal.timesteps, max(1, signal.timesteps // _OVERLAP)
-    make, fade = _compiled(model, signal, controls.n_songs, controls.alike, draw)
-    first_row = 0 if controls.alike else controls.first_song
-    seed = noise.seed_from(controls.seed, noise.SONGS, first_row)
+    hop, overlap = signal.timesteps - _overlap(signal), _overlap(signal)
+    make, fade = _compiled(model, signal, controls.n_songs)
     labels = {name: tf.constant(values) for name, values in controls.labels.items()}
-    temperature = tf.constant(controls.temperature)
     done, tail = [], None
-    for start in range(0, max(1, controls.n_frames - overlap), length - overlap):
-        frames = make(seed, tf.constant(start // (length - overlap)), temperature, labels)
+    for index in range(draws.shape[1]):
+        frames = make(tf.constant(draws[:, index]), labels)
         if tail is not None:
             done.append(fade(tail, frames[:, :overlap]).numpy())
             frames = frames[:, overlap:]
         done.append(frames[:, :-overlap].numpy())
         tail = frames[:, -overlap:]
-        progress(min(length - overlap, controls.n_frames - start))
+        progress(min(hop, controls.n_frames - index * hop))
     return np.concatenate([*done, np.asarray(tail)], axis=1)[:, : controls.n_frames]
 
 
+def _overlap(signal: family.Signal) -> int:
+    """Return the frames that are faded into those of the next example."""
+    return max(1, signal.timesteps // _OVERLAP)
+
+
 @functools.lru_cache(maxsize=4)
-def _compiled(
-    model: Maker,
-    signal: family.Signal,
-    n_songs: int,
-    alike: bool,
-    draw: Callable[[Any, Any], Any],
-) -> tuple[Any, Any]:
+def _compiled(model: Maker, signal: family.Signal, n_songs: int) -> tuple[Any, Any]:
     """Return the program that makes examples, and the one that fades one into the next."""
     n_bins = signal.audio.n_bins_resolved
 
-    def make(seed: Any, index: Any, temperature: Any, labels: Mapping[str, Any]) -> Any:
-        shape = [1 if alike else n_songs, model.size.noise]
-        normal = temperature * noise.normal(shape, noise.seed_for(seed, index))
-        told = model.told(signal, labels, n_songs)
-        drawn = draw(tf.broadcast_to(normal, [n_songs, model.size.noise]), told[0])
-        image, loudness = model.make(drawn, told)
+    def make(draw: Any, labels: Mapping[str, Any]) -> Any:
+        image, loudness = model.make(draw, model.told(signal, labels, n_songs))
         return levels.to_frames(image, loudness, signal)
 
     def fade(first: Any, second: Any) -> Any:

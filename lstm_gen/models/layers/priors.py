@@ -270,7 +270,14 @@ class Priors(keras.layers.Layer):
         self._fitted["sequence"].assign(1.0)
 
     def draw(
-        self, kind: str, n_steps: int, seed: Any, n_songs: int, temperature: float, told: Any = None
+        self,
+        kind: str,
+        n_steps: int,
+        seed: Any,
+        n_songs: int,
+        temperature: float,
+        told: Any = None,
+        alike: bool = False,
     ) -> np.ndarray:
         """Return latents of songs.
 
@@ -281,11 +288,13 @@ class Priors(keras.layers.Layer):
           n_songs: How many.
           temperature: Factor on deviations; 0.8 is calmer, 1 as fitted.
           told: What the songs are to be, float32 [n_songs, width]; None where nothing is told.
+          alike: Whether all are made of the draws of the first, so that they differ by what is
+            told alone.
 
         Returns:
           float32 [n_songs, n_steps, size].
         """
-        run = _compiled(self, kind, n_songs)
+        run = _compiled(self, kind, n_songs, 1 if alike else n_songs)
         told = tf.zeros([n_songs, self._width]) if told is None else told
         state = tf.zeros([n_songs, self._history, self.size])
         dropped = _DROPPED if kind == "sequence" else 0
@@ -341,16 +350,18 @@ def coder(
 
 
 @functools.lru_cache(maxsize=16)
-def _compiled(priors: Priors, kind: str, n_songs: int) -> Any:
-    """Return the program that draws some steps of so many songs."""
+def _compiled(priors: Priors, kind: str, n_songs: int, n_draws: int) -> Any:
+    """Return the program that draws some steps of so many songs: one for each, or one for all."""
     shape = [n_songs, _STEPS_PER_CALL, priors.size]
 
     def draw_latents(past: Any, seed: Any, chunk: Any, temperature: Any, told: Any) -> Any:
         seed = noise.seed_for(seed, chunk)
-        normal = noise.normal(shape, noise.seed_for(seed, 0))
+        normal = noise.normal([n_draws, *shape[1:]], noise.seed_for(seed, 0))
+        normal = tf.broadcast_to(normal, shape)
         if kind == "standard":
             return temperature * normal, past
-        uniform = noise.uniform(shape[:2], noise.seed_for(seed, 1))
+        uniform = noise.uniform([n_draws, shape[1]], noise.seed_for(seed, 1))
+        uniform = tf.broadcast_to(uniform, shape[:2])
         if kind == "mixture":
             return priors.from_mixture(kind, normal, uniform, temperature), past
         if kind != "sequence":

@@ -1,6 +1,6 @@
 """Windows of frames put together again: those read one after another, those that overlap."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
@@ -39,7 +39,8 @@ def fit(
     fitted: priors.Priors,
     signal: family.Signal,
     examples: family.Examples,
-    latents_of: Callable[[np.ndarray, Mapping[str, np.ndarray]], Iterable[np.ndarray]],
+    densities: Callable[[np.ndarray, Mapping[str, np.ndarray]], tuple[np.ndarray, np.ndarray]],
+    n_draws: int = 1,
 ) -> None:
     """Fit priors, and the means of classes, to the latents of the training split.
 
@@ -47,16 +48,19 @@ def fit(
       fitted: What to fit.
       signal: What the model reads.
       examples: The training windows.
-      latents_of: Frames of one stretch of music, float32 [1, frames, channels], and its labels to
-        its latents, each float32 [steps, size]: the likeliest ones, or several draws.
+      densities: Frames of one stretch of music, float32 [1, frames, channels], and its labels to
+        what is believed of its latents: mean and deviation, float32 [1, steps, size].
+      n_draws: From each of these.
     """
+    random = np.random.default_rng(0)
     latents: list[np.ndarray] = []
     told: list[np.ndarray] = []
     classes: dict[str, list[int]] = {f"label/{one.name}": [] for one in signal.classes}
     for frames, labels in join(examples, signal.timesteps):
         own = np.asarray(condition.vector(signal.conditions, labels, 1))[0]
-        for found in latents_of(frames[np.newaxis], labels):
-            latents.append(found)
+        mean, sd = (part[0] for part in densities(frames[np.newaxis], labels))
+        for normal in random.standard_normal((n_draws, *mean.shape)):
+            latents.append((mean + sd * normal).astype(np.float32))
             told.append(own)
             for name, values in classes.items():
                 values.append(int(labels[name][0]))
