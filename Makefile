@@ -20,7 +20,7 @@ ifdef RECORDINGS
 DEMO := demo/from-$(shell basename "$(RECORDINGS)" | tr -c 'A-Za-z0-9._\n-' '_')
 endif
 
-.PHONY: help demo test quick faults test-beam test-tpu-image check-tpu test-vertex sdist test-sdist image check lint format benchmark results results-autoencoder clean
+.PHONY: help demo test quick faults test-beam test-tpu-image test-tensorflow check-tpu test-vertex sdist test-sdist image check lint format benchmark results results-autoencoder clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,17 +79,30 @@ $(VENV)-tpu/installed: setup.py | $(BIN)/python
 
 # A TPU VM's TensorFlow is another distribution of the same module, older, and without XLA for the
 # processor. Its CPU device shows that the code runs there; tools/check_tpu.py what the chip says.
-TPU_IMAGE_TESTS := tests/test_cluster.py tests/test_distribute.py tests/models tests/training \
+TENSORFLOW_TESTS := tests/test_cluster.py tests/test_distribute.py tests/models tests/training \
   tests/generation tests/test_checkpoints.py tests/test_runs.py tests/data/test_pipeline.py
 
 test-tpu-image: $(VENV)-tpu-image/installed  ## the tests that matter on a TPU VM's TensorFlow
 	@echo "Running the tests that matter on the TensorFlow of TPU VMs, on its CPU device."
-	@TPU_SKIP_MDS_QUERY=1 $(VENV)-tpu-image/bin/python -m pytest -m "not xla and not faults" $(TPU_IMAGE_TESTS)
+	@TPU_SKIP_MDS_QUERY=1 $(VENV)-tpu-image/bin/python -m pytest -m "not xla and not faults" $(TENSORFLOW_TESTS)
 
 $(VENV)-tpu-image/installed: setup.py | $(BIN)/python
 	@echo "Installing the TensorFlow of TPU VMs into $(VENV)-tpu-image."
 	@$(BIN)/python -m venv $(VENV)-tpu-image
 	@$(VENV)-tpu-image/bin/python -m pip install -qq --disable-pip-version-check --editable '.[tpu,dev]'
+	@touch $@
+
+VERSION ?= 2.20.0
+OTHER := $(VENV)-tensorflow-$(VERSION)
+
+test-tensorflow: $(OTHER)/installed  ## the same on another TensorFlow than the newest, VERSION=2.20.0
+	@echo "Running the tests that matter on TensorFlow $(VERSION)."
+	@$(OTHER)/bin/python -m pytest --numprocesses=auto -m "not faults" $(TENSORFLOW_TESTS)
+
+$(OTHER)/installed: setup.py | $(BIN)/python
+	@echo "Installing TensorFlow $(VERSION) into $(OTHER)."
+	@$(BIN)/python -m venv $(OTHER)
+	@$(OTHER)/bin/python -m pip install -qq --disable-pip-version-check --editable '.[cpu,dev]' tensorflow==$(VERSION)
 	@touch $@
 
 # Google's SDK for Vertex AI is 280 MB that only who submits needs.

@@ -158,15 +158,20 @@ def compiles_with_xla(strategy: tf.distribute.Strategy | None = None) -> bool:
     return len(strategy.extended.worker_devices) == 1
 
 
-def compiles_whole_steps(strategy: tf.distribute.Strategy) -> bool:
+def compiles_whole_steps(strategy: tf.distribute.Strategy, plain: bool = False) -> bool:
     """Whether XLA should compile a training step as a whole.
 
     Not where replicas have gradients to exchange, nor where layers run kernels of their own:
     those are no TensorFlow operations that XLA could take in. Functions inside the step may
     still be compiled.
+
+    Args:
+      strategy: Where the model lives.
+      plain: Whether no layer has kernels of its own, wherever it is.
     """
     alone = strategy.num_replicas_in_sync == 1
-    return alone and compiles_with_xla(strategy) and not (uses_host_kernels() or uses_cudnn())
+    kernels = not plain and (uses_host_kernels() or uses_cudnn())
+    return alone and compiles_with_xla(strategy) and not kernels
 
 
 def uses_host_kernels() -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 
 from flags import command, device_flags, generation_flags, note_flags, run_dir_flags, storage_flags
 from lstm_gen import config, runs, storage
-from lstm_gen.audio import files
+from lstm_gen.audio import files, representations
 from lstm_gen.data import labels, manifest
 from lstm_gen.evaluation import classes, notes
 from lstm_gen.generation import rollout, song_config, sounds, told
@@ -197,31 +197,60 @@ def _classes(
     asked: Sequence[Take],
     made: Sequence[np.ndarray],
 ) -> str:
-    """Return how often a classifier of real takes hears the class that was asked for."""
+    """Return how often classifiers of real takes hear the class that was asked for.
+
+    One knows takes as they are, the other as the dataset's frames give them back: what these leave
+    out, as all above their highest bin, no model can make.
+    """
     rate = run.audio.sample_rate
-    rows = ["| label | asked for and heard | real takes held out, heard right |", "|---|---:|---:|"]
-    heard = {id(take): notes.timbre(take.samples, rate) for take in takes}
+
+    def back(samples: np.ndarray) -> np.ndarray:
+        return sounds.invert(representations.extract(samples, run.audio), run.audio, songs)
+
+    judged = {
+        "as they are": [notes.timbre(take.samples, rate) for take in takes],
+        "through frames": [notes.timbre(back(take.samples), rate) for take in takes],
+    }
     made_timbre = np.stack([notes.timbre(note, rate) for note in made])
+    rows = [
+        "| label | classifier of real takes | asked for and heard | takes held out, heard right |",
+        "| --- | --- | ---: | ---: |",
+    ]
     for one in run.signal.conditions:
         if one.kind != "class" or one.name == songs.pitch_label:
             continue
-
-        def named(found: Sequence[Take], name: str = one.name) -> list[str]:
-            # Of this kind of label the values are texts, which the type of all kinds cannot say.
-            return ["+".join(take.values[name]) for take in found]  # type: ignore[arg-type]
-
-        known = [take for take in takes if take.values[one.name]]
-        split = {s: [t for t in known if t.split == s] for s in ("train", "validation")}
-        rest = split["validation"] or split["train"]
-        classifier = classes.teach(
-            np.stack([heard[id(take)] for take in split["train"]]), named(split["train"])
-        )
-        right = classes.agreement(named(asked), classifier.name(made_timbre))
-        real = classes.agreement(
-            named(rest), classifier.name(np.stack([heard[id(take)] for take in rest]))
-        )
-        rows.append(f"| {one.name} | {right:.3f} | {real:.3f} |")
+        for how, timbres in judged.items():
+            right, real = _agree(one.name, takes, np.stack(timbres), asked, made_timbre)
+            rows.append(f"| {one.name} | {how} | {right:.3f} | {real:.3f} |")
     return "\n".join([*rows, ""])
+
+
+def _agree(
+    name: str,
+    takes: Sequence[Take],
+    timbres: np.ndarray,
+    asked: Sequence[Take],
+    made_timbre: np.ndarray,
+) -> tuple[float, float]:
+    """Return how often a class of what was made, and of held-out takes, is heard as it is."""
+
+    def named(found: Sequence[Take]) -> list[str]:
+        # Of this kind of label the values are texts, which the type of all kinds cannot say.
+        return ["+".join(take.values[name]) for take in found]  # type: ignore[arg-type]
+
+    known = [bool(take.values[name]) for take in takes]
+    train = [k and take.split == "train" for k, take in zip(known, takes, strict=True)]
+    rest = [k and not t for k, t in zip(known, train, strict=True)]
+    rest = rest if any(rest) else train
+
+    def of(chosen: Sequence[bool]) -> list[Take]:
+        return [take for take, is_in in zip(takes, chosen, strict=True) if is_in]
+
+    classifier = classes.teach(timbres[train], named(of(train)))
+    return (
+        classes.agreement(named(asked), classifier.name(made_timbre)),
+        classes.agreement(named(of(rest)), classifier.name(timbres[rest])),
+    )
 
 
 def _spread(

@@ -115,6 +115,8 @@ class Objective:
         at which it has nothing more to say: people are warned when it has gone 95 % of that way.
       momentum: Share of the running average of gradients that a step keeps, Adam's beta_1; players
         of a game, whose loss changes under them, do better with none.
+      plain: Whether XLA compiles its step as a whole wherever there is one device: no layer has
+        kernels of its own, and `benchmarks.families` has it faster so.
     """
 
     name: str
@@ -123,6 +125,7 @@ class Objective:
     metric_names: tuple[str, ...]
     saturation: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
     momentum: float = 0.9
+    plain: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -136,6 +136,7 @@ def objectives(model: SoundGAN, signal: family.Signal) -> tuple[family.Objective
             metric_names=("told_apart", "real_score", "made_score", "gradient_penalty"),
             saturation={"told_apart": (knows_nothing, 0.0)},
             momentum=0.0,
+            plain=True,
         ),
         family.Objective(
             name="generator",
@@ -144,6 +145,7 @@ def objectives(model: SoundGAN, signal: family.Signal) -> tuple[family.Objective
             metric_names=("believed",),
             saturation={"believed": (0.5, 0.0)},
             momentum=0.0,
+            plain=True,
         ),
     )
 
@@ -197,7 +199,8 @@ def _penalty(discriminator: Any, real: tuple[Any, Any], told: tuple[Any, Any], s
     index = tf.cast(draw * group, tf.int32)
 
     def chosen(values: Any) -> Any:
-        return tf.reshape(values, [count // group, group, *values.shape[1:]])[:, index]
+        groups = tf.reshape(values, [count // group, group, *values.shape[1:]])
+        return tf.gather(groups, index, axis=1)  # of a slice XLA would compile each place anew
 
     image, loudness = chosen(real[0]), chosen(real[1])
     with tf.GradientTape(watch_accessed_variables=False) as tape:

@@ -12,8 +12,9 @@ as the grid of its harmonics (`layers/harmonics.py`) and all labels as a vector.
 for a note, so it need not say what the labels do. A longer song is several notes, each faded into
 the next.
 
-The loss of an example is a mean of absolute errors of levels, of 1 - cos of the errors of phase
-steps, which wrap, weighted by how loud a bin is, and of loudness, and the divergence of the
+The loss of an example is a sum of errors: of levels, absolute, as a mean over all bins and as one
+weighted by amplitude, for the partials are a hundredth of the bins; of phase steps, 1 - cos, since
+they wrap, weighted by how loud a bin is; and of loudness. To it comes the divergence of the
 latents from the standard normal, lightly weighted: held closely to it, they would say nothing. They
 do say something of labels, so new notes are drawn from a density that what is told moves, fitted
 after training (`layers/priors.py`).
@@ -34,7 +35,7 @@ from lstm_gen.models import family
 from lstm_gen.models.layers import condition, levels, noise, note_maker, players, priors, windows
 
 _PRIORS = ("gaussian", "standard")
-_LOUDNESS = 0.1  # weight of its error
+_LOUD, _STEP, _LOUDNESS = 0.5, 0.5, 0.1  # weights of errors; that of all levels is 1
 _DRAWS = 4  # from each latent's density, to fit priors to
 
 
@@ -93,7 +94,9 @@ def objectives(model: NoteVAE, signal: family.Signal) -> tuple[family.Objective,
         if training:
             draw = mean + tf.exp(log_sd) * noise.normal([count, settings.noise_size], seed)
         made, made_loudness = model.make(draw, told)
-        level = tf.reduce_mean(tf.abs(image[..., 0] - made[..., 0]), axis=[1, 2])
+        apart, amplitude = tf.abs(image[..., 0] - made[..., 0]), levels.amplitude(image[..., 0])
+        level = tf.reduce_mean(apart, axis=[1, 2])
+        loud = tf.reduce_sum(amplitude * apart, axis=[1, 2]) / tf.reduce_sum(amplitude, axis=[1, 2])
         weight = tf.square((image[..., 0] + 1.0) / 2.0)
         wrong = 1.0 - tf.cos(math.pi * (image[..., 1] - made[..., 1]))
         step = tf.reduce_sum(weight * wrong, axis=[1, 2]) / tf.reduce_sum(weight, axis=[1, 2])
@@ -101,8 +104,14 @@ def objectives(model: NoteVAE, signal: family.Signal) -> tuple[family.Objective,
         divergence = tf.reduce_sum(
             0.5 * (tf.square(mean) + tf.exp(2.0 * log_sd) - 1.0) - log_sd, axis=1
         )
-        total = level + 0.5 * step + _LOUDNESS * louder + settings.divergence * divergence
-        metrics = {"level_db": 40.0 * level, "step_error": step, "divergence": divergence}
+        total = level + _LOUD * loud + _STEP * step + _LOUDNESS * louder
+        total += settings.divergence * divergence
+        metrics = {
+            "level_db": 40.0 * level,
+            "loud_level_db": 40.0 * loud,
+            "step_error": step,
+            "divergence": divergence,
+        }
         return family.Loss(total, metrics)
 
     return (
@@ -110,7 +119,8 @@ def objectives(model: NoteVAE, signal: family.Signal) -> tuple[family.Objective,
             name="note",
             loss=loss,
             variables=[variable.value for variable in model.trainable_variables],
-            metric_names=("level_db", "step_error", "divergence"),
+            metric_names=("level_db", "loud_level_db", "step_error", "divergence"),
+            plain=True,
         ),
     )
 

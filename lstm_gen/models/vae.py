@@ -227,6 +227,7 @@ def objectives(model: VAE, signal: family.Signal) -> tuple[family.Objective, ...
             loss=loss,
             variables=[variable.value for variable in model.trainable_variables],
             metric_names=("nelbo_per_dim", "kl", "mse", "sigma"),
+            plain=True,
             saturation={"kl": (_COLLAPSED * n_latents, 0.0)},
         ),
     )

@@ -104,7 +104,7 @@ def make_train_call(
       (iterator, first step, number of steps) -> metric name to float32 [steps].
     """
     replica_step = make_replica_step(objectives, optimizers, training)
-    compiled = tf.function(replica_step, jit_compile=distribute.compiles_whole_steps(strategy))
+    compiled = _compiled(strategy, objectives, replica_step)
 
     @tf.function
     def train_call(iterator: Any, first_step: Any, n_steps: Any) -> Metrics:
@@ -134,7 +134,7 @@ def make_validate_call(
             sums |= {name: tf.reduce_sum(batch["weight"] * v) for name, v in values.items()}
         return sums
 
-    compiled = tf.function(replica_sums, jit_compile=distribute.compiles_whole_steps(strategy))
+    compiled = _compiled(strategy, objectives, replica_sums)
 
     @tf.function
     def validate_call(batch: family.Batch) -> Metrics:
@@ -142,6 +142,19 @@ def make_validate_call(
         return {name: strategy.reduce("SUM", value, axis=None) for name, value in sums.items()}
 
     return validate_call
+
+
+def _compiled(
+    strategy: tf.distribute.Strategy,
+    objectives: Sequence[family.Objective],
+    function: Callable[..., Metrics],
+) -> Callable[..., Metrics]:
+    """Return a function that lowers, or measures, objectives as XLA or TensorFlow compiles it."""
+    plain = all(one.plain for one in objectives)
+    compiled: Callable[..., Metrics] = tf.function(
+        function, jit_compile=distribute.compiles_whole_steps(strategy, plain)
+    )
+    return compiled
 
 
 def _accumulated(

@@ -104,6 +104,16 @@ def test_twice_as_loud_moves_the_loudness_alone() -> None:
     assert risen == pytest.approx(20 * np.log10(2) / 40, abs=1e-4)
 
 
+def test_levels_are_referred_to_the_loudest_of_each_example() -> None:
+    level = tf.constant([[[0.2, -0.9], [-1.0, 0.5]], [[1.0, -1.0], [0.0, 0.3]]])
+    expected = [[[0.7, -0.4], [-0.5, 1.0]], [[1.0, -1.0], [0.0, 0.3]]]
+    np.testing.assert_allclose(levels.referred(level), expected, atol=1e-6)
+    too_loud = levels.referred(tf.constant([[[1.4, -0.9]]]))
+    np.testing.assert_allclose(too_loud, [[[1.0, -1.0]]], atol=1e-6)
+    db = tf.constant([0.0, -20.0, -40.0, -80.0])
+    np.testing.assert_allclose(levels.amplitude(1 + db / 40), [1, 0.1, 0.01, 1e-4], rtol=1e-5)
+
+
 def test_a_first_frame_of_levels_alone_still_sounds_as_the_tone() -> None:
     """The phase that is left out costs neither pitch nor level."""
     signal = make_signal()

@@ -54,16 +54,20 @@ def test_the_loss_is_of_levels_steps_that_wrap_loudness_and_divergence() -> None
     image, loudness = (part.numpy() for part in levels.from_frames(batch["frames"], SIGNAL))
     mean, log_sd = (part.numpy() for part in model.encoder(image, loudness, *told))
     made, made_loudness = (part.numpy() for part in model.make(mean, told))
-    level = np.abs(image[..., 0] - made[..., 0]).mean(axis=(1, 2))
+    apart = np.abs(image[..., 0] - made[..., 0])
+    level = apart.mean(axis=(1, 2))
+    amplitude = 10 ** (2 * (image[..., 0] - 1))  # 40 dB less for a level 1 lower
+    loud = (amplitude * apart).sum(axis=(1, 2)) / amplitude.sum(axis=(1, 2))
     weight = ((image[..., 0] + 1) / 2) ** 2
     wrong = 1 - np.cos(np.pi * (image[..., 1] - made[..., 1]))
     step = (weight * wrong).sum(axis=(1, 2)) / weight.sum(axis=(1, 2))
     divergence = (0.5 * (mean**2 + np.exp(2 * log_sd) - 1) - log_sd).sum(axis=1)
     louder = np.abs(loudness - made_loudness)[:, 0]
     np.testing.assert_allclose(found.metrics["level_db"], 40 * level, rtol=1e-4)
+    np.testing.assert_allclose(found.metrics["loud_level_db"], 40 * loud, rtol=1e-4)
     np.testing.assert_allclose(found.metrics["step_error"], step, rtol=1e-4)
     np.testing.assert_allclose(found.metrics["divergence"], divergence, rtol=1e-4)
-    expected = level + 0.5 * step + 0.1 * louder + 0.01 * divergence
+    expected = level + 0.5 * loud + 0.5 * step + 0.1 * louder + 0.01 * divergence
     np.testing.assert_allclose(found.per_example, expected, rtol=1e-4)
 
 

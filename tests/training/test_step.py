@@ -72,6 +72,25 @@ def test_each_objective_moves_its_own_variables() -> None:
     np.testing.assert_allclose(metrics["b_loss"], [-150, -1050], rtol=1e-6)
 
 
+@pytest.mark.xla
+def test_only_what_has_no_kernels_of_its_own_is_compiled_as_a_whole() -> None:
+    """A numpy function stands for a kernel: XLA knows none."""
+
+    def loss(batch: family.Batch, seed: Any, training: bool) -> family.Loss:
+        one = tf.numpy_function(lambda: np.float32(1), [], tf.float32)
+        drawn = noise.uniform(batch["values"].shape, seed) * (1.0 if training else 0.0)
+        total = tf.reduce_sum(variable) * tf.reshape(one, [])
+        return family.Loss(batch["values"] * total, {"a_drawn": drawn})
+
+    variable = tf.Variable(WEIGHT)
+    objective = family.Objective(
+        name="a", loss=loss, variables=[variable], metric_names=("a_drawn",)
+    )
+    train([objective], [(0, 1)])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="PyFunc"):
+        train([dataclasses.replace(objective, plain=True)], [(0, 1)])
+
+
 def test_one_call_of_many_steps_is_many_calls_of_one() -> None:
     results = []
     for calls in ([(5, 3)], [(5, 1), (6, 2)]):

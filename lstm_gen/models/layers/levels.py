@@ -44,6 +44,21 @@ def gate(level: Any) -> Any:
     return tf.clip_by_value(4.0 * (level + 0.75), 0.0, 1.0)
 
 
+def amplitude(level: Any) -> Any:
+    """Return the amplitude of levels beside the loudest, 0.0001 to 1."""
+    return tf.exp((level - 1.0) * (_UNIT / 2))
+
+
+def referred(level: Any) -> Any:
+    """Return levels, float32 [examples, frames, bins], moved so that the loudest of each is 1.
+
+    That is what levels are. A network that leaves out the few loudest bins, which are next to
+    nothing in a mean over all, then has all others wrong.
+    """
+    loudest = tf.reduce_max(level, axis=[1, 2], keepdims=True)
+    return tf.maximum(level + (1.0 - loudest), -1.0)
+
+
 def from_frames(frames: Any, signal: family.Signal) -> tuple[Any, Any]:
     """Return normalised frames as levels and steps.
 

@@ -77,7 +77,7 @@ class Maker(keras.Model):
     def make(self, draw: Any, told: tuple[Any, Any]) -> tuple[Any, Any]:
         """Return image and loudness, of noise float32 [examples, noise_size]; steps are gated."""
         image, loudness = self.generator(draw, *told)
-        level, step = image[..., 0], image[..., 1]
+        level, step = levels.referred(image[..., 0]), image[..., 1]
         later = tf.constant(np.arange(self.size.frames) > 0, tf.float32)[:, tf.newaxis]
         return tf.stack([level, step * levels.gate(level) * later], axis=-1), loudness
 

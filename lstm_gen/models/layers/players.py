@@ -140,7 +140,9 @@ class _Trunk(keras.layers.Layer):
             _conv(n, strides=2, name=f"fall_{i}")
             for i, n in enumerate((most, size.width, 3 * size.width // 2))
         ]
-        self.last = _dense(self.width, "last")
+        self.last = keras.layers.Dense(self.width, kernel_initializer="he_normal", name="last")
+        # By itself: one number among thousands would hardly be heeded, and be made up freely.
+        self.louder = keras.layers.Dense(self.width, kernel_initializer="he_normal", name="louder")
 
     def build(self, *_: Any) -> None:
         """Create every layer's weights."""
@@ -153,7 +155,8 @@ class _Trunk(keras.layers.Layer):
         for fall in self.falls:
             fall.build((None, None, None, into))
             into = fall.filters
-        self.last.build((None, math.prod(self.size.least) * into + 1))
+        self.last.build((None, math.prod(self.size.least) * into))
+        self.louder.build((None, 1))
         self.built = True
 
     def see(self, image: Any, loudness: Any, grid: Any) -> Any:
@@ -171,7 +174,7 @@ class _Trunk(keras.layers.Layer):
         for fall in self.falls:
             hidden = fall(hidden)
         flat = tf.reshape(hidden, [count, math.prod(hidden.shape[1:])])
-        return self.last(tf.concat([flat, tf.cast(loudness, flat.dtype)], axis=1))
+        return _leak(self.last(flat) + self.louder(loudness))
 
 
 class Discriminator(_Trunk):
