@@ -13,7 +13,6 @@ _N_NOTES = flags.DEFINE_integer(
     "Notes to make, half of them of pitches trained on and half of those held out.",
     lower_bound=2,
 )
-_OUTPUT = flags.DEFINE_string("output", "", "Markdown file to write the tables to, if any.")
 
 
 def recordings() -> str:
@@ -24,8 +23,3 @@ def recordings() -> str:
 def n_notes() -> int:
     """Return the notes to make."""
     return int(_N_NOTES.value)
-
-
-def output() -> str:
-    """Return the file to write; "" for none."""
-    return storage_flags.output_path(_OUTPUT.value) if _OUTPUT.value else ""

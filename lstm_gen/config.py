@@ -227,12 +227,6 @@ class SegmentConfig:
         require_least(self, 2, "segment_frames")
         require_sign(self, "example_seconds", "max_examples", "trim_db", zero=True)
         require_choice("dtype", self.dtype, DTYPES)
-        require(
-            self.max_examples == 0 or self.example_seconds > 0,
-            "max_examples counts examples of a fixed length; set example_seconds too",
-            max_examples=self.max_examples,
-            example_seconds=self.example_seconds,
-        )
 
     def example_samples(self, audio: AudioConfig) -> int:
         """Return the samples of an example, 0 for none."""
@@ -240,7 +234,7 @@ class SegmentConfig:
 
 
 def require_fit(audio: AudioConfig, segment: SegmentConfig) -> None:
-    """Refuse to store what a type cannot hold, and examples of less than two frames.
+    """Refuse what a type cannot hold, examples of less than two frames, and some of no examples.
 
     Raises:
       InputError: Naming what does not fit.
@@ -256,6 +250,12 @@ def require_fit(audio: AudioConfig, segment: SegmentConfig) -> None:
         "example_seconds must be long enough for two frames of hop_length samples",
         example_seconds=segment.example_seconds,
         hop_length=audio.hop_length,
+    )
+    require(
+        segment.max_examples == 0 or segment.example_seconds > 0,
+        "max_examples counts examples of a fixed length; set example_seconds too",
+        max_examples=segment.max_examples,
+        example_seconds=segment.example_seconds,
     )
 
 

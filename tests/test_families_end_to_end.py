@@ -2,7 +2,10 @@
 
 import dataclasses
 import json
+import os
 import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -209,6 +212,13 @@ def test_recordings_come_back_as_long_as_they_were(
         assert np.abs(heard[name] - again).max() > 1e-4, name
     way = [soundfile.read(path)[0] for path in songs.make(run_dir, str(tmp_path / "way"), mixed)]
     assert len(way) == 3
+    if "between" in run.family.controls:
+        told = dataclasses.replace(mixed, label=("pitch=57|67", "player=oboe|sax"))
+        last = soundfile.read(songs.make(run_dir, str(tmp_path / "told"), told)[-1])[0]
+        assert np.abs(last - way[-1]).max() > 1e-4, "the last recording is of another pitch"
+        between = dataclasses.replace(asked, label=("pitch=57|67", "player=oboe"))
+        with pytest.raises(errors.InputError, match="say what the recording is"):
+            songs.make(run_dir, str(tmp_path), between)
     assert {samples.size for samples in way} == {round(SECONDS * RATE)}
     np.testing.assert_allclose(way[0], again, atol=2e-3)  # the first is the recording itself
 
@@ -238,5 +248,37 @@ def test_a_melody_is_played_by_who_is_told_pitches(
     assert samples.size == round((0.25 + 0.5 + 0.25 + 0.75 + 0.1) * RATE) + 1
     assert not samples[round(0.86 * RATE) : round(0.99 * RATE)].any(), "a rest is silent"
     assert samples[: round(0.2 * RATE)].any()
+    if "between" in run.family.controls:
+        several = dataclasses.replace(asked, label=("player=oboe|sax",))
+        with pytest.raises(errors.InputError, match="a melody has one player"):
+            songs.make(run_dir, str(tmp_path), several)
     with pytest.raises(errors.InputError, match="pitches of the dataset, 57 to 67"):
         songs.make(run_dir, str(tmp_path), dataclasses.replace(asked, melody="40"))
+
+
+def test_notes_are_judged_beside_real_ones(
+    trained: tuple[str, runs.Run, manifest.Dataset],
+    recordings: pathlib.Path,
+    tmp_path: pathlib.Path,
+) -> None:
+    run_dir, run, _ = trained
+    if run.audio.representation != "complex_stft":
+        return
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "tools.evaluate_notes", "--device=cpu", f"--run_dir={run_dir}"),
+            *(f"--recordings={recordings}", "--n_notes=6", f"--output={tmp_path / 'table.md'}"),
+        ],
+        cwd=pathlib.Path(__file__).parents[1],
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "| made, trained pitches | 3 |" in done.stdout
+    assert "| real, held-out pitches | 3 | " in done.stdout
+    assert "length of every note exact: yes" in done.stdout
+    for how in ("as they are", "through frames"):
+        assert f"| player | {how} | " in done.stdout
+    assert (tmp_path / "table.md").read_text("utf-8").strip() == done.stdout.strip()

@@ -59,7 +59,7 @@ def _judge(run_dir: str, run: runs.Run, name: str) -> str:
     ]
     details = []
     for prior in samples_flags.priors():
-        clips, asked = _make(run_dir, run, name, classifier.names, prior)
+        clips, asked = _make(run_dir, run, name, classifier.names, prior, dataset.data_dir)
         made = classes.describe(clips, run.audio, run.normalisation)
         heard = classifier.name(made)
         title = f"songs, {prior}" if prior else "songs"
@@ -76,7 +76,9 @@ def _real(
     dataset: manifest.Dataset, run: runs.Run, split: str, name: str
 ) -> tuple[np.ndarray, list[str]]:
     """Return descriptions of a split's sounds of which the class is known, and that class."""
-    found = [one for one in labelled.segments(dataset, split) if one.values.get(name) is not None]
+    found = [
+        one for one in labelled.segments(dataset, split) if one.values.get(name) not in (None, ())
+    ]
     config.require(
         bool(found), f"the {split} split must hold sounds of which the label is known", label=name
     )
@@ -85,7 +87,7 @@ def _real(
 
 
 def _make(
-    run_dir: str, run: runs.Run, name: str, names: Sequence[str], prior: str
+    run_dir: str, run: runs.Run, name: str, names: Sequence[str], prior: str, data_dir: str
 ) -> tuple[list[np.ndarray], list[str]]:
     """Return the frames of songs, and the class that each was asked to be."""
     songs = evaluation_flags.config(prior)
@@ -99,7 +101,7 @@ def _make(
         n_frames=run.window.timesteps,
         labels=told.encode(run, values),
     )
-    return list(judging.make_songs(run_dir, run, songs, run.data_dir, controls)), asked
+    return list(judging.make_songs(run_dir, run, songs, data_dir, controls)), asked
 
 
 def _row(name: str, wanted: list[str], heard: list[str], described: np.ndarray) -> str:

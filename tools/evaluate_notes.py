@@ -12,13 +12,21 @@ from typing import NamedTuple, NoReturn
 
 import numpy as np
 
-from flags import command, device_flags, generation_flags, note_flags, run_dir_flags, storage_flags
-from lstm_gen import config, runs, storage
+from flags import (
+    command,
+    device_flags,
+    generation_flags,
+    judged_flags,
+    note_flags,
+    storage_flags,
+)
+from lstm_gen import config, errors, runs, storage
 from lstm_gen.audio import files, representations
 from lstm_gen.data import labels, manifest
 from lstm_gen.evaluation import classes, notes
-from lstm_gen.generation import rollout, song_config, sounds, told
-from lstm_gen.models import family
+from lstm_gen.generation import song_config, sounds, told
+from lstm_gen.generation import songs as generation
+from tools import judging
 
 _HEAD = (
     "| notes | n | pitch within 50 cents | energy on the harmonics | flatness "
@@ -53,18 +61,24 @@ class Take(NamedTuple):
 
 
 def main() -> None:
-    """Print the tables, and write them if asked to."""
-    run_dir, songs = run_dir_flags.input_dir(), generation_flags.config()
-    run = runs.load(run_dir)
+    """Print the tables of each run, and write them if asked to."""
+    songs = generation_flags.config()
+    tables = [_judge(run_dir, runs.load(run_dir), songs) for run_dir in judged_flags.run_dirs()]
+    judging.tell("\n\n".join(tables))
+
+
+def _judge(run_dir: str, run: runs.Run, songs: song_config.SongConfig) -> str:
+    """Return the tables of a run."""
     pitch = songs.pitch_label
     config.require(
-        pitch in run.condition,
-        "the model must be told the pitch; train with --condition, or name it with --pitch_label",
-        pitch=pitch,
+        pitch in run.condition and "primer" not in run.family.controls,
+        "the model must make notes, told their pitch; train one that does not continue a primer "
+        "with --condition, and name the label with --pitch_label",
+        pitch_label=pitch,
         condition=",".join(run.condition),
+        model=run.family.name,
     )
-    dataset = manifest.load(run.data_dir)
-    takes = _read(dataset, run, note_flags.recordings(), pitch, songs)
+    takes = _read(judging.load_dataset({run_dir: run}), run, note_flags.recordings(), pitch, songs)
     random = np.random.default_rng(songs.seed)
     asked = [
         take
@@ -72,16 +86,14 @@ def main() -> None:
         for take in _choose([one for one in takes if one.split == split], random)
     ]
     made = _make(run_dir, run, songs, asked)
-    text = "\n".join(
+    return "\n".join(
         [
+            f"### {run_dir}\n",
             _describe(run, takes, asked, made),
             _classes(run, songs, takes, asked, made),
             _spread(run_dir, run, songs, takes, random),
         ]
     )
-    print(text)
-    if note_flags.output():
-        storage.write_text(note_flags.output(), text)
 
 
 def _read(
@@ -95,8 +107,8 @@ def _read(
         values = labels.read_line(line) if line.get("verdict") == "ok" else {}
         split = next(iter(line.get("frames_kept", ())), "")
         value = values.get(pitch)
-        number = float(value[0]) if isinstance(value, tuple) and value else value
-        if not isinstance(number, float) or not split:
+        number = _to_midi(value, pitch)
+        if number is None or not split:
             continue
         samples = files.read(storage.join(folder, line["name"]), run.audio.sample_rate)[:length]
         told_of = {name: values[name] for name in run.condition}
@@ -104,6 +116,17 @@ def _read(
         takes.append(Take(split, told_of, number, padded))
     config.require(bool(takes), "the dataset must hold recordings of a known pitch", pitch=pitch)
     return takes
+
+
+def _to_midi(value: labels.Value, pitch: str) -> float | None:
+    """Return a pitch as a MIDI note number; None if it is not known."""
+    text = value[0] if isinstance(value, tuple) and value else value
+    try:
+        return float(text) if text not in (None, ()) else None  # type: ignore[arg-type]  # no tuple
+    except ValueError as error:
+        raise errors.InputError(
+            f"a pitch must be a MIDI note number, as 60. Received: {pitch}={text!r}"
+        ) from error
 
 
 def _choose(takes: Sequence[Take], random: np.random.Generator) -> list[Take]:
@@ -121,21 +144,14 @@ def _make(
     run_dir: str, run: runs.Run, songs: song_config.SongConfig, asked: Sequence[Take]
 ) -> list[np.ndarray]:
     """Return a note with the labels of each take."""
-    n_frames = len(asked[0].samples) // run.audio.hop_length
-    controls = family.Controls(
-        n_songs=len(asked),
-        n_frames=n_frames,
-        seed=songs.seed,
-        temperature=songs.temperature,
-        sigma_scale=songs.sigma_scale,
-        prior=songs.prior,
+    songs = dataclasses.replace(songs, n_songs=len(asked))
+    controls = dataclasses.replace(
+        generation.controls(songs, run),
+        n_frames=len(asked[0].samples) // run.audio.hop_length,
         labels=told.encode(run, [take.values for take in asked]),
     )
-    groups = rollout.deal(len(asked), songs.songs_at_once)
-    primer = np.zeros((len(asked), 0, run.audio.channels), np.float32)
-    devices = device_flags.devices()
-    frames = rollout.roll_out(run_dir, run, controls, primer, groups, devices, songs.precision)
-    return [sounds.invert(run.normalisation.undo(one), run.audio, songs) for one in frames.values()]
+    frames = judging.make_songs(run_dir, run, songs, run.data_dir, controls)
+    return [sounds.invert(run.normalisation.undo(one), run.audio, songs) for one in frames]
 
 
 def _describe(
@@ -217,7 +233,8 @@ def _classes(
         "| --- | --- | ---: | ---: |",
     ]
     for one in run.signal.conditions:
-        if one.kind != "class" or one.name == songs.pitch_label:
+        heard = {take.values[one.name] for take in takes if take.split == "train"} - {()}
+        if one.kind != "class" or one.name == songs.pitch_label or len(heard) < 2:
             continue
         for how, timbres in judged.items():
             right, real = _agree(one.name, takes, np.stack(timbres), asked, made_timbre)
@@ -247,8 +264,10 @@ def _agree(
         return [take for take, is_in in zip(takes, chosen, strict=True) if is_in]
 
     classifier = classes.teach(timbres[train], named(of(train)))
+    said = [bool(take.values[name]) for take in asked]
+    wanted = [take for take, is_said in zip(asked, said, strict=True) if is_said]
     return (
-        classes.agreement(named(asked), classifier.name(made_timbre)),
+        classes.agreement(named(wanted), classifier.name(made_timbre[said])),
         classes.agreement(named(of(rest)), classifier.name(timbres[rest])),
     )
 
@@ -281,7 +300,7 @@ def _spread(
 
 def run() -> NoReturn:
     """Run the command."""
-    command.run(main, run_dir_flags, generation_flags, note_flags, device_flags, storage_flags)
+    command.run(main, judged_flags, generation_flags, note_flags, device_flags, storage_flags)
 
 
 if __name__ == "__main__":

@@ -190,7 +190,8 @@ def draw(vocabulary: Vocabulary, names: Iterable[str], seed: int, row: int) -> d
             whole = low.is_integer() and high.is_integer()
             drawn[name] = float(round(value)) if whole else value
         else:
-            drawn[name] = (label.values[int(random.integers(len(label.values)))],)
+            values = label.values
+            drawn[name] = (values[int(random.integers(len(values)))],) if values else ()
     return drawn
 
 

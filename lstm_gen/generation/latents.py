@@ -118,6 +118,8 @@ def transfer(
 ) -> np.ndarray:
     """Return sounds of one class moved to another, by the difference of the classes' means.
 
+    A model that is told that label is told the one to encode, and the other to decode.
+
     Args:
       trained: A model with latents.
       frames: float32 [examples, frames, channels], normalised.
@@ -129,4 +131,7 @@ def transfer(
     """
     means = trained.coder.class_means(trained.model)[name]
     latents = trained.encode(frames, labels) + (means[classes[1]] - means[classes[0]])
-    return trained.decode(latents.astype(np.float32), frames.shape[1], labels)
+    told = {**labels}
+    if f"label/{name}" in told:
+        told[f"label/{name}"] = np.full_like(told[f"label/{name}"], classes[1])
+    return trained.decode(latents.astype(np.float32), frames.shape[1], told)

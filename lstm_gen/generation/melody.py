@@ -65,7 +65,8 @@ def pitches(notes: list[Note], run: runs.Run, songs: song_config.SongConfig) -> 
     )
     config.require(
         name in run.condition,
-        f"a melody needs a model that is told pitches: train_model.py --condition={name}",
+        f"a melody needs a model that is told pitches: train_model.py --condition={name}, or, "
+        "where the label has another name, --pitch_label=NAME",
         told=",".join(run.condition),
     )
     label, wanted = run.vocabulary[name], sorted({note.pitch for note in notes})

@@ -1,6 +1,7 @@
 """Recordings through a model and back: reconstructed, disturbed, moved to another class, mixed."""
 
 import pathlib
+import re
 
 import numpy as np
 
@@ -37,6 +38,12 @@ def make(
       InputError: If a recording cannot be read, or a label is missing.
     """
     told.require_complete(run, songs)
+    config.require(
+        bool(songs.interpolate) or not told.between(run, songs),
+        "a label from one value to another is for songs and for --interpolate; say what the "
+        "recording is",
+        label=",".join(songs.label),
+    )
     model = rollout.place_model(run_dir, run, device, songs.precision)
     trained = latents.Trained(run.family, model, run.signal)
     made: dict[str, tuple[np.ndarray, np.ndarray]] = {}
@@ -67,7 +74,9 @@ def _reconstruct(
     if songs.transfer:
         name, classes = told.parse_transfer(run, songs.transfer)
         values = [run.vocabulary[name].values[index] for index in classes]
-        made["-to-".join(values)] = latents.transfer(trained, inputs, labels, name, classes)
+        made["-to-".join(re.sub(r"[^\w.+-]+", "_", value) for value in values)] = latents.transfer(
+            trained, inputs, labels, name, classes
+        )
     named = {"original": (frames, samples)}
     named["inverted"] = (frames, sounds.invert(frames, run.audio, songs))
     for name, normalised in made.items():
@@ -91,7 +100,10 @@ def _interpolate(
     ]
     # The longer one ends with the shorter.
     both = np.stack([one[: min(map(len, frames))] for one in frames])
-    way = latents.interpolate(trained, both, _labels(run, songs, 2), songs.n_songs)
+    ends = told.given(run, songs)
+    ways = told.between(run, songs)
+    known = [ends | {name: values[end] for name, values in ways.items()} for end in (0, 1)]
+    way = latents.interpolate(trained, both, told.encode(run, known), songs.n_songs)
     n_samples = min(samples.size for samples in sounds_in)
     made = {}
     for index, normalised in enumerate(way):

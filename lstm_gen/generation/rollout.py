@@ -52,6 +52,8 @@ def roll_out(
     Raises:
       InputError: If the run has no trained weights.
     """
+    if not groups:  # a process among several, of which others make all there is to make
+        return {}
     used = devices[: len(groups)]
     models = [place_model(run_dir, run, device, compute) for device in used]
     lock = threading.Lock()

@@ -1,6 +1,8 @@
 """What is asked of generation, and which model can honour it."""
 
 import dataclasses
+import math
+import pathlib
 
 from lstm_gen import config, models, precision
 from lstm_gen.audio import inversion
@@ -77,15 +79,29 @@ class SongConfig:
         )
         for name in ("seconds", "temperature", "primer_seconds", "note_seconds"):
             value = getattr(self, name)
-            config.require(value > 0, f"{name} must be positive", **{name: value})
+            config.require(
+                0 < value < math.inf, f"{name} must be positive and finite", **{name: value}
+            )
         config.require(
             self.sigma_scale >= 0, "sigma_scale must not be negative", sigma_scale=self.sigma_scale
         )
         config.require_sign(self, "perturb", zero=True)
         config.require(
-            len(self.interpolate) in (0, 2) and not (self.interpolate and self.reconstruct),
-            "interpolate takes two recordings, and no reconstruct beside it",
+            len(self.interpolate) in (0, 2),
+            "interpolate takes two recordings",
             interpolate=",".join(self.interpolate),
+        )
+        instead = ("portable", "melody", "reconstruct", "interpolate")
+        asked = [f"--{name}" for name in instead if getattr(self, name)]
+        config.require(
+            len(asked) < 2,
+            "one thing at a time, of " + ", ".join(f"--{name}" for name in instead),
+            asked=" ".join(asked),
+        )
+        stems = [pathlib.PurePosixPath(path).stem for path in self.reconstruct]
+        config.require(
+            len(set(stems)) == len(stems),
+            "recordings to reconstruct must differ in their names, which sounds are named after",
             reconstruct=",".join(self.reconstruct),
         )
         config.require(

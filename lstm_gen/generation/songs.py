@@ -85,6 +85,11 @@ def _play(
     progress: Callable[[int], None],
 ) -> str:
     """Make a note of every pitch of a melody, and play it with them; return the sound's path."""
+    config.require(
+        not told.between(run, songs),
+        "a melody has one player; give each label one value",
+        label=",".join(songs.label),
+    )
     notes = melody.read(songs.melody, songs.note_seconds)
     wanted = melody.pitches(notes, run, songs)
     seconds = melody.longest(notes)

@@ -33,7 +33,7 @@ import tensorflow as tf
 from lstm_gen import config as configs
 from lstm_gen import programs
 from lstm_gen.models import family
-from lstm_gen.models.layers import condition, noise, pieces, principal, priors, weighting, windows
+from lstm_gen.models.layers import coding, condition, pieces, principal, priors, weighting
 
 _STEPS_PER_PIECE = 64
 _KERNEL = 3
@@ -256,7 +256,7 @@ def fit(model: Autoencoder, signal: family.Signal, examples: family.Examples) ->
         latents = encode(model, signal, frames, labels)
         return latents, np.zeros_like(latents)
 
-    windows.fit(model.priors, signal, examples, certain)
+    coding.fit(model.priors, signal, examples, certain)
 
 
 def generate(
@@ -268,11 +268,9 @@ def generate(
 ) -> np.ndarray:
     """Decode random latents; see `family.Family.generate`."""
     del primer
-    kind = model.priors.resolve(controls.prior)
     told = _told(signal, controls.labels, controls.n_songs)
     n_steps = -(-controls.n_frames // model.settings.stride)
-    seed = noise.seed_from(controls.seed, noise.SONGS, controls.first_song)
-    latents = model.priors.draw(kind, n_steps, seed, controls.n_songs, controls.temperature, told)
+    latents = coding.draw(model.priors, controls, n_steps, told)
     run, told = _compiled(model), tf.constant(told)
     made = pieces.run(lambda part: run(tf.constant(part), told), latents, 1, *_piece(model))
     progress(controls.n_frames)
@@ -341,5 +339,5 @@ FAMILY = family.Family(
     conditional=True,
     initialise=initialise,
     fit=fit,
-    coder=priors.coder(encode, decode),
+    coder=coding.coder(encode, decode),
 )

@@ -190,15 +190,21 @@ def _vary(example: tuple[Any, Any], settings: GANConfig, seed: Any) -> tuple[Any
 def _penalty(discriminator: Any, real: tuple[Any, Any], told: tuple[Any, Any], seed: Any) -> Any:
     """Return the squared gradient of each example's score, float32 [examples].
 
-    It is worked out for one example of each four, drawn, times four, and 0 for the others.
+    It is worked out for one example of each four of the global batch, drawn, times four, and 0 for
+    the others.
     """
     count = real[0].shape[0]
-    group = math.gcd(_PENALISED, count)
     # Drawn by the step alone: the same one of four on whatever device.
     draw = noise.uniform([1], tf.concat([seed[:2], [0]], axis=0))[0]
-    index = tf.cast(draw * group, tf.int32)
+    index = tf.cast(draw * _PENALISED, tf.int32)
+    rows = seed[2] + tf.range(count)
+    weight = _PENALISED * tf.cast(rows % _PENALISED == index, tf.float32)
+    # A device whose share is no multiple of four works it out for all: shapes depend on no draw.
+    group = _PENALISED if count % _PENALISED == 0 else 1
 
     def chosen(values: Any) -> Any:
+        if group == 1:
+            return values
         groups = tf.reshape(values, [count // group, group, *values.shape[1:]])
         return tf.gather(groups, index, axis=1)  # of a slice XLA would compile each place anew
 
@@ -209,7 +215,7 @@ def _penalty(discriminator: Any, real: tuple[Any, Any], told: tuple[Any, Any], s
     gradients = tape.gradient(total, [image, loudness])
     squares = tf.reduce_sum(tf.square(gradients[0]), axis=[1, 2, 3])
     squares += tf.reduce_sum(tf.square(gradients[1]), axis=1)
-    return tf.reshape(squares[:, tf.newaxis] * (tf.one_hot(index, group) * group), [count])
+    return weight * tf.repeat(squares, group)
 
 
 def predict(model: SoundGAN, signal: family.Signal, batch: family.Batch) -> Any:
@@ -251,5 +257,6 @@ FAMILY = family.Family(
     representations=("complex_stft",),
     controls=frozenset({"temperature", "between"}),
     conditional=True,
+    initialise=note_maker.initialise,
     competes=True,
 )

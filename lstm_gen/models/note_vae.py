@@ -32,7 +32,15 @@ import tensorflow as tf
 
 from lstm_gen import config as configs
 from lstm_gen.models import family
-from lstm_gen.models.layers import condition, levels, noise, note_maker, players, priors, windows
+from lstm_gen.models.layers import (
+    coding,
+    condition,
+    levels,
+    noise,
+    note_maker,
+    players,
+    priors,
+)
 
 _PRIORS = ("gaussian", "standard")
 _LOUD, _STEP, _LOUDNESS = 0.5, 0.5, 0.1  # weights of errors; that of all levels is 1
@@ -142,7 +150,7 @@ def fit(model: NoteVAE, signal: family.Signal, examples: family.Examples) -> Non
     ) -> tuple[np.ndarray, np.ndarray]:
         return _densities(model, signal, frames, labels)
 
-    windows.fit(model.priors, signal, examples, believed, _DRAWS)
+    coding.fit(model.priors, signal, examples, believed, _DRAWS)
 
 
 def generate(
@@ -154,15 +162,9 @@ def generate(
 ) -> np.ndarray:
     """Make examples and fade each into the next; see `family.Family.generate`."""
     del primer  # there is no such control
-    draws = model.priors.draw(
-        model.priors.resolve(controls.prior),
-        note_maker.count_examples(signal, controls.n_frames),
-        noise.seed_from(controls.seed, noise.SONGS, 0 if controls.alike else controls.first_song),
-        controls.n_songs,
-        controls.temperature,
-        condition.vector(signal.conditions, controls.labels, controls.n_songs),
-        controls.alike,
-    )
+    told = condition.vector(signal.conditions, controls.labels, controls.n_songs)
+    n_examples = note_maker.count_examples(signal, controls.n_frames)
+    draws = coding.draw(model.priors, controls, n_examples, told)
     return note_maker.generate(model, signal, controls, draws, progress)
 
 
@@ -231,6 +233,7 @@ FAMILY = family.Family(
     controls=frozenset({"temperature", "prior", "reconstruct", "between"}),
     priors=_PRIORS,
     conditional=True,
+    initialise=note_maker.initialise,
     fit=fit,
-    coder=priors.coder(encode, decode),
+    coder=coding.coder(encode, decode),
 )

@@ -40,7 +40,7 @@ import tensorflow as tf
 from lstm_gen import config as configs
 from lstm_gen import programs
 from lstm_gen.models import family
-from lstm_gen.models.layers import condition, mirrored, noise, pieces, priors, windows
+from lstm_gen.models.layers import coding, condition, mirrored, noise, pieces, priors, windows
 
 LATENTS = ("sequence", "global")
 _PRIORS = ("sequence", "gmm", "gaussian", "standard", "mixture")
@@ -350,14 +350,12 @@ def generate(
 ) -> np.ndarray:
     """Decode latents drawn from a prior; see `family.Family.generate`."""
     del signal, primer
-    kind = model.priors.resolve(controls.prior)
     told = _told(model, controls.labels, controls.n_songs)
     if model.settings.latents == "global":
         n_steps = _count_windows(model, controls.n_frames)
     else:
         n_steps = -(-controls.n_frames // model.settings.stride)
-    seed = noise.seed_from(controls.seed, noise.SONGS, controls.first_song)
-    latents = model.priors.draw(kind, n_steps, seed, controls.n_songs, controls.temperature, told)
+    latents = coding.draw(model.priors, controls, n_steps, told)
     return _decoded(model, latents, controls.n_frames, told, progress)
 
 
@@ -369,7 +367,7 @@ def fit(model: VAE, signal: family.Signal, examples: family.Examples) -> None:
     ) -> tuple[np.ndarray, np.ndarray]:
         return densities(model, frames, _told(model, labels, 1))
 
-    windows.fit(model.priors, signal, examples, believed, _DRAWS)
+    coding.fit(model.priors, signal, examples, believed, _DRAWS)
 
 
 FAMILY = family.Family(
@@ -385,5 +383,5 @@ FAMILY = family.Family(
     priors=_PRIORS,
     conditional=True,
     fit=fit,
-    coder=priors.coder(encode, decode),
+    coder=coding.coder(encode, decode),
 )

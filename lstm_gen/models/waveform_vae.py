@@ -43,7 +43,7 @@ import tensorflow as tf
 from lstm_gen import config as configs
 from lstm_gen import programs
 from lstm_gen.models import family
-from lstm_gen.models.layers import noise, pieces, priors, residual, spectra
+from lstm_gen.models.layers import coding, noise, pieces, priors, residual, spectra
 
 NORMS = ("none", "original")
 _MOST_SAMPLES_PER_STEP = 64
@@ -350,9 +350,7 @@ def generate(
     """Decode latents drawn from a prior; see `family.Family.generate`."""
     del primer
     n_steps = -(-controls.n_frames * signal.channels // model.settings.stride)
-    seed = noise.seed_from(controls.seed, noise.SONGS, controls.first_song)
-    kind = model.priors.resolve(controls.prior)
-    latents = model.priors.draw(kind, n_steps, seed, controls.n_songs, controls.temperature)
+    latents = coding.draw(model.priors, controls, n_steps)
     done = 0
 
     def tell(steps: int) -> None:
@@ -390,5 +388,5 @@ FAMILY = family.Family(
     controls=frozenset({"temperature", "prior", "reconstruct"}),
     priors=_PRIORS,
     fit=fit,
-    coder=priors.coder(encode, decode),
+    coder=coding.coder(encode, decode),
 )

@@ -198,3 +198,8 @@ def test_drawn_labels_are_a_function_of_seed_and_song() -> None:
     assert all(21 <= pitch <= 108 and pitch == round(pitch) for pitch in pitches)
     assert all(0.25 <= song["level"] <= 0.75 for song in drawn)
     labels.stack(SPOKEN, drawn)  # every draw is a value of the vocabulary
+
+
+def test_a_label_without_any_value_is_drawn_as_none() -> None:
+    empty = {"mood": labels.Label(kind="class", values=())}
+    assert labels.draw(empty, empty, 0, 0) == {"mood": ()}

@@ -1,4 +1,6 @@
+import dataclasses
 import json
+import math
 import os
 import pathlib
 import subprocess
@@ -114,6 +116,12 @@ def test_any_devices_and_processes_make_the_same_songs(
         monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
         paths = songs.make(run_dir, str(tmp_path / "processes"), asked)
         assert [pathlib.Path(path).stem for path in paths] == [f"song-00{n}" for n in names]
+    task = {"type": "worker", "index": 1}
+    monkeypatch.setenv(
+        "TF_CONFIG", json.dumps({"cluster": {"worker": ["a:1", "b:1"]}, "task": task})
+    )
+    few = dataclasses.replace(asked, songs_at_once=4)
+    assert songs.make(run_dir, str(tmp_path / "none"), few) == [], "the other process has them all"
     folders = [tmp_path / name for name in ("one", "two", "processes")]
     for index in range(4):
         one, *others = [(each / f"song-00{index}.wav").read_bytes() for each in folders]
@@ -208,6 +216,14 @@ def test_files_are_of_the_asked_kind_and_length_and_do_not_clip(
         ({"inversion": "wavenet"}, "inversion must be one of joint, griffin_lim"),
         ({"inversion_quality": "best"}, "inversion_quality must be one of preview"),
         ({"format": "flac", "subtype": "FLOAT"}, "FLAC holds integers"),
+        ({"note_seconds": math.inf}, "note_seconds must be positive and finite"),
+        (
+            {"melody": "60", "reconstruct": ("a.wav",)},
+            "time.*--melody --reconstruct",
+        ),
+        ({"interpolate": ("a.wav", "b.wav"), "reconstruct": ("c.wav",)}, "one thing at a time"),
+        ({"interpolate": ("a.wav",)}, "interpolate takes two recordings"),
+        ({"reconstruct": ("old/a.wav", "new/a.flac")}, "must differ in their names"),
     ],
 )
 def test_what_cannot_be_made_is_refused(changed: dict[str, Any], message: str) -> None:

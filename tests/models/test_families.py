@@ -281,3 +281,16 @@ def test_accumulated_gradients_lower_for_a_tpu(family: families.Family) -> None:
     signal = signal_of(family)
     window = f"{signal.timesteps + signal.shift}x{signal.channels}xf32"
     assert f"tensor<2x2x{window}>" in text  # two parts of two windows
+
+
+def test_songs_that_are_alike_differ_by_what_they_are_told_alone(family: families.Family) -> None:
+    if not family.conditional or family.predicts:
+        return  # nothing is told, or a primer makes the difference
+    model, signal = make_model(family), signal_of(family)
+    rows = {name: values[[3, 3]] for name, values in make_labels(signal).items()}
+    for first_song in (0, 4):
+        controls = families.Controls(
+            n_songs=2, n_frames=13, first_song=first_song, labels=rows, alike=True
+        )
+        songs = family.generate(model, signal, controls, None, lambda _: None)
+        np.testing.assert_allclose(songs[0], songs[1], rtol=1e-4, atol=1e-5)

@@ -105,6 +105,40 @@ def test_the_penalty_is_the_exact_squared_gradient_of_one_in_four() -> None:
         assert rise / 2e-2 == pytest.approx(float(tf.norm(slopes[0])), rel=0.05)
 
 
+@pytest.mark.parametrize("parts", [2, 4, 8])
+def test_the_penalty_is_that_of_the_global_batch_however_it_is_shared_out(parts: int) -> None:
+    model = make_model(vary_db=0.0, vary_frames=0)
+    objective, batch = gan.objectives(model, SIGNAL)[0], make_batch()
+    for step in range(4):  # of which each may draw another place of four
+        seed = noise.seed_for(tf.constant(SEED), step)
+        whole = objective.loss(batch, seed, True).metrics["gradient_penalty"]
+        shares = [
+            objective.loss(
+                {name: values[row : row + 8 // parts] for name, values in batch.items()},
+                tf.concat([seed[:2], [row]], axis=0),
+                True,
+            ).metrics["gradient_penalty"]
+            for row in range(0, 8, 8 // parts)
+        ]
+        np.testing.assert_allclose(np.concatenate(shares), whole, rtol=1e-4, atol=1e-6)
+        assert np.count_nonzero(whole) == 2
+
+
+def test_notes_are_no_louder_and_no_quieter_than_all_that_was_trained_on() -> None:
+    model, batch = make_model(), make_batch()
+    examples = {name: values.numpy() for name, values in batch.items()}
+    examples["weight"] = np.array([1, 1, 1, 1, 1, 1, 1, 0], np.float32)
+    examples["frames"][7] += 50.0  # the padding
+    gan.FAMILY.initialise(model, SIGNAL, lambda: iter([examples]))  # type: ignore[misc]
+    _, loudness = levels.from_frames(batch["frames"][:7], SIGNAL)
+    low, high = float(tf.reduce_min(loudness)), float(tf.reduce_max(loudness))
+    model.generator.loudness.kernel.assign(100 * model.generator.loudness.kernel)
+    draws = noise.normal([8, 4], tf.constant(SEED))
+    _, made = model.make(draws, model.told(SIGNAL, batch, 8))
+    assert made.numpy().min() == pytest.approx(low, abs=1e-3)
+    assert made.numpy().max() == pytest.approx(high, abs=1e-3)
+
+
 def test_the_penalty_moves_the_discriminator() -> None:
     """Its gradient passes through the inner tape: without it the loss falls otherwise."""
     gradients = []

@@ -61,6 +61,13 @@ def test_what_is_not_known_is_zero_and_classes_are_notes() -> None:
     assert grid[0, 56, 3] == pytest.approx(0.16, abs=1e-4)
 
 
+def test_a_pitch_between_two_classes_is_between_their_notes() -> None:
+    pitch = family.Condition(name="pitch", kind="class", n_values=2, values=("60", "72"))
+    found = harmonics.midi_numbers(pitch, tf.constant([[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]]))
+    np.testing.assert_allclose(found, [60, 66, 72])
+    np.testing.assert_array_equal(harmonics.midi_numbers(pitch, tf.constant([1, -1])), [72, np.nan])
+
+
 @pytest.mark.parametrize(
     ("condition", "message"),
     [

@@ -143,3 +143,8 @@ def regress(told: np.ndarray, rest: np.ndarray) -> np.ndarray:
 def some(rows: np.ndarray) -> np.ndarray:
     """Return rows evenly chosen, no more than are needed."""
     return rows[:: -(-len(rows) // _MAX_ROWS)]
+
+
+def pad(values: np.ndarray, missing: int) -> np.ndarray:
+    """Return values with as many zeros more, along the first axis."""
+    return np.pad(values, [(0, missing), *[(0, 0)] * (values.ndim - 1)])

@@ -65,6 +65,16 @@ class Maker(keras.Model):
             width=settings.width,
         )
         self.generator = players.Generator(self.size, name="generator")
+        # What a discriminator does not heed is made up: notes came out 80 dB too quiet.
+        self.quietest, self.loudest = (
+            self.add_weight(
+                name=name,
+                shape=[],
+                initializer=keras.initializers.Constant(value),
+                trainable=False,
+            )
+            for name, value in (("quietest", -2.0), ("loudest", 2.0))
+        )
 
     def told(self, signal: family.Signal, labels: Mapping[str, Any], count: Any) -> tuple[Any, Any]:
         """Return what is told of examples: all labels as a vector, and the grid of the pitch."""
@@ -75,15 +85,31 @@ class Maker(keras.Model):
         return vector, harmonics.channels(midi, signal.audio)
 
     def make(self, draw: Any, told: tuple[Any, Any]) -> tuple[Any, Any]:
-        """Return image and loudness, of noise float32 [examples, noise_size]; steps are gated."""
+        """Return image and loudness, of noise float32 [examples, noise_size].
+
+        Steps are gated, levels referred to the loudest, and an example is no louder and no quieter
+        than all that it was trained on.
+        """
         image, loudness = self.generator(draw, *told)
         level, step = levels.referred(image[..., 0]), image[..., 1]
         later = tf.constant(np.arange(self.size.frames) > 0, tf.float32)[:, tf.newaxis]
+        share = (loudness + 1.0) / 2.0
+        loudness = self.quietest + (self.loudest - self.quietest) * share
         return tf.stack([level, step * levels.gate(level) * later], axis=-1), loudness
 
     def call(self, draw: Any, told: tuple[Any, Any]) -> tuple[Any, Any]:
         """The same as `make`."""
         return self.make(draw, told)
+
+
+def initialise(model: Maker, signal: family.Signal, examples: family.Examples) -> None:
+    """Set how loud examples may be to what those of the training split are."""
+    found = [
+        levels.from_frames(tf.constant(batch["frames"][batch["weight"] > 0]), signal)[1].numpy()
+        for batch in examples()
+    ]
+    model.quietest.assign(np.concatenate(found).min())
+    model.loudest.assign(np.concatenate(found).max())
 
 
 def count_examples(signal: family.Signal, n_frames: int) -> int:
@@ -119,7 +145,8 @@ def generate(
             frames = frames[:, overlap:]
         done.append(frames[:, :-overlap].numpy())
         tail = frames[:, -overlap:]
-        progress(min(hop, controls.n_frames - index * hop))
+        is_last = index == draws.shape[1] - 1
+        progress(controls.n_frames - index * hop if is_last else hop)
     return np.concatenate([*done, np.asarray(tail)], axis=1)[:, : controls.n_frames]
 
 

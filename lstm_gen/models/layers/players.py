@@ -1,11 +1,11 @@
-"""The two players of a game over images of sound: one makes them, the other tells them apart.
+"""Networks over images of sound: one makes them, one tells them apart, one says how to make them.
 
 An image is float32 [examples, frames, bins, 2] as `levels` has it, beside it the loudness of the
-example, [examples, 1]. Both players are told what it is to be: `told`, float32 [examples, width],
+example, [examples, 1]. All are told what it is to be: `told`, float32 [examples, width],
 and `grid`, float32 [examples, bins, harmonics.CHANNELS], where the harmonics of its pitch lie; each
 may have no values. Nothing that they say of an example depends on the others.
 
-Both work at a quarter of the resolution and finer: 2 frames by 8 bins are one place of 16 values,
+They work at a quarter of the resolution and finer: 2 frames by 8 bins are one place of 16 values,
 so that a convolution costs little and a single bin can still be told from the next. What a grid
 says is the same for all frames, so it is worked out once per place and added.
 """
@@ -102,12 +102,12 @@ class Generator(keras.layers.Layer):
         self.built = True
 
     def call(self, noise: Any, told: Any, grid: Any) -> tuple[Any, Any]:
-        """Return the image and its loudness for noise, float32 [examples, values]."""
+        """Return the image, and its loudness from -1 to 1, for noise float32 [examples, values]."""
         size = self.size
         count = noise.shape[0] or tf.shape(noise)[0]
         parts = [noise] if self.embed is None else [noise, self.embed(told)]
         hidden = self.first(tf.concat(parts, axis=1))
-        loudness = 2.0 * tf.tanh(tf.cast(self.loudness(hidden), tf.float32))
+        loudness = tf.tanh(tf.cast(self.loudness(hidden), tf.float32))
         hidden = tf.reshape(self.spread(hidden), [count, *size.least, size.width])
         for rise in self.rises:
             hidden = rise(tf.repeat(tf.repeat(hidden, 2, axis=1), 2, axis=2))

@@ -8,8 +8,8 @@
 
 Latents that a decoder was trained on are not what their prior says they are: fitting a density
 afterwards is cheap and closes most of that gap, and steps of a sequence depend on each other.
-All values lie in variables that do not train; until `Priors.fit` has set them only `standard`,
-and `mixture` where it is trained, can be drawn from.
+But for the mixture that is trained, all values lie in variables that do not train; until
+`Priors.fit` has set them only `standard`, and `mixture`, can be drawn from.
 
 Source: a density fitted after training, Ghosh et al. 2020 (arXiv 1903.12436); learned mixtures as
 priors, Dilokthanakul et al. 2016 (arXiv 1611.02648); a step's density given the last ones is that
@@ -18,7 +18,7 @@ of a joint mixture, conditioned.
 
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -133,6 +133,18 @@ class Priors(keras.layers.Layer):
     def class_means(self) -> Mapping[str, np.ndarray]:
         """Return the mean latent of each class of each label, float32 [classes, size]."""
         return {name: np.asarray(variable) for name, variable in self._means.items()}
+
+    def require_fitted(self) -> None:
+        """Refuse to say how latents spread and where classes lie before that is known.
+
+        Raises:
+          InputError: If the training has not ended.
+        """
+        config.require(
+            any(self._can_draw(kind) for kind in self._kinds_fitted),
+            "spread and class means are found when training ends; finish the training first",
+            fitted=False,
+        )
 
     def resolve(self, asked: str) -> str:
         """Return the prior to draw from.
@@ -264,7 +276,7 @@ class Priors(keras.layers.Layer):
         found = mixtures.condition(mixture, size)
         missing = self._sequence_components - len(found.weights)
         for name in ("seen", "whiteners", "gains"):
-            self._past[name].assign(_pad(getattr(found, name), missing))
+            self._past[name].assign(mixtures.pad(getattr(found, name), missing))
         self._past["basis"].assign(basis)
         _assign(self._sequence, found.weights, found.means, found.covariances)
         self._fitted["sequence"].assign(1.0)
@@ -336,19 +348,6 @@ class Priors(keras.layers.Layer):
         return chosen @ self._sequence["means"] + led + temperature * drawn
 
 
-def coder(
-    encode: Callable[[Any, family.Signal, Any, Mapping[str, Any]], np.ndarray],
-    decode: Callable[[Any, family.Signal, Any, int, Mapping[str, Any]], np.ndarray],
-) -> family.Coder:
-    """Return the coder of a family whose models keep their `Priors` as `priors`."""
-    return family.Coder(
-        encode=encode,
-        decode=decode,
-        spread=lambda model: np.asarray(model.priors.spread),
-        class_means=lambda model: model.priors.class_means(),
-    )
-
-
 @functools.lru_cache(maxsize=16)
 def _compiled(priors: Priors, kind: str, n_songs: int, n_draws: int) -> Any:
     """Return the program that draws some steps of so many songs: one for each, or one for all."""
@@ -397,10 +396,5 @@ def _assign(variables: Mapping[str, Any], weights: Any, means: Any, covariances:
     missing = variables["means"].shape[0] - len(weights)
     logs = np.log(weights / weights.sum())
     variables["log_weights"].assign(np.pad(logs, (0, missing), constant_values=-1e9))
-    variables["means"].assign(_pad(means, missing))
-    variables["factors"].assign(_pad(np.linalg.cholesky(covariances), missing))
-
-
-def _pad(values: np.ndarray, missing: int) -> np.ndarray:
-    """Return values with as many zeros more, along the first axis."""
-    return np.pad(values, [(0, missing), *[(0, 0)] * (values.ndim - 1)])
+    variables["means"].assign(mixtures.pad(means, missing))
+    variables["factors"].assign(mixtures.pad(np.linalg.cholesky(covariances), missing))
