@@ -85,31 +85,7 @@ class SongConfig:
         config.require(
             self.sigma_scale >= 0, "sigma_scale must not be negative", sigma_scale=self.sigma_scale
         )
-        config.require_sign(self, "perturb", zero=True)
-        config.require(
-            len(self.interpolate) in (0, 2),
-            "interpolate takes two recordings",
-            interpolate=",".join(self.interpolate),
-        )
-        instead = ("portable", "melody", "reconstruct", "interpolate")
-        asked = [f"--{name}" for name in instead if getattr(self, name)]
-        config.require(
-            len(asked) < 2,
-            "one thing at a time, of " + ", ".join(f"--{name}" for name in instead),
-            asked=" ".join(asked),
-        )
-        stems = [pathlib.PurePosixPath(path).stem for path in self.reconstruct]
-        config.require(
-            len(set(stems)) == len(stems),
-            "recordings to reconstruct must differ in their names, which sounds are named after",
-            reconstruct=",".join(self.reconstruct),
-        )
-        config.require(
-            bool(self.reconstruct) or (self.perturb == 0 and not self.transfer),
-            "perturb and transfer change a recording; name one with --reconstruct=FILE",
-            perturb=self.perturb,
-            transfer=self.transfer,
-        )
+        self._check_recordings()
         choices = {
             "format": FORMATS,
             "subtype": SUBTYPES,
@@ -136,6 +112,34 @@ class SongConfig:
             n_songs=self.n_songs,
             primer=self.primer,
             include_primer=self.include_primer,
+        )
+
+    def _check_recordings(self) -> None:
+        """Refuse what cannot be done with recordings, or not at once."""
+        config.require_sign(self, "perturb", zero=True)
+        config.require(
+            len(self.interpolate) in (0, 2),
+            "interpolate takes two recordings",
+            interpolate=",".join(self.interpolate),
+        )
+        instead = ("portable", "melody", "reconstruct", "interpolate")
+        asked = [f"--{name}" for name in instead if getattr(self, name)]
+        config.require(
+            len(asked) < 2,
+            "one thing at a time, of " + ", ".join(f"--{name}" for name in instead),
+            asked=" ".join(asked),
+        )
+        stems = [pathlib.PurePosixPath(path).stem for path in self.reconstruct]
+        config.require(
+            len(set(stems)) == len(stems),
+            "recordings to reconstruct must differ in their names, which sounds are named after",
+            reconstruct=",".join(self.reconstruct),
+        )
+        config.require(
+            bool(self.reconstruct) or (self.perturb == 0 and not self.transfer),
+            "perturb and transfer change a recording; name one with --reconstruct=FILE",
+            perturb=self.perturb,
+            transfer=self.transfer,
         )
 
 
