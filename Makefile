@@ -23,7 +23,7 @@ endif
 .PHONY: help demo test quick faults test-beam test-tpu-image test-tensorflow check-tpu test-vertex sdist test-sdist image check lint format benchmark results results-autoencoder clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/installed-$(TENSORFLOW)  ## recordings to songs in minutes; RECORDINGS=folder for your own
 ifdef RECORDINGS

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import inspect
 import os
+import pathlib
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -89,7 +90,8 @@ def _settle_in() -> None:
     """Have streams to write to, and have the signals that end a program end it as Ctrl-C does."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by who started us, as by 2>&-
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115
+            # Open for as long as the program runs, so nothing closes it.
+            setattr(sys, name, pathlib.Path(os.devnull).open("w"))  # noqa: SIM115
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_DFL:  # not where nohup has it ignored
             signal.signal(number, _interrupt)

@@ -12,6 +12,7 @@ import errno
 import functools
 import http
 import os
+import pathlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -210,7 +211,7 @@ def run_parallel(function: Callable[..., None], *arguments: Iterable[str]) -> No
 def checksum(local_file: str) -> str:
     """Return the CRC-32C of a local file as storage writes it: base64, big-endian."""
     crc = google_crc32c.Checksum()
-    with open(local_file, "rb") as file:  # noqa: PTH123
+    with pathlib.Path(local_file).open("rb") as file:
         while block := file.read(_READ_BYTES):
             crc.update(block)
     return base64.b64encode(crc.digest()).decode()

@@ -2,12 +2,10 @@
 
 import dataclasses
 import json
-import os
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
+import processes
 import pytest
 import soundfile
 import tiny
@@ -264,21 +262,12 @@ def test_notes_are_judged_beside_real_ones(
     run_dir, run, _ = trained
     if run.audio.representation != "complex_stft":
         return
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "tools.evaluate_notes", "--device=cpu", f"--run_dir={run_dir}"),
-            *(f"--recordings={recordings}", "--n_notes=6", f"--output={tmp_path / 'table.md'}"),
-        ],
-        cwd=pathlib.Path(__file__).parents[1],
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "| made, trained pitches | 3 |" in done.stdout
-    assert "| real, held-out pitches | 3 | " in done.stdout
-    assert "length of every note exact: yes" in done.stdout
+    table = tmp_path / "table.md"
+    flags = [f"--run_dir={run_dir}", f"--recordings={recordings}", "--n_notes=6"]
+    text = processes.run_tool("evaluate_notes", *flags, f"--output={table}")
+    assert "| made, trained pitches | 3 |" in text
+    assert "| real, held-out pitches | 3 | " in text
+    assert "length of every note exact: yes" in text
     for how in ("as they are", "through frames"):
-        assert f"| player | {how} | " in done.stdout
-    assert (tmp_path / "table.md").read_text("utf-8").strip() == done.stdout.strip()
+        assert f"| player | {how} | " in text
+    assert table.read_text("utf-8").strip() == text.strip()

@@ -1,12 +1,10 @@
 """The variational autoencoder from recordings to songs: trained, resumed, told, heard, judged."""
 
 import dataclasses
-import os
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
+import processes
 import pytest
 import soundfile
 import tiny
@@ -17,7 +15,6 @@ from lstm_gen.generation import song_config, songs
 from lstm_gen.models import vae
 from lstm_gen.training import loop
 
-ROOT = pathlib.Path(__file__).parents[1]
 RATE = 4000
 AUDIO = config.AudioConfig(sample_rate=RATE, n_fft=256, hop_length=128, n_mels=12)
 MONITOR = dataclasses.replace(tiny.MONITOR, sample_every_steps=6)
@@ -104,23 +101,10 @@ def test_songs_come_from_every_prior_and_are_as_long_as_asked(
         assert np.abs(samples).max() > 1e-3
 
 
-def evaluate(tool: str, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", f"tools.{tool}", "--device=cpu", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def test_samples_are_judged(run_dir: str, tmp_path: pathlib.Path) -> None:
     output = tmp_path / "table.md"
     flags = ["--n_songs=2", "--seconds=2", "--prior=gmm,standard", f"--output={output}"]
-    text = evaluate("evaluate_samples", f"--run_dir={run_dir}", *flags)
+    text = processes.run_tool("evaluate_samples", f"--run_dir={run_dir}", *flags)
     assert f"| held-out music | {run_dir}, gmm | {run_dir}, standard |" in text
     assert "variance of frame differences" in text
     assert "of 3 latents active" in text
@@ -129,7 +113,9 @@ def test_samples_are_judged(run_dir: str, tmp_path: pathlib.Path) -> None:
 
 
 def test_what_was_asked_for_is_judged(told_dir: str, tmp_path: pathlib.Path) -> None:
-    text = evaluate("evaluate_labels", f"--run_dir={told_dir}", "--label=kind", "--n_songs=6")
+    text = processes.run_tool(
+        "evaluate_labels", f"--run_dir={told_dir}", "--label=kind", "--n_songs=6"
+    )
     assert "| held-out sounds | 100.0% | 2 |" in text
     assert "| songs |" in text
     assert "songs, by class: high" in text

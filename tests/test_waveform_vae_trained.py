@@ -1,14 +1,12 @@
 """`waveform_vae` from recordings to songs: trained, watched, resumed, heard, judged."""
 
 import dataclasses
-import os
 import pathlib
 import shutil
-import subprocess
-import sys
 from typing import Any
 
 import numpy as np
+import processes
 import pytest
 import soundfile
 import tiny
@@ -19,7 +17,6 @@ from lstm_gen.generation import song_config, songs
 from lstm_gen.models import waveform_vae
 from lstm_gen.training import loop
 
-ROOT = pathlib.Path(__file__).parents[1]
 RATE = 4000
 MONITOR = dataclasses.replace(
     tiny.MONITOR,
@@ -132,20 +129,10 @@ def test_songs_come_from_every_prior_and_are_as_long_as_asked(
 
 def test_waveforms_are_judged(run_dir: str, tmp_path: pathlib.Path) -> None:
     output = tmp_path / "table.md"
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "tools.evaluate_waveforms", "--device=cpu"),
-            *(f"--run_dir={run_dir}", "--n_songs=3", "--seconds=1", f"--output={output}"),
-        ],
-        cwd=ROOT,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "| SNR dB | of a window | LSD dB | mean spectrum | level slope |" in done.stdout
-    assert f"| {run_dir} | 4 |" in done.stdout
+    flags = [f"--run_dir={run_dir}", "--n_songs=3", "--seconds=1", f"--output={output}"]
+    text = processes.run_tool("evaluate_waveforms", *flags)
+    assert "| SNR dB | of a window | LSD dB | mean spectrum | level slope |" in text
+    assert f"| {run_dir} | 4 |" in text
     for row in ("held-out music", *(f"{run_dir}, {p}" for p in waveform_vae.FAMILY.priors)):
-        assert f"| {row} | " in done.stdout
-    assert output.read_text("utf-8").strip() == done.stdout.strip()
+        assert f"| {row} | " in text
+    assert output.read_text("utf-8").strip() == text.strip()

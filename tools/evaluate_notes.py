@@ -218,27 +218,32 @@ def _classes(
     One knows takes as they are, the other as the dataset's frames give them back: what these leave
     out, as all above their highest bin, no model can make.
     """
-    rate = run.audio.sample_rate
+    rate, train = run.audio.sample_rate, [take for take in takes if take.split == "train"]
+    names = [
+        one.name
+        for one in run.signal.conditions
+        if one.kind == "class" and one.name != songs.pitch_label
+        if len({take.values[one.name] for take in train} - {()}) > 1
+    ]
+    if not names:
+        return ""
 
     def back(samples: np.ndarray) -> np.ndarray:
         return sounds.invert(representations.extract(samples, run.audio), run.audio, songs)
 
     judged = {
-        "as they are": [notes.timbre(take.samples, rate) for take in takes],
-        "through frames": [notes.timbre(back(take.samples), rate) for take in takes],
+        "as they are": np.stack([notes.timbre(take.samples, rate) for take in takes]),
+        "through frames": np.stack([notes.timbre(back(take.samples), rate) for take in takes]),
     }
     made_timbre = np.stack([notes.timbre(note, rate) for note in made])
     rows = [
         "| label | classifier of real takes | asked for and heard | takes held out, heard right |",
         "| --- | --- | ---: | ---: |",
     ]
-    for one in run.signal.conditions:
-        heard = {take.values[one.name] for take in takes if take.split == "train"} - {()}
-        if one.kind != "class" or one.name == songs.pitch_label or len(heard) < 2:
-            continue
+    for name in names:
         for how, timbres in judged.items():
-            right, real = _agree(one.name, takes, np.stack(timbres), asked, made_timbre)
-            rows.append(f"| {one.name} | {how} | {right:.3f} | {real:.3f} |")
+            right, real = _agree(name, takes, timbres, asked, made_timbre)
+            rows.append(f"| {name} | {how} | {right:.3f} | {real:.3f} |")
     return "\n".join([*rows, ""])
 
 

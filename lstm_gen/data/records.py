@@ -12,6 +12,7 @@ Source: tensorflow/core/example/{example,feature}.proto, tensorflow/core/lib/io/
 """
 
 import math
+import pathlib
 import struct
 import types
 from collections.abc import Iterator
@@ -99,7 +100,7 @@ def read_segments(path: str, channels: int, dtype: str) -> Iterator[Segment]:
     Raises:
       InputError: For a record that is cut, corrupt or not a segment, naming it.
     """
-    with storage.local_copy(path) as local, open(local, "rb") as file:  # noqa: PTH123
+    with storage.local_copy(path) as local, pathlib.Path(local).open("rb") as file:
         for index, data in enumerate(_read_records(file, path)):
             try:
                 yield decode(data, channels, dtype)

@@ -76,9 +76,8 @@ def perturb(
     noise = [
         np.random.default_rng([seed, i]).standard_normal(z.shape) for i, z in enumerate(latents)
     ]
-    moved = latents + np.float32(share) * np.asarray(noise, np.float32) * trained.coder.spread(
-        trained.model
-    )
+    spread = np.float32(share) * trained.coder.spread(trained.model)
+    moved = latents + spread * np.asarray(noise, np.float32)
     return trained.decode(moved, frames.shape[1], labels)
 
 
@@ -131,7 +130,7 @@ def transfer(
     """
     means = trained.coder.class_means(trained.model)[name]
     latents = trained.encode(frames, labels) + (means[classes[1]] - means[classes[0]])
-    told = {**labels}
+    told = dict(labels)
     if f"label/{name}" in told:
         told[f"label/{name}"] = np.full_like(told[f"label/{name}"], classes[1])
     return trained.decode(latents.astype(np.float32), frames.shape[1], told)

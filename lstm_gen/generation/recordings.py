@@ -74,9 +74,8 @@ def _reconstruct(
     if songs.transfer:
         name, classes = told.parse_transfer(run, songs.transfer)
         values = [run.vocabulary[name].values[index] for index in classes]
-        made["-to-".join(re.sub(r"[^\w.+-]+", "_", value) for value in values)] = latents.transfer(
-            trained, inputs, labels, name, classes
-        )
+        title = re.sub(r"[^\w.+-]+", "_", "-to-".join(values))
+        made[title] = latents.transfer(trained, inputs, labels, name, classes)
     named = {"original": (frames, samples)}
     named["inverted"] = (frames, sounds.invert(frames, run.audio, songs))
     for name, normalised in made.items():

@@ -1,29 +1,19 @@
 """The command as a user runs it, on models of a few units that were never trained."""
 
 import dataclasses
-import os
 import pathlib
 import subprocess
-import sys
 
+import processes
 import pytest
 import tiny
 
 from lstm_gen import runs
 from lstm_gen.data import manifest
 
-ROOT = pathlib.Path(__file__).parents[2]
 
-
-def _evaluate(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "tools.evaluate_songs", "--device=cpu", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def _evaluate(*flags: str) -> subprocess.CompletedProcess[str]:
+    return processes.run_python("-m", "tools.evaluate_songs", "--device=cpu", *flags)
 
 
 def _make_run(folder: pathlib.Path, dataset: manifest.Dataset, **changes: object) -> str:

@@ -1,13 +1,11 @@
 """How much comes back: figures against closed forms and NumPy's SVD, and the command."""
 
 import dataclasses
-import os
 import pathlib
-import subprocess
-import sys
 from typing import Any
 
 import numpy as np
+import processes
 import pytest
 import soundfile
 import tiny
@@ -18,7 +16,6 @@ from lstm_gen.data import manifest
 from lstm_gen.evaluation import reconstructions
 from lstm_gen.models import autoencoder, family
 
-ROOT = pathlib.Path(__file__).parents[2]
 SIGNAL = family.Signal(audio=config.AudioConfig(n_mels=6), timesteps=8, shift=0)
 SEGMENTS = [tiny.make_frames(n, seed, 6) for seed, n in enumerate((24, 31, 24, 8))]
 
@@ -108,17 +105,6 @@ def test_pitches_are_heard(pitch: float, off_cents: float) -> None:
     assert reconstructions.pitch_error_cents(np.zeros(32000, np.float32), 16000, 60) == np.inf
 
 
-def _run(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *command],
-        cwd=ROOT,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 def _make_notes(folder: pathlib.Path) -> None:
     """Write a second of tone for each of some pitches."""
     folder.mkdir()
@@ -150,7 +136,7 @@ def _make_run(folder: pathlib.Path, dataset: manifest.Dataset, **settings: Any) 
 def test_held_out_notes_are_compared_as_frames_and_as_sound(tmp_path: pathlib.Path) -> None:
     notes, data_dir, output = tmp_path / "notes", tmp_path / "dataset", tmp_path / "table.md"
     _make_notes(notes)
-    made = _run(
+    made = processes.run_python(
         "create_tfrecord.py", f"--input_dir={notes}", f"--data_dir={data_dir}", "--workers=1",
         "--representation=log_stft", "--sample_rate=8000", "--n_fft=512", "--hop_length=128",
         "--trim_db=0", "--split=pattern", "--validation_pattern=_60", "--labels=pattern",
@@ -163,7 +149,7 @@ def test_held_out_notes_are_compared_as_frames_and_as_sound(tmp_path: pathlib.Pa
         for name, size in (("narrow", 2), ("wide", 20))
     ]
     flags = [f"--run_dir={path}" for path in run_dirs]
-    done = _run(
+    done = processes.run_python(
         "-m", "tools.evaluate_reconstructions", "--device=cpu", *flags, f"--output={output}",
         f"--input_dir={notes}", "--pitch_label=pitch",
     )  # fmt: skip
@@ -183,7 +169,9 @@ def test_a_model_without_latents_is_one_line(tmp_path: pathlib.Path) -> None:
     dataset = tiny.make_dataset(tmp_path / "dataset")
     run = tiny.make_run(dataset)
     runs.open_or_create(str(tmp_path / "run"), run)
-    done = _run("-m", "tools.evaluate_reconstructions", f"--run_dir={tmp_path / 'run'}")
+    done = processes.run_python(
+        "-m", "tools.evaluate_reconstructions", f"--run_dir={tmp_path / 'run'}"
+    )
     assert done.returncode == 1
     assert "must be of a model with latents" in done.stderr
     assert "Traceback" not in done.stderr

@@ -104,12 +104,10 @@ class Maker(keras.Model):
 
 def initialise(model: Maker, signal: family.Signal, examples: family.Examples) -> None:
     """Set how loud examples may be to what those of the training split are."""
-    found = [
-        levels.from_frames(tf.constant(batch["frames"][batch["weight"] > 0]), signal)[1].numpy()
-        for batch in examples()
-    ]
-    model.quietest.assign(np.concatenate(found).min())
-    model.loudest.assign(np.concatenate(found).max())
+    known = (tf.constant(batch["frames"][batch["weight"] > 0]) for batch in examples())
+    found = np.concatenate([levels.from_frames(frames, signal)[1] for frames in known])
+    model.quietest.assign(found.min())
+    model.loudest.assign(found.max())
 
 
 def count_examples(signal: family.Signal, n_frames: int) -> int:
