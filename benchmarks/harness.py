@@ -4,7 +4,9 @@ The machines that these run on are shared: an absolute time moves by a quarter f
 minute to the next, while a ratio of two runs made one after the other hardly does.
 """
 
+import concurrent.futures
 import dataclasses
+import multiprocessing
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -36,6 +38,16 @@ class Row:
     def reached(self) -> bool:
         """Whether the figure asked for was reached."""
         return self.value >= self.reach if self.at_least else self.value <= self.reach
+
+
+def measure_apart(measure: Callable[[str], list[Row]], name: str) -> list[Row]:
+    """Return what a function at the top of a module measures of a name, in a fresh process.
+
+    None inherits another's threads, memory or compiled functions.
+    """
+    fresh = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=fresh) as pool:
+        return pool.submit(measure, name).result()
 
 
 def take_turns(

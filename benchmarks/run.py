@@ -6,12 +6,10 @@ Every benchmark runs in a process of its own, so that none inherits another's th
 memory or compiled functions. Nothing else should run on the machine meanwhile.
 """
 
-import concurrent.futures
 import dataclasses
 import datetime
 import importlib
 import importlib.metadata
-import multiprocessing
 import os
 import pathlib
 import platform
@@ -63,7 +61,7 @@ def main() -> int:
     for name in names:
         print(f"Measuring {name}.", flush=True)
         try:
-            measured = measure_apart(name)
+            measured = harness.measure_apart(measure, name)
         except Exception:  # one broken benchmark never costs the others
             traceback.print_exc()
             failed.append(f"{name} failed; the reason is above")
@@ -78,13 +76,6 @@ def main() -> int:
 def measure(name: str) -> list[harness.Row]:
     """Return the rows of one benchmark, measured in this process."""
     return list(importlib.import_module(f"benchmarks.{name}").rows())
-
-
-def measure_apart(name: str) -> list[harness.Row]:
-    """Return the rows of one benchmark, measured in a fresh process."""
-    fresh = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(1, mp_context=fresh) as pool:
-        return pool.submit(measure, name).result()
 
 
 def describe_machine() -> dict[str, Any]:
