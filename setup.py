@@ -19,6 +19,7 @@ REQUIREMENTS = [
     "numba>=0.60",
     "numpy>=1.26",
     "pillow>=10.0",
+    "scikit-learn>=1.4",
     "scipy>=1.11",
     "soundfile>=0.12.1",
     "soxr>=0.4",

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
+from sklearn import kernel_ridge
 
 from lstm_gen import config
 from lstm_gen.audio import normalisation
@@ -27,22 +28,19 @@ class Classifier:
 
     Attributes:
       names: The classes.
-      known: Descriptions of the sounds it was taught with, scaled, [sounds, features].
       centre: What was taken from a description, [features].
       scale: What it was divided by, [features].
-      weights: Of each sound for each class, [sounds, classes].
+      regression: From scaled descriptions to a score for each class.
     """
 
     names: tuple[str, ...]
-    known: np.ndarray
     centre: np.ndarray
     scale: np.ndarray
-    weights: np.ndarray
+    regression: kernel_ridge.KernelRidge
 
     def name(self, descriptions: np.ndarray) -> list[str]:
         """Return the class of each description, [sounds, features]."""
-        scaled = (descriptions - self.centre) / self.scale
-        scores = _kernel(scaled, self.known) @ self.weights
+        scores = self.regression.predict((descriptions - self.centre) / self.scale)
         return [self.names[index] for index in scores.argmax(axis=1)]
 
 
@@ -62,11 +60,11 @@ def teach(descriptions: np.ndarray, names: Sequence[str]) -> Classifier:
     )
     centre = descriptions.mean(axis=0)
     scale = np.maximum(descriptions.std(axis=0), 0.1 * descriptions.std())
-    known = (descriptions - centre) / scale
     targets = np.array([[float(name == one) for one in classes] for name in names]) - 0.5
-    gram = _kernel(known, known)
-    weights = np.linalg.solve(gram + _RIDGE * np.eye(len(gram)), targets)
-    return Classifier(names=classes, known=known, centre=centre, scale=scale, weights=weights)
+    # A Gaussian as wide as two sounds are apart.
+    regression = kernel_ridge.KernelRidge(alpha=_RIDGE, kernel="rbf", gamma=1 / len(scale))
+    regression.fit((descriptions - centre) / scale, targets)
+    return Classifier(names=classes, centre=centre, scale=scale, regression=regression)
 
 
 def describe(
@@ -105,12 +103,6 @@ def _describe(frames: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
     places = np.linspace(0, len(bands) - 1, _STEPS)
     grid = np.stack([np.interp(places, np.arange(len(bands)), band) for band in bands.T])
     return np.append((grid - grid.mean()).ravel(), 2 * np.log(len(bands)))
-
-
-def _kernel(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Return how alike descriptions are, [left, right]."""
-    squares = (left**2).sum(axis=1)[:, np.newaxis] + (right**2).sum(axis=1) - 2 * left @ right.T
-    return np.exp(-np.maximum(squares, 0) / left.shape[1])
 
 
 def agreement(wanted: Sequence[str], heard: Sequence[str]) -> float:

@@ -362,18 +362,18 @@ def generate(
 
 
 def fit(model: WaveformVAE, signal: family.Signal, examples: family.Examples) -> None:
-    """Fit the priors to latents drawn for the training windows, the padded ends left out."""
-    random = np.random.default_rng(0)
-    context, latents = model.settings.context, []
-    labels: dict[str, list[np.ndarray]] = {f"label/{one.name}": [] for one in signal.classes}
-    for batch in examples():
-        known = batch["weight"] > 0
-        mean, log_sd = _encode(model, batch["frames"][known])
-        drawn = mean + np.exp(log_sd) * random.standard_normal(mean.shape, np.float32)
-        latents += list(drawn[:, context:-context] if drawn.shape[1] > 4 * context else drawn)
-        for name, values in labels.items():
-            values.append(batch[name][known])
-    model.priors.fit(latents, {name: np.concatenate(rows) for name, rows in labels.items()})
+    """Fit the priors to latents drawn for the training split, the padded ends left out."""
+    context = model.settings.context
+
+    def believed(
+        frames: np.ndarray, labels: Mapping[str, np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        del labels
+        mean, log_sd = _encode(model, frames)
+        inner = slice(context, -context) if mean.shape[1] > 4 * context else slice(None)
+        return mean[:, inner], np.exp(log_sd[:, inner])
+
+    coding.fit(model.priors, signal, examples, believed)
 
 
 FAMILY = family.Family(

@@ -78,7 +78,7 @@ def serve(folder: pathlib.Path) -> Iterator[Bucket]:
         finally:
             running.shutdown()
             thread.join()
-    assert not running.failures
+    assert not running.failures, running.failures
 
 
 def _environment(running: server.Server, certificate: pathlib.Path) -> dict[str, str]:

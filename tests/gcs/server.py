@@ -365,13 +365,27 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
-            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            return self._read(int(self.headers.get("Content-Length", 0)))
         body = b""
-        while size := int(self.rfile.readline(), 16):
-            body += self.rfile.read(size)
-            self.rfile.readline()
-        self.rfile.readline()
+        while size := int(self._read_line(), 16):
+            body += self._read(size)
+            self._read_line()
+        self._read_line()
         return body
+
+    def _read(self, n_bytes: int) -> bytes:
+        """Return so many bytes; of a client killed before it sent them nothing counts."""
+        found = self.rfile.read(n_bytes)
+        if len(found) < n_bytes:
+            raise ConnectionError
+        return found
+
+    def _read_line(self) -> bytes:
+        """Return a line, with the same for a client that was killed within it."""
+        found = self.rfile.readline()
+        if not found.endswith(b"\n"):
+            raise ConnectionError
+        return found
 
     def _send(self, answer: Answer, n_bytes: int | None = None) -> None:
         """Send an answer, or its head and so many bytes of it."""

@@ -37,6 +37,8 @@ def make_batch(n_examples: int = 4, scale: float = 1.0) -> dict[str, Any]:
         "frames": scale * make_frames(n_examples, SIGNAL.timesteps),
         "weight": np.ones(n_examples, np.float32),
         "row": np.arange(n_examples),
+        "recording": np.arange(n_examples),
+        "start_frame": np.zeros(n_examples, np.int64),
         "label/hand": np.arange(n_examples) % 3,
     }
 

@@ -28,11 +28,11 @@ from absl import logging
 
 from lstm_gen import config, programs
 from lstm_gen.models import family
-from lstm_gen.models.layers import condition, mixtures, noise
+from lstm_gen.models.layers import condition, densities, noise
 
 KINDS = ("sequence", "gmm", "gaussian", "standard", "mixture")
 _FITTED = ("sequence", "gmm", "gaussian")
-_REGULARISATION = 1e-2  # of a variance that is 1
+_EFFECTLESS_ROWS = 1.0  # rows' worth of no effect, of what is told
 _RARE = 1e-3  # share of the latents on either side beyond which none is drawn
 _STEPS_PER_CALL = 64
 _DROPPED = 8  # steps of a sequence, which begins at the mean and not in music
@@ -78,11 +78,11 @@ class Priors(keras.layers.Layer):
         self.size, self.kinds, self.learned = size, tuple(kinds), learned
         self._width, self._classes = condition.width(conditions), tuple(classes)
         self._components, self._sequence_components = components, sequence_components
-        self._history, self._history_size = history, min(history_size, history * size)
+        self._history, self._history_size = history, history_size
 
     def build(self, input_shape: Any = None) -> None:
         """Create every variable."""
-        size, past, n = self.size, self._history * self.size, self._sequence_components
+        size = self.size
         self.spread = self._kept("spread", [size], 1.0)
         self._centre = self._kept("centre", [size])
         self._low, self._high = self._kept("low", [size]), self._kept("high", [size])
@@ -91,20 +91,21 @@ class Priors(keras.layers.Layer):
         self._means = {
             one.name: self._kept(f"mean_{one.name}", [one.n_values, size]) for one in self._classes
         }
-        self._fitted = {kind: self._kept(f"fitted_{kind}", []) for kind in self._kinds_fitted}
-        self._mixtures = {
-            kind: self._mixture(kind, count, size)
+        self._densities: dict[str, densities.Mixture] = {
+            kind: densities.Mixture(self._kept, kind, count, size)
             for kind, count in (("gaussian", 1), ("gmm", self._components))
             if kind in self.kinds
         }
         if "sequence" in self.kinds:
-            self._sequence = self._mixture("sequence", n, size)
-            self._past = {
-                "basis": self._kept("past_basis", [past, self._history_size]),
-                "seen": self._kept("past_means", [n, self._history_size]),
-                "whiteners": self._kept("past_whiteners", [n, *[self._history_size] * 2]),
-                "gains": self._kept("past_gains", [n, self._history_size, size]),
-            }
+            self._sequence = densities.SequenceMixture(
+                self._kept,
+                "sequence",
+                self._sequence_components,
+                size,
+                self._history,
+                self._history_size,
+            )
+            self._densities["sequence"] = self._sequence
         if self.learned:
             shape = [self.learned, size]
             self._logits = self.add_weight(name="logits", shape=[self.learned], initializer="zeros")
@@ -113,22 +114,10 @@ class Priors(keras.layers.Layer):
             self._log_sds = self.add_weight(name="log_sds", shape=shape, initializer="zeros")
         super().build(input_shape)
 
-    @property
-    def _kinds_fitted(self) -> list[str]:
-        return [kind for kind in self.kinds if kind in _FITTED]
-
     def _kept(self, name: str, shape: list[int], value: float = 0.0) -> Any:
         """Return a new variable that does not train."""
         start = keras.initializers.Constant(value)
         return self.add_weight(name=name, shape=shape, initializer=start, trainable=False)
-
-    def _mixture(self, kind: str, count: int, size: int) -> dict[str, Any]:
-        """Return the variables of a mixture: log weights, means and factors of covariances."""
-        return {
-            "log_weights": self._kept(f"{kind}_log_weights", [count]),
-            "means": self._kept(f"{kind}_means", [count, size]),
-            "factors": self._kept(f"{kind}_factors", [count, size, size]),
-        }
 
     def class_means(self) -> Mapping[str, np.ndarray]:
         """Return the mean latent of each class of each label, float32 [classes, size]."""
@@ -141,7 +130,7 @@ class Priors(keras.layers.Layer):
           InputError: If the training has not ended.
         """
         config.require(
-            any(self._can_draw(kind) for kind in self._kinds_fitted),
+            any(one.fitted for one in self._densities.values()),
             "spread and class means are found when training ends; finish the training first",
             fitted=False,
         )
@@ -180,8 +169,8 @@ class Priors(keras.layers.Layer):
         return asked
 
     def _can_draw(self, kind: str) -> bool:
-        if kind in self._fitted:
-            return bool(float(self._fitted[kind].numpy()) > 0)
+        if kind in self._densities:
+            return self._densities[kind].fitted
         return kind != "mixture" or self.learned > 0
 
     def learned_log_density(self, latents: Any) -> Any:
@@ -238,19 +227,15 @@ class Priors(keras.layers.Layer):
         self._fit_classes(latents, labels or {})
         rest = (rows - rows.mean(axis=0)) / scale
         if self._width and told is not None:
-            effects = mixtures.regress(np.repeat(told, lengths, axis=0).astype(np.float64), rest)
+            effects = _regress(np.repeat(told, lengths, axis=0).astype(np.float64), rest)
             self._effects.assign(effects)
             rest = rest - np.repeat(told @ effects, lengths, axis=0)
         low, high = np.quantile(rest, [_RARE, 1 - _RARE], axis=0)
         self._low.assign(low)
         self._high.assign(high)
-        for kind, variables in self._mixtures.items():
-            count = 1 if kind == "gaussian" else self._components
-            mixture = mixtures.fit(mixtures.some(rest), count, _REGULARISATION, seed)
-            _assign(variables, mixture.weights, mixture.means, mixture.covariances)
-            self._fitted[kind].assign(1.0)
-        if "sequence" in self.kinds:
-            self._fit_sequence(np.split(rest, np.cumsum(lengths)[:-1]), seed)
+        sequences = np.split(rest, np.cumsum(lengths)[:-1])
+        for one in self._densities.values():
+            one.fit(sequences, seed)
 
     def _fit_classes(self, latents: Sequence[np.ndarray], labels: Mapping[str, np.ndarray]) -> None:
         """Set the mean latent of each class; of one that never occurs, that of all."""
@@ -261,25 +246,6 @@ class Priors(keras.layers.Layer):
                 own = [one for one, of in zip(latents, known, strict=True) if of == index]
                 means[index] = np.concatenate(own).mean(axis=0)
             variable.assign(means)
-
-    def _fit_sequence(self, sequences: Sequence[np.ndarray], seed: int) -> None:
-        """Fit the density of a step and the steps before it; nothing if no example has so many."""
-        history, size = self._history, self._history_size
-        joint = [mixtures.with_past(one, history) for one in sequences if len(one) > history]
-        if not joint or sum(map(len, joint)) < 2 * (size + self.size):
-            return
-        past, now = np.split(mixtures.some(np.concatenate(joint)), [-self.size], axis=1)
-        _, basis = np.linalg.eigh(past.T @ past)
-        basis = basis[:, ::-1][:, :size]
-        both = np.concatenate([past @ basis, now], axis=1)
-        mixture = mixtures.fit(both, self._sequence_components, _REGULARISATION, seed)
-        found = mixtures.condition(mixture, size)
-        missing = self._sequence_components - len(found.weights)
-        for name in ("seen", "whiteners", "gains"):
-            self._past[name].assign(mixtures.pad(getattr(found, name), missing))
-        self._past["basis"].assign(basis)
-        _assign(self._sequence, found.weights, found.means, found.covariances)
-        self._fitted["sequence"].assign(1.0)
 
     def draw(
         self,
@@ -326,26 +292,17 @@ class Priors(keras.layers.Layer):
         """Return draws kept to where latents were; a sequence that left would not come back."""
         return tf.clip_by_value(rest, self._low, self._high)
 
-    def from_mixture(self, kind: str, normal: Any, uniform: Any, temperature: Any) -> Any:
-        """Return independent steps, [songs, steps, size], of draws [songs, steps, size or -]."""
-        if kind == "mixture":
-            chosen = _choose(tf.convert_to_tensor(self._logits), uniform)
-            mean, sd = chosen @ self._learned_means, chosen @ tf.exp(self._log_sds)
-            return mean + temperature * sd * normal
-        variables = self._mixtures[kind]
-        chosen = _choose(variables["log_weights"], uniform)
-        return chosen @ variables["means"] + temperature * _coloured(variables, chosen, normal)
+    def independent(self, kind: str, normal: Any, uniform: Any, temperature: Any) -> Any:
+        """Return steps that know nothing of each other; see `densities.Mixture.draw`."""
+        if kind != "mixture":
+            return self._densities[kind].draw(normal, uniform, temperature)
+        chosen = densities.choose(tf.convert_to_tensor(self._logits), uniform)
+        mean, sd = chosen @ self._learned_means, chosen @ tf.exp(self._log_sds)
+        return mean + temperature * sd * normal
 
-    def from_past(self, past: Any, normal: Any, uniform: Any, temperature: Any) -> Any:
-        """Return the next step, [songs, size], after the last ones, [songs, history, size]."""
-        seen = tf.reshape(past, [past.shape[0], -1]) @ self._past["basis"]
-        apart = seen[:, tf.newaxis] - self._past["seen"]
-        white = tf.einsum("kij,nkj->nki", tf.convert_to_tensor(self._past["whiteners"]), apart)
-        logits = self._sequence["log_weights"] - 0.5 * tf.reduce_sum(tf.square(white), axis=-1)
-        chosen = _choose(logits, uniform)
-        led = tf.einsum("nk,nki,kij->nj", chosen, apart, tf.convert_to_tensor(self._past["gains"]))
-        drawn = _coloured(self._sequence, chosen, normal)
-        return chosen @ self._sequence["means"] + led + temperature * drawn
+    def following(self, past: Any, normal: Any, uniform: Any, temperature: Any) -> Any:
+        """Return the next step of a sequence; see `densities.SequenceMixture.draw_next`."""
+        return self._sequence.draw_next(past, normal, uniform, temperature)
 
 
 @functools.lru_cache(maxsize=16)
@@ -361,14 +318,14 @@ def _compiled(priors: Priors, kind: str, n_songs: int, n_draws: int) -> Any:
             return temperature * normal, past
         uniform = noise.uniform([n_draws, shape[1]], noise.seed_for(seed, 1))
         uniform = tf.broadcast_to(uniform, shape[:2])
-        if kind == "mixture":
-            return priors.from_mixture(kind, normal, uniform, temperature), past
         if kind != "sequence":
-            drawn = priors.from_mixture(kind, normal, uniform, temperature)
+            drawn = priors.independent(kind, normal, uniform, temperature)
+            if kind == "mixture":
+                return drawn, past
             return priors.placed(priors.bounded(drawn), told), past
         steps = tf.TensorArray(tf.float32, shape[1], element_shape=[n_songs, priors.size])
         for index in tf.range(shape[1]):
-            drawn = priors.from_past(past, normal[:, index], uniform[:, index], temperature)
+            drawn = priors.following(past, normal[:, index], uniform[:, index], temperature)
             step = priors.bounded(drawn)
             steps = steps.write(index, step)
             past = tf.concat([past[:, 1:], step[:, tf.newaxis]], axis=1)
@@ -377,24 +334,6 @@ def _compiled(priors: Priors, kind: str, n_songs: int, n_draws: int) -> Any:
     return programs.program(draw_latents)
 
 
-def _choose(logits: Any, uniform: Any) -> Any:
-    """Return the component that a draw from [0, 1) falls on, one-hot [..., components]."""
-    ends = tf.cumsum(tf.nn.softmax(logits), axis=-1)
-    count = ends.shape[-1]
-    index = tf.reduce_sum(tf.cast(uniform[..., tf.newaxis] >= ends, tf.int32), axis=-1)
-    return tf.one_hot(tf.minimum(index, count - 1), count)
-
-
-def _coloured(variables: Mapping[str, Any], chosen: Any, normal: Any) -> Any:
-    """Return draws with the covariance of the chosen component, the shape of `normal`."""
-    each = tf.einsum("kij,...j->...ki", tf.convert_to_tensor(variables["factors"]), normal)
-    return tf.einsum("...k,...ki->...i", chosen, each)
-
-
-def _assign(variables: Mapping[str, Any], weights: Any, means: Any, covariances: Any) -> None:
-    """Set a mixture's variables; components that were not needed have no weight."""
-    missing = variables["means"].shape[0] - len(weights)
-    logs = np.log(weights / weights.sum())
-    variables["log_weights"].assign(np.pad(logs, (0, missing), constant_values=-1e9))
-    variables["means"].assign(mixtures.pad(means, missing))
-    variables["factors"].assign(mixtures.pad(np.linalg.cholesky(covariances), missing))
+def _regress(told: np.ndarray, rest: np.ndarray) -> np.ndarray:
+    """Return how far each value that is told moves each latent, [width, size]."""
+    return np.linalg.solve(told.T @ told + _EFFECTLESS_ROWS * np.eye(told.shape[1]), told.T @ rest)
