@@ -54,7 +54,7 @@ def as_segment(frames: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
     segment = frames.copy()
     before = np.zeros((1, n_bins))
     for block in _blocks(len(frames)):
-        turned = frames[block, n_bins:].astype(np.float64) - _centre_phase(block, audio)
+        turned = frames[block, n_bins:].astype(np.float64) - centre_phase(block, audio)
         rounded = np.rint(turned * grid)
         steps = np.diff(rounded, axis=0, prepend=before)
         segment[block, n_bins:] = ((steps + grid) % (2 * grid) - grid) / grid
@@ -93,7 +93,7 @@ def to_spectrum(frames: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
         # In double precision, where sums of steps on the grid are exact.
         sums = turned + np.cumsum(frames[block, n_bins:], axis=0, dtype=np.float64)
         turned = sums[-1] % 2
-        phase = ((sums + _centre_phase(block, audio)) % 2 * np.pi).astype(np.float32)
+        phase = ((sums + centre_phase(block, audio)) % 2 * np.pi).astype(np.float32)
         magnitude = np.sqrt(features.log_to_power(frames[block, :n_bins], audio))
         spectrum.real[block, :n_bins] = magnitude * np.cos(phase)
         spectrum.imag[block, :n_bins] = magnitude * np.sin(phase)
@@ -110,16 +110,24 @@ def picture(frames: np.ndarray, audio: config.AudioConfig) -> tuple[np.ndarray, 
     return log_stft.picture(log_power, audio)
 
 
-def _unit(audio: config.AudioConfig) -> np.float32:
-    """Return the magnitude in the transform of a sine of amplitude 1."""
-    return np.float32(audio.n_fft / 4)
+def centre_phase(frames: slice, audio: config.AudioConfig) -> np.ndarray:
+    """Return how far bins have turned at their centre frequency, half turns.
 
+    Args:
+      frames: From which frame, counted from the start of the sound, to which.
+      audio: The analysis.
 
-def _centre_phase(frames: slice, audio: config.AudioConfig) -> np.ndarray:
-    """Return how far bins have turned at their centre frequency, half turns [frames, bins]."""
+    Returns:
+      float64 [frames, bins], 0 to 2.
+    """
     samples = np.arange(frames.start, frames.stop)[:, np.newaxis] * audio.hop_length % audio.n_fft
     turns = samples * np.arange(audio.n_bins_resolved) % audio.n_fft
     return turns * (2 / audio.n_fft)
+
+
+def _unit(audio: config.AudioConfig) -> np.float32:
+    """Return the magnitude in the transform of a sine of amplitude 1."""
+    return np.float32(audio.n_fft / 4)
 
 
 def _blocks(n_frames: int) -> Iterator[slice]:

@@ -35,6 +35,7 @@ from lstm_gen.models import family
 from lstm_gen.models.layers import (
     coding,
     condition,
+    joins,
     levels,
     noise,
     note_maker,
@@ -186,8 +187,9 @@ def decode(
     count, steps = latents.shape[:2]
     flat = tf.constant(latents.reshape(count * steps, -1), tf.float32)
     image, loudness = model.make(flat, _told(model, signal, labels, count, steps))
-    frames = levels.to_frames(image, loudness, signal).numpy()
-    return np.asarray(frames.reshape(count, -1, signal.channels)[:, :n_frames])
+    frames = levels.to_frames(image, loudness, signal)
+    each = tf.reshape(frames, [count, steps, signal.timesteps, signal.channels])
+    return np.asarray(joins.follow(each, signal)[:, :n_frames])
 
 
 def _densities(

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from lstm_gen import config, errors
 from lstm_gen.models import family, gan
-from lstm_gen.models.layers import levels, noise, players
+from lstm_gen.models.layers import joins, levels, noise, players
 
 AUDIO = config.AudioConfig(
     sample_rate=4000, representation="complex_stft", n_fft=128, hop_length=32, n_bins=40
@@ -228,12 +228,11 @@ def test_a_long_song_is_notes_faded_into_each_other() -> None:
     second = noise.normal([2, 4], noise.seed_for(seed, 1))
     note = model.make(second, model.told(SIGNAL, labels, 2))
     expected = levels.to_frames(*note, SIGNAL).numpy()
-    # One frame of twelve is shared, with half of either's power.
-    np.testing.assert_allclose(long[:, 12:22], expected[:, 1:11], rtol=1e-3, atol=1e-4)
-    power = np.exp(long[:, 11, :40])
-    first = songs(12)[:, 11, :40]
-    halves = (np.exp(first) + np.exp(expected[:, 0, :40])) / 2
-    np.testing.assert_allclose(power, halves, rtol=1e-3)
+    # One frame of twelve is shared: the last of a note, and the first of the next.
+    np.testing.assert_allclose(long[:, 13:22], expected[:, 2:11], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(long[:, 12, :40], expected[:, 1, :40], rtol=1e-3)
+    fade = joins.fade(tf.constant(songs(12)), tf.constant(expected), 1, SIGNAL)
+    np.testing.assert_allclose(long[:, 11:13], fade, rtol=1e-3, atol=1e-4)
 
 
 def test_temperature_nought_is_nearly_the_mean() -> None:

@@ -12,7 +12,7 @@ import tensorflow as tf
 from lstm_gen import config as configs
 from lstm_gen import programs
 from lstm_gen.models import family
-from lstm_gen.models.layers import condition, harmonics, levels, players
+from lstm_gen.models.layers import condition, harmonics, joins, levels, players
 
 _OVERLAP = 8  # part of an example that is faded into the next
 
@@ -135,17 +135,17 @@ def generate(
     hop, overlap = signal.timesteps - _overlap(signal), _overlap(signal)
     make, fade = _compiled(model, signal, controls.n_songs)
     labels = {name: tf.constant(values) for name, values in controls.labels.items()}
-    done, tail = [], None
+    done, before = [], None
     for index in range(draws.shape[1]):
         frames = make(tf.constant(draws[:, index]), labels)
-        if tail is not None:
-            done.append(fade(tail, frames[:, :overlap]).numpy())
-            frames = frames[:, overlap:]
-        done.append(frames[:, :-overlap].numpy())
-        tail = frames[:, -overlap:]
+        if before is None:
+            done.append(frames[:, :hop].numpy())
+        else:
+            done += [fade(before, frames).numpy(), frames[:, overlap + 1 : hop].numpy()]
+        before = frames
         is_last = index == draws.shape[1] - 1
         progress(controls.n_frames - index * hop if is_last else hop)
-    return np.concatenate([*done, np.asarray(tail)], axis=1)[:, : controls.n_frames]
+    return np.concatenate([*done, frames[:, hop:].numpy()], axis=1)[:, : controls.n_frames]
 
 
 def _overlap(signal: family.Signal) -> int:
@@ -156,21 +156,12 @@ def _overlap(signal: family.Signal) -> int:
 @functools.lru_cache(maxsize=4)
 def _compiled(model: Maker, signal: family.Signal, n_songs: int) -> tuple[Any, Any]:
     """Return the program that makes examples, and the one that fades one into the next."""
-    n_bins = signal.audio.n_bins_resolved
 
     def make(draw: Any, labels: Mapping[str, Any]) -> Any:
         image, loudness = model.make(draw, model.told(signal, labels, n_songs))
         return levels.to_frames(image, loudness, signal)
 
     def fade(first: Any, second: Any) -> Any:
-        count = first.shape[1]
-        share = tf.constant((np.arange(count) + 1) / (count + 1), tf.float32)[:, tf.newaxis]
-        first, second = first * signal.std + signal.mean, second * signal.std + signal.mean
-        old = first[..., :n_bins] + tf.math.log(1.0 - share)
-        new = second[..., :n_bins] + tf.math.log(share)
-        power = tf.reduce_logsumexp(tf.stack([old, new]), axis=0)
-        weight = tf.exp(new - power)
-        steps = (1.0 - weight) * first[..., n_bins:] + weight * second[..., n_bins:]
-        return (tf.concat([power, steps], axis=-1) - signal.mean) / signal.std
+        return joins.fade(first, second, _overlap(signal), signal)
 
     return programs.program(make), programs.program(fade)
