@@ -75,7 +75,8 @@ def main() -> None:
     print(summary.describe(dataset, lines))
     print(summary.judge(lines, dataset_flags.max_bad_fraction()))
     print(
-        f"next      python train_model.py --data_dir={shlex.quote(dataset.data_dir)} --run_dir=run"
+        f"next      python train_model.py {command.flag_files()}"
+        f"--data_dir={shlex.quote(dataset.data_dir)} --run_dir=run"
     )
 
 

@@ -33,12 +33,12 @@ _DATA_DIR = flags.DEFINE_string(
 def main() -> None:
     """Make the songs, and name them."""
     songs = generation_flags.config()
-    if songs.temperature < 1:
-        logging.warning("--temperature below 1 lets onsets vanish; --sigma_scale is safer to lower")
     run_dir = run_dir_flags.input_dir()
     data_dir = storage_flags.input_path(_DATA_DIR.value) if _DATA_DIR.value else ""
     output_dir = storage_flags.output_path(_OUTPUT_DIR.value)
     run = runs.load(run_dir)
+    if songs.temperature < 1 and "sigma_scale" in run.family.controls:
+        logging.warning("--temperature below 1 lets onsets vanish; --sigma_scale is safer to lower")
     devices = device_flags.devices()
     groups = rollout.deal(songs.n_songs, songs.songs_at_once)
     n_frames = generation.controls(songs, run).n_frames * len(groups)

@@ -14,6 +14,7 @@ the bit. SIGTERM and Ctrl-C save and then stop, with exit status 128 + the signa
 and 130; a second one stops at once. Status 1 is an error that a restart would meet again.
 """
 
+import shlex
 from typing import NoReturn
 
 from absl import flags
@@ -85,7 +86,10 @@ def main() -> None:
     if distribute.is_chief(strategy):
         scores = _baseline_scores(dataset, run) if _BASELINES.value and run.family.predicts else {}
         print(report.describe_result(result, run.training, scores, run.family.competes))
-        print(f"listen    python generate_songs.py --run_dir={run_dir} --output_dir=songs")
+        print(
+            f"listen    python generate_songs.py {command.flag_files()}"
+            f"--run_dir={shlex.quote(run_dir)} --output_dir=songs"
+        )
         print(f"look      tensorboard --logdir={run_dir}")
 
 

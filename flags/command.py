@@ -5,6 +5,7 @@ import functools
 import inspect
 import os
 import pathlib
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -41,6 +42,16 @@ def preset(path: str) -> Iterator[None]:
     with flagsaver.flagsaver():
         absl_flags.FLAGS([sys.argv[0], *files, *sys.argv[1:]])
         yield
+
+
+def flag_files() -> str:
+    """Return the flag files on the command line with a space behind each, for the next command."""
+    names = [
+        following if argument.endswith("flagfile") else argument.partition("=")[2]
+        for argument, following in zip(sys.argv, [*sys.argv[1:], ""], strict=True)
+        if argument.partition("=")[0] in ("--flagfile", "-flagfile")
+    ]
+    return "".join(f"--flagfile={shlex.quote(name)} " for name in names)
 
 
 def run_with_rest(main: Callable[[list[str]], int | None], *modules: ModuleType) -> NoReturn:

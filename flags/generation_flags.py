@@ -22,7 +22,8 @@ _SEED = flags.DEFINE_integer(
 _TEMPERATURE = flags.DEFINE_float(
     "temperature",
     SongConfig.temperature,
-    "Of the choice among mixture components; below 1 onsets vanish and songs fall silent.",
+    "How far draws go from what is likeliest. lstm: of the choice among mixture components, where "
+    "below 1 onsets vanish and songs fall silent. Others: factor on the deviation of latents.",
 )
 _SIGMA_SCALE = flags.DEFINE_float(
     "sigma_scale",
@@ -41,8 +42,8 @@ _LABEL = flags.DEFINE_multi_string(
     [],
     "What the songs are to be, of a model trained with --condition: --label pitch=60 --label "
     "instrument=altosax. A label that is not given is drawn anew for each song. Where a model can, "
-    "songs go from one value to another: pitch=60|72 plays a scale, instrument=altosax|grandpiano "
-    "goes from one to the other.",
+    "songs go from one value to another: 'pitch=60|72' plays a scale (keep the quotes), "
+    "'instrument=altosax|grandpiano' goes from one to the other.",
 )
 _RECONSTRUCT = flags.DEFINE_list(
     "reconstruct",
@@ -96,7 +97,8 @@ _INVERSION = flags.DEFINE_enum(
     "inversion",
     SongConfig.inversion,
     song_config.INVERSIONS,
-    "How frames become sound: joint estimation of magnitude and phase, or plain Griffin-Lim.",
+    "How frames become sound: joint estimation of magnitude and phase, or, of log_mel, plain "
+    "Griffin-Lim.",
 )
 _INVERSION_QUALITY = flags.DEFINE_enum(
     "inversion_quality",

@@ -3,6 +3,7 @@
 from absl import flags
 
 from flags import storage_flags
+from lstm_gen import config
 
 _RECORDINGS = flags.DEFINE_string(
     "recordings", "", "The recordings that the dataset was made of, as create_tfrecord's input_dir."
@@ -16,7 +17,16 @@ _N_NOTES = flags.DEFINE_integer(
 
 
 def recordings() -> str:
-    """Return where to read the recordings."""
+    """Return where to read the recordings.
+
+    Raises:
+      InputError: If they are not named.
+    """
+    config.require(
+        bool(_RECORDINGS.value),
+        "the notes are held against real ones; name their folder with --recordings=FOLDER",
+        recordings=_RECORDINGS.value,
+    )
     return storage_flags.input_path(_RECORDINGS.value)
 
 

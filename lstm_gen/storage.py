@@ -61,6 +61,17 @@ def name(path: str) -> str:
     return path.rstrip("/").rsplit("/", 1)[-1]
 
 
+def folders(path: str) -> Iterator[str]:
+    """Yield the folders that a path lies in, the nearest first; local ones as they really are."""
+    if not is_remote(path):
+        yield from map(str, pathlib.Path(path).resolve().parents)
+        return
+    scheme, inside = gcs.SCHEME, path.removeprefix(gcs.SCHEME).rstrip("/")
+    while "/" in inside:
+        inside = inside.rsplit("/", 1)[0]
+        yield scheme + inside
+
+
 def exists(path: str) -> bool:
     """Whether a file or directory is there."""
     if is_remote(path):

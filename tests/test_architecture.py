@@ -57,6 +57,7 @@ DISTRIBUTIONS = {
     "absl": "absl-py",
     "google": "google-cloud-storage",
     "google_crc32c": "google-crc32c",
+    "sklearn": "scikit-learn",
 }
 
 

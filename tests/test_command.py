@@ -189,3 +189,15 @@ def test_where_paths_are(
 def test_a_bucket_that_is_not_named_is_refused(tmp_path: pathlib.Path) -> None:
     body = "storage_flags.input_path('in')"
     check_refused(run(tmp_path, "--noread_local", body=body), "--gcs_bucket=NAME", "path='in'")
+
+
+def test_the_next_command_is_given_the_same_flag_files(tmp_path: pathlib.Path) -> None:
+    for name in ("one.flags", "another one.flags"):
+        (tmp_path / name).write_text("# nothing\n", "utf-8")
+    body = "print('python train_model.py ' + command.flag_files() + '--run_dir=run')"
+    given = ["--flagfile=one.flags", "--read_local", "--flagfile", "another one.flags"]
+    said = run(tmp_path, *given, body=body).stdout.strip()
+    assert said == (
+        "python train_model.py --flagfile=one.flags --flagfile='another one.flags' --run_dir=run"
+    )
+    assert run(tmp_path, body="print([command.flag_files()])").stdout.strip() == "['']"

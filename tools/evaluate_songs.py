@@ -3,8 +3,9 @@
   python -m tools.evaluate_songs --run_dir=run [--run_dir=other] [--output=table.md]
 
 rolls each model out from excerpts of the held-out split and prints two tables: likelihood
-of held-out music beside simple predictors, and the rollouts' figures beside the range in which
-they pass, with held-out and training music measured as if they were rollouts.
+of held-out music beside simple predictors, for models that predict, and the rollouts' figures
+beside the range in which they pass, with held-out and training music measured as if they were
+rollouts.
 """
 
 from typing import NoReturn
@@ -47,6 +48,7 @@ def main() -> None:
     scores = [
         _likelihoods(group, baselines.fit_and_score(train, held_out, shift=shift))
         for shift, group in _by_shift(found).items()
+        if shift  # nothing is predicted otherwise
     ]
     judging.tell("\n".join([*scores, rollouts.table(reports), _FOOTNOTE, ""]))
 

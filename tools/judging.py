@@ -8,7 +8,7 @@ import tqdm
 from flags import device_flags, judged_flags
 from lstm_gen import config, runs, storage
 from lstm_gen.data import manifest
-from lstm_gen.generation import rollout, song_config
+from lstm_gen.generation import rollout, song_config, wishes
 from lstm_gen.generation import songs as generation
 from lstm_gen.models import family
 
@@ -57,7 +57,7 @@ def make_songs(
       data_dir: Where primers are taken from.
       controls: The same as the model is told it, if it is to be told otherwise.
     """
-    song_config.require_honoured(songs, run.family)
+    wishes.require_honoured(songs, run)
     controls = controls or generation.controls(songs, run)
     groups = rollout.deal(songs.n_songs, songs.songs_at_once)
     total = controls.n_frames * len(groups)

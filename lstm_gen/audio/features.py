@@ -1,4 +1,4 @@
-"""The short-time Fourier transform with its inverse, and the mel scale.
+"""The short-time Fourier transform and the mel scale; `inversion` goes the way back.
 
 Arrays are frame-major: time is the slow axis, as models want it and as the FFT is fastest.
 The numbers are librosa's (periodic Hann window, centred frames over zero padding, Slaney
@@ -97,30 +97,6 @@ def stft_blocks(blocks: Iterable[np.ndarray], audio: config.AudioConfig) -> Iter
     """
     for span in _spans(blocks, audio):
         yield _spectrum(span, audio)
-
-
-def istft(spectrum: np.ndarray, audio: config.AudioConfig, n_samples: int) -> np.ndarray:
-    """Return the signal of which `spectrum` is the transform (else the nearest one's).
-
-    Args:
-      spectrum: complex [frames, 1 + n_fft // 2].
-      audio: Gives `n_fft` and `hop_length`.
-      n_samples: Length of the signal; what frames do not cover is zero.
-
-    Returns:
-      float32 [n_samples].
-
-    Source: Griffin & Lim 1984, equation 6 (least squares by overlap-add).
-    """
-    window = hann_window(audio.n_fft)
-    frames = scipy.fft.irfft(spectrum, n=audio.n_fft, axis=-1, workers=1) * window
-    signal = _overlap_add(frames, audio.hop_length)
-    weight = _overlap_add(np.broadcast_to(window * window, frames.shape), audio.hop_length)
-    start = audio.n_fft // 2
-    covered = signal[start : start + n_samples] / np.maximum(
-        weight[start : start + n_samples], np.finfo(np.float32).tiny
-    )
-    return np.pad(covered, (0, n_samples - covered.size)).astype(np.float32, copy=False)
 
 
 def log_mel(samples: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
@@ -269,15 +245,3 @@ def _bank_pieces(audio: config.AudioConfig) -> list[tuple[slice, slice, np.ndarr
         bins = slice(touched[0], touched[-1] + 1) if touched.size else slice(0, 0)
         pieces.append((bands, bins, np.ascontiguousarray(bank[bands, bins].T)))
     return pieces
-
-
-def _overlap_add(frames: np.ndarray, hop_length: int) -> np.ndarray:
-    """Add frames [frames, n_fft], each `hop_length` after the one before; float32 [samples]."""
-    count, n_fft = frames.shape
-    n_hops = -(-n_fft // hop_length)
-    padded = np.pad(frames, ((0, 0), (0, n_hops * hop_length - n_fft)))
-    pieces = padded.reshape(count, n_hops, hop_length)
-    signal = np.zeros((count + n_hops - 1, hop_length), np.float32)
-    for hop in range(n_hops):
-        signal[hop : hop + count] += pieces[:, hop]
-    return signal.reshape(-1)

@@ -140,10 +140,6 @@ class Dataset:
         """Return stored frames [..., channels] as a model sees them, float32."""
         return (dtypes.load(np.asarray(frames)) - self.mean) / self.std
 
-    def denormalise(self, frames: np.ndarray) -> np.ndarray:
-        """Return a model's frames [..., channels] as values of the representation, float32."""
-        return np.asarray(frames, np.float32) * self.std + self.mean
-
     def path(self, shard: Shard) -> str:
         """Return where a shard is."""
         return storage.join(self.local_dir or self.data_dir, shard.name)

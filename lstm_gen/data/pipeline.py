@@ -28,15 +28,6 @@ def windows_per_epoch(dataset: manifest.Dataset, split: str, window: config.Wind
     return int(schedule.count_windows(_segment_frames(dataset, split), window).sum())
 
 
-def count_short_segments(
-    dataset: manifest.Dataset, split: str, window: config.WindowConfig
-) -> tuple[int, int]:
-    """Return how many segments are shorter than a window, and their frames: they give none."""
-    n_frames = _segment_frames(dataset, split)
-    short = n_frames[n_frames < window.frames]
-    return len(short), int(short.sum())
-
-
 def windows(
     dataset: manifest.Dataset,
     split: str,

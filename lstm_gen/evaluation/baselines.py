@@ -60,8 +60,10 @@ def fit_and_score(
       (ridge regression on three frames and a constant), each in nats per frame and dimension.
 
     Raises:
-      InputError: If a split has no segment long enough, or the channels differ.
+      InputError: If nothing is to be predicted, a split has no segment long enough, or the channels
+        differ.
     """
+    config.require(shift >= 1, "shift must be at least 1 to predict anything", shift=shift)
     fitted = _accumulate(train, shift, "training")
     scored = _accumulate(held_out, shift, "held-out")
     config.require(

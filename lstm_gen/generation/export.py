@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from lstm_gen import config, distribute, runs, storage
+from lstm_gen import config, distribute, models, runs, storage
 from lstm_gen.audio import files, graph_frames
 
 _FACTS = "assets.extra/generator.json"  # a place that servers leave alone
@@ -44,7 +44,8 @@ class Generator(tf.Module):
         super().__init__(name="generator")
         config.require(
             run.family.generate_in_graph is not None,
-            "this family cannot be exported; use generate_songs.py",
+            "a model of this family cannot be exported, those of these can: "
+            + ", ".join(one.name for one in models.FAMILIES if one.generate_in_graph),
             model=run.family.name,
         )
         config.require(

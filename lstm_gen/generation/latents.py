@@ -1,6 +1,6 @@
 """What can be done with sounds as latents: the same again, others near it, and ways between."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -85,27 +85,29 @@ def interpolate(
     trained: Trained,
     frames: np.ndarray,
     labels: Labels,
-    n_songs: int,
+    shares: Sequence[float],
+    labels_between: Labels,
 ) -> np.ndarray:
-    """Return a way from one recording to another in equal steps, both ends included.
+    """Return sounds on the way from one recording to another.
 
     Args:
       trained: A model with latents.
       frames: float32 [2, frames, channels], normalised, the ends.
-      labels: "label/NAME" to an array with a row for each example.
-      n_songs: Steps of the way, 1 for its middle.
+      labels: Of the ends, "label/NAME" to an array with a row for each.
+      shares: How far from the first to the last each sound is, 0 to 1.
+      labels_between: "label/NAME" to an array with a row for each sound.
 
     Returns:
-      float32 [n_songs, frames, channels].
+      float32 [sounds, frames, channels].
     """
     first, last = trained.encode(frames, labels)
-    shares = np.linspace(0, 1, n_songs) if n_songs > 1 else np.array([0.5])
     way = np.stack([(1 - share) * first + share * last for share in shares]).astype(np.float32)
-    own = {
-        name: np.stack([values[int(share > 0.5)] for share in shares])
-        for name, values in labels.items()
-    }
-    return trained.decode(way, frames.shape[1], own)
+    return trained.decode(way, frames.shape[1], labels_between)
+
+
+def steps(n_songs: int) -> list[float]:
+    """Return equal steps from one end of a way to the other, 0 to 1; for one song its middle."""
+    return np.linspace(0, 1, n_songs).tolist() if n_songs > 1 else [0.5]
 
 
 def transfer(

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lstm_gen import config, errors, models, runs, storage
+from lstm_gen import config, errors, runs, storage
 from lstm_gen.generation import song_config
 
 _DRUMS = 9  # channel of General MIDI
@@ -55,14 +55,6 @@ def pitches(notes: list[Note], run: runs.Run, songs: song_config.SongConfig) -> 
       InputError: If the model is not told pitches, or was trained on none as low or as high.
     """
     name = songs.pitch_label
-    able = ", ".join(
-        one.name for one in models.FAMILIES if one.conditional and "primer" not in one.controls
-    )
-    config.require(
-        "primer" not in run.family.controls,
-        f"a melody needs a model that makes notes of nothing, not one that continues: {able}",
-        model=run.family.name,
-    )
     config.require(
         name in run.condition,
         f"a melody needs a model that is told pitches: train_model.py --condition={name}, or, "
@@ -146,7 +138,7 @@ def _read_midi(path: str) -> list[Note]:
     with storage.local_copy(path) as copy:
         try:
             messages = list(mido.MidiFile(copy))  # with the seconds since the message before
-        except (OSError, ValueError, EOFError, KeyError, IndexError) as error:
+        except Exception as error:  # the library names no errors of its own for what it reads
             raise errors.InputError(
                 f"melody must be a MIDI file. Received: {path!r}, {' '.join(str(error).split())}"
             ) from error
@@ -160,4 +152,7 @@ def _read_midi(path: str) -> list[Note]:
             notes.append(Note(message.note, start, max(now - start, 0.01), velocity / 127))
         if message.type == "note_on" and message.velocity:
             held[key] = (now, message.velocity)
+    # A note that is never let go sounds to the end.
+    for (_, pitch), (start, velocity) in held.items():
+        notes.append(Note(pitch, start, max(now - start, 0.01), velocity / 127))
     return notes

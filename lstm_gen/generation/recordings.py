@@ -2,12 +2,29 @@
 
 import pathlib
 import re
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
 from lstm_gen import config, runs, storage
 from lstm_gen.audio import files, representations
+from lstm_gen.data import labels
 from lstm_gen.generation import latents, rollout, song_config, sounds, told
+
+
+class Sound(NamedTuple):
+    """What came out.
+
+    Attributes:
+      frames: Of the representation, float32 [frames, channels].
+      samples: float32 [samples].
+      labels: What it was said to be.
+    """
+
+    frames: np.ndarray
+    samples: np.ndarray
+    labels: Mapping[str, labels.Value]
 
 
 def make(
@@ -46,52 +63,55 @@ def make(
     )
     model = rollout.place_model(run_dir, run, device, songs.precision)
     trained = latents.Trained(run.family, model, run.signal)
-    made: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    made: dict[str, Sound] = {}
     if songs.interpolate:
         made |= _interpolate(trained, run, songs)
     for path in songs.reconstruct:
         made |= _reconstruct(trained, run, songs, path)
     paths = []
-    for index, (name, (frames, samples)) in enumerate(made.items()):
+    for index, (name, sound) in enumerate(made.items()):
         path = storage.join(output_dir, name)
-        paths.append(sounds.write_sound(path, frames, samples, run.audio, songs))
-        sounds.write_settings(path, run_dir, index, songs, frames)
+        paths.append(sounds.write_sound(path, sound.frames, sound.samples, run.audio, songs))
+        sounds.write_settings(path, run_dir, index, songs, sound.frames, sound.labels)
     return paths
 
 
 def _reconstruct(
     trained: latents.Trained, run: runs.Run, songs: song_config.SongConfig, path: str
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return the name of each sound made of a recording, its frames and its samples."""
+) -> dict[str, Sound]:
+    """Return the name of each sound made of a recording, and the sound."""
     samples = files.read(path, run.audio.sample_rate)
     frames = representations.extract(samples, run.audio)
-    inputs, labels = run.normalisation.apply(frames)[np.newaxis], _labels(run, songs, 1)
-    made = {"reconstructed": latents.reconstruct(trained, inputs, labels)}
+    known = told.given(run, songs)
+    inputs, own = run.normalisation.apply(frames)[np.newaxis], told.encode(run, [known])
+    made = {"reconstructed": latents.reconstruct(trained, inputs, own)[0]}
     if songs.perturb:
-        many, each = np.repeat(inputs, songs.n_songs, axis=0), _labels(run, songs, songs.n_songs)
+        many, each = np.repeat(inputs, songs.n_songs, 0), told.encode(run, [known] * songs.n_songs)
         moved = latents.perturb(trained, many, each, songs.perturb, songs.seed)
-        made |= {f"perturbed-{i:03d}": song[np.newaxis] for i, song in enumerate(moved)}
+        made |= {f"perturbed-{i:03d}": song for i, song in enumerate(moved)}
+    all_known = dict.fromkeys(("original", "inverted", *made), known)
     if songs.transfer:
-        name, classes = told.parse_transfer(run, songs.transfer)
-        values = [run.vocabulary[name].values[index] for index in classes]
-        title = re.sub(r"[^\w.+-]+", "_", "-to-".join(values))
-        made[title] = latents.transfer(trained, inputs, labels, name, classes)
+        name, ends = told.parse_transfer(run, songs)
+        title = re.sub(r"[^\w.+-]+", "_", "-to-".join(ends))
+        first, last = (run.vocabulary[name].values.index(end) for end in ends)
+        made[title] = latents.transfer(trained, inputs, own, name, (first, last))[0]
+        all_known[title] = {**known, **({name: ends[1:]} if name in known else {})}
     named = {"original": (frames, samples)}
     named["inverted"] = (frames, sounds.invert(frames, run.audio, songs))
     for name, normalised in made.items():
-        own = run.normalisation.undo(normalised[0])
-        named[name] = (own, sounds.invert(own, run.audio, songs))
+        back = run.normalisation.undo(normalised)
+        named[name] = (back, sounds.invert(back, run.audio, songs))
     stem = pathlib.PurePosixPath(path).stem
     return {
-        f"{stem}-{name}": (own, _as_long(sound, samples.size))
-        for name, (own, sound) in named.items()
+        f"{stem}-{name}": Sound(back, _as_long(heard, samples.size), all_known[name])
+        for name, (back, heard) in named.items()
     }
 
 
 def _interpolate(
     trained: latents.Trained, run: runs.Run, songs: song_config.SongConfig
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return the name of each song between two recordings, its frames and its samples."""
+) -> dict[str, Sound]:
+    """Return the name of each song between two recordings, and the song."""
     sounds_in = [files.read(path, run.audio.sample_rate) for path in songs.interpolate]
     frames = [
         run.normalisation.apply(representations.extract(samples, run.audio))
@@ -102,18 +122,18 @@ def _interpolate(
     ends = told.given(run, songs)
     ways = told.between(run, songs)
     known = [ends | {name: values[end] for name, values in ways.items()} for end in (0, 1)]
-    way = latents.interpolate(trained, both, told.encode(run, known), songs.n_songs)
+    steps = latents.steps(songs.n_songs)
+    way = latents.interpolate(
+        trained, both, told.encode(run, known), steps, told.encode_songs(run, songs, steps)
+    )
     n_samples = min(samples.size for samples in sounds_in)
+    each = zip(way, told.of_songs(run, songs, steps), strict=True)
     made = {}
-    for index, normalised in enumerate(way):
+    for index, (normalised, values) in enumerate(each):
         own = run.normalisation.undo(normalised)
-        made[f"song-{index:03d}"] = own, _as_long(sounds.invert(own, run.audio, songs), n_samples)
+        heard = _as_long(sounds.invert(own, run.audio, songs), n_samples)
+        made[f"song-{index:03d}"] = Sound(own, heard, values)
     return made
-
-
-def _labels(run: runs.Run, songs: song_config.SongConfig, n_examples: int) -> latents.Labels:
-    """Return the labels asked for, the same for all examples."""
-    return told.encode(run, [told.given(run, songs)] * n_examples)
 
 
 def _as_long(samples: np.ndarray, n_samples: int) -> np.ndarray:

@@ -1,12 +1,11 @@
-"""What is asked of generation, and which model can honour it."""
+"""What is asked of generation."""
 
 import dataclasses
 import math
 import pathlib
 
-from lstm_gen import config, models, precision
+from lstm_gen import config, precision
 from lstm_gen.audio import inversion
-from lstm_gen.models import family as families
 
 FORMATS = ("wav", "flac", "ogg", "mp3")
 SUBTYPES = ("PCM_16", "PCM_24", "FLOAT")
@@ -106,12 +105,18 @@ class SongConfig:
         )
         config.require(
             not self.portable
-            or (self.n_songs == 1 and bool(self.primer) and not self.include_primer),
+            or (
+                (self.n_songs, self.inversion, self.precision) == (1, "joint", "float32")
+                and bool(self.primer)
+                and not self.include_primer
+            ),
             "--portable makes what an exported generator does: use --n_songs=1, --primer=FILE and "
-            "no --include_primer",
+            "no --include_primer, --inversion or --precision",
             n_songs=self.n_songs,
             primer=self.primer,
             include_primer=self.include_primer,
+            inversion=self.inversion,
+            precision=self.precision,
         )
 
     def _check_recordings(self) -> None:
@@ -128,6 +133,11 @@ class SongConfig:
             len(asked) < 2,
             "one thing at a time, of " + ", ".join(f"--{name}" for name in instead),
             asked=" ".join(asked),
+        )
+        config.require(
+            not (self.prior and (self.reconstruct or self.interpolate)),
+            "prior is what songs are drawn from, and a recording has its own latents; leave it out",
+            prior=self.prior,
         )
         stems = [pathlib.PurePosixPath(path).stem for path in self.reconstruct]
         config.require(
@@ -146,31 +156,3 @@ class SongConfig:
 def is_midi(melody: str) -> bool:
     """Say whether a melody is a MIDI file rather than notes written out."""
     return melody.lower().endswith((".mid", ".midi"))
-
-
-def require_honoured(songs: SongConfig, family: families.Family) -> None:
-    """Refuse a control that a family knows nothing of.
-
-    Raises:
-      InputError: Naming the families that do.
-    """
-    asked = {
-        "primer": bool(songs.primer) or songs.include_primer,
-        "temperature": songs.temperature != SongConfig.temperature,
-        "sigma_scale": songs.sigma_scale != SongConfig.sigma_scale,
-        "prior": bool(songs.prior),
-        "reconstruct": bool(songs.reconstruct or songs.interpolate),
-    }
-    for name, wanted in asked.items():
-        able = ", ".join(one.name for one in models.FAMILIES if name in one.controls)
-        config.require(
-            not wanted or name in family.controls,
-            f"--{name} is for models {able}; leave it out",
-            model=family.name,
-            **{name: getattr(songs, name) or songs.interpolate},
-        )
-    config.require(
-        songs.prior in ("", *family.priors),
-        f"the priors of model {family.name} are: {', '.join(family.priors)}",
-        prior=songs.prior,
-    )

@@ -4,11 +4,21 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from absl import logging
 
 from lstm_gen import config, runs, storage
 from lstm_gen.audio import files, inversion, representations
 from lstm_gen.data import labels, manifest, primers
-from lstm_gen.generation import export, melody, recordings, rollout, song_config, sounds, told
+from lstm_gen.generation import (
+    export,
+    melody,
+    recordings,
+    rollout,
+    song_config,
+    sounds,
+    told,
+    wishes,
+)
 from lstm_gen.models import family
 
 
@@ -37,11 +47,11 @@ def make(
     Raises:
       InputError: If the run has no trained weights, or the primer cannot be used.
     """
-    _require_apart(output_dir)
+    run = runs.load(run_dir)
+    wishes.require_apart(output_dir, run, songs)
+    wishes.require_honoured(songs, run)
     if songs.portable:
         return [_make_portable(run_dir, output_dir, songs)]
-    run = runs.load(run_dir)
-    song_config.require_honoured(songs, run.family)
     if songs.reconstruct or songs.interpolate:
         return recordings.make(run_dir, run, output_dir, songs, devices[0])
     if songs.melody:
@@ -60,20 +70,6 @@ def make(
         paths.append(sounds.write_song(path, song, run.audio, songs))
         sounds.write_settings(path, run_dir, index, songs, song, known[index])
     return paths
-
-
-def _require_apart(output_dir: str) -> None:
-    """Refuse to put songs among what they were learnt from, where they would be learnt from next.
-
-    Raises:
-      InputError: If the directory is a dataset or a run.
-    """
-    for name, what in ((manifest.DATASET_FILE, "a dataset"), (runs.CONFIG_FILE, "a run")):
-        config.require(
-            not storage.exists(storage.join(output_dir, name)),
-            f"output_dir must be a place of its own, and this is {what}; name another",
-            output_dir=output_dir,
-        )
 
 
 def _play(
@@ -95,6 +91,14 @@ def _play(
     seconds = melody.longest(notes)
     asked = dataclasses.replace(songs, n_songs=len(wanted), seconds=seconds, primer="")
     texts = [f"{songs.pitch_label}={pitch}" for pitch in wanted]
+    config.require(
+        songs.pitch_label not in told.given(run, songs),
+        f"the melody says the pitch; leave out --label {songs.pitch_label}",
+        label=",".join(songs.label),
+    )
+    window_seconds = run.window.timesteps / run.audio.frames_per_second
+    if seconds > window_seconds:
+        logging.warning("notes longer than %.1f s are struck again and again", window_seconds)
     same = told.of_songs(run, asked)[0]  # one player for all notes
     known = [
         {**same, **told.given(run, dataclasses.replace(songs, label=(text,)))} for text in texts
@@ -115,7 +119,8 @@ def _play(
     }
     samples = melody.mix(notes, made, run.audio.sample_rate)
     heard, path = representations.extract(samples, run.audio), storage.join(output_dir, "melody")
-    sounds.write_settings(path, run_dir, 0, songs, heard, known[0])
+    player = {name: value for name, value in same.items() if name != songs.pitch_label}
+    sounds.write_settings(path, run_dir, 0, songs, heard, player)
     return sounds.write_sound(path, heard, samples, run.audio, songs)
 
 

@@ -25,9 +25,21 @@ def given(run: runs.Run, songs: song_config.SongConfig) -> dict[str, labels.Valu
             + (", ".join(run.condition) or "it was trained without --condition"),
             label=text,
         )
-        ends = _ends(run, name, value)
-        values[name] = labels.parse(run.told, name, ends[0] if ends else value)
+        config.require(name not in values, f"label {name} is given twice; give it once", label=text)
+        values[name] = _parse(run, name, (_ends(run, songs, name, value) or [value])[0])
     return values
+
+
+def _parse(run: runs.Run, name: str, text: str) -> labels.Value:
+    """Return the value of a label; of numbers only those that lie within what there is."""
+    value, label = labels.parse(run.told, name, text), run.told[name]
+    if isinstance(value, float) and label.minimum is not None and label.maximum is not None:
+        config.require(
+            label.minimum <= value <= label.maximum,
+            f"label {name} must lie within the dataset's, {label.minimum:g} to {label.maximum:g}",
+            label=f"{name}={text}",
+        )
+    return value
 
 
 def require_complete(run: runs.Run, songs: song_config.SongConfig) -> None:
@@ -45,15 +57,22 @@ def require_complete(run: runs.Run, songs: song_config.SongConfig) -> None:
     )
 
 
-def of_songs(run: runs.Run, songs: song_config.SongConfig) -> list[dict[str, labels.Value]]:
+def of_songs(
+    run: runs.Run, songs: song_config.SongConfig, shares: Sequence[float] = ()
+) -> list[dict[str, labels.Value]]:
     """Return the labels of each song: those given, and for the others its own draw.
 
     On a way between two values a number is what it is at the song's place; a class is that of the
     nearer end. Songs on a way have all other labels in common.
+
+    Args:
+      run: Of the model.
+      songs: What is asked for.
+      shares: Where each song is on the way, 0 to 1; in equal steps from the first value if empty.
     """
     fixed, ways = given(run, songs), between(run, songs)
     found = []
-    for song, share in enumerate(shares(songs)):
+    for song, share in enumerate(shares or _steps(songs)):
         values = labels.draw(run.vocabulary, run.condition, songs.seed, 0 if ways else song) | fixed
         for name, (first, last) in ways.items():
             if isinstance(first, float) and isinstance(last, float):
@@ -75,38 +94,49 @@ def between(
     found = {}
     for text in songs.label:
         name, _, value = text.partition("=")
-        ends = _ends(run, name, value)
+        ends = _ends(run, songs, name, value)
         if ends:
-            first, last = (labels.parse(run.told, name, end) for end in ends)
+            first, last = (_parse(run, name, end) for end in ends)
             found[name] = first, last
     return found
 
 
-def shares(songs: song_config.SongConfig) -> list[float]:
+def _steps(songs: song_config.SongConfig) -> list[float]:
     """Return where each song is on the way from the first value to the last, 0 to 1."""
     return [song / max(1, songs.n_songs - 1) for song in range(songs.n_songs)]
 
 
-def encode_songs(run: runs.Run, songs: song_config.SongConfig) -> dict[str, np.ndarray]:
-    """Return the labels of songs as `Controls` has them, those between classes as parts of each."""
-    encoded = encode(run, of_songs(run, songs))
+def encode_songs(
+    run: runs.Run, songs: song_config.SongConfig, shares: Sequence[float] = ()
+) -> dict[str, np.ndarray]:
+    """Return the labels of songs as `Controls` has them, those between classes as parts of each.
+
+    For the arguments see `of_songs`.
+    """
+    encoded = encode(run, of_songs(run, songs, shares))
     for name, ends in between(run, songs).items():
         if run.told[name].kind == "class":
             first, last = (encode(run, [{name: end}])[f"label/{name}"][0] for end in ends)
             whole = np.eye(len(run.told[name].values), dtype=np.float32)
-            parts = [(1 - share) * whole[first] + share * whole[last] for share in shares(songs)]
+            parts = [
+                (1 - share) * whole[first] + share * whole[last]
+                for share in shares or _steps(songs)
+            ]
             encoded[f"label/{name}"] = np.asarray(parts, np.float32)
     return encoded
 
 
-def _ends(run: runs.Run, name: str, text: str) -> list[str]:
-    """Return both values of `FIRST|LAST`; none for a set, whose values are separated so too."""
+def _ends(run: runs.Run, songs: song_config.SongConfig, name: str, text: str) -> list[str]:
+    """Return both values of `FIRST|LAST`; none for a set, whose values are separated so too.
+
+    Between two recordings any model that is told labels has them change on the way.
+    """
     parts = text.split("|")
     if len(parts) != 2 or name not in run.told or run.told[name].kind == "multi":
         return []
     able = ", ".join(one.name for one in models.FAMILIES if "between" in one.controls)
     config.require(
-        "between" in run.family.controls,
+        "between" in run.family.controls or bool(songs.interpolate),
         f"a label from one value to another is for models {able}; give it one value",
         model=run.family.name,
         label=f"{name}={text}",
@@ -119,22 +149,27 @@ def encode(run: runs.Run, values: Sequence[Mapping[str, labels.Value]]) -> dict[
     return labels.stack(run.told, values)
 
 
-def parse_transfer(run: runs.Run, text: str) -> tuple[str, tuple[int, int]]:
-    """Return the label and the classes' places of `NAME:FROM:TO`.
+def parse_transfer(run: runs.Run, songs: song_config.SongConfig) -> tuple[str, tuple[str, str]]:
+    """Return the label and the classes of `NAME:FROM:TO`.
 
     Raises:
-      InputError: If the dataset has no such label or class.
+      InputError: If the dataset has no such label or class, or the recording is said to be another.
     """
-    parts = text.split(":")
+    parts = songs.transfer.split(":")
     classes = {one.name for one in run.signal.classes}
     config.require(
         len(parts) == 3 and parts[0] in classes,
         "transfer must be NAME:FROM:TO, NAME a label that is one of several classes "
         f"({', '.join(sorted(classes)) or 'the dataset has none'})",
-        transfer=text,
+        transfer=songs.transfer,
     )
-    name, *ends = parts
-    for end in ends:
+    name, first, last = parts
+    for end in (first, last):
         labels.parse(run.vocabulary, name, end)
-    first, last = (run.vocabulary[name].values.index(end) for end in ends)
+    config.require(
+        given(run, songs).get(name, (first,)) == (first,),
+        f"the recording must be what it is moved from, --label {name}={first}",
+        label=",".join(songs.label),
+        transfer=songs.transfer,
+    )
     return name, (first, last)

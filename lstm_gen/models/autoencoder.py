@@ -66,6 +66,11 @@ class AutoencoderConfig:
         configs.require_least(self, 1, "width")
         configs.require(0 <= self.blocks <= 32, "blocks must be from 0 to 32", blocks=self.blocks)
 
+    @property
+    def context(self) -> int:
+        """Steps to either side that a step of the encoder or the decoder can see."""
+        return self.blocks * (_KERNEL // 2)
+
 
 class Projection(keras.layers.Layer):
     """A linear map between patches and latents, whose steps are small beside its weights.
@@ -271,10 +276,9 @@ def generate(
     told = _told(signal, controls.labels, controls.n_songs)
     n_steps = -(-controls.n_frames // model.settings.stride)
     latents = coding.draw(model.priors, controls, n_steps, told)
-    run, told = _compiled(model), tf.constant(told)
-    made = pieces.run(lambda part: run(tf.constant(part), told), latents, 1, *_piece(model))
+    made = _decoded(model, _compiled(model), latents, told)[:, : controls.n_frames]
     progress(controls.n_frames)
-    return made[:, : controls.n_frames]
+    return made
 
 
 @functools.lru_cache(maxsize=4)
@@ -292,10 +296,12 @@ def encode(
 ) -> np.ndarray:
     """Return the latents of frames; see `family.Coder`."""
     del signal, labels
-    stride = model.settings.stride
+    stride, context = model.settings.stride, model.settings.context
     whole = principal.padded(np.asarray(frames, np.float32), stride)
     # Recordings are of a hundred lengths, and compiling takes longer than these few layers.
-    return pieces.run(lambda part: model.encode(tf.constant(part)), whole, stride, *_piece(model))
+    return pieces.run(
+        lambda part: model.encode(tf.constant(part)), whole, stride, _STEPS_PER_PIECE, context
+    )
 
 
 def decode(
@@ -306,18 +312,16 @@ def decode(
     labels: Mapping[str, Any],
 ) -> np.ndarray:
     """Return the frames of latents; see `family.Coder`."""
-    told = tf.constant(_told(signal, labels, len(latents)))
-    latents = np.asarray(latents, np.float32)
-    made = pieces.run(
-        lambda part: model.decode(tf.constant(part), told), latents, 1, *_piece(model)
+    told = _told(signal, labels, len(latents))
+    return _decoded(model, model.decode, np.asarray(latents, np.float32), told)[:, :n_frames]
+
+
+def _decoded(model: Autoencoder, run: Any, latents: np.ndarray, told: Any) -> np.ndarray:
+    """Return what a decoder, compiled or not, makes of latents, [examples, frames, channels]."""
+    told, context = tf.constant(told), model.settings.context
+    return pieces.run(
+        lambda part: run(tf.constant(part), told), latents, 1, _STEPS_PER_PIECE, context
     )
-    return made[:, :n_frames]
-
-
-def _piece(model: Autoencoder) -> tuple[int, int]:
-    """Return the steps that are worked off at once, and those that a step depends on."""
-    context = model.settings.blocks * (_KERNEL // 2)
-    return _STEPS_PER_PIECE + 2 * context, context
 
 
 def _told(signal: family.Signal, labels: Mapping[str, Any], n_examples: Any) -> Any:

@@ -92,19 +92,19 @@ def objectives(model: SoundGAN, signal: family.Signal) -> tuple[family.Objective
     """Return those of the two players, the discriminator first."""
     settings = model.settings
 
-    def made(told: tuple[Any, Any], count: int, seed: Any, purposes: tuple[int, int]) -> Any:
-        """Return examples made of noise, varied unless there is no seed."""
-        draw_seed = noise.seed_for(tf.zeros([3], tf.int32) if seed is None else seed, purposes[0])
-        fake = model.make(noise.normal([count, settings.noise_size], draw_seed), told)
-        return fake if seed is None else _vary(fake, settings, noise.seed_for(seed, purposes[1]))
+    def made(told: Any, count: int, seed: Any, purposes: tuple[int, int], training: bool) -> Any:
+        """Return examples made of noise, when training varied too."""
+        draw = noise.normal([count, settings.noise_size], noise.seed_for(seed, purposes[0]))
+        fake = model.make(draw, told)
+        return _vary(fake, settings, noise.seed_for(seed, purposes[1])) if training else fake
 
     def tell_apart(batch: family.Batch, seed: Any, training: bool) -> family.Loss:
         count, told = _told(model, signal, batch)
-        seed = seed if training else None
+        seed = _seed(batch, seed, training)
         real = levels.from_frames(batch["frames"], signal)
         if training:
             real = _vary(real, settings, noise.seed_for(seed, _VARY_REAL))
-        fake = made(told, count, seed, (_DRAW, _VARY_MADE))
+        fake = made(told, count, seed, (_DRAW, _VARY_MADE), training)
         both = [
             tf.concat(pair, axis=0) for pair in zip((*real, *told), (*fake, *told), strict=True)
         ]
@@ -123,7 +123,8 @@ def objectives(model: SoundGAN, signal: family.Signal) -> tuple[family.Objective
 
     def be_believed(batch: family.Batch, seed: Any, training: bool) -> family.Loss:
         count, told = _told(model, signal, batch)
-        fake = made(told, count, seed if training else None, (_ANOTHER_DRAW, _VARY_AGAIN))
+        purposes = (_ANOTHER_DRAW, _VARY_AGAIN)
+        fake = made(told, count, _seed(batch, seed, training), purposes, training)
         score = model.discriminator(*fake, *told)
         return family.Loss(_deception(settings.loss, score), {"believed": tf.sigmoid(score)})
 
@@ -148,6 +149,11 @@ def objectives(model: SoundGAN, signal: family.Signal) -> tuple[family.Objective
             plain=True,
         ),
     )
+
+
+def _seed(batch: family.Batch, seed: Any, training: bool) -> Any:
+    """Return a step's seed, or that of a validation, in which each row always has its draw."""
+    return seed if training else noise.seed_from(0, noise.TRAINING, batch["row"][0])
 
 
 def _told(model: SoundGAN, signal: family.Signal, batch: family.Batch) -> tuple[int, Any]:

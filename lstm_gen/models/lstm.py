@@ -155,7 +155,7 @@ class SongLSTM(keras.Model):
     def step(self, frame: Any, state: Any, told: Any = 0.0) -> tuple[Any, Any]:
         """Return the hidden state after one more frame, [batch, units], and the new state."""
         recurrent, caches = list(state[0]), list(state[1])
-        hidden = frame if self.telling is None else frame + told
+        hidden = frame if self.telling is None else frame + tf.cast(told, frame.dtype)
         for index, layer in enumerate(self.recurrent):
             outputs, recurrent[index] = layer.step(self._normed(hidden, index), recurrent[index])
             hidden = self._joined(hidden, outputs, index)

@@ -33,6 +33,7 @@ import tensorflow as tf
 from lstm_gen import config as configs
 from lstm_gen.models import family
 from lstm_gen.models.layers import (
+    beliefs,
     coding,
     condition,
     joins,
@@ -110,9 +111,7 @@ def objectives(model: NoteVAE, signal: family.Signal) -> tuple[family.Objective,
         wrong = 1.0 - tf.cos(math.pi * (image[..., 1] - made[..., 1]))
         step = tf.reduce_sum(weight * wrong, axis=[1, 2]) / tf.reduce_sum(weight, axis=[1, 2])
         louder = tf.abs(loudness - made_loudness)[:, 0]
-        divergence = tf.reduce_sum(
-            0.5 * (tf.square(mean) + tf.exp(2.0 * log_sd) - 1.0) - log_sd, axis=1
-        )
+        divergence = tf.reduce_sum(beliefs.divergence(mean, log_sd), axis=1)
         total = level + _LOUD * loud + _STEP * step + _LOUDNESS * louder
         total += settings.divergence * divergence
         metrics = {

@@ -40,11 +40,20 @@ import tensorflow as tf
 from lstm_gen import config as configs
 from lstm_gen import programs
 from lstm_gen.models import family
-from lstm_gen.models.layers import coding, condition, mirrored, noise, pieces, priors, windows
+from lstm_gen.models.layers import (
+    beliefs,
+    coding,
+    condition,
+    mirrored,
+    noise,
+    pieces,
+    priors,
+    residual,
+    windows,
+)
 
 LATENTS = ("sequence", "global")
 _PRIORS = ("sequence", "gmm", "gaussian", "standard", "mixture")
-_LEAST_LOG_SD = -6.0
 _SIGMA_SPEED = 10.0  # log sigma goes some nats; an Adam step moves a variable by the learning rate
 _COLLAPSED = 0.1  # nats per value of a latent; where 5 % of it are left, nothing is encoded
 _STEPS_PER_PIECE = 512
@@ -166,12 +175,11 @@ class VAE(keras.Model):
           told: float32 [batch, width], the labels.
         """
         frames = tf.pad(frames, [[0, 0], [0, -frames.shape[1] % self.settings.stride], [0, 0]])
-        mean, raw = tf.split(mirrored.run(self.encoder, _beside(frames, told)), 2, axis=-1)
-        return mean, _LEAST_LOG_SD + tf.nn.softplus(raw - _LEAST_LOG_SD)
+        return beliefs.split(residual.through(self.encoder, _beside(frames, told)))
 
     def decode(self, latents: Any, told: Any) -> Any:
         """Return frames, float32 [batch, steps * stride, channels]; see `encode`."""
-        return mirrored.run(self.decoder, _beside(latents, told))
+        return residual.through(self.decoder, _beside(latents, told))
 
     def call(self, frames: Any, told: Any) -> Any:
         """Return the frames again, by way of the likeliest latents."""
@@ -271,12 +279,6 @@ def _compiled(model: VAE) -> tuple[Any, Any]:
     return programs.program(encode_frames), programs.program(decode_latents)
 
 
-def _piece(model: VAE) -> tuple[int, int]:
-    """Return the steps that are worked off at once, and the context of a step."""
-    context = model.settings.context
-    return _STEPS_PER_PIECE + 2 * context, context
-
-
 def densities(model: VAE, frames: Any, told: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return what is believed of the latents of recordings of any length.
 
@@ -291,9 +293,11 @@ def densities(model: VAE, frames: Any, told: Any) -> tuple[np.ndarray, np.ndarra
     run, _ = _compiled(model)
     frames, told = np.asarray(frames, np.float32), tf.constant(told)
     if model.settings.latents == "sequence":
-        stride = model.settings.stride
+        stride, context = model.settings.stride, model.settings.context
         whole = np.pad(frames, [(0, 0), (0, -frames.shape[1] % stride), (0, 0)])
-        found = pieces.run(lambda part: run(tf.constant(part), told), whole, stride, *_piece(model))
+        found = pieces.run(
+            lambda part: run(tf.constant(part), told), whole, stride, _STEPS_PER_PIECE, context
+        )
     else:
         window, hop = model.window_steps * model.settings.stride, model.window_hop
         count = _count_windows(model, frames.shape[1])
@@ -335,8 +339,10 @@ def _decoded(
         parts = [run(tf.constant(latents[:, [i]]), told).numpy() for i in steps]
         frames = windows.fade(parts, model.window_hop)
     else:
-        width, context = _piece(model)
-        frames = pieces.run(lambda part: run(tf.constant(part), told), latents, 1, width, context)
+        context = model.settings.context
+        frames = pieces.run(
+            lambda part: run(tf.constant(part), told), latents, 1, _STEPS_PER_PIECE, context
+        )
     progress(n_frames)
     return frames[:, :n_frames]
 

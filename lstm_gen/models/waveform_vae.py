@@ -43,14 +43,13 @@ import tensorflow as tf
 from lstm_gen import config as configs
 from lstm_gen import programs
 from lstm_gen.models import family
-from lstm_gen.models.layers import coding, noise, pieces, priors, residual, spectra
+from lstm_gen.models.layers import beliefs, coding, noise, pieces, priors, residual, spectra
 
 NORMS = ("none", "original")
 _MOST_SAMPLES_PER_STEP = 64
 _QUIET = 1e-2  # power below which a sound counts as ever less, where 1 is the data's
 _QUIETEST = 1e-4  # squared error that nobody asks to be less
 _PACE = 10.0  # of the error's variance, which is to keep up with the other weights
-_LEAST_LOG_SD = -6.0
 _ENDS = 7  # samples that the first and the last convolution see
 _STEPS_PER_PIECE = 512
 _PRIORS = ("sequence", "gmm", "gaussian", "standard")
@@ -184,7 +183,7 @@ class WaveformVAE(keras.Model):
         for stack, width in ((self.encoder, 1), (self.decoder, self.settings.latent_size)):
             for layer in stack:
                 layer.build((None, None, width))
-                width = getattr(layer, "filters", width)
+                width = layer.filters
         self.priors.build()
         super().build(input_shape)
 
@@ -195,8 +194,7 @@ class WaveformVAE(keras.Model):
           samples: float32 [batch, steps * stride, 1].
           training: Whether batch norms, if there are any, look at the batch.
         """
-        mean, raw = tf.split(residual.through(self.encoder, samples, training), 2, axis=-1)
-        return mean, _LEAST_LOG_SD + tf.nn.softplus(raw - _LEAST_LOG_SD)
+        return beliefs.split(residual.through(self.encoder, samples, training))
 
     def decode(self, latents: Any, training: bool = False) -> Any:
         """Return samples, float32 [batch, steps * stride, 1], of latents [batch, steps, size]."""
@@ -257,8 +255,7 @@ def objectives(model: WaveformVAE, signal: family.Signal) -> tuple[family.Object
         wanted, found = wanted[:, :n_samples, 0], found[:, :n_samples, 0]
         error = tf.reduce_mean(tf.square(wanted - found), axis=1)
         spectral = spectra.multi_resolution_distance(wanted, found, windows)
-        divergence = 0.5 * (tf.square(mean) + tf.exp(2.0 * log_sd) - 1.0) - log_sd
-        per_sample = tf.reduce_sum(divergence, axis=[1, 2]) / n_samples
+        per_sample = tf.reduce_sum(beliefs.divergence(mean, log_sd), axis=[1, 2]) / n_samples
         power = tf.reduce_mean(tf.square(wanted), axis=1)
         ratio = tf.math.log((power + _QUIETEST) / (error + _QUIETEST))
         total = settings.waveform_weight * model.likelihood(error / (power + _QUIET))
@@ -297,12 +294,6 @@ def _compiled(model: WaveformVAE) -> tuple[Any, Any]:
     return programs.program(encode_waveform), programs.program(decode_waveform)
 
 
-def _piece(model: WaveformVAE) -> tuple[int, int]:
-    """Return the latent steps that are worked off at once, and the context of a step."""
-    context = model.settings.context
-    return _STEPS_PER_PIECE + 2 * context, context
-
-
 def encode(
     model: WaveformVAE, signal: family.Signal, frames: Any, labels: Mapping[str, Any]
 ) -> np.ndarray:
@@ -313,10 +304,12 @@ def encode(
 
 def _encode(model: WaveformVAE, frames: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return the latents' means and log deviations, of frames [examples, frames, hop]."""
-    stride = model.settings.stride
+    stride, context = model.settings.stride, model.settings.context
     samples = to_samples(tf.constant(np.asarray(frames, np.float32)), stride).numpy()
     run, _ = _compiled(model)
-    found = pieces.run(lambda part: run(tf.constant(part)), samples, stride, *_piece(model))
+    found = pieces.run(
+        lambda part: run(tf.constant(part)), samples, stride, _STEPS_PER_PIECE, context
+    )
     mean, log_sd = np.split(found, 2, axis=-1)
     return mean, log_sd
 
@@ -332,9 +325,9 @@ def decode(
     """Return the frames that latents stand for; see `family.Coder`."""
     del labels
     _, run = _compiled(model)
-    values = np.asarray(latents, np.float32)
+    values, context = np.asarray(latents, np.float32), model.settings.context
     samples = pieces.run(
-        lambda part: run(tf.constant(part)), values, 1, *_piece(model), progress=progress
+        lambda part: run(tf.constant(part)), values, 1, _STEPS_PER_PIECE, context, progress
     )
     samples = samples[:, : n_frames * signal.channels, 0]
     return samples.reshape(len(samples), n_frames, signal.channels)

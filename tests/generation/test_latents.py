@@ -50,12 +50,13 @@ def test_what_is_moved_to_another_class_is_told_that_class_when_it_is_decoded() 
     assert told[-1] == {}
 
 
-def test_a_way_is_told_what_the_nearer_end_is() -> None:
+def test_a_way_goes_from_one_end_to_the_other_told_what_lies_between() -> None:
     told: list[dict[str, np.ndarray]] = []
-    way = latents.interpolate(make(told), FRAMES, LABELS, 3)
+    between = {"label/pitch": np.array([60, 62, 64])}
+    way = latents.interpolate(make(told), FRAMES, LABELS, latents.steps(3), between)
     np.testing.assert_allclose(way, [FRAMES[0], FRAMES.mean(axis=0), FRAMES[1]])
-    np.testing.assert_array_equal(told[-1]["label/player"], [0, 0, 1])
-    np.testing.assert_array_equal(told[-1]["label/pitch"], [60, 60, 64])
+    assert told == [LABELS, between]
+    assert latents.steps(1) == [0.5]
 
 
 def test_what_is_found_when_training_ends_is_not_used_before() -> None:

@@ -3,12 +3,14 @@ import pathlib
 import mido
 import numpy as np
 import pytest
-import tiny
 
 from lstm_gen import errors
-from lstm_gen.generation import melody, song_config
+from lstm_gen.generation import melody
 
 RATE = 8000
+_NOTE = b"\0\x90\x3c\x40\x10\x80\x3c\x40\0\xff\x2f\0"
+_TRACK = b"MTrk" + len(_NOTE).to_bytes(4, "big") + _NOTE
+_BAD_KEY = b"MTrk\0\0\0\x0a\0\xff\x59\2\x55\0\0\xff\x2f\0"  # of 85 sharps
 
 
 def test_a_melody_is_written_out_with_rests_and_lengths() -> None:
@@ -68,6 +70,9 @@ def test_a_damaged_midi_file_is_one_line(tmp_path: pathlib.Path) -> None:
         b"MThd",
         b"RIFF" + bytes(40),
         b"MThd\0\0\0\6\0\1\0\1\0\1MTrk\0\0\0\x09abc",
+        b"MThd\0\0\0\6\0\2\0\1\0\1" + _TRACK,  # songs one after another, not parts of one
+        b"MThd\0\0\0\6\0\1\0\1\0\0" + _TRACK,  # no ticks to a beat
+        b"MThd\0\0\0\6\0\1\0\1\0\1" + _BAD_KEY,
     ):
         (tmp_path / "bad.mid").write_bytes(content)
         with pytest.raises(errors.InputError, match="must be a MIDI file") as caught:
@@ -91,7 +96,17 @@ def test_notes_stand_where_they_begin_and_end_softly() -> None:
     assert tone.all(), "what is mixed must not change the notes"
 
 
-def test_a_model_that_continues_music_plays_no_notes(tmp_path: pathlib.Path) -> None:
-    run = tiny.make_run(tiny.make_dataset(tmp_path / "dataset"))
-    with pytest.raises(errors.InputError, match="a model that makes notes of nothing"):
-        melody.pitches([melody.Note(60, 0, 1)], run, song_config.SongConfig())
+def test_a_note_that_is_never_let_go_sounds_to_the_end(tmp_path: pathlib.Path) -> None:
+    file = mido.MidiFile()
+    file.tracks.append(
+        mido.MidiTrack(
+            [
+                mido.Message("note_on", note=60, velocity=127, time=0),
+                mido.Message("note_on", note=64, velocity=127, time=480),
+                mido.Message("note_off", note=64, time=480),
+            ]
+        )
+    )
+    file.save(tmp_path / "held.mid")
+    notes = melody.read(str(tmp_path / "held.mid"), 9.0)
+    assert notes == [melody.Note(60, 0.0, 1.0), melody.Note(64, 0.5, 0.5)]

@@ -15,7 +15,7 @@ import tiny
 from lstm_gen import config, errors, runs
 from lstm_gen.audio import features
 from lstm_gen.data import manifest
-from lstm_gen.generation import rollout, song_config, songs, sounds
+from lstm_gen.generation import rollout, song_config, songs, sounds, wishes
 from lstm_gen.models import family
 
 RATE, HOP = tiny.AUDIO.sample_rate, tiny.AUDIO.hop_length
@@ -92,7 +92,7 @@ SPLIT = """
 import pathlib, sys
 import tensorflow as tf
 from lstm_gen import distribute
-from lstm_gen.generation import song_config, songs
+from lstm_gen.generation import song_config, songs, wishes
 run_dir, folder = sys.argv[1:]
 devices = distribute.devices("cpu", 2)
 asked = song_config.SongConfig(n_songs=4, songs_at_once=2, seconds=1.0, seed=3)
@@ -164,7 +164,7 @@ def test_a_clip_is_used_whole_and_stands_in_front(
 def test_a_short_primer_is_enough(run_dir: str, tmp_path: pathlib.Path) -> None:
     soundfile.write(tmp_path / "click.wav", [0.5], RATE)
     asked = song_config.SongConfig(n_songs=1, seconds=0.1, primer=str(tmp_path / "click.wav"))
-    assert soundfile.info(songs.make(run_dir, str(tmp_path), asked)[0]).frames == 3 * HOP
+    assert soundfile.info(songs.make(run_dir, str(tmp_path / "songs"), asked)[0]).frames == 3 * HOP
     run = runs.load(run_dir)
     tiny_excerpt = song_config.SongConfig(n_songs=2, primer_seconds=1e-4)
     assert songs.load_primer(run, tiny_excerpt, run.data_dir).shape[:2] == (2, 1)
@@ -223,6 +223,11 @@ def test_files_are_of_the_asked_kind_and_length_and_do_not_clip(
         ),
         ({"interpolate": ("a.wav", "b.wav"), "reconstruct": ("c.wav",)}, "one thing at a time"),
         ({"interpolate": ("a.wav",)}, "interpolate takes two recordings"),
+        ({"reconstruct": ("a.wav",), "prior": "gmm"}, "prior is what songs are drawn from"),
+        (
+            {"portable": True, "n_songs": 1, "primer": "a.wav", "inversion": "griffin_lim"},
+            "no --include_primer, --inversion or --precision",
+        ),
         ({"reconstruct": ("old/a.wav", "new/a.flac")}, "must differ in their names"),
     ],
 )
@@ -266,9 +271,50 @@ def test_a_run_without_weights_is_refused(
 def test_songs_do_not_land_in_the_dataset_or_the_run(
     dataset: manifest.Dataset, run_dir: str
 ) -> None:
-    folders = [pathlib.Path(dataset.data_dir), pathlib.Path(run_dir)]
-    before = [sorted(folder.iterdir()) for folder in folders]
-    for folder, what in zip(folders, ("a dataset", "a run"), strict=True):
+    data_dir = pathlib.Path(dataset.data_dir)
+    folders = [data_dir, data_dir / "songs" / "new", pathlib.Path(run_dir)]
+    before = [sorted(folder.iterdir()) for folder in (data_dir, folders[-1])]
+    for folder, what in zip(folders, ("a dataset", "in the dataset", "a run"), strict=True):
         with pytest.raises(errors.InputError, match=f"a place of its own, and this is {what}"):
             songs.make(run_dir, str(folder), song_config.SongConfig(n_songs=1))
-    assert before == [sorted(folder.iterdir()) for folder in folders]
+    assert before == [sorted(folder.iterdir()) for folder in (data_dir, folders[-1])]
+
+
+def test_songs_do_not_land_among_recordings(
+    run_dir: str, clip: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """They would be taken for recordings by the next preparation."""
+    given = song_config.SongConfig(n_songs=1, primer=str(clip))
+    with pytest.raises(errors.InputError, match="the folder of a recording that goes in"):
+        songs.make(run_dir, str(clip.parent), given)
+    dataset = tiny.make_dataset(tmp_path / "dataset")
+    lines = [{"name": name, "verdict": "ok"} for name in ("a.wav", "solo/b.wav")]
+    manifest.save_lines(dataset.data_dir, [{"name": "x.pdf", "verdict": "not_audio"}, *lines])
+    for name in ("in/a.wav", "in/solo/b.wav", "alone/a.wav"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    run, asked = tiny.make_run(dataset), song_config.SongConfig()
+    for folder in ("in", "in/solo", "in/songs/new"):
+        with pytest.raises(errors.InputError, match="among the recordings that the model was"):
+            wishes.require_apart(str(tmp_path / folder), run, asked)
+    wishes.require_apart(str(tmp_path / "alone"), run, asked)  # one of that name is chance
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"prior": "gmm"}, "--prior is for models autoencoder, vae.*prior='gmm'"),
+        ({"interpolate": ("a.wav", "b.wav")}, "--interpolate is for models .*a.wav,b.wav"),
+        ({"melody": "60"}, "--melody is for models autoencoder, vae, gan, note_vae"),
+        (
+            {"portable": True, "n_songs": 1, "primer": "a.wav", "prior": "gmm"},
+            "--prior is for models",
+        ),
+        ({"label": ("pitch=60",)}, "it was trained without --condition"),
+    ],
+)
+def test_what_the_model_knows_nothing_of_is_refused(
+    changed: dict[str, Any], message: str, run_dir: str, tmp_path: pathlib.Path
+) -> None:
+    with pytest.raises(errors.InputError, match=message):
+        songs.make(run_dir, str(tmp_path / "songs"), song_config.SongConfig(**changed))

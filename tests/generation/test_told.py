@@ -51,6 +51,17 @@ def test_a_class_is_part_of_either_end() -> None:
     assert named == [("sax",)] * 3 + [("bass",)] * 2
 
 
+def test_between_recordings_any_model_has_what_it_is_told_change() -> None:
+    run = make_run("vae")
+    way = dataclasses.replace(
+        asked("pitch=60|72", "instrument=sax|bass", "qualities=dark", n_songs=1),
+        interpolate=("a.wav", "b.wav"),
+    )
+    encoded = told.encode_songs(run, way, [0.25])
+    np.testing.assert_array_equal(encoded["label/pitch"], [63])
+    np.testing.assert_allclose(encoded["label/instrument"], [[0.25, 0, 0.75]])
+
+
 def test_one_song_is_the_first_end() -> None:
     encoded = told.encode_songs(make_run(), asked("instrument=sax|bass", n_songs=1))
     np.testing.assert_array_equal(encoded["label/instrument"], [[0, 0, 1]])
@@ -76,6 +87,35 @@ def test_without_a_way_each_song_has_its_own_draws_and_classes_their_number() ->
     encoded = told.encode_songs(make_run(), asked("instrument=piano"))
     assert encoded["label/instrument"].dtype == np.int64
     assert len(set(encoded["label/pitch"].tolist())) > 1
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        (["pitch=900"], "pitch must lie within the dataset's, 21 to 96.*pitch=900"),
+        (["pitch=-5"], "21 to 96"),
+        (["pitch=60|97"], "21 to 96"),
+        (["pitch=60", "pitch=61"], "pitch is given twice"),
+        (["qualities=dark", "qualities=bright"], "qualities is given twice"),
+        (["pitch"], "must be NAME=VALUE"),
+        (["tempo=3"], "one that the model was trained to be told: instrument, pitch, qualities"),
+    ],
+)
+def test_labels_that_cannot_be_honoured_are_refused(label: list[str], message: str) -> None:
+    with pytest.raises(errors.InputError, match=message):
+        told.of_songs(make_run(), asked(*label))
+
+
+def test_a_recording_is_what_it_is_moved_from() -> None:
+    run = make_run()
+    run.signal = types.SimpleNamespace(classes=[types.SimpleNamespace(name="instrument")])
+    moved = dataclasses.replace(
+        asked("instrument=sax"), reconstruct=("a.wav",), transfer="instrument:sax:bass"
+    )
+    assert told.parse_transfer(run, moved) == ("instrument", ("sax", "bass"))
+    other = dataclasses.replace(moved, label=("instrument=piano",))
+    with pytest.raises(errors.InputError, match="--label instrument=sax"):
+        told.parse_transfer(run, other)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,9 @@ from lstm_gen import (
     programs,
     training_config,
 )
+from lstm_gen import (
+    precision as precisions,
+)
 from lstm_gen.models import family as families
 from lstm_gen.training import step as steps
 from lstm_gen.training.tpu import lowering
@@ -100,6 +103,13 @@ def test_every_family_has_settings_here() -> None:
     assert set(tiny.FAMILY_SETTINGS) == {family.name for family in models.FAMILIES}
 
 
+def test_controls_are_such_as_there_are(family: families.Family) -> None:
+    assert family.controls <= set(families.CONTROLS)
+    assert ("reconstruct" in family.controls) == (family.coder is not None)
+    assert ("prior" in family.controls) == bool(family.priors)
+    assert ("primer" in family.controls) == family.predicts
+
+
 def test_names_find_their_family(family: families.Family) -> None:
     assert models.by_name(family.name) is family
     assert family.summary
@@ -130,14 +140,15 @@ def test_objectives_are_as_they_say(family: families.Family) -> None:
                 assert np.isfinite(values).all()
 
 
-def test_each_example_has_its_own_loss(family: families.Family) -> None:
-    """What stands beside an example in a batch must not change what is said of it."""
+@pytest.mark.parametrize("rows", [slice(3), slice(5, None)], ids=["first", "last"])
+def test_each_example_has_its_own_loss(family: families.Family, rows: slice) -> None:
+    """What stands beside an example, and on which device, must not change what is said of it."""
     model = make_model(family)
-    part = {name: values[:3] for name, values in make_batch(family).items()}
+    part = {name: values[rows] for name, values in make_batch(family).items()}
     for objective in family.objectives(model, signal_of(family)):
         whole = objective.loss(make_batch(family), tf.constant([1, 2, 0]), False).per_example
         alone = objective.loss(part, tf.constant([1, 2, 0]), False).per_example
-        np.testing.assert_allclose(alone, whole[:3], rtol=1e-4)
+        np.testing.assert_allclose(alone, whole[rows], rtol=1e-4)
 
 
 def test_an_example_is_varied_the_same_on_whatever_device(family: families.Family) -> None:
@@ -238,6 +249,19 @@ def test_generation_repeats_and_is_as_long_as_asked(family: families.Family) -> 
         assert generate(family, model, n_frames).shape[1] == n_frames
 
 
+def test_songs_and_latents_are_made_in_bfloat16_too(family: families.Family) -> None:
+    with precisions.of_new_layers("bfloat16"):
+        model = make_model(family)
+        assert np.isfinite(generate(family, model)).all()
+        if family.coder is not None:
+            labels = make_labels(signal_of(family))
+            frames = make_batch(family)["frames"].numpy()
+            latents = family.coder.encode(model, signal_of(family), frames, labels)
+            back = family.coder.decode(model, signal_of(family), latents, 7, labels)
+            assert back.shape == (BATCH_SIZE, 7, signal_of(family).channels)
+            assert np.isfinite(back).all()
+
+
 def make_plan(family: families.Family, precision: str = "float32") -> lowering.Plan:
     return lowering.Plan(
         family=family,
@@ -285,7 +309,7 @@ def test_accumulated_gradients_lower_for_a_tpu(family: families.Family) -> None:
 
 def test_songs_that_are_alike_differ_by_what_they_are_told_alone(family: families.Family) -> None:
     if not family.conditional or family.predicts:
-        return  # nothing is told, or a primer makes the difference
+        pytest.skip("nothing is told, or a primer makes the difference")
     model, signal = make_model(family), signal_of(family)
     rows = {name: values[[3, 3]] for name, values in make_labels(signal).items()}
     for first_song in (0, 4):

@@ -32,6 +32,7 @@ def make_batch(count: int = 8) -> dict[str, Any]:
     random = np.random.default_rng(0)
     return {
         "frames": tf.constant(random.standard_normal((count, 12, 80)), tf.float32),
+        "row": tf.range(count),
         "label/instrument": tf.constant(np.arange(count) % 3),
         "label/pitch": tf.constant(np.linspace(45, 80, count), tf.float32),
     }

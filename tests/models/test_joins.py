@@ -59,11 +59,11 @@ def test_examples_one_after_another_are_as_they_are_alone(signal: family.Signal)
 
 def test_a_fade_is_the_sum_of_both_and_leads_into_the_second(signal: family.Signal) -> None:
     first, second = make_examples(2, 1), make_examples(2, 2)
-    frames = [tf.constant(to_frames(one, signal)) for one in (first, second)]
+    before, after = to_frames(first, signal), to_frames(second, signal)
     overlap = 3
-    between = joins.fade(*frames, overlap, signal).numpy()
+    between = joins.fade(tf.constant(before), tf.constant(after), overlap, signal).numpy()
     assert between.shape == (2, overlap + 1, 2 * BINS)
-    rest = [frames[0].numpy()[:, :-overlap], between, frames[1].numpy()[:, overlap + 1 :]]
+    rest = [before[:, :-overlap], between, after[:, overlap + 1 :]]
     share = np.array([0.25, 0.5, 0.75])[:, np.newaxis]
     for index, whole in enumerate(np.concatenate(rest, axis=1)):
         mixed = np.sqrt(1 - share) * first[index, -overlap:]

@@ -158,10 +158,10 @@ def test_long_sounds_are_worked_off_in_pieces_as_if_they_were_whole(
     np.testing.assert_allclose(encode(model, frames), latents, atol=1e-5)
     np.testing.assert_allclose(reconstruct(model, frames), made, atol=1e-5)
     told: list[int] = []
-    width, context = waveform_vae._piece(model)
-    whole = pieces.run(note, latents, 1, width, context, told.append)
+    context = model.settings.context
+    whole = pieces.run(note, latents, 1, 20, context, told.append)
     np.testing.assert_allclose(whole.reshape(made.shape), made, atol=1e-5)
-    assert shapes == {(2, width, 3)}  # so one program, whatever the length
+    assert shapes == {(2, 20 + 2 * context, 3)}  # so one program, whatever the length
     assert sum(told) == 200
 
 

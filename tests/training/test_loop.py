@@ -16,6 +16,8 @@ import tiny
 
 from lstm_gen import checkpoints, config, distribute, errors, runs, tensors
 from lstm_gen.data import manifest, pipeline
+from lstm_gen.models import family as families
+from lstm_gen.models import lstm
 from lstm_gen.training import loop, monitor, state, step
 
 STRATEGY = tf.distribute.OneDeviceStrategy("/cpu:0")
@@ -381,3 +383,18 @@ def test_two_devices_train_as_one(tmp_path: pathlib.Path) -> None:
         timeout=120,
     )
     assert result.returncode == 0, result.stderr
+
+
+def test_a_loss_that_has_nothing_more_to_say_is_told_of(
+    dataset: manifest.Dataset, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def objectives(model: Any, signal: families.Signal) -> tuple[families.Objective, ...]:
+        (only,) = lstm.objectives(model, signal)
+        return (dataclasses.replace(only, saturation={"likelihood_loss": (1e3, 1e2)}),)
+
+    family = dataclasses.replace(lstm.FAMILY, objectives=objectives)
+    run = dataclasses.replace(tiny.make_run(dataset, steps=40), family=family)
+    train(tmp_path / "run", dataset, run)
+    told = [line for line in capsys.readouterr().out.splitlines() if "warning:" in line]
+    assert len(told) == 1
+    assert "likelihood_loss has been at" in told[0]

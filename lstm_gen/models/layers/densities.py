@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from lstm_gen.models.layers import mixtures
+from lstm_gen.models.layers import mixtures, noise
 
 Keep = Callable[[str, list[int]], Any]  # a name and a shape to a variable, which holds zeros
 _MOST_ROWS = 60_000
@@ -145,10 +145,7 @@ class SequenceMixture(Mixture):
 
 def choose(logits: Any, uniform: Any) -> Any:
     """Return the component that a draw from [0, 1) falls on, one-hot [..., components]."""
-    ends = tf.cumsum(tf.nn.softmax(logits), axis=-1)
-    count = ends.shape[-1]
-    index = tf.reduce_sum(tf.cast(uniform[..., tf.newaxis] >= ends, tf.int32), axis=-1)
-    return tf.one_hot(tf.minimum(index, count - 1), count)
+    return tf.one_hot(noise.choose(logits, uniform), logits.shape[-1])
 
 
 def _some(rows: np.ndarray) -> np.ndarray:

@@ -22,6 +22,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from lstm_gen.models.layers import noise
+
 KINDS = ("mixture", "gaussian", "mse")
 _LOG_2PI = math.log(2.0 * math.pi)
 _START_SIGMA = 0.6
@@ -30,13 +32,6 @@ _FLOAT32: dict[str, Any] = {"dtype": "float32", "autocast": False}
 
 
 _FEW = 4  # a batch this many times smaller than the mixture reads single components' weights
-
-
-def _choose(log_weights: Any, uniform: Any, temperature: Any) -> Any:
-    """Return the component that each uniform draw falls into, int32 [batch]."""
-    cumulative = tf.cumsum(tf.nn.softmax(log_weights / temperature), axis=-1)
-    chosen = tf.reduce_sum(tf.cast(uniform[:, tf.newaxis] >= cumulative, tf.int32), axis=-1)
-    return tf.minimum(chosen, log_weights.shape[-1] - 1)  # rounding may leave the sum below 1
 
 
 def _softplus_inverse(value: float) -> float:
@@ -159,7 +154,7 @@ class MixtureHead(keras.layers.Layer):
             mean, sigma = self._chosen(hidden, uniform, temperature)
         else:
             log_weights, means, sigmas = self(hidden)
-            pick = tf.one_hot(_choose(log_weights, uniform, temperature), self.components)
+            pick = tf.one_hot(noise.choose(log_weights / temperature, uniform), self.components)
             mean, sigma = (tf.einsum("bk,bkd->bd", pick, values) for values in (means, sigmas))
         residual = mean + sigma_scale * sigma * normal
         return self.skip * current + self._colour(residual, colouring)
@@ -172,7 +167,8 @@ class MixtureHead(keras.layers.Layer):
         d, k = self.channels, self.components
         kernel = tf.cast(self.kernel, hidden.dtype)
         weights = tf.cast(tf.linalg.matmul(hidden, kernel[:, :k]), tf.float32)
-        chosen = _choose(tf.nn.log_softmax(weights + self.weight_bias), uniform, temperature)
+        log_weights = tf.nn.log_softmax(weights + self.weight_bias)
+        chosen = noise.choose(log_weights / temperature, uniform)
         blocks = tf.reshape(kernel[:, k:], [-1, 2, k, d])  # a loop invariant, laid out once
         blocks = tf.gather(tf.transpose(blocks, [2, 1, 0, 3]), chosen)
         raw = tf.cast(tf.einsum("bh,bphd->pbd", hidden, blocks), tf.float32)

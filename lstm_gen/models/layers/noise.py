@@ -49,6 +49,21 @@ def uniform(shape: Any, seed: Any) -> Any:
     return tf.cast(_bits(shape, seed, 24), tf.float32) * 2.0**-24
 
 
+def choose(logits: Any, uniform: Any) -> Any:
+    """Return the component that each draw falls on.
+
+    Args:
+      logits: Logarithms of weights of any sum, float32 [..., components].
+      uniform: Draws from [0, 1), float32 [...].
+
+    Returns:
+      int32 [...].
+    """
+    ends = tf.cumsum(tf.nn.softmax(logits), axis=-1)
+    index = tf.reduce_sum(tf.cast(uniform[..., tf.newaxis] >= ends, tf.int32), axis=-1)
+    return tf.minimum(index, ends.shape[-1] - 1)  # rounding may leave the last end below 1
+
+
 def _bits(shape: Any, seed: Any, count: int) -> Any:
     """Return int32 draws from [0, 2^count), of shape [examples, ...]."""
     examples, per_example = shape[0], math.prod(shape[1:])

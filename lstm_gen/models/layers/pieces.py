@@ -14,7 +14,7 @@ def run(
     function: Callable[[np.ndarray], Any],
     values: np.ndarray,
     grain: int,
-    width: int,
+    kept: int,
     context: int,
     progress: Callable[[int], None] = lambda _: None,
 ) -> np.ndarray:
@@ -26,11 +26,11 @@ def run(
         beyond either end there is the function's own padding.
       values: [examples, steps * grain, ...].
       grain: Values of the input along the axis of time, per step.
-      width: Steps of a piece, more than twice the context.
+      kept: Steps that a piece adds to the result, at least 1; it sees a context on either side too.
       context: See `function`.
       progress: Called with the steps done since the last call.
     """
-    n_steps = values.shape[1] // grain
+    n_steps, width = values.shape[1] // grain, kept + 2 * context
     if n_steps <= width:
         result = np.asarray(function(values))
         progress(n_steps)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from lstm_gen.models.layers import harmonics, levels
+from lstm_gen.models.layers import harmonics, levels, residual
 
 _FRAMES, _BINS = 2, 8  # of a place
 _STEPS = 3  # by which places are halved, or doubled
@@ -174,7 +174,7 @@ class _Trunk(keras.layers.Layer):
         for fall in self.falls:
             hidden = fall(hidden)
         flat = tf.reshape(hidden, [count, math.prod(hidden.shape[1:])])
-        return _leak(self.last(flat) + self.louder(loudness))
+        return residual.leaky_relu(self.last(flat) + self.louder(loudness))
 
 
 class Discriminator(_Trunk):
@@ -288,12 +288,10 @@ def _smooth(values: Any, axis: int) -> Any:
     return 0.25 * (part(padded, 0, -2) + part(padded, 2, None)) + 0.5 * values
 
 
-def _leak(values: Any) -> Any:
-    return tf.nn.leaky_relu(values, 0.2)
-
-
 def _dense(units: int, name: str) -> keras.layers.Dense:
-    return keras.layers.Dense(units, activation=_leak, kernel_initializer="he_normal", name=name)
+    return keras.layers.Dense(
+        units, activation=residual.leaky_relu, kernel_initializer="he_normal", name=name
+    )
 
 
 def _conv(filters: int, strides: int = 1, name: str = "") -> keras.layers.Conv2D:
@@ -302,7 +300,7 @@ def _conv(filters: int, strides: int = 1, name: str = "") -> keras.layers.Conv2D
         3,
         strides=strides,
         padding="same",
-        activation=_leak,
+        activation=residual.leaky_relu,
         kernel_initializer="he_normal",
         name=name,
     )

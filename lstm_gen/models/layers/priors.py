@@ -28,7 +28,7 @@ from absl import logging
 
 from lstm_gen import config, programs
 from lstm_gen.models import family
-from lstm_gen.models.layers import condition, densities, noise
+from lstm_gen.models.layers import beliefs, condition, densities, noise
 
 KINDS = ("sequence", "gmm", "gaussian", "standard", "mixture")
 _FITTED = ("sequence", "gmm", "gaussian")
@@ -192,8 +192,7 @@ class Priors(keras.layers.Layer):
           log_sd: The log of its deviation.
         """
         if not self.learned:
-            each = 0.5 * (tf.square(mean) + tf.exp(2.0 * log_sd) - 1.0) - log_sd
-            return tf.reduce_sum(each, axis=[1, 2])
+            return tf.reduce_sum(beliefs.divergence(mean, log_sd), axis=[1, 2])
         white = (latents - mean) * tf.exp(-log_sd)
         own = -0.5 * tf.square(white) - log_sd - 0.5 * math.log(2 * math.pi)
         prior = tf.reduce_sum(self.learned_log_density(latents), axis=1)

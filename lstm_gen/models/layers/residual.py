@@ -12,20 +12,19 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-NORMS = ("none", "instance", "batch")
-SLOPE = 0.2
+_SLOPE = 0.2  # below 0
 
 
 def leaky_relu(values: Any) -> Any:
-    """Return the activation of every layer here, of the dtype of its input."""
-    return tf.nn.leaky_relu(values, SLOPE)
+    """Return values with those below 0 made smaller, of their shape and dtype."""
+    return tf.nn.leaky_relu(values, _SLOPE)
 
 
 class ResidualBlock(keras.layers.Layer):
     """x + conv(act(norm(conv(act(norm(x)))))), [batch, steps, channels] to the same.
 
     Args:
-      channels: Of input and output.
+      filters: Channels of input and output.
       kernel_size: Steps that a convolution sees, odd.
       norm: "none"; "instance", over the steps of an example, which so depends on the length that is
         looked at; or "batch", over a training batch, that of all devices, so that an example's
@@ -33,14 +32,13 @@ class ResidualBlock(keras.layers.Layer):
     """
 
     def __init__(
-        self, channels: int, kernel_size: int = 3, norm: str = "none", **kwargs: Any
+        self, filters: int, kernel_size: int = 3, norm: str = "none", **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self.channels = channels
+        self.filters = filters
         self.norms = [_make_norm(norm, f"norm_{index}") for index in range(2)]
         self.convolutions = [
-            keras.layers.Conv1D(channels, kernel_size, padding="same", name=f"conv_{index}")
-            for index in range(2)
+            convolution(filters, kernel_size, f"conv_{index}") for index in range(2)
         ]
 
     def build(self, input_shape: Any) -> None:
@@ -48,15 +46,15 @@ class ResidualBlock(keras.layers.Layer):
         del input_shape
         for layer in [*self.norms, *self.convolutions]:
             if layer is not None:
-                layer.build((None, None, self.channels))
+                layer.build((None, None, self.filters))
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         """Return the block's output; a batch norm looks at the batch only when training."""
         values = inputs
-        for norm, convolution in zip(self.norms, self.convolutions, strict=True):
+        for norm, layer in zip(self.norms, self.convolutions, strict=True):
             if norm is not None:
                 values = norm(values, training=training)
-            values = convolution(leaky_relu(values))
+            values = layer(leaky_relu(values))
         return inputs + values
 
 
@@ -91,7 +89,7 @@ class Scales:
 
     def down(self, outputs: int, norm: str) -> list[keras.layers.Layer]:
         """Return layers from [batch, samples, 1] to [batch, steps, outputs]."""
-        layers: list[keras.layers.Layer] = [_convolution(self.finest, self.ends, "encode_first")]
+        layers: list[keras.layers.Layer] = [convolution(self.finest, self.ends, "encode_first")]
         for index, (stride, width) in enumerate(zip(self.strides, self.channels, strict=True)):
             layers.append(
                 keras.layers.Conv1D(
@@ -99,11 +97,11 @@ class Scales:
                 )
             )
             layers += self._blocks(width, norm, f"encode_{index}")
-        return [*layers, _convolution(outputs, 3, "encode_last")]
+        return [*layers, convolution(outputs, 3, "encode_last")]
 
     def up(self, norm: str) -> list[keras.layers.Layer]:
         """Return layers from [batch, steps, any] to [batch, samples, 1]."""
-        layers: list[keras.layers.Layer] = [_convolution(self.channels[-1], 3, "decode_first")]
+        layers: list[keras.layers.Layer] = [convolution(self.channels[-1], 3, "decode_first")]
         layers += self._blocks(self.channels[-1], norm, f"decode_{len(self.channels)}")
         widths = (self.finest, *self.channels[:-1])
         for index in reversed(range(len(self.strides))):
@@ -115,7 +113,7 @@ class Scales:
             )
             # At the finest scale a block costs as much as all others together.
             layers += self._blocks(width, norm, f"decode_{index}") if index else []
-        return [*layers, _convolution(1, self.ends, "decode_last")]
+        return [*layers, convolution(1, self.ends, "decode_last")]
 
     def _blocks(self, width: int, norm: str, name: str) -> list[keras.layers.Layer]:
         """Return the residual blocks of one scale."""
@@ -125,7 +123,7 @@ class Scales:
         ]
 
 
-def through(layers: list[Any], values: Any, training: bool) -> Any:
+def through(layers: list[Any], values: Any, training: bool = False) -> Any:
     """Return values after a stack of layers, float32; activations stand before all but the first.
 
     Residual blocks bring their own.
@@ -138,5 +136,6 @@ def through(layers: list[Any], values: Any, training: bool) -> Any:
     return tf.cast(values, tf.float32)
 
 
-def _convolution(width: int, kernel_size: int, name: str) -> keras.layers.Conv1D:
+def convolution(width: int, kernel_size: int, name: str) -> keras.layers.Conv1D:
+    """Return a convolution to so many channels that keeps the number of steps."""
     return keras.layers.Conv1D(width, kernel_size, padding="same", name=name)
