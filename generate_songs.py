@@ -42,11 +42,10 @@ def main() -> None:
     devices = device_flags.devices()
     groups = rollout.deal(songs.n_songs, songs.songs_at_once)
     n_frames = generation.controls(songs, run).n_frames * len(groups)
+    total = None if songs.melody else n_frames  # a melody's notes are as long as the longest
     start = time.perf_counter()
     # Delayed, so that an error before the first frame is the only line on stderr.
-    with tqdm.tqdm(
-        total=n_frames, unit="frame", desc="rolling out", leave=False, delay=1e-3
-    ) as bar:
+    with tqdm.tqdm(total=total, unit="frame", desc="rolling out", leave=False, delay=1e-3) as bar:
         paths = generation.make(run_dir, output_dir, songs, data_dir, devices, bar.update)
     seconds = time.perf_counter() - start
     for path in paths:

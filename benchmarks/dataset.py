@@ -111,7 +111,7 @@ def _measure_recording(music: pathlib.Path, scratch: pathlib.Path) -> list[harne
     n_bytes = sum(split.n_bytes for split in manifest.load(str(dataset)).splits.values())
     their_bytes = (theirs / "windows.tfrecord").stat().st_size
     what = f"preparing a recording of {seconds:.0f} s, whole command"
-    beside = "a picture, and overlapping windows as float lists (system 003)"
+    beside = "a picture, and overlapping windows as float lists"
     return [
         harness.Row(
             what=what,

@@ -26,7 +26,7 @@ from lstm_gen.training.tpu import lowering
 from tools import check_tpu
 
 _PRESETS = pathlib.Path(__file__).parents[1] / "flags" / "presets"
-_ROUNDS, _STEPS = 7, 10
+_ROUNDS, _STEPS = 15, 10
 _REAL_TIME = {"gan": 10}  # of which less is asked
 _LEAST_REAL_TIME = 20
 _N_SONGS, _SECONDS = 4, 20.0

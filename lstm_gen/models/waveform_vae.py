@@ -271,7 +271,11 @@ def objectives(model: WaveformVAE, signal: family.Signal) -> tuple[family.Object
 
     names = ("snr_db", "spectral_distance", "kl_per_sample")
     variables = [variable.value for variable in model.trainable_variables]
-    return (family.Objective(name="waveform", loss=loss, variables=variables, metric_names=names),)
+    return (
+        family.Objective(
+            name="waveform", loss=loss, variables=variables, metric_names=names, plain=True
+        ),
+    )
 
 
 def predict(model: WaveformVAE, signal: family.Signal, batch: family.Batch) -> Any:
