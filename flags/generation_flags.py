@@ -35,7 +35,7 @@ _PRIOR = flags.DEFINE_string(
     SongConfig.prior,
     "What latents are drawn from, for models that have several priors: "
     + "; ".join(f"{one.name}: {', '.join(one.priors)}" for one in models.FAMILIES if one.priors)
-    + ". The first is the default.",
+    + ". The default is the first that could be fitted.",
 )
 _LABEL = flags.DEFINE_multi_string(
     "label",
