@@ -151,8 +151,8 @@ benchmark: $(VENV)/installed-bench  ## measure every figure of the README beside
 	@echo "Measuring; some minutes, on a machine that does nothing else."
 	@$(BIN)/python -m benchmarks.run
 
-# Three piano preludes by one pianist (BWV 846, 847, 850); PRELUDES=files for others.
-PRELUDES ?= $(wildcard ../shared/data/music/kimiko_ishizaka_bwv8*)
+# PRELUDES=files, for the figures of docs/results.md BWV 846, 847 and 850 played by one pianist.
+PRELUDES ?=
 RESULTS := demo/results
 DEFAULT := --flagfile=flags/presets/default.flags
 
@@ -167,13 +167,14 @@ results: $(VENV)/installed-$(TENSORFLOW)  ## train on three preludes, mixture an
 	  --run_dir=$(RESULTS)/mixture --run_dir=$(RESULTS)/mse --output=benchmarks/results/piano.md
 	@$(BIN)/python generate_songs.py $(DEFAULT) --run_dir=$(RESULTS)/mixture --output_dir=$(RESULTS)/songs
 
-# Single notes with labels.csv beside them; NOTES=folder for others.
-NOTES ?= ../shared/data/notes
+# NOTES=folder of single notes with labels.csv beside them.
+NOTES ?=
 LATENT_SIZES ?= 16 32 64 128 256 384
 NOTES_RESULTS := demo/autoencoder
 AUTOENCODER := --flagfile=flags/presets/autoencoder.flags
 
 results-autoencoder: $(VENV)/installed-bench  ## train the autoencoder with 16 to 384 numbers a step, on notes
+	@test -n "$(NOTES)" || { echo "No recordings: give NOTES=folder."; exit 1; }
 	@$(BIN)/python create_tfrecord.py $(AUTOENCODER) --input_dir=$(NOTES) --data_dir=$(NOTES_RESULTS)/dataset
 	@for size in $(LATENT_SIZES); do \
 	  $(BIN)/python train_model.py $(AUTOENCODER) --latent_size=$$size \

@@ -87,7 +87,7 @@ def main() -> None:
         scores = _baseline_scores(dataset, run) if _BASELINES.value and run.family.predicts else {}
         print(report.describe_result(result, run.training, scores, run.family.competes))
         print(
-            f"listen    python generate_songs.py {command.flag_files()}"
+            f"listen    python generate_songs.py {command.flag_files(unless='model')}"
             f"--run_dir={shlex.quote(run_dir)} --output_dir=songs"
         )
         print(f"look      tensorboard --logdir={run_dir}")

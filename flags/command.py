@@ -5,6 +5,7 @@ import functools
 import inspect
 import os
 import pathlib
+import re
 import shlex
 import signal
 import sys
@@ -44,13 +45,18 @@ def preset(path: str) -> Iterator[None]:
         yield
 
 
-def flag_files() -> str:
-    """Return the flag files on the command line with a space behind each, for the next command."""
+def flag_files(unless: str = "") -> str:
+    """Return the flag files on the command line with a space behind each, for the next command.
+
+    None are returned where the flag `unless` stands beside them: they were made for another.
+    """
     names = [
-        following if argument.endswith("flagfile") else argument.partition("=")[2]
+        argument.partition("=")[2] if "=" in argument else following
         for argument, following in zip(sys.argv, [*sys.argv[1:], ""], strict=True)
         if argument.partition("=")[0] in ("--flagfile", "-flagfile")
     ]
+    if unless and any(re.match(f"--?{unless}(=|$)", argument) for argument in sys.argv):
+        names = []
     return "".join(f"--flagfile={shlex.quote(name)} " for name in names)
 
 

@@ -200,4 +200,11 @@ def test_the_next_command_is_given_the_same_flag_files(tmp_path: pathlib.Path) -
     assert said == (
         "python train_model.py --flagfile=one.flags --flagfile='another one.flags' --run_dir=run"
     )
-    assert run(tmp_path, body="print([command.flag_files()])").stdout.strip() == "['']"
+    for body, arguments, files in (
+        ("command.flag_files()", [], ""),
+        ("command.flag_files()", ["--flagfile=a_flagfile"], "--flagfile=a_flagfile "),
+        ("command.flag_files('read_local')", ["--flagfile=one.flags", "--read_local=true"], ""),
+    ):
+        (tmp_path / "a_flagfile").touch()
+        said = run(tmp_path, *arguments, body=f"print([{body}])").stdout.strip()
+        assert said == str([files])

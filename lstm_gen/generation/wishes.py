@@ -7,7 +7,7 @@ and temperatures, which the flag file of a preset may hold for all that the mode
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from lstm_gen import config, models, runs, storage
+from lstm_gen import config, errors, models, runs, storage
 from lstm_gen.data import manifest
 from lstm_gen.generation import song_config
 from lstm_gen.models import family as families
@@ -102,13 +102,14 @@ def require_apart(output_dir: str, run: runs.Run, songs: song_config.SongConfig)
             refuse(f"among the recordings that the model was trained on, {folder}")
     given = [songs.primer, *songs.reconstruct, *songs.interpolate]
     place = next(storage.folders(storage.join(output_dir, "song")))
-    if place in [next(storage.folders(path)) for path in given if path]:
+    if place in [next(storage.folders(path), "") for path in given if path]:
         refuse("the folder of a recording that goes in")
 
 
 def _recordings(run: runs.Run) -> list[str]:
     """Return names of recordings of the dataset, from their folder on; none if it is gone."""
-    if not storage.exists(storage.join(run.data_dir, manifest.MANIFEST_FILE)):
+    try:
+        lines = manifest.load_lines(run.data_dir)
+    except (errors.StorageError, OSError, ValueError):  # songs need no dataset
         return []
-    lines = manifest.load_lines(run.data_dir)
     return [line["name"] for line in lines if line.get("verdict") == "ok"][:_NAMES_LOOKED_FOR]

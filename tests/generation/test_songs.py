@@ -92,7 +92,7 @@ SPLIT = """
 import pathlib, sys
 import tensorflow as tf
 from lstm_gen import distribute
-from lstm_gen.generation import song_config, songs, wishes
+from lstm_gen.generation import song_config, songs
 run_dir, folder = sys.argv[1:]
 devices = distribute.devices("cpu", 2)
 asked = song_config.SongConfig(n_songs=4, songs_at_once=2, seconds=1.0, seed=3)
@@ -298,6 +298,9 @@ def test_songs_do_not_land_among_recordings(
         with pytest.raises(errors.InputError, match="among the recordings that the model was"):
             wishes.require_apart(str(tmp_path / folder), run, asked)
     wishes.require_apart(str(tmp_path / "alone"), run, asked)  # one of that name is chance
+    (tmp_path / "dataset" / manifest.MANIFEST_FILE).write_text("{")
+    nowhere = dataclasses.replace(asked, primer="gs://no-object-at-all")
+    wishes.require_apart(str(tmp_path / "in"), run, nowhere)  # nothing is known of the dataset
 
 
 @pytest.mark.parametrize(
