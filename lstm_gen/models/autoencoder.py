@@ -33,7 +33,8 @@ import tensorflow as tf
 from lstm_gen import config as configs
 from lstm_gen import programs
 from lstm_gen.models import family
-from lstm_gen.models.layers import coding, condition, pieces, principal, priors, weighting
+from lstm_gen.models.layers import condition, pieces, principal, weighting
+from lstm_gen.models.layers.latents import coding, priors
 
 _STEPS_PER_PIECE = 64
 _KERNEL = 3

@@ -2,7 +2,7 @@
 
 Shapes: frames of a whole example, float32 [batch, timesteps, 2 * bins], of representation
 complex_stft; inside, an image [batch, timesteps, bins, 2] of levels and gated phase steps and one
-number for loudness (`layers/levels.py`).
+number for loudness (`layers/notes/levels.py`).
 
     noise, labels -> generator -> image, loudness
     image, loudness, labels -> discriminator -> score
@@ -10,7 +10,7 @@ number for loudness (`layers/levels.py`).
 An example is made as a whole. A longer song is several of them, each faded into the next; a shorter
 one is cut. Labels are told to both players: all of them as a vector, by which the discriminator
 also matches what it sees (projection), and the pitch once more as a grid of its harmonics
-(`layers/harmonics.py`).
+(`layers/notes/harmonics.py`).
 
 The discriminator's gradient at real examples is penalised, exactly (a tape in a tape), for one
 example in four of a step, which it is drawn, at four times the weight: the same mean for a quarter
@@ -33,7 +33,8 @@ import tensorflow as tf
 
 from lstm_gen import config as configs
 from lstm_gen.models import family
-from lstm_gen.models.layers import levels, noise, note_maker, players
+from lstm_gen.models.layers import noise
+from lstm_gen.models.layers.notes import levels, note_maker, players
 
 LOSSES = ("non_saturating", "hinge", "bce")
 

@@ -9,8 +9,7 @@ Labels that the model is told are mapped to a frame, which is added to every one
 Nothing sees the future: the loss at frame t is a true prediction, and generation is the same
 computation with the state carried, so a frame costs the same however long the song is.
 
-Source: LSTM, Hochreiter & Schmidhuber 1997; mixture-density recurrent generation, Graves 2013
-(arXiv 1308.0850).
+Source: LSTM, Hochreiter & Schmidhuber 1997; mixture densities, Graves 2013 (arXiv 1308.0850).
 """
 
 import dataclasses
@@ -25,7 +24,8 @@ import tensorflow as tf
 from lstm_gen import config as configs
 from lstm_gen import distribute, programs
 from lstm_gen.models import family
-from lstm_gen.models.layers import attention, bounds, condition, heads, lstm, noise
+from lstm_gen.models.layers import attention, bounds, condition, heads, noise
+from lstm_gen.models.layers.recurrence import lstm
 
 _NOISE, _DROPOUT = 0, 1  # purposes of a step's seed
 _FRAMES_PER_CALL = 128

@@ -2,22 +2,22 @@
 
 Shapes: frames of a whole example, float32 [batch, timesteps, 2 * bins], of representation
 complex_stft; inside, an image [batch, timesteps, bins, 2] of levels and gated phase steps and one
-number for loudness (`layers/levels.py`).
+number for loudness (`layers/notes/levels.py`).
 
     image, loudness, labels -> encoder -> mean, log deviation [batch, noise_size]
     a draw of these, labels -> generator -> image, loudness
 
 The generator is that of `gan`, the encoder is built as its discriminator: both are told the pitch
-as the grid of its harmonics (`layers/harmonics.py`) and all labels as a vector. One latent stands
-for a note, so it need not say what the labels do. A longer song is several notes, each faded into
-the next.
+as the grid of its harmonics (`layers/notes/harmonics.py`) and all labels as a vector. One latent
+stands for a note, so it need not say what the labels do. A longer song is several notes, each faded
+into the next.
 
 The loss of an example is a sum of errors: of levels, absolute, as a mean over all bins and as one
 weighted by amplitude, for the partials are a hundredth of the bins; of phase steps, 1 - cos, since
 they wrap, weighted by how loud a bin is; and of loudness. To it comes the divergence of the
 latents from the standard normal, lightly weighted: held closely to it, they would say nothing. They
 do say something of labels, so new notes are drawn from a density that what is told moves, fitted
-after training (`layers/priors.py`).
+after training (`layers/latents/priors.py`).
 
 Source: Kingma & Welling 2013 (arXiv 1312.6114); beta, Higgins et al. 2017; the rest is our own.
 """
@@ -32,17 +32,9 @@ import tensorflow as tf
 
 from lstm_gen import config as configs
 from lstm_gen.models import family
-from lstm_gen.models.layers import (
-    beliefs,
-    coding,
-    condition,
-    joins,
-    levels,
-    noise,
-    note_maker,
-    players,
-    priors,
-)
+from lstm_gen.models.layers import condition, noise
+from lstm_gen.models.layers.latents import beliefs, coding, priors
+from lstm_gen.models.layers.notes import joins, levels, note_maker, players
 
 _PRIORS = ("gaussian", "standard")
 _LOUD, _STEP, _LOUDNESS = 0.5, 0.5, 0.1  # weights of errors; that of all levels is 1

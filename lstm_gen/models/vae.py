@@ -40,17 +40,8 @@ import tensorflow as tf
 from lstm_gen import config as configs
 from lstm_gen import programs
 from lstm_gen.models import family
-from lstm_gen.models.layers import (
-    beliefs,
-    coding,
-    condition,
-    mirrored,
-    noise,
-    pieces,
-    priors,
-    residual,
-    windows,
-)
+from lstm_gen.models.layers import condition, mirrored, noise, pieces, residual, windows
+from lstm_gen.models.layers.latents import beliefs, coding, priors
 
 LATENTS = ("sequence", "global")
 _PRIORS = ("sequence", "gmm", "gaussian", "standard", "mixture")

@@ -43,7 +43,8 @@ import tensorflow as tf
 from lstm_gen import config as configs
 from lstm_gen import programs
 from lstm_gen.models import family
-from lstm_gen.models.layers import beliefs, coding, noise, pieces, priors, residual, spectra
+from lstm_gen.models.layers import noise, pieces, residual, spectra
+from lstm_gen.models.layers.latents import beliefs, coding, priors
 
 NORMS = ("none", "original")
 _MOST_SAMPLES_PER_STEP = 64

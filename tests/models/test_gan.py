@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from lstm_gen import config, errors
 from lstm_gen.models import family, gan
-from lstm_gen.models.layers import joins, levels, noise, players
+from lstm_gen.models.layers import noise
+from lstm_gen.models.layers.notes import joins, levels, players
 
 AUDIO = config.AudioConfig(
     sample_rate=4000, representation="complex_stft", n_fft=128, hop_length=32, n_bins=40

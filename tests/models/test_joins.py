@@ -7,7 +7,7 @@ import tensorflow as tf
 from lstm_gen import config
 from lstm_gen.audio import complex_stft, normalisation
 from lstm_gen.models import family
-from lstm_gen.models.layers import joins
+from lstm_gen.models.layers.notes import joins
 
 AUDIO = config.AudioConfig(
     sample_rate=4000, representation="complex_stft", n_fft=128, hop_length=32, n_bins=40

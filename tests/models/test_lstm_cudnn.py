@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from lstm_gen import distribute
-from lstm_gen.models.layers import lstm, lstm_cudnn
+from lstm_gen.models.layers.recurrence import lstm, lstm_cudnn
 
 BATCH, FRAMES, FEATURES, UNITS = 2, 4, 5, 3
 

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from lstm_gen import distribute
-from lstm_gen.models.layers import lstm, lstm_cpu
+from lstm_gen.models.layers.recurrence import lstm, lstm_cpu
 
 BATCH, FRAMES, FEATURES, UNITS = 3, 7, 5, 4
 TOLERANCE = 1e-4  # relative, float32

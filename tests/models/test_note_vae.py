@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from lstm_gen import config, errors
 from lstm_gen.models import family, note_vae
-from lstm_gen.models.layers import condition, levels, noise
+from lstm_gen.models.layers import condition, noise
+from lstm_gen.models.layers.notes import levels
 
 AUDIO = config.AudioConfig(
     sample_rate=4000, representation="complex_stft", n_fft=128, hop_length=32, n_bins=40

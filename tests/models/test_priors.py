@@ -7,7 +7,8 @@ from scipy import stats
 
 from lstm_gen import errors
 from lstm_gen.models import family
-from lstm_gen.models.layers import mixtures, noise, priors
+from lstm_gen.models.layers import noise
+from lstm_gen.models.layers.latents import mixtures, priors
 
 SEED = noise.seed_from(3, noise.SONGS, 0)
 DIGIT = family.Condition(name="digit", kind="class", n_values=3)

@@ -8,8 +8,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from lstm_gen.models.layers import lstm_sequence
-from lstm_gen.models.layers.lstm_sequence import Arguments, Gradients, Results
+from lstm_gen.models.layers.recurrence import lstm_sequence
+from lstm_gen.models.layers.recurrence.lstm_sequence import Arguments, Gradients, Results
 
 
 def apply_gates(product: tf.Tensor, c: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

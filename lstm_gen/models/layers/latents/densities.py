@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from lstm_gen.models.layers import mixtures, noise
+from lstm_gen.models.layers import noise
+from lstm_gen.models.layers.latents import mixtures
 
 Keep = Callable[[str, list[int]], Any]  # a name and a shape to a variable, which holds zeros
 _MOST_ROWS = 60_000

@@ -15,8 +15,8 @@ import keras
 import tensorflow as tf
 
 from lstm_gen import distribute
-from lstm_gen.models.layers import lstm_cpu, lstm_cudnn, lstm_loop
-from lstm_gen.models.layers.lstm_sequence import Arguments, Gradients, Results
+from lstm_gen.models.layers.recurrence import lstm_cpu, lstm_cudnn, lstm_loop
+from lstm_gen.models.layers.recurrence.lstm_sequence import Arguments, Gradients, Results
 
 State = tuple[tf.Tensor, tf.Tensor]
 """(h, c), float32 [batch, units] each."""

@@ -20,8 +20,8 @@ import numba
 import numpy as np
 
 from lstm_gen import compiled
-from lstm_gen.models.layers import lstm_rows, lstm_tile
-from lstm_gen.models.layers.lstm_rows import Array
+from lstm_gen.models.layers.recurrence import lstm_rows, lstm_tile
+from lstm_gen.models.layers.recurrence.lstm_rows import Array
 
 _ROWS, _COLUMNS, _UNROLL = lstm_tile.ROWS, lstm_tile.COLUMNS, lstm_tile.UNROLL
 _FLOAT_BYTES = 4

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from lstm_gen.models.layers import harmonics, levels, residual
+from lstm_gen.models.layers import residual
+from lstm_gen.models.layers.notes import harmonics, levels
 
 _FRAMES, _BINS = 2, 8  # of a place
 _STEPS = 3  # by which places are halved, or doubled

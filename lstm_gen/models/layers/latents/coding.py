@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from lstm_gen.models import family
-from lstm_gen.models.layers import condition, noise, priors, windows
+from lstm_gen.models.layers import condition, noise, windows
+from lstm_gen.models.layers.latents import priors
 
 
 def fit(

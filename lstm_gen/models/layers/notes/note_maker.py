@@ -12,7 +12,8 @@ import tensorflow as tf
 from lstm_gen import config as configs
 from lstm_gen import programs
 from lstm_gen.models import family
-from lstm_gen.models.layers import condition, harmonics, joins, levels, players
+from lstm_gen.models.layers import condition
+from lstm_gen.models.layers.notes import harmonics, joins, levels, players
 
 _OVERLAP = 8  # part of an example that is faded into the next
 

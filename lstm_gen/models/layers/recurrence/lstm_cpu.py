@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from lstm_gen.models.layers import buffers, lstm_kernel, lstm_sequence
-from lstm_gen.models.layers.lstm_rows import Array
-from lstm_gen.models.layers.lstm_sequence import Arguments, Gradients, Results
+from lstm_gen.models.layers.recurrence import buffers, lstm_kernel, lstm_sequence
+from lstm_gen.models.layers.recurrence.lstm_rows import Array
+from lstm_gen.models.layers.recurrence.lstm_sequence import Arguments, Gradients, Results
 
 # One thread for all calls: OpenMP keeps a team of workers per calling thread, and with more
 # teams than cores puts workers to sleep between frames. It also runs one call at a time.

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from lstm_gen.models.layers.lstm_sequence import Arguments, Gradients, Results
+from lstm_gen.models.layers.recurrence.lstm_sequence import Arguments, Gradients, Results
 
 
 def forward(arguments: Arguments) -> Results:

@@ -28,7 +28,8 @@ from absl import logging
 
 from lstm_gen import config, programs
 from lstm_gen.models import family
-from lstm_gen.models.layers import beliefs, condition, densities, noise
+from lstm_gen.models.layers import condition, noise
+from lstm_gen.models.layers.latents import beliefs, densities
 
 KINDS = ("sequence", "gmm", "gaussian", "standard", "mixture")
 _FITTED = ("sequence", "gmm", "gaussian")

@@ -1,0 +1,1 @@
+"""What an encoder believes of latents, and what they are drawn from."""

@@ -1,0 +1,1 @@
+"""The LSTM as a layer: its arithmetic, wherever it runs."""
