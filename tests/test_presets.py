@@ -80,3 +80,19 @@ def test_a_command_takes_the_settings_of_every_preset(command: str) -> None:
 def is_number(text: str) -> bool:
     """Say whether a flag's value is a number."""
     return bool(re.fullmatch(r"[\d.]+", text))
+
+
+@pytest.mark.parametrize("command", ["train_model", "generate_songs"])
+def test_sound_is_made_with_the_settings_of_the_analysis_alone(command: str) -> None:
+    """Another hop or n_fft at inversion would change length and pitch: there is no way to ask."""
+    script = f"""
+import dataclasses
+import {command}
+from absl import flags
+from lstm_gen import config
+print(*{{one.name for one in dataclasses.fields(config.AudioConfig)}} & set(flags.FLAGS))
+"""
+    found = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert found.stdout.split() == []
