@@ -84,7 +84,7 @@ TENSORFLOW_TESTS := tests/test_cluster.py tests/test_distribute.py tests/models 
 
 test-tpu-image: $(VENV)-tpu-image/installed  ## the tests that matter on a TPU VM's TensorFlow
 	@echo "Running the tests that matter on the TensorFlow of TPU VMs, on its CPU device."
-	@TPU_SKIP_MDS_QUERY=1 $(VENV)-tpu-image/bin/python -m pytest -m "not xla and not faults" $(TENSORFLOW_TESTS)
+	@TPU_SKIP_MDS_QUERY=1 $(VENV)-tpu-image/bin/python -m pytest --numprocesses=auto -m "not xla and not faults" $(TENSORFLOW_TESTS)
 
 $(VENV)-tpu-image/installed: setup.py | $(BIN)/python
 	@echo "Installing the TensorFlow of TPU VMs into $(VENV)-tpu-image."
