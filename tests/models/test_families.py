@@ -244,7 +244,8 @@ def test_generation_repeats_and_is_as_long_as_asked(family: families.Family) -> 
     np.testing.assert_array_equal(generate(family, model), songs)
     assert np.any(generate(family, model, seed=4) != songs)
     # Songs 1 and 2: the first of them is the second from above.
-    np.testing.assert_allclose(generate(family, model, first_song=1)[0], songs[1], rtol=1e-4)
+    shifted = generate(family, model, first_song=1)[0]
+    np.testing.assert_allclose(shifted, songs[1], rtol=1e-4, atol=1e-6)  # phase steps pass 0
     for n_frames in (1, 128, 129):
         assert generate(family, model, n_frames).shape[1] == n_frames
 
