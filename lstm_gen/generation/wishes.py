@@ -5,7 +5,7 @@ and temperatures, which the flag file of a preset may hold for all that the mode
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from lstm_gen import config, errors, models, runs, storage
 from lstm_gen.data import manifest
@@ -85,11 +85,10 @@ def require_apart(output_dir: str, run: runs.Run, songs: song_config.SongConfig)
         that the model was trained on as far as they are known.
     """
 
-    def refuse(what: str) -> None:
-        config.require(
-            False,
-            f"output_dir must be a place of its own, and this is {what}; name another",
-            output_dir=output_dir,
+    def refuse(what: str) -> NoReturn:
+        raise errors.InputError(
+            f"output_dir must be a place of its own, and this is {what}; name another. "
+            f"Received: output_dir={output_dir!r}"
         )
 
     if storage.exists(storage.join(output_dir, runs.CONFIG_FILE)):

@@ -17,6 +17,7 @@ def _evaluate(*flags: str) -> subprocess.CompletedProcess[str]:
 
 
 def _make_run(folder: pathlib.Path, dataset: manifest.Dataset, **changes: object) -> str:
+    # Fields of several types by name.
     run = dataclasses.replace(tiny.make_run(dataset), **changes)  # type: ignore[arg-type]
     runs.open_or_create(str(folder), run)
     runs.save_model(str(folder), run.build_model(), 3, {"nats_per_dim": 0.25})

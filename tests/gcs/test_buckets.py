@@ -5,6 +5,7 @@ import pickle
 import random
 
 import buckets
+import objects
 import pytest
 import server
 
@@ -31,7 +32,7 @@ def test_written_content_is_read_back(bucket: buckets.Bucket) -> None:
     storage.write_text(path, "é\n")
     assert storage.read_text(path) == "é\n"
     assert storage.size_bytes(path) == 3
-    assert storage.checksum(path) == server.crc32c("é\n".encode())
+    assert storage.checksum(path) == objects.crc32c("é\n".encode())
     assert storage.exists(path)
     assert not storage.is_directory(path)
     assert storage.is_directory(f"{bucket.url}/deep/")
@@ -167,9 +168,9 @@ def test_stage_names_what_is_missing(bucket: buckets.Bucket, tmp_path: pathlib.P
 
 def test_damage_on_the_way_is_seen(bucket: buckets.Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     bucket.put("a", b"true")
-    real, times = server.crc32c, iter([True, True, False])
+    real, times = objects.crc32c, iter([True, True, False])
     monkeypatch.setattr(
-        server, "crc32c", lambda content: real(b"false" if next(times) else content)
+        objects, "crc32c", lambda content: real(b"false" if next(times) else content)
     )
     assert storage.read_bytes(f"{bucket.url}/a") == b"true"
     assert len(bucket.server.requests) == 3
