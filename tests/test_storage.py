@@ -173,3 +173,18 @@ def test_an_undecodable_name_survives_the_walk(tmp_path: pathlib.Path) -> None:
     (tmp_path / name).write_bytes(b"sound")
     assert storage.walk_files(str(tmp_path)) == [name]
     assert storage.read_bytes(storage.join(str(tmp_path), name)) == b"sound"
+
+
+def test_a_path_lies_in_folders(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert list(storage.folders("gs://bucket/a/b/c.wav")) == [
+        "gs://bucket/a/b",
+        "gs://bucket/a",
+        "gs://bucket",
+    ]
+    assert list(storage.folders("gs://bucket/")) == []
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    monkeypatch.chdir(tmp_path)
+    found = list(storage.folders("link/new/song.wav"))
+    assert found[:3] == [str(tmp_path / "real" / "new"), str(tmp_path / "real"), str(tmp_path)]
+    assert found[-1] == "/"

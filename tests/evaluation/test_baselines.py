@@ -157,3 +157,9 @@ def test_bad_segments_are_named(
 ) -> None:
     with pytest.raises(errors.InputError, match=message):
         baselines.fit_and_score(train, held_out)
+
+
+def test_a_frame_is_not_predicted_from_itself() -> None:
+    frames = [np.random.default_rng(0).standard_normal((30, 2))]
+    with pytest.raises(errors.InputError, match="at least 1 to predict anything"):
+        baselines.fit_and_score(frames, frames, shift=0)

@@ -296,6 +296,27 @@ def test_priors_are_fitted_and_each_can_be_drawn_from() -> None:
     assert np.unique(coder.class_means(model)["hand"]).size > 3
 
 
+def test_priors_are_fitted_to_whole_stretches_but_for_their_padded_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, fitted = make_model(), list[np.ndarray]()
+    monkeypatch.setattr(model.priors, "fit", lambda latents, *_: fitted.extend(latents))
+    places = {
+        "recording": np.repeat([3, 4], 6),
+        "start_frame": np.tile(np.arange(6) * SIGNAL.timesteps, 2),
+    }
+    batch = make_batch(12) | places
+    waveform_vae.fit(model, SIGNAL, lambda: iter([batch]))
+    context, stride = model.settings.context, model.settings.stride
+    steps = 6 * SIGNAL.timesteps * SIGNAL.channels // stride
+    assert [len(one) for one in fitted] == [steps - 2 * context] * 2
+    random, samples = np.random.default_rng(0), batch["frames"].reshape(2, -1, 1)
+    for one, mean, log_sd in zip(fitted, *model.encode(samples), strict=True):
+        inner = slice(context, -context)
+        draw = random.standard_normal((steps - 2 * context, one.shape[1]))
+        np.testing.assert_allclose(one, mean[inner] + np.exp(log_sd[inner]) * draw, atol=1e-4)
+
+
 @pytest.mark.xla
 def test_a_song_costs_programs_of_one_length_however_long_it_is() -> None:
     model, primer = make_model(), np.zeros((1, 0, 16), np.float32)
