@@ -79,7 +79,7 @@ $(VENV)-tpu/installed: setup.py | $(BIN)/python
 
 # A TPU VM's TensorFlow is another distribution of the same module, older, and without XLA for the
 # processor. Its CPU device shows that the code runs there; tools/check_tpu.py what the chip says.
-TENSORFLOW_TESTS := tests/test_cluster.py tests/test_distribute.py tests/models tests/training \
+TENSORFLOW_TESTS := tests/platform/test_cluster.py tests/platform/test_devices.py tests/models tests/training \
   tests/generation tests/test_checkpoints.py tests/test_runs.py tests/data/test_pipeline.py
 
 test-tpu-image: $(VENV)-tpu-image/installed  ## the tests that matter on a TPU VM's TensorFlow

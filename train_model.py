@@ -32,10 +32,11 @@ from flags import (
     training_flags,
     window_flags,
 )
-from lstm_gen import distribute, fresh, runs
+from lstm_gen import fresh, runs
 from lstm_gen.audio import normalisation
 from lstm_gen.data import augmentation, manifest, pipeline
 from lstm_gen.evaluation import baselines
+from lstm_gen.platform import devices
 from lstm_gen.training import loop, preflight, report
 
 _BASELINES = flags.DEFINE_boolean(
@@ -77,13 +78,13 @@ def main() -> None:
         found = preflight.measure(run, dataset, settings.steps_per_call, strategy)
         print(preflight.describe(found, run.training.steps))
         return
-    with distribute.place_to_write(strategy, run_dir) as own_dir:
+    with devices.place_to_write(strategy, run_dir) as own_dir:
         print(report.describe_data(dataset, run.window, run.training))
         for line in fresh.clear(own_dir) if training_flags.fresh() else ():
             print(line)
         runs.open_or_create(own_dir, run)
         result = loop.train(own_dir, run, dataset, settings, strategy, resume_dir=run_dir)
-    if distribute.is_chief(strategy):
+    if devices.is_chief(strategy):
         scores = _baseline_scores(dataset, run) if _BASELINES.value and run.family.predicts else {}
         print(report.describe_result(result, run.training, scores, run.family.competes))
         print(

@@ -18,9 +18,10 @@ import tensorflow as tf
 from absl import flags
 
 from benchmarks import harness
-from lstm_gen import config, distribute
+from lstm_gen import config
 from lstm_gen.audio import representations
 from lstm_gen.models import family as families
+from lstm_gen.platform import devices
 from lstm_gen.training import step as steps
 from lstm_gen.training.tpu import lowering
 from tools import check_tpu
@@ -126,7 +127,7 @@ def _fit(plain: Plain, data: tf.data.Dataset) -> Callable[[], object]:
 
 def _our_steps(plan: lowering.Plan, data: tf.data.Dataset) -> Callable[[], object]:
     """Return a function that makes some steps as the training loop does."""
-    strategy = distribute.strategy("cpu")
+    strategy = devices.strategy("cpu")
     with strategy.scope():
         model = plan.family.build(plan.settings, plan.signal)
         objectives = plan.family.objectives(model, plan.signal)

@@ -15,9 +15,10 @@ import time
 import tensorflow as tf
 
 from benchmarks import harness
-from lstm_gen import config, distribute, training_config
+from lstm_gen import config, training_config
 from lstm_gen.models import family, lstm
 from lstm_gen.models.layers import noise
+from lstm_gen.platform import devices
 from lstm_gen.training import step as steps
 
 _AUDIO = config.AudioConfig()
@@ -72,7 +73,7 @@ def _measure(processes: list[dict[str, str]]) -> float:
 
 def _time_step() -> float:
     """Return the seconds of a step of this process and those that it works with."""
-    strategy = distribute.strategy("cpu")
+    strategy = devices.strategy("cpu")
     with strategy.scope():
         model = lstm.build(lstm.LSTMConfig(), _SIGNAL)
         objectives = lstm.objectives(model, _SIGNAL)

@@ -10,8 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks import harness
-from lstm_gen import config, distribute
+from lstm_gen import config
 from lstm_gen.models import family, lstm
+from lstm_gen.platform import devices
 
 _AUDIO = config.AudioConfig()
 _SIGNAL = family.Signal(audio=_AUDIO, timesteps=256, shift=1)
@@ -68,9 +69,9 @@ def rows() -> list[harness.Row]:
 def _rerun(model: lstm.SongLSTM) -> Callable[[tf.Tensor], tf.Tensor]:
     """Return the compiled function that needs a whole window for one frame."""
 
-    @tf.function(jit_compile=distribute.compiles_with_xla())
+    @tf.function(jit_compile=devices.compiles_with_xla())
     def rerun(frames: tf.Tensor) -> tf.Tensor:
-        with distribute.portable():
+        with devices.portable():
             hidden, current = model(frames)[:, -1], frames[:, -1]
         normal, uniform = tf.zeros(current.shape), tf.zeros(current.shape[:1])
         scales = (tf.constant(1.0), tf.constant(1.0))

@@ -23,7 +23,8 @@ from absl import flags
 
 from benchmarks import harness
 from flags import command
-from lstm_gen import config, storage
+from lstm_gen import config
+from lstm_gen.platform import storage
 
 BENCHMARKS = (
     "lstm_step",

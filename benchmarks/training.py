@@ -15,10 +15,11 @@ import tensorflow as tf
 import tqdm
 
 from benchmarks import harness, preparing
-from lstm_gen import config, distribute, lease, runs, training_config
+from lstm_gen import config, lease, runs, training_config
 from lstm_gen.audio import normalisation
 from lstm_gen.data import manifest, primers
 from lstm_gen.models import lstm
+from lstm_gen.platform import devices
 from lstm_gen.training import batches, loop, signals, step
 
 _ROUNDS = 15
@@ -36,7 +37,7 @@ def rows() -> list[harness.Row]:
     with tempfile.TemporaryDirectory() as folder:
         scratch = pathlib.Path(folder)
         run, dataset = _make_run(scratch)
-        strategy = distribute.strategy("cpu")
+        strategy = devices.strategy("cpu")
         trainer = _make_trainer(str(scratch / "run"), run, dataset, strategy)
         with tqdm.tqdm(disable=True) as bar:
             times = _measure(trainer, run, dataset, strategy, bar)

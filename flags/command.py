@@ -17,7 +17,7 @@ from absl import flags as absl_flags
 from absl import logging
 from absl.testing import flagsaver
 
-from lstm_gen import errors
+from lstm_gen.platform import errors
 
 # Read when TensorFlow is imported, which commands do after this module. At its default it logs
 # the absence of a GPU as an error, among other things that no user can act on.

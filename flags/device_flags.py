@@ -3,8 +3,8 @@
 import tensorflow as tf
 from absl import flags
 
-from lstm_gen import distribute
-from lstm_gen import precision as precision_policies
+from lstm_gen.platform import devices as distribute
+from lstm_gen.platform import precision as precision_policies
 
 _DEVICE = flags.DEFINE_enum(
     "device",

@@ -5,7 +5,8 @@ import os
 from absl import flags
 
 from flags import storage_flags
-from lstm_gen import config, runs, storage
+from lstm_gen import config, runs
+from lstm_gen.platform import storage
 
 _RUN_DIR = flags.DEFINE_string(
     "run_dir",

@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from lstm_gen import storage
+from lstm_gen.platform import storage
 
 _READ_LOCAL = flags.DEFINE_boolean(
     "read_local",

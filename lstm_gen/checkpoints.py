@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import logging
 
-from lstm_gen import config, errors, failpoints, storage, tensors
+from lstm_gen import config, tensors
+from lstm_gen.platform import errors, failpoints, storage
 
 _COMMIT = "commit.json"
 _ARRAYS = "state.safetensors"

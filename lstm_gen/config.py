@@ -14,7 +14,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from lstm_gen import errors
+from lstm_gen.platform import errors
 
 T = TypeVar("T")
 

@@ -1,6 +1,7 @@
 """A run directory made empty again: what training has made is deleted, and nothing else."""
 
-from lstm_gen import lease, runs, storage
+from lstm_gen import lease, runs
+from lstm_gen.platform import storage
 
 _MADE = ("checkpoints", "model", "logs", "samples", runs.CONFIG_FILE)  # the last named last
 

@@ -20,7 +20,8 @@ from typing import Any
 
 from absl import logging
 
-from lstm_gen import config, errors, gcs, storage
+from lstm_gen import config
+from lstm_gen.platform import errors, gcs, storage
 
 FILE = ".lease"
 _HEARTBEAT_SECONDS = 10.0

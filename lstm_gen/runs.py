@@ -15,10 +15,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from lstm_gen import checkpoints, config, errors, lease, models, storage, tensors, training_config
+from lstm_gen import checkpoints, config, lease, models, tensors, training_config
 from lstm_gen.audio import normalisation
 from lstm_gen.data import labels
 from lstm_gen.models import family as families
+from lstm_gen.platform import errors, storage
 
 SCHEMA_VERSION = 4
 CONFIG_FILE = "config.json"

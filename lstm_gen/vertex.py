@@ -10,7 +10,8 @@ import re
 from typing import Any, NamedTuple
 
 import lstm_gen
-from lstm_gen import config, errors, gcs
+from lstm_gen import config
+from lstm_gen.platform import errors, gcs
 
 COMMANDS = {"train": "train_model", "prepare": "create_tfrecord", "generate": "generate_songs"}
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")

@@ -11,7 +11,8 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from lstm_gen import checkpoints, errors, storage, tensors
+from lstm_gen import checkpoints, tensors
+from lstm_gen.platform import errors, storage
 
 Damage = Callable[[pathlib.Path], Any]
 DATA = "state.safetensors"

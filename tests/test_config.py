@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from lstm_gen import config, errors, training_config
+from lstm_gen import config, training_config
+from lstm_gen.platform import errors
 
 CLASSES = [
     config.AudioConfig,

@@ -11,22 +11,13 @@ import pytest
 import soundfile
 import tiny
 
-from lstm_gen import (
-    checkpoints,
-    config,
-    distribute,
-    errors,
-    failpoints,
-    models,
-    runs,
-    tensors,
-    training_config,
-)
+from lstm_gen import checkpoints, config, models, runs, tensors, training_config
 from lstm_gen.audio import normalisation
 from lstm_gen.data import jobs, labels, manifest, prepare
 from lstm_gen.generation import recordings as through
 from lstm_gen.generation import song_config, songs
 from lstm_gen.models import family as families
+from lstm_gen.platform import devices, errors, failpoints
 from lstm_gen.training import loop
 
 pytestmark = pytest.mark.slow
@@ -105,14 +96,14 @@ def trained(
     )
     with pytest.MonkeyPatch.context() as patched:
         if family.name in LONG_TO_COMPILE:
-            patched.setattr(distribute, "compiles_whole_steps", lambda *_, **__: False)
+            patched.setattr(devices, "compiles_whole_steps", lambda *_, **__: False)
         train(str(folder / "whole"), run, dataset)
         yield str(folder / "whole"), run, dataset
 
 
 def train(run_dir: str, run: runs.Run, dataset: manifest.Dataset) -> None:
     runs.open_or_create(run_dir, run)
-    loop.train(run_dir, run, dataset, MONITOR, distribute.strategy("cpu"))
+    loop.train(run_dir, run, dataset, MONITOR, devices.strategy("cpu"))
 
 
 def read(parent: str) -> dict[str, np.ndarray]:

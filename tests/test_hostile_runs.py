@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 import tiny
 
-from lstm_gen import checkpoints, errors, runs, tensors
+from lstm_gen import checkpoints, runs, tensors
+from lstm_gen.platform import errors
 
 Attack = Callable[[pathlib.Path, pathlib.Path], object]
 SECONDS = 10

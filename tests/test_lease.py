@@ -9,7 +9,8 @@ import sys
 
 import pytest
 
-from lstm_gen import errors, lease
+from lstm_gen import lease
+from lstm_gen.platform import errors
 
 HOLDER = """
 import sys

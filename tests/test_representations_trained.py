@@ -9,11 +9,12 @@ import pytest
 import soundfile
 import tiny
 
-from lstm_gen import config, distribute, runs, storage, training_config
+from lstm_gen import config, runs, training_config
 from lstm_gen.audio import normalisation
 from lstm_gen.data import jobs, prepare
 from lstm_gen.generation import song_config, songs
 from lstm_gen.models import lstm
+from lstm_gen.platform import devices, storage
 from lstm_gen.training import loop
 
 RATE = 4000
@@ -68,7 +69,7 @@ def test_a_representation_is_learnt_and_heard(
     run_dir = str(tmp_path / "run")
     runs.open_or_create(run_dir, run)
     monitor = dataclasses.replace(tiny.MONITOR, validate_every_steps=2, checkpoint_every_steps=2)
-    loop.train(run_dir, run, dataset, monitor, distribute.strategy("cpu"))
+    loop.train(run_dir, run, dataset, monitor, devices.strategy("cpu"))
     clip = str(recordings / "0.wav")
     for asked in (
         song_config.SongConfig(n_songs=1, seconds=0.5, primer_seconds=0.2),

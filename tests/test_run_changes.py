@@ -8,8 +8,9 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from lstm_gen import checkpoints, config, errors, fresh, lease, models, runs
+from lstm_gen import checkpoints, config, fresh, lease, models, runs
 from lstm_gen.data import manifest
+from lstm_gen.platform import errors
 from lstm_gen.training import state
 
 STRATEGY = tf.distribute.OneDeviceStrategy("/cpu:0")

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import tiny
 
-from lstm_gen import checkpoints, errors, runs
+from lstm_gen import checkpoints, runs
 from lstm_gen.models import lstm
+from lstm_gen.platform import errors
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,11 @@ import pytest
 import soundfile
 import tiny
 
-from lstm_gen import checkpoints, config, distribute, runs, training_config
+from lstm_gen import checkpoints, config, runs, training_config
 from lstm_gen.data import jobs, labels, manifest, prepare
 from lstm_gen.generation import song_config, songs
 from lstm_gen.models import vae
+from lstm_gen.platform import devices
 from lstm_gen.training import loop
 
 RATE = 4000
@@ -69,7 +70,7 @@ def make_run(dataset: manifest.Dataset, condition: tuple[str, ...] = ()) -> runs
 
 def train(run_dir: str, run: runs.Run, dataset: manifest.Dataset) -> checkpoints.State:
     runs.open_or_create(run_dir, run)
-    loop.train(run_dir, run, dataset, MONITOR, distribute.strategy("cpu"))
+    loop.train(run_dir, run, dataset, MONITOR, devices.strategy("cpu"))
     state = checkpoints.newest(runs.model_dir(run_dir))
     assert state is not None
     return state

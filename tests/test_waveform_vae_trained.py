@@ -11,10 +11,11 @@ import pytest
 import soundfile
 import tiny
 
-from lstm_gen import checkpoints, config, distribute, runs, training_config
+from lstm_gen import checkpoints, config, runs, training_config
 from lstm_gen.data import jobs, manifest, prepare
 from lstm_gen.generation import song_config, songs
 from lstm_gen.models import waveform_vae
+from lstm_gen.platform import devices
 from lstm_gen.training import loop
 
 RATE = 4000
@@ -65,7 +66,7 @@ def make_run(dataset: manifest.Dataset, **changed: Any) -> runs.Run:
 
 def train(run_dir: str, run: runs.Run, dataset: manifest.Dataset) -> checkpoints.State:
     runs.open_or_create(run_dir, run)
-    loop.train(run_dir, run, dataset, MONITOR, distribute.strategy("cpu"))
+    loop.train(run_dir, run, dataset, MONITOR, devices.strategy("cpu"))
     state = checkpoints.newest(runs.model_dir(run_dir))
     assert state is not None
     return state

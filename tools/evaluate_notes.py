@@ -20,12 +20,13 @@ from flags import (
     note_flags,
     storage_flags,
 )
-from lstm_gen import config, errors, runs, storage
+from lstm_gen import config, runs
 from lstm_gen.audio import files, representations
 from lstm_gen.data import labels, manifest
 from lstm_gen.evaluation import classes, notes
 from lstm_gen.generation import song_config, sounds, told
 from lstm_gen.generation import songs as generation
+from lstm_gen.platform import errors, storage
 from tools import judging
 
 _HEAD = (

@@ -23,10 +23,11 @@ from flags import (
     reconstruction_flags,
     storage_flags,
 )
-from lstm_gen import checkpoints, config, runs, storage
+from lstm_gen import checkpoints, config, runs
 from lstm_gen.audio import files, representations
 from lstm_gen.data import labels, manifest
 from lstm_gen.evaluation import labelled, reconstructions
+from lstm_gen.platform import storage
 from tools import judging
 
 _CENTS = 50.0

@@ -6,11 +6,12 @@ import numpy as np
 import tqdm
 
 from flags import device_flags, judged_flags
-from lstm_gen import config, runs, storage
+from lstm_gen import config, runs
 from lstm_gen.data import manifest
 from lstm_gen.generation import rollout, song_config, wishes
 from lstm_gen.generation import songs as generation
 from lstm_gen.models import family
+from lstm_gen.platform import storage
 
 
 def load_dataset(found: Mapping[str, runs.Run]) -> manifest.Dataset:

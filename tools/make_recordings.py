@@ -14,7 +14,7 @@ import soundfile
 from absl import flags
 
 from flags import command
-from lstm_gen import storage
+from lstm_gen.platform import storage
 from tools.example_music import score, strings
 
 _OUTPUT_DIR = flags.DEFINE_string(

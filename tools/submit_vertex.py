@@ -12,7 +12,8 @@ needs no account. Images are made by `make image`.
 import shlex
 
 from flags import command, vertex_flags
-from lstm_gen import storage, vertex
+from lstm_gen import vertex
+from lstm_gen.platform import storage
 
 
 def main(arguments: list[str]) -> None:

@@ -15,8 +15,9 @@ import numpy as np
 import soundfile
 import soxr
 
-from lstm_gen import config, errors, storage
+from lstm_gen import config
 from lstm_gen.audio import containers, ffmpeg, verdicts
+from lstm_gen.platform import errors, storage
 
 EXTENSIONS = frozenset({
     ".wav", ".wave", ".w64", ".rf64", ".flac", ".ogg", ".oga", ".opus", ".mp3",

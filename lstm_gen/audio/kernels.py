@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from lstm_gen import compiled
+from lstm_gen.platform import jit
 
 _TINY = np.float32(1e-30)
 _LEAST_RATIO, _MOST_RATIO = np.float32(1e-3), np.float32(1e3)
 
 
-@compiled.kernel(fastmath=True)
+@jit.kernel(fastmath=True)
 def cut_frames(
     signal: np.ndarray, window: np.ndarray, hop_length: int, first: int, frames: np.ndarray
 ) -> None:
@@ -28,7 +28,7 @@ def cut_frames(
             frames[row, index] = piece[index] * window[index]
 
 
-@compiled.kernel(fastmath=True)
+@jit.kernel(fastmath=True)
 def overlap_add(
     frames: np.ndarray, window: np.ndarray, hop_length: int, first: int, signal: np.ndarray
 ) -> None:
@@ -41,7 +41,7 @@ def overlap_add(
 
 
 # Segments hold a few bins each: fastmath would vectorise the sums, at twice the time.
-@compiled.kernel(fastmath=False)
+@jit.kernel(fastmath=False)
 def _sum_bands(
     power: np.ndarray,
     segments: np.ndarray,
@@ -61,7 +61,7 @@ def _sum_bands(
         sums[segment + 1] = up
 
 
-@compiled.kernel(fastmath=False)
+@jit.kernel(fastmath=False)
 def _spread(ratios: np.ndarray, segments: np.ndarray, blend: np.ndarray, gains: np.ndarray) -> None:
     """Write each bin's mean of the ratios of its two bands to `gains`."""
     for segment in range(segments.size - 1):
@@ -71,7 +71,7 @@ def _spread(ratios: np.ndarray, segments: np.ndarray, blend: np.ndarray, gains: 
             gains[index] = base + blend[index] * slope
 
 
-@compiled.kernel(fastmath=True)
+@jit.kernel(fastmath=True)
 def _compare(mel: np.ndarray, ratios: np.ndarray, epsilon: float, over_relax: bool) -> None:
     """Replace the band sums in `ratios` by the factors that they lack, to the power 1 or 1.5."""
     for band in range(mel.size):
@@ -84,14 +84,14 @@ def _compare(mel: np.ndarray, ratios: np.ndarray, epsilon: float, over_relax: bo
     ratios[mel.size + 1] = 0
 
 
-@compiled.kernel(fastmath=True)
+@jit.kernel(fastmath=True)
 def _scale(power: np.ndarray, gains: np.ndarray) -> None:
     """Multiply in place."""
     for index in range(power.size):
         power[index] *= gains[index]
 
 
-@compiled.kernel(fastmath=False)
+@jit.kernel(fastmath=False)
 def fit_mel(
     power: np.ndarray,
     mel: np.ndarray,
@@ -113,7 +113,7 @@ def fit_mel(
             _scale(power[row], gains)
 
 
-@compiled.kernel(fastmath=True)
+@jit.kernel(fastmath=True)
 def _extrapolate(
     projected: np.ndarray,
     previous: np.ndarray,
@@ -136,7 +136,7 @@ def _extrapolate(
         power[index] = rest * start_power[index] + kept * magnitude
 
 
-@compiled.kernel(fastmath=True)
+@jit.kernel(fastmath=True)
 def _set_power(spectrum: np.ndarray, power: np.ndarray) -> None:
     """Give one frame's spectrum this power, keeping its phase."""
     for index in range(power.size):
@@ -145,7 +145,7 @@ def _set_power(spectrum: np.ndarray, power: np.ndarray) -> None:
         spectrum[index] = value * np.sqrt(power[index] / (magnitude + _TINY))
 
 
-@compiled.kernel(fastmath=False)
+@jit.kernel(fastmath=False)
 def joint_step(
     projected: np.ndarray,
     previous: np.ndarray,
@@ -181,7 +181,7 @@ def joint_step(
         _set_power(spectrum[row], power)
 
 
-@compiled.kernel(fastmath=True)
+@jit.kernel(fastmath=True)
 def _step_in_time(
     loud: np.ndarray,
     hop_length: int,
@@ -200,7 +200,7 @@ def _step_in_time(
         slope[index] = new_slope
 
 
-@compiled.kernel(fastmath=False)
+@jit.kernel(fastmath=False)
 def _step_in_frequency(
     before: np.ndarray, after: np.ndarray, along_bins: float, offset: np.ndarray
 ) -> None:
@@ -211,7 +211,7 @@ def _step_in_frequency(
         offset[index] = offset[index - 1] + along_bins * change / 2
 
 
-@compiled.kernel(fastmath=False)
+@jit.kernel(fastmath=False)
 def _find_peaks(loud: np.ndarray, peaks: np.ndarray, valleys: np.ndarray) -> int:
     """Write the bins without a louder neighbour, and the least value since the one before."""
     n_peaks = 0
@@ -228,7 +228,7 @@ def _find_peaks(loud: np.ndarray, peaks: np.ndarray, valleys: np.ndarray) -> int
     return n_peaks
 
 
-@compiled.kernel(fastmath=False)
+@jit.kernel(fastmath=False)
 def _join_peaks(
     loud: np.ndarray,
     past: np.ndarray,
@@ -257,7 +257,7 @@ def _join_peaks(
                 now[peak] = now[source] + offset[peak] - offset[source]
 
 
-@compiled.kernel(fastmath=False)
+@jit.kernel(fastmath=False)
 def _descend_slopes(
     loud: np.ndarray, past: np.ndarray, offset: np.ndarray, now: np.ndarray
 ) -> None:
@@ -273,7 +273,7 @@ def _descend_slopes(
             now[index] = now[index + 1] + offset[index] - offset[index + 1]
 
 
-@compiled.kernel(fastmath=False)
+@jit.kernel(fastmath=False)
 def integrate_phase(
     log_magnitude: np.ndarray, hop_length: int, n_fft: int, gamma: float, phase: np.ndarray
 ) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from lstm_gen import config, storage
+from lstm_gen import config
 from lstm_gen.audio import representations
+from lstm_gen.platform import storage
 
 _RANGE_DB = 80.0
 _INCHES_WIDE = 10.0

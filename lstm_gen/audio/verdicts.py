@@ -3,7 +3,7 @@
 Every code that the preparation uses is in this table, and docs/formats.md repeats it.
 """
 
-from lstm_gen import errors
+from lstm_gen.platform import errors
 
 # fmt: off
 VERDICTS = {

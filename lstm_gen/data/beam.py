@@ -10,8 +10,8 @@ Apache Beam is an extra of its own (`pip install 'lstm_gen[beam]'`).
 
 from collections.abc import Sequence
 
-from lstm_gen import errors
 from lstm_gen.data import jobs, plan, workers
+from lstm_gen.platform import errors
 
 
 def run(job: jobs.Job, tasks: Sequence[plan.Task], runner: str, options: Sequence[str]) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from lstm_gen import errors, storage
 from lstm_gen.audio import dtypes, normalisation
 from lstm_gen.data import digests, labels, manifest, plan, records, splits, summary, verification
+from lstm_gen.platform import errors, storage
 
 _TOLERANCE = 1e-4  # of what a model sees as 1: float32 rounding is far below it
 

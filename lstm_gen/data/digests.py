@@ -13,7 +13,8 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from lstm_gen import config, errors, storage
+from lstm_gen import config
+from lstm_gen.platform import errors, storage
 
 STATE_DIR = ".state"
 """Directory within a dataset's for working state: no part of it, and free to be deleted."""

@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from lstm_gen import config, errors, storage
+from lstm_gen import config
 from lstm_gen.audio import ffmpeg, files
+from lstm_gen.platform import errors, storage
 
 _SUFFIXES = files.EXTENSIONS | ffmpeg.EXTENSIONS
 

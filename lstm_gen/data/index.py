@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lstm_gen import config, errors
+from lstm_gen import config
 from lstm_gen.data import labels, manifest, records
 from lstm_gen.data.labels import Values
+from lstm_gen.platform import errors
 
 
 class Segments(NamedTuple):

@@ -9,10 +9,11 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from lstm_gen import config, failpoints, storage
+from lstm_gen import config
 from lstm_gen.audio import normalisation
 from lstm_gen.data import digests, manifest, plan
 from lstm_gen.data.labels import LabelConfig
+from lstm_gen.platform import failpoints, storage
 
 OK = "ok"
 CRASHED = "crashed"

@@ -18,8 +18,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lstm_gen import config, errors, storage
+from lstm_gen import config
 from lstm_gen.data import labels
+from lstm_gen.platform import errors, storage
 
 _BETWEEN_VALUES = "|"
 _FILES = {"csv": "labels.csv", "nsynth": "examples.json"}

@@ -16,10 +16,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lstm_gen import config, errors, storage
+from lstm_gen import config
 from lstm_gen.audio import dtypes
 from lstm_gen.data import digests, labels, plan, splits, verification
 from lstm_gen.data.labels import LabelConfig, Vocabulary
+from lstm_gen.platform import errors, storage
 
 DATASET_FILE = "dataset.json"
 MANIFEST_FILE = "manifest.jsonl"

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from lstm_gen import config, storage
+from lstm_gen import config
 from lstm_gen.audio import normalisation, pictures, representations
 from lstm_gen.data import manifest, records, splits, summary
+from lstm_gen.platform import storage
 
 _MOST_SEGMENTS = 2000  # of a split, evenly spaced, which is plenty for its curves
 _EXAMPLES = 3

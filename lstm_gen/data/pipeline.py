@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from lstm_gen import config, errors, training_config
+from lstm_gen import config, training_config
 from lstm_gen.audio import dtypes
 from lstm_gen.data import augmentation, index, manifest, records, schedule
+from lstm_gen.platform import errors
 
 _PADDING = -1  # recording of a window that only fills a batch
 _SCHEDULED_STEPS = 64  # at a time: one costs about as much as many

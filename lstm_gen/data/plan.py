@@ -10,9 +10,10 @@ import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
 
-from lstm_gen import config, storage
+from lstm_gen import config
 from lstm_gen.data import digests, finding, label_sources, splits
 from lstm_gen.data.labels import LabelConfig, Values
+from lstm_gen.platform import storage
 
 SCHEMA = 3
 _SHARD_BYTES = 128 << 20  # two blocks of TensorFlow's bucket client

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from lstm_gen import config, errors, failpoints, storage
+from lstm_gen import config
 from lstm_gen.audio import normalisation
 from lstm_gen.data import (
     beam,
@@ -29,6 +29,7 @@ from lstm_gen.data import (
     tfds,
     workers,
 )
+from lstm_gen.platform import errors, failpoints, storage
 
 Progress = Callable[[jobs.Outcome | None, int], None]
 

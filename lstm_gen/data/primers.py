@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lstm_gen import errors
 from lstm_gen.data import labels, manifest, records
+from lstm_gen.platform import errors
 
 
 class Excerpts(NamedTuple):

@@ -21,9 +21,9 @@ from typing import BinaryIO, NamedTuple
 import google_crc32c
 import numpy as np
 
-from lstm_gen import errors, storage
 from lstm_gen.data import labels
 from lstm_gen.data.labels import Value, Values
+from lstm_gen.platform import errors, storage
 
 _CRC_MASK = 0xA282EAD8
 _HEADER = struct.Struct("<QI")  # length, masked crc32c of the length

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lstm_gen import config, errors
+from lstm_gen import config
+from lstm_gen.platform import errors
 
 SPLITS = ("train", "validation", "test")
 _DROPPED = -1

@@ -4,9 +4,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lstm_gen import errors
 from lstm_gen.audio import verdicts
 from lstm_gen.data import labels, manifest, plan, splits
+from lstm_gen.platform import errors
 
 _NAMES_SHOWN = 3
 

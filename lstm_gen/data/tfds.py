@@ -14,8 +14,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from lstm_gen import config, storage
+from lstm_gen import config
 from lstm_gen.data import manifest, plan
+from lstm_gen.platform import storage
 
 INFO_FILE = "dataset_info.json"
 FEATURES_FILE = "features.json"

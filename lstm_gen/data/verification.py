@@ -8,8 +8,8 @@ before anything is read; what has been hashed once is not hashed again until it 
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from lstm_gen import storage
 from lstm_gen.data import digests
+from lstm_gen.platform import storage
 
 
 class File(Protocol):

@@ -22,8 +22,8 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
-from lstm_gen import errors
 from lstm_gen.data import jobs, limits, plan
+from lstm_gen.platform import errors
 
 _DEATHS_PER_RECORDING = 2
 _DEATHS_PER_TASK = 3

@@ -18,7 +18,6 @@ from typing import BinaryIO
 import numpy as np
 import threadpoolctl
 
-from lstm_gen import errors, failpoints, storage
 from lstm_gen.audio import dtypes, files, normalisation, pictures, representations, verdicts
 from lstm_gen.data import (
     analysis,
@@ -32,6 +31,7 @@ from lstm_gen.data import (
     splits,
     summary,
 )
+from lstm_gen.platform import errors, failpoints, storage
 
 _LONGEST_NAME = 235  # bytes, of the 255 of all common file systems; ".png.tmp-PID" comes to it
 # No more disk or open files: no verdict on the recording at hand.

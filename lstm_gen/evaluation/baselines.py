@@ -23,7 +23,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lstm_gen import config, errors
+from lstm_gen import config
+from lstm_gen.platform import errors
 
 LAGS = 3
 """Previous frames that the longest predictor reads."""

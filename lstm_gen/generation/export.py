@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from lstm_gen import config, distribute, models, runs, storage
+from lstm_gen import config, models, runs
 from lstm_gen.audio import files, graph_frames
+from lstm_gen.platform import devices, storage
 
 _FACTS = "assets.extra/generator.json"  # a place that servers leave alone
 
@@ -75,7 +76,7 @@ class Generator(tf.Module):
         fits = (seconds > 0) & (seconds <= self._max_seconds) & (temperature > 0)
         message = f"seconds must be up to {self._max_seconds:g}, and temperature positive"
         with (
-            distribute.portable(),
+            devices.portable(),
             tf.control_dependencies([tf.debugging.Assert(fits, [message, seconds, temperature])]),
         ):
             rate = tf.cast(seconds, tf.float64) * run.audio.frames_per_second

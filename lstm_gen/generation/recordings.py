@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lstm_gen import config, runs, storage
+from lstm_gen import config, runs
 from lstm_gen.audio import files, representations
 from lstm_gen.data import labels
 from lstm_gen.generation import latents, rollout, song_config, sounds, told
+from lstm_gen.platform import storage
 
 
 class Sound(NamedTuple):

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from lstm_gen import cluster, precision, runs
+from lstm_gen import runs
 from lstm_gen.models import family
+from lstm_gen.platform import cluster, precision
 
 
 def deal(n_songs: int, at_once: int) -> list[range]:

@@ -4,8 +4,9 @@ import dataclasses
 import math
 import pathlib
 
-from lstm_gen import config, precision
+from lstm_gen import config
 from lstm_gen.audio import inversion
+from lstm_gen.platform import precision
 
 FORMATS = ("wav", "flac", "ogg", "mp3")
 SUBTYPES = ("PCM_16", "PCM_24", "FLOAT")

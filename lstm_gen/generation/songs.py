@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from absl import logging
 
-from lstm_gen import config, runs, storage
+from lstm_gen import config, runs
 from lstm_gen.audio import files, inversion, representations
 from lstm_gen.data import labels, manifest, primers
 from lstm_gen.generation import (
@@ -20,6 +20,7 @@ from lstm_gen.generation import (
     wishes,
 )
 from lstm_gen.models import family
+from lstm_gen.platform import storage
 
 
 def make(

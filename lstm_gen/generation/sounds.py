@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from lstm_gen import checkpoints, config, runs, storage
+from lstm_gen import checkpoints, config, runs
 from lstm_gen.audio import files, inversion, pictures, representations
 from lstm_gen.generation import song_config
+from lstm_gen.platform import storage
 
 
 def write_song(

@@ -7,10 +7,11 @@ and temperatures, which the flag file of a preset may hold for all that the mode
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, NoReturn
 
-from lstm_gen import config, errors, models, runs, storage
+from lstm_gen import config, models, runs
 from lstm_gen.data import manifest
 from lstm_gen.generation import song_config
 from lstm_gen.models import family as families
+from lstm_gen.platform import errors, storage
 
 _NAMES_LOOKED_FOR = 3  # of recordings, by which their folder is known
 

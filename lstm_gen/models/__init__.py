@@ -1,7 +1,7 @@
 """The model families, in the order that help texts and tables show them."""
 
-from lstm_gen import errors
 from lstm_gen.models import autoencoder, family, gan, lstm, note_vae, vae, waveform_vae
+from lstm_gen.platform import errors
 
 FAMILIES: tuple[family.Family, ...] = (
     lstm.FAMILY,

@@ -31,10 +31,10 @@ import numpy as np
 import tensorflow as tf
 
 from lstm_gen import config as configs
-from lstm_gen import programs
 from lstm_gen.models import family
 from lstm_gen.models.layers import condition, pieces, principal, weighting
 from lstm_gen.models.layers.latents import coding, priors
+from lstm_gen.platform import traced_functions
 
 _STEPS_PER_PIECE = 64
 _KERNEL = 3
@@ -289,7 +289,7 @@ def _compiled(model: Autoencoder) -> Any:
     def decode_latents(latents: Any, told: Any) -> Any:
         return model.decode(latents, told)
 
-    return programs.program(decode_latents)
+    return traced_functions.program(decode_latents)
 
 
 def encode(

@@ -22,10 +22,10 @@ import numpy as np
 import tensorflow as tf
 
 from lstm_gen import config as configs
-from lstm_gen import distribute, programs
 from lstm_gen.models import family
 from lstm_gen.models.layers import attention, bounds, condition, heads, noise
 from lstm_gen.models.layers.recurrence import lstm
+from lstm_gen.platform import devices, traced_functions
 
 _NOISE, _DROPOUT = 0, 1  # purposes of a step's seed
 _FRAMES_PER_CALL = 128
@@ -219,7 +219,7 @@ def objectives(model: SongLSTM, signal: family.Signal) -> tuple[family.Objective
     # [batch, frames, components, channels] that XLA makes one. Where it is, a function of its own
     # would hide constants from XLA as soon as gradients are accumulated in a loop.
     strategy = tf.distribute.get_strategy()
-    alone = distribute.compiles_with_xla(strategy) and not distribute.compiles_whole_steps(strategy)
+    alone = devices.compiles_with_xla(strategy) and not devices.compiles_whole_steps(strategy)
     run_score = tf.function(score, jit_compile=True) if alone else score
 
     def loss(batch: family.Batch, seed: Any, training: bool) -> family.Loss:
@@ -325,7 +325,7 @@ def generate_in_graph(
 @functools.lru_cache(maxsize=4)
 def _compiled_draws(n_songs: int, channels: int) -> Any:
     """Return `_draws`, compiled."""
-    return programs.program(_draws(n_songs, channels))
+    return traced_functions.program(_draws(n_songs, channels))
 
 
 def _draws(n_songs: int, channels: int) -> Any:
@@ -347,7 +347,7 @@ def _draws(n_songs: int, channels: int) -> Any:
 def _compiled(model: SongLSTM) -> tuple[Any, Any]:
     """Return the compiled warm-up and roll-out of a model."""
     warm, roll = _loops(model)
-    return programs.program(warm), programs.program(roll)
+    return traced_functions.program(warm), traced_functions.program(roll)
 
 
 def _loops(model: SongLSTM) -> tuple[Any, Any]:

@@ -38,10 +38,10 @@ import numpy as np
 import tensorflow as tf
 
 from lstm_gen import config as configs
-from lstm_gen import programs
 from lstm_gen.models import family
 from lstm_gen.models.layers import condition, mirrored, noise, pieces, residual, windows
 from lstm_gen.models.layers.latents import beliefs, coding, priors
+from lstm_gen.platform import traced_functions
 
 LATENTS = ("sequence", "global")
 _PRIORS = ("sequence", "gmm", "gaussian", "standard", "mixture")
@@ -267,7 +267,7 @@ def _compiled(model: VAE) -> tuple[Any, Any]:
     def decode_latents(latents: Any, told: Any) -> Any:
         return model.decode(latents, told)
 
-    return programs.program(encode_frames), programs.program(decode_latents)
+    return traced_functions.program(encode_frames), traced_functions.program(decode_latents)
 
 
 def densities(model: VAE, frames: Any, told: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -41,10 +41,10 @@ import numpy as np
 import tensorflow as tf
 
 from lstm_gen import config as configs
-from lstm_gen import programs
 from lstm_gen.models import family
 from lstm_gen.models.layers import noise, pieces, residual, spectra
 from lstm_gen.models.layers.latents import beliefs, coding, priors
+from lstm_gen.platform import traced_functions
 
 NORMS = ("none", "original")
 _MOST_SAMPLES_PER_STEP = 64
@@ -296,7 +296,7 @@ def _compiled(model: WaveformVAE) -> tuple[Any, Any]:
     def decode_waveform(latents: Any) -> Any:
         return model.decode(latents)
 
-    return programs.program(encode_waveform), programs.program(decode_waveform)
+    return traced_functions.program(encode_waveform), traced_functions.program(decode_waveform)
 
 
 def encode(

@@ -6,7 +6,7 @@ import re
 
 from PIL import Image
 
-from lstm_gen import storage
+from lstm_gen.platform import storage
 
 NAME = "training.gif"
 _PICTURE = re.compile(r"step-(?P<step>\d+)-(?P<what>clip|song)-(?P<index>\d+)\.png")

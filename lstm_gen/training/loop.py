@@ -12,17 +12,9 @@ import tensorflow as tf
 import tqdm
 from absl import logging
 
-from lstm_gen import (
-    checkpoints,
-    config,
-    distribute,
-    errors,
-    failpoints,
-    lease,
-    runs,
-    training_config,
-)
+from lstm_gen import checkpoints, config, lease, runs, training_config
 from lstm_gen.data import manifest, primers
+from lstm_gen.platform import devices, errors, failpoints
 from lstm_gen.training import batches, guards, pace, signals, tuning
 from lstm_gen.training import monitor as monitors
 from lstm_gen.training import state as states
@@ -241,7 +233,7 @@ class Trainer:
 
     def _must_stop(self) -> bool:
         """Whether somebody asked this process, or one that it works with, to stop."""
-        return distribute.average(self._strategy, float(bool(self._stop))) > 0
+        return devices.average(self._strategy, float(bool(self._stop))) > 0
 
     def _roll_back(self, error: guards.NonFiniteError) -> None:
         """Go back to the last checkpoint with a lower learning rate, the first time.
@@ -316,7 +308,7 @@ class Trainer:
             unit="step",
             smoothing=0.1,
             dynamic_ncols=True,
-            disable=not distribute.is_chief(self._strategy),
+            disable=not devices.is_chief(self._strategy),
         )
 
 

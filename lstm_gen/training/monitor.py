@@ -8,10 +8,11 @@ import tensorflow as tf
 from absl import logging
 from tensorboard.plugins.hparams import api as hparams
 
-from lstm_gen import config, errors, runs, storage, training_config
+from lstm_gen import config, runs, training_config
 from lstm_gen.audio import files, inversion, pictures, representations
 from lstm_gen.data import labels, primers
 from lstm_gen.models import family
+from lstm_gen.platform import errors, storage
 from lstm_gen.training import animation, signals
 
 _INVERSION_ITERATIONS = inversion.QUALITY["preview"]

@@ -2,7 +2,8 @@
 
 import tensorflow as tf
 
-from lstm_gen import distribute, runs, training_config
+from lstm_gen import runs, training_config
+from lstm_gen.platform import devices
 
 _CALL_SECONDS = 5.0  # at most, once the speed is known: a request to stop waits for no longer
 
@@ -41,7 +42,7 @@ class Pace:
     def note(self, n_steps: int, seconds: float) -> dict[str, float]:
         """Take note of a call; return its speed by the names that it is logged under."""
         # One process's clock must not give it another number of steps than the others have.
-        self._seconds_per_step = distribute.average(self._strategy, seconds / n_steps)
+        self._seconds_per_step = devices.average(self._strategy, seconds / n_steps)
         frames = n_steps * self._run.training.batch_size * self._run.window.timesteps
         return {
             "speed/steps_per_second": n_steps / seconds,

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from lstm_gen import precision, runs
+from lstm_gen import runs
 from lstm_gen.data import manifest, pipeline
+from lstm_gen.platform import precision
 from lstm_gen.training import batches, loop
 from lstm_gen.training import step as steps
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import tqdm
 
-from lstm_gen import errors
+from lstm_gen.platform import errors
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 

@@ -10,8 +10,9 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from lstm_gen import checkpoints, failpoints, lease, precision, runs
+from lstm_gen import checkpoints, lease, runs
 from lstm_gen.data import manifest, pipeline
+from lstm_gen.platform import failpoints, precision
 from lstm_gen.training import guards
 from lstm_gen.training import step as steps
 

@@ -10,9 +10,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from lstm_gen import distribute, training_config
+from lstm_gen import training_config
 from lstm_gen.models import family
 from lstm_gen.models.layers import noise
+from lstm_gen.platform import devices
 
 Metrics = dict[str, Any]
 
@@ -152,7 +153,7 @@ def _compiled(
     """Return a function that lowers, or measures, objectives as XLA or TensorFlow compiles it."""
     plain = all(one.plain for one in objectives)
     compiled: Callable[..., Metrics] = tf.function(
-        function, jit_compile=distribute.compiles_whole_steps(strategy, plain)
+        function, jit_compile=devices.compiles_whole_steps(strategy, plain)
     )
     return compiled
 

@@ -8,7 +8,7 @@ import os
 import time
 from collections import deque
 
-from lstm_gen import storage
+from lstm_gen.platform import storage
 
 _FILE_VARIABLE = "CLOUD_ML_HP_METRIC_FILE"
 _TAG_VARIABLE = "CLOUD_ML_HP_METRIC_TAG"

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from lstm_gen import errors
 from lstm_gen.audio import ffmpeg, files, verdicts
+from lstm_gen.platform import errors
 
 RATE = 22050
 

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lstm_gen import config, errors
+from lstm_gen import config
 from lstm_gen.audio import features, inversion, kernels
+from lstm_gen.platform import errors
 
 DEFAULT = config.AudioConfig()
 SMALL = config.AudioConfig(sample_rate=16000, n_fft=1024, hop_length=256, n_mels=80)

@@ -9,8 +9,9 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from lstm_gen import config, errors
+from lstm_gen import config
 from lstm_gen.audio import features, pictures
+from lstm_gen.platform import errors
 
 AUDIO = config.AudioConfig(sample_rate=16000, n_fft=1024, hop_length=256, n_mels=80)
 

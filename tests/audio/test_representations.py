@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lstm_gen import config, errors
+from lstm_gen import config
 from lstm_gen.audio import (
     complex_stft,
     dtypes,
@@ -14,6 +14,7 @@ from lstm_gen.audio import (
     pictures,
     representations,
 )
+from lstm_gen.platform import errors
 
 RATE = 16000
 C4_HZ = 440 * 2 ** (-9 / 12)

@@ -6,7 +6,8 @@ import pytest
 from absl import flags as absl_flags
 
 from flags import run_dir_flags
-from lstm_gen import errors, runs
+from lstm_gen import runs
+from lstm_gen.platform import errors
 
 VARIABLES = {
     "AIP_MODEL_DIR": "gs://b/base/3/model/",

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 import lstm_gen
-from lstm_gen import errors, vertex
+from lstm_gen import vertex
+from lstm_gen.platform import errors
 
 ROOT = pathlib.Path(__file__).parents[2]
 WHERE = {"project": "p", "region": "europe-west4", "bucket": "gs://b"}

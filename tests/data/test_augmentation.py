@@ -6,9 +6,10 @@ import pytest
 import scipy.signal
 import tiny
 
-from lstm_gen import config, errors, training_config
+from lstm_gen import config, training_config
 from lstm_gen.audio import features, representations
 from lstm_gen.data import augmentation, manifest, pipeline
+from lstm_gen.platform import errors
 
 AUDIO = config.AudioConfig(sample_rate=8000, n_fft=256, hop_length=128, n_mels=20)
 SILENCE = math.log(AUDIO.log_floor)

@@ -17,7 +17,7 @@ import material
 import numpy as np
 import pytest
 
-from lstm_gen import config, errors, storage
+from lstm_gen import config
 from lstm_gen.audio import files, verdicts
 from lstm_gen.data import (
     digests,
@@ -31,6 +31,7 @@ from lstm_gen.data import (
     summary,
     writer,
 )
+from lstm_gen.platform import errors, storage
 
 ROOT = pathlib.Path(__file__).parents[2]
 FLAGS = ("--sample_rate=8000", "--n_fft=256", "--hop_length=128", "--n_mels=8", "--workers=2")

@@ -6,8 +6,8 @@ import pathlib
 import material
 import pytest
 
-from lstm_gen import errors
 from lstm_gen.data import jobs, manifest, prepare
+from lstm_gen.platform import errors
 
 
 def tree(folder: str) -> dict[str, str]:

@@ -12,9 +12,9 @@ import preparations
 import pytest
 import soundfile
 
-from lstm_gen import errors
 from lstm_gen.audio import files
 from lstm_gen.data import digests, jobs, manifest, plan, writer
+from lstm_gen.platform import errors
 
 # A recording that takes for ever; it says which process has it in hand.
 ENDLESS = """

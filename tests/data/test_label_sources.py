@@ -3,8 +3,8 @@ import pathlib
 
 import pytest
 
-from lstm_gen import errors
 from lstm_gen.data import label_sources, labels
+from lstm_gen.platform import errors
 
 NAMES = ["rock/a.wav", "rock/b.flac", "jazz/deep/c.wav", "d.wav"]
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from lstm_gen import config, errors
+from lstm_gen import config
 from lstm_gen.data import (
     check,
     index,
@@ -26,6 +26,7 @@ from lstm_gen.data import (
     summary,
     tfds,
 )
+from lstm_gen.platform import errors
 
 TABLE = "file,pitch,mood,genre\n" + "".join(
     f"{row},{60 + row},{'calm|slow' if row % 2 else ''},{'jazz' if row % 3 else 'rock'}\n"

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lstm_gen import errors
 from lstm_gen.data import labels, records
+from lstm_gen.platform import errors
 
 KINDS = {"genre": "class", "mood": "multi", "pitch": "number"}
 RECORDINGS: list[labels.Values] = [

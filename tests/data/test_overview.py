@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from lstm_gen import config, errors
+from lstm_gen import config
 from lstm_gen.data import manifest, overview, prepare
+from lstm_gen.platform import errors
 
 ROOT = pathlib.Path(__file__).parents[2]
 

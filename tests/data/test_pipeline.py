@@ -8,9 +8,10 @@ import pytest
 import soundfile
 import tensorflow as tf
 
-from lstm_gen import config, errors
+from lstm_gen import config
 from lstm_gen.audio import features, normalisation
 from lstm_gen.data import manifest, pipeline, prepare, schedule
+from lstm_gen.platform import errors
 
 WINDOW = config.WindowConfig(timesteps=20, shift=3, window_hop=10)
 BATCH = 4

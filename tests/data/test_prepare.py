@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from lstm_gen import errors
 from lstm_gen.audio import features, files, normalisation
 from lstm_gen.data import digests, jobs, manifest, plan, prepare, records, workers
+from lstm_gen.platform import errors
 
 
 def tree(folder: pathlib.Path | str) -> dict[str, str]:

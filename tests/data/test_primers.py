@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import tiny
 
-from lstm_gen import errors
 from lstm_gen.data import manifest, primers
+from lstm_gen.platform import errors
 
 TRAIN = (tiny.make_frames(60, 1), tiny.make_frames(100, 2), tiny.make_frames(12, 4))
 

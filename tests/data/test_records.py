@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lstm_gen import errors
 from lstm_gen.data import records
+from lstm_gen.platform import errors
 
 SEGMENT = records.Segment(np.array([[1.0, -2.0], [0.5, 3.0]], np.float16), 300, 7)
 # Lengths and tags as the protobuf and TFRecord specifications give them; it must never change.

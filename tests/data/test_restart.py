@@ -16,8 +16,8 @@ import preparations
 import pytest
 import soundfile
 
-from lstm_gen import errors, failpoints, storage
 from lstm_gen.data import digests, jobs, manifest, prepare
+from lstm_gen.platform import errors, failpoints, storage
 
 # Where a point is passed once only, or the parent of the workers gets there first.
 SECOND_TIMES = (

@@ -3,8 +3,9 @@ import hashlib
 import numpy as np
 import pytest
 
-from lstm_gen import config, errors
+from lstm_gen import config
 from lstm_gen.data import segments, splits
+from lstm_gen.platform import errors
 
 FPS = 50.0
 

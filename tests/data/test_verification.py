@@ -14,8 +14,8 @@ import mutants
 import pytest
 import tiny
 
-from lstm_gen import errors
 from lstm_gen.data import check, digests, manifest, verification
+from lstm_gen.platform import errors
 
 ROOT = pathlib.Path(__file__).parents[2]
 N_MUTANTS = 510  # each kind in turn

@@ -7,8 +7,8 @@ import pytest
 import scipy.linalg
 import scipy.stats
 
-from lstm_gen import errors
 from lstm_gen.evaluation import baselines
+from lstm_gen.platform import errors
 
 _CHANNELS = 5
 _NAMES = (

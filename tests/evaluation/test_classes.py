@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import tiny
 
-from lstm_gen import config, errors
+from lstm_gen import config
 from lstm_gen.audio import normalisation
 from lstm_gen.evaluation import classes
+from lstm_gen.platform import errors
 
 PLAIN = normalisation.Normalisation(mean=np.zeros(8, np.float32), std=np.ones(8, np.float32))
 QUIET = -11.0  # log power

@@ -5,8 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from lstm_gen import config, errors
+from lstm_gen import config
 from lstm_gen.evaluation import rollouts
+from lstm_gen.platform import errors
 
 _AUDIO = config.AudioConfig()
 _RATE = _AUDIO.frames_per_second

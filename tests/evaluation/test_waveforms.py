@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from lstm_gen import errors
 from lstm_gen.evaluation import waveforms
+from lstm_gen.platform import errors
 
 RATE = 4000
 

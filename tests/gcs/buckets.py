@@ -14,7 +14,7 @@ from unittest import mock
 import server
 import trustme
 
-from lstm_gen import gcs
+from lstm_gen.platform import gcs
 
 _NAME = "bucket"
 _HOSTS = ("www.googleapis.com", "storage.googleapis.com")

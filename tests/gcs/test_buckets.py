@@ -9,7 +9,7 @@ import objects
 import pytest
 import server
 
-from lstm_gen import errors, gcs, storage
+from lstm_gen.platform import errors, gcs, storage
 
 # After a fault the library leaves it to the collector to close a connection.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")

@@ -12,7 +12,7 @@ import buckets
 import commands
 import pytest
 
-from lstm_gen import failpoints
+from lstm_gen.platform import failpoints
 
 N_RECORDINGS, N_WORKERS = 13, 2  # no more recordings than would each get a shard of its own
 # What is written to a bucket has no steps of its own: it is there whole, or not.

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lstm_gen import errors, models
+from lstm_gen import models
 from lstm_gen.generation import latents
 from lstm_gen.models import family
 from lstm_gen.models.layers.latents import coding, priors
+from lstm_gen.platform import errors
 
 FRAMES = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
 LABELS = {"label/player": np.array([0, 1]), "label/pitch": np.array([60.0, 64.0], np.float32)}

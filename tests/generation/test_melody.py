@@ -4,8 +4,8 @@ import mido
 import numpy as np
 import pytest
 
-from lstm_gen import errors
 from lstm_gen.generation import melody
+from lstm_gen.platform import errors
 
 RATE = 8000
 _NOTE = b"\0\x90\x3c\x40\x10\x80\x3c\x40\0\xff\x2f\0"

@@ -12,11 +12,12 @@ import pytest
 import soundfile
 import tiny
 
-from lstm_gen import config, errors, runs
+from lstm_gen import config, runs
 from lstm_gen.audio import features
 from lstm_gen.data import manifest
 from lstm_gen.generation import rollout, song_config, songs, sounds, wishes
 from lstm_gen.models import family
+from lstm_gen.platform import errors
 
 RATE, HOP = tiny.AUDIO.sample_rate, tiny.AUDIO.hop_length
 

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lstm_gen import config, errors, models
+from lstm_gen import config, models
 from lstm_gen.data import labels
 from lstm_gen.generation import song_config, songs, told
+from lstm_gen.platform import errors
 
 VOCABULARY = {
     "instrument": labels.Label(kind="class", values=("bass", "piano", "sax")),

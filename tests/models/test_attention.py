@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lstm_gen import errors
 from lstm_gen.models import lstm
 from lstm_gen.models.layers import attention
+from lstm_gen.platform import errors
 
 WINDOW, HEADS, WIDTH, FRAMES = 4, 2, 6, 11
 

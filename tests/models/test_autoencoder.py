@@ -11,12 +11,13 @@ import soundfile
 import tensorflow as tf
 import tiny
 
-from lstm_gen import config, errors, runs
+from lstm_gen import config, runs
 from lstm_gen.audio import normalisation
 from lstm_gen.data import jobs, prepare
 from lstm_gen.generation import song_config, songs
 from lstm_gen.models import autoencoder, family
 from lstm_gen.models.layers import noise, weighting
+from lstm_gen.platform import errors
 from lstm_gen.training import batches
 
 CHANNELS, STRIDE, SIZE = 6, 3, 5

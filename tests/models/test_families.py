@@ -11,19 +11,10 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from lstm_gen import (
-    checkpoints,
-    config,
-    distribute,
-    errors,
-    models,
-    programs,
-    training_config,
-)
-from lstm_gen import (
-    precision as precisions,
-)
+from lstm_gen import checkpoints, config, models, training_config
 from lstm_gen.models import family as families
+from lstm_gen.platform import devices, errors, traced_functions
+from lstm_gen.platform import precision as precisions
 from lstm_gen.training import step as steps
 from lstm_gen.training.tpu import lowering
 
@@ -203,7 +194,7 @@ def test_whole_training_step_is_one_xla_program(family: families.Family) -> None
             results += tape.gradient(total, objective.variables)
         return results
 
-    with distribute.portable():
+    with devices.portable():
         text = gradients.experimental_get_compiler_ir(make_batch(family))(stage="hlo")
         assert "<=" not in text, "a dimension is dynamic"
         assert all(np.isfinite(gradient).all() for gradient in gradients(make_batch(family)))
@@ -287,7 +278,7 @@ def test_a_training_step_lowers_for_a_tpu(family: families.Family, precision: st
 @pytest.mark.xla
 def test_generation_runs_as_programs_that_lower_for_a_tpu(family: families.Family) -> None:
     model = make_model(family)
-    with programs.listing() as calls:
+    with traced_functions.listing() as calls:
         frames = generate(family, model, n_frames=300)
     assert frames.shape == (2, 300, signal_of(family).channels)
     assert calls

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lstm_gen import config, errors
+from lstm_gen import config
 from lstm_gen.models import family, gan
 from lstm_gen.models.layers import noise
 from lstm_gen.models.layers.notes import joins, levels, players
+from lstm_gen.platform import errors
 
 AUDIO = config.AudioConfig(
     sample_rate=4000, representation="complex_stft", n_fft=128, hop_length=32, n_bins=40

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lstm_gen import config, errors
+from lstm_gen import config
 from lstm_gen.audio import normalisation, representations
 from lstm_gen.models import family
 from lstm_gen.models.layers.notes import harmonics, levels
+from lstm_gen.platform import errors
 
 AUDIO = config.AudioConfig(
     sample_rate=16000, representation="complex_stft", n_fft=2048, hop_length=512, n_bins=512

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lstm_gen import distribute
 from lstm_gen.models.layers.recurrence import lstm, lstm_cudnn
+from lstm_gen.platform import devices
 
 BATCH, FRAMES, FEATURES, UNITS = 2, 4, 5, 3
 
@@ -67,10 +67,10 @@ def test_under_xla_the_loop_is_what_remains(monkeypatch: pytest.MonkeyPatch) -> 
             loss = tf.reduce_sum(outputs**2) + tf.reduce_sum(h * c)
         return outputs, *tape.gradient(loss, [inputs, *layer.trainable_variables])
 
-    with distribute.portable():
+    with devices.portable():
         expected = differentiate(inputs)
-    monkeypatch.setattr(distribute, "uses_host_kernels", lambda: False)
-    monkeypatch.setattr(distribute, "uses_cudnn", lambda: True)
+    monkeypatch.setattr(devices, "uses_host_kernels", lambda: False)
+    monkeypatch.setattr(devices, "uses_cudnn", lambda: True)
     function = tf.function(differentiate, jit_compile=True)
     graph = function.get_concrete_function(inputs).graph
     assert {"CudnnRNNV3", "CudnnRNNBackpropV3"} <= {
@@ -86,7 +86,7 @@ def test_under_xla_the_loop_is_what_remains(monkeypatch: pytest.MonkeyPatch) -> 
 def test_cudnn_is_for_nvidia_s_gpus_outside_portable_code(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert not distribute.uses_cudnn()
+    assert not devices.uses_cudnn()
     one = tf.distribute.OneDeviceStrategy("/cpu:0")
     device = tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")
     monkeypatch.setattr(
@@ -94,7 +94,7 @@ def test_cudnn_is_for_nvidia_s_gpus_outside_portable_code(
     )
     for cuda in (True, False):
         monkeypatch.setattr(tf.sysconfig, "get_build_info", lambda c=cuda: {"is_cuda_build": c})
-        assert distribute.uses_cudnn() == cuda
-        assert distribute.compiles_whole_steps(one) != cuda
-        with distribute.portable():
-            assert not distribute.uses_cudnn()
+        assert devices.uses_cudnn() == cuda
+        assert devices.compiles_whole_steps(one) != cuda
+        with devices.portable():
+            assert not devices.uses_cudnn()

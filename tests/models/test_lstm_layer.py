@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lstm_gen import distribute
 from lstm_gen.models.layers.recurrence import lstm, lstm_cpu
+from lstm_gen.platform import devices
 
 BATCH, FRAMES, FEATURES, UNITS = 3, 7, 5, 4
 TOLERANCE = 1e-4  # relative, float32
@@ -60,12 +60,12 @@ def test_numbers_and_every_gradient_are_those_of_keras(
         outputs, state = ours(inputs, (h, c))
         return outputs, *state
 
-    assert distribute.uses_host_kernels()
+    assert devices.uses_host_kernels()
     if route == "host kernel":
         mine = gradients(run_ours, ours, False)
     else:
-        with distribute.portable():
-            assert not distribute.uses_host_kernels()
+        with devices.portable():
+            assert not devices.uses_host_kernels()
             mine = gradients(run_ours, ours, route == "loop under XLA")
     theirs = gradients(lambda x, h, c: stock(x, initial_state=[h, c]), stock, False)
     assert len(mine) == len(theirs) == 9
@@ -131,7 +131,7 @@ def test_the_kernel_takes_any_size(batch: int, frames: int, features: int, units
     inputs, h, c = draw(batch, frames, features), draw(batch, units), draw(batch, units, seed=2)
     layer = lstm.LSTM(units)
     outputs, state = layer(inputs, (h, c))
-    with distribute.portable():
+    with devices.portable():
         expected, expected_state = layer(inputs, (h, c))
     for value, wanted in zip((outputs, *state), (expected, *expected_state), strict=True):
         np.testing.assert_allclose(value, wanted, rtol=TOLERANCE, atol=1e-6)
@@ -160,7 +160,7 @@ def test_later_calls_leave_earlier_results_alone() -> None:
     run = tf.function(lambda inputs: layer(inputs)[0])
     inputs = [draw(BATCH, FRAMES, FEATURES, seed=seed) for seed in range(6)]
     results = [run(values) for values in inputs]  # their memory is the kernel's own
-    with distribute.portable():
+    with devices.portable():
         for values, found in zip(inputs, results, strict=True):
             np.testing.assert_allclose(found, layer(values)[0], rtol=TOLERANCE, atol=1e-6)
 
@@ -197,5 +197,5 @@ def test_a_portable_graph_has_tensorflow_operations_only() -> None:
         return str(graph.as_graph_def())
 
     assert "PyFunc" in operations()
-    with distribute.portable():
+    with devices.portable():
         assert not re.search("PyFunc|Cudnn", operations())

@@ -8,9 +8,10 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from lstm_gen import config, errors
+from lstm_gen import config
 from lstm_gen.models import family, lstm
 from lstm_gen.models.layers import noise
+from lstm_gen.platform import errors
 
 CHANNELS = 6
 SMALL = lstm.LSTMConfig(layers=3, units=8, components=3, attention_heads=2)

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lstm_gen import config, errors
+from lstm_gen import config
 from lstm_gen.models import family, note_vae
 from lstm_gen.models.layers import condition, noise
 from lstm_gen.models.layers.notes import levels
+from lstm_gen.platform import errors
 
 AUDIO = config.AudioConfig(
     sample_rate=4000, representation="complex_stft", n_fft=128, hop_length=32, n_bins=40

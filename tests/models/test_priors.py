@@ -5,10 +5,10 @@ import pytest
 import tensorflow as tf
 from scipy import stats
 
-from lstm_gen import errors
 from lstm_gen.models import family
 from lstm_gen.models.layers import noise
 from lstm_gen.models.layers.latents import mixtures, priors
+from lstm_gen.platform import errors
 
 SEED = noise.seed_from(3, noise.SONGS, 0)
 DIGIT = family.Condition(name="digit", kind="class", n_values=3)

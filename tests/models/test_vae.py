@@ -11,11 +11,12 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from lstm_gen import config, errors
+from lstm_gen import config
 from lstm_gen.generation import latents
 from lstm_gen.models import family as families
 from lstm_gen.models import vae
 from lstm_gen.models.layers import residual, windows
+from lstm_gen.platform import errors
 from lstm_gen.training import guards
 
 DIGIT = families.Condition(name="digit", kind="class", n_values=3)

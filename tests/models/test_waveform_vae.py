@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lstm_gen import config, errors, programs
+from lstm_gen import config
 from lstm_gen.models import family as families
 from lstm_gen.models import waveform_vae
 from lstm_gen.models.layers import pieces, spectra
+from lstm_gen.platform import errors, traced_functions
 
 SIGNAL = families.Signal(
     audio=config.AudioConfig(sample_rate=3000, representation="waveform", hop_length=16),
@@ -321,7 +322,7 @@ def test_priors_are_fitted_to_whole_stretches_but_for_their_padded_ends(
 def test_a_song_costs_programs_of_one_length_however_long_it_is() -> None:
     model, primer = make_model(), np.zeros((1, 0, 16), np.float32)
     controls = families.Controls(n_songs=1, n_frames=3000)
-    with programs.listing() as calls:
+    with traced_functions.listing() as calls:
         waveform_vae.generate(model, SIGNAL, controls, primer, lambda _: None)
     assert {one.name: one.calls for one in calls}["decode_waveform"] > 4
     assert len(calls) == 2

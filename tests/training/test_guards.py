@@ -13,9 +13,10 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from lstm_gen import checkpoints, distribute, errors, lease, runs, tensors
+from lstm_gen import checkpoints, lease, runs, tensors
 from lstm_gen.data import manifest, primers
 from lstm_gen.models import family
+from lstm_gen.platform import devices, errors
 from lstm_gen.training import guards, loop, monitor, pace, signals, state, step
 
 STRATEGY = tf.distribute.OneDeviceStrategy("/cpu:0")
@@ -34,7 +35,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def spare(patch: pytest.MonkeyPatch) -> None:
     """Spare these tests the seconds that compiling and drawing take, and a clock's influence."""
-    patch.setattr(distribute, "compiles_with_xla", lambda *_: False)
+    patch.setattr(devices, "compiles_with_xla", lambda *_: False)
     patch.setattr(monitor.Monitor, "prediction", lambda *_: None)
     patch.setattr(pace, "_CALL_SECONDS", 1e6)
 

@@ -16,7 +16,8 @@ import pytest
 import tiny
 import trainee
 
-from lstm_gen import checkpoints, failpoints, runs, tensors
+from lstm_gen import checkpoints, runs, tensors
+from lstm_gen.platform import failpoints
 
 ROOT = pathlib.Path(__file__).parents[2]
 STOP = "stop"

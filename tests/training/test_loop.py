@@ -14,10 +14,11 @@ import soundfile
 import tensorflow as tf
 import tiny
 
-from lstm_gen import checkpoints, config, distribute, errors, runs, tensors
+from lstm_gen import checkpoints, config, runs, tensors
 from lstm_gen.data import manifest, pipeline
 from lstm_gen.models import family as families
 from lstm_gen.models import lstm
+from lstm_gen.platform import devices, errors
 from lstm_gen.training import loop, monitor, state, step
 
 STRATEGY = tf.distribute.OneDeviceStrategy("/cpu:0")
@@ -45,7 +46,7 @@ def pictures() -> None:
 def quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Spare the other tests the seconds that compiling and drawing take."""
     if "xla" not in request.fixturenames:
-        monkeypatch.setattr(distribute, "compiles_with_xla", lambda *_: False)
+        monkeypatch.setattr(devices, "compiles_with_xla", lambda *_: False)
     if "pictures" not in request.fixturenames:
         monkeypatch.setattr(monitor.Monitor, "prediction", lambda *_: None)
 

@@ -5,8 +5,8 @@ import pathlib
 import pytest
 import tiny
 
-from lstm_gen import distribute, errors
 from lstm_gen.data import manifest
+from lstm_gen.platform import devices, errors
 from lstm_gen.training import preflight
 
 FLOAT_BYTES = 4
@@ -24,7 +24,7 @@ def test_it_counts_what_there_is_and_keeps_nothing(
     folder = pathlib.Path(dataset.data_dir)
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     run = tiny.make_run(dataset)
-    found = preflight.measure(run, dataset, 2, distribute.strategy("cpu"))
+    found = preflight.measure(run, dataset, 2, devices.strategy("cpu"))
     width, d, k = tiny.SETTINGS.units, tiny.AUDIO.n_mels, tiny.SETTINGS.components
     recurrent = 4 * width * (d + width + 1)
     head = width * k * (2 * d + 1) + k + 2 * k * d + d + d * d

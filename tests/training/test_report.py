@@ -4,8 +4,9 @@ import pathlib
 import pytest
 import tiny
 
-from lstm_gen import config, errors, training_config
+from lstm_gen import config, training_config
 from lstm_gen.data import manifest
+from lstm_gen.platform import errors
 from lstm_gen.training import loop, report, state
 
 RESULT = loop.Result(

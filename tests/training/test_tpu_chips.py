@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from lstm_gen import errors
+from lstm_gen.platform import errors
 from lstm_gen.training.tpu import chips, refusals, search
 
 

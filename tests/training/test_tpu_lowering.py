@@ -9,9 +9,9 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from lstm_gen import programs
 from lstm_gen.data import pipeline
 from lstm_gen.models import family as families
+from lstm_gen.platform import traced_functions
 from lstm_gen.training.tpu import lowering, refusals
 
 pytestmark = pytest.mark.xla
@@ -75,11 +75,11 @@ def test_the_batch_is_that_of_the_pipeline(tmp_path: pathlib.Path) -> None:
 
 
 def test_programs_are_listed_once_for_each_shape() -> None:
-    @programs.program
+    @traced_functions.program
     def double(values: Any) -> Any:
         return {"twice": 2 * values}
 
-    with programs.listing() as calls:
+    with traced_functions.listing() as calls:
         for n_values in (3, 3, 2):
             assert double(tf.ones([n_values]))["twice"].shape == (n_values,)
     assert [(one.name, one.calls) for one in calls] == [("double", 2), ("double", 1)]

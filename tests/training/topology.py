@@ -16,9 +16,9 @@ import numpy as np
 import tensorflow as tf
 import tiny
 
-from lstm_gen import cluster, distribute
 from lstm_gen.data import manifest, pipeline
 from lstm_gen.models import lstm
+from lstm_gen.platform import cluster, devices
 from lstm_gen.training import step as steps
 
 SETTINGS = lstm.LSTMConfig(layers=1, units=16, components=3, dropout=0.2, input_noise=0.3)
@@ -49,7 +49,7 @@ def train(strategy: tf.distribute.Strategy, path: str, n_steps: int) -> dict[str
         for name in ("row", "recording", "start_frame")
     }
     # Each puts in its number among the processes: all must get the same back.
-    average = distribute.average(strategy, float(cluster.member().rank))
+    average = devices.average(strategy, float(cluster.member().rank))
     return columns | {
         "average": average,
         "loss": metrics["likelihood_loss"].numpy(),
@@ -60,7 +60,7 @@ def train(strategy: tf.distribute.Strategy, path: str, n_steps: int) -> dict[str
 def main() -> None:
     path, result, n_steps, *counts = sys.argv[1:]
     # Those that are most come first: a processor is split once.
-    strategies = [distribute.strategy("cpu", n) for n in sorted(map(int, counts), reverse=True)]
+    strategies = [devices.strategy("cpu", n) for n in sorted(map(int, counts), reverse=True)]
     tf.config.experimental.enable_op_determinism()
     found: dict[str, Any] = {}
     for strategy in strategies:

@@ -23,9 +23,10 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 import tiny
 
-from lstm_gen import distribute, errors, failpoints, runs
+from lstm_gen import runs
 from lstm_gen.data import manifest
 from lstm_gen.models import family
+from lstm_gen.platform import devices, errors, failpoints
 from lstm_gen.training import loop, monitor, step
 
 SETTINGS = dataclasses.replace(tiny.SETTINGS, dropout=0.1, input_noise=0.2)
@@ -107,14 +108,14 @@ def _listening(order: Order) -> Callable[..., Any]:
 
 def train(order: Order) -> int:
     """Train as ordered; return the exit status."""
-    distribute.compiles_with_xla = lambda *_: False
+    devices.compiles_with_xla = lambda *_: False
     monitor.Monitor.prediction = lambda *_: None  # type: ignore[method-assign]
     step.make_train_call = _listening(order)
     dataset = manifest.load(order.data_dir)
     run = make_run(dataset, order.steps)
     runs.open_or_create(order.run_dir, run)
     try:
-        loop.train(order.run_dir, run, dataset, MONITOR, distribute.strategy("cpu"))
+        loop.train(order.run_dir, run, dataset, MONITOR, devices.strategy("cpu"))
     except errors.StoppedError as stopped:
         return 128 + stopped.signal_number
     return 0

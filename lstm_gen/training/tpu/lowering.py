@@ -14,8 +14,9 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.compiler.xla.service import hlo_pb2
 
-from lstm_gen import distribute, precision, programs, training_config
+from lstm_gen import training_config
 from lstm_gen.models import family as families
+from lstm_gen.platform import devices, precision, traced_functions
 from lstm_gen.training import step as steps
 from lstm_gen.training.tpu import refusals
 
@@ -60,7 +61,7 @@ def lower_step(plan: Plan, device_batch: int) -> Program:
     Raises:
       CompileError: If it holds what no TPU runs.
     """
-    with distribute.portable(), precision.of_new_layers(plan.training.precision):
+    with devices.portable(), precision.of_new_layers(plan.training.precision):
         with tf.distribute.OneDeviceStrategy("/cpu:0").scope():
             model = plan.family.build(plan.settings, plan.signal)
             objectives = plan.family.objectives(model, plan.signal)
@@ -80,7 +81,7 @@ def lower_generation(plan: Plan, controls: families.Controls, primer_frames: int
     Raises:
       CompileError: If one holds what no TPU runs.
     """
-    with distribute.portable():
+    with devices.portable():
         model = plan.family.build(plan.settings, plan.signal)
         primer = np.zeros([controls.n_songs, primer_frames, plan.signal.channels], np.float32)
         labels = {
@@ -88,7 +89,7 @@ def lower_generation(plan: Plan, controls: families.Controls, primer_frames: int
             for name, spec in label_specs(plan.signal, controls.n_songs).items()
         }
         controls = dataclasses.replace(controls, labels=labels)
-        with programs.listing() as calls:
+        with traced_functions.listing() as calls:
             plan.family.generate(model, plan.signal, controls, primer, lambda _: None)
         return [lower(*call) for call in calls]
 

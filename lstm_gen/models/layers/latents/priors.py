@@ -26,10 +26,11 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from lstm_gen import config, programs
+from lstm_gen import config
 from lstm_gen.models import family
 from lstm_gen.models.layers import condition, noise
 from lstm_gen.models.layers.latents import beliefs, densities
+from lstm_gen.platform import traced_functions
 
 KINDS = ("sequence", "gmm", "gaussian", "standard", "mixture")
 _FITTED = ("sequence", "gmm", "gaussian")
@@ -331,7 +332,7 @@ def _compiled(priors: Priors, kind: str, n_songs: int, n_draws: int) -> Any:
             past = tf.concat([past[:, 1:], step[:, tf.newaxis]], axis=1)
         return priors.placed(tf.transpose(steps.stack(), [1, 0, 2]), told), past
 
-    return programs.program(draw_latents)
+    return traced_functions.program(draw_latents)
 
 
 def _regress(told: np.ndarray, rest: np.ndarray) -> np.ndarray:

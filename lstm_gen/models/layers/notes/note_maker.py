@@ -10,10 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from lstm_gen import config as configs
-from lstm_gen import programs
 from lstm_gen.models import family
 from lstm_gen.models.layers import condition
 from lstm_gen.models.layers.notes import harmonics, joins, levels, players
+from lstm_gen.platform import traced_functions
 
 _OVERLAP = 8  # part of an example that is faded into the next
 
@@ -165,4 +165,4 @@ def _compiled(model: Maker, signal: family.Signal, n_songs: int) -> tuple[Any, A
     def fade(first: Any, second: Any) -> Any:
         return joins.fade(first, second, _overlap(signal), signal)
 
-    return programs.program(make), programs.program(fade)
+    return traced_functions.program(make), traced_functions.program(fade)

@@ -14,9 +14,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from lstm_gen import distribute
 from lstm_gen.models.layers.recurrence import lstm_cpu, lstm_cudnn, lstm_loop
 from lstm_gen.models.layers.recurrence.lstm_sequence import Arguments, Gradients, Results
+from lstm_gen.platform import devices
 
 State = tuple[tf.Tensor, tf.Tensor]
 """(h, c), float32 [batch, units] each."""
@@ -133,9 +133,9 @@ def _run(*arguments: tf.Tensor) -> Any:
 
 def _choose(run: Callable[[ModuleType], Any]) -> Any:
     """Return what `run` gives for the way of running a sequence that suits the device."""
-    if distribute.uses_host_kernels():
+    if devices.uses_host_kernels():
         return run(lstm_cpu)
-    if not distribute.uses_cudnn():
+    if not devices.uses_cudnn():
         return run(lstm_loop)
     # Not every function on a machine with a GPU runs on it; and XLA, which has no kernel for
     # cuDNN's operations, takes the default and leaves the other out.

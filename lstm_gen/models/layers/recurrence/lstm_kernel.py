@@ -19,9 +19,9 @@ Every sum runs over the units in order, so the bits do not depend on the number 
 import numba
 import numpy as np
 
-from lstm_gen import compiled
 from lstm_gen.models.layers.recurrence import lstm_rows, lstm_tile
 from lstm_gen.models.layers.recurrence.lstm_rows import Array
+from lstm_gen.platform import jit
 
 _ROWS, _COLUMNS, _UNROLL = lstm_tile.ROWS, lstm_tile.COLUMNS, lstm_tile.UNROLL
 _FLOAT_BYTES = 4
@@ -30,8 +30,8 @@ _CHUNK_FRAMES = 16
 _PADDING = 16
 """Added to the rows of scratch, lest a power of two put them all in one set of the cache."""
 
-_compiled = compiled.kernel()
-_parallel = compiled.kernel(parallel=True)
+_compiled = jit.kernel()
+_parallel = jit.kernel(parallel=True)
 
 
 def share_units(units: int) -> tuple[int, int]:

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lstm_gen import compiled
+from lstm_gen.platform import jit
 
 Array = npt.NDArray[np.float32]
 
 # Fused multiply-adds and reciprocals; but NaN must stay NaN.
-_compiled = compiled.kernel(fastmath={"contract", "arcp", "nsz"})
+_compiled = jit.kernel(fastmath={"contract", "arcp", "nsz"})
 
 # tanh(x) = x P(x^2) / Q(x^2) on [-9, 9], beyond which tanh is 1 in float32; fitted here by
 # iteratively reweighted least squares, relative error 2e-8 before rounding.

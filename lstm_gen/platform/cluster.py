@@ -10,7 +10,8 @@ import json
 import os
 from typing import Any, NamedTuple
 
-from lstm_gen import config, errors
+from lstm_gen import config
+from lstm_gen.platform import errors
 
 _VARIABLE = "TF_CONFIG"
 _TASKS = ("chief", "worker")  # in the order in which TensorFlow counts them

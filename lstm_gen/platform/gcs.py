@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import google_crc32c
 
-from lstm_gen import errors
+from lstm_gen.platform import errors
 
 SCHEME = "gs://"
 

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from lstm_gen import cluster, config, errors
+from lstm_gen import config
+from lstm_gen.platform import cluster, errors
 
 DEVICES = ("auto", "cpu", "gpu", "tpu")
 _PORTABLE = contextvars.ContextVar("portable", default=False)

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
-from lstm_gen import distribute, errors
+from lstm_gen.platform import devices as distribute
+from lstm_gen.platform import errors
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu"])

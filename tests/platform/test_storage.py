@@ -3,7 +3,7 @@ import pathlib
 
 import pytest
 
-from lstm_gen import errors, storage
+from lstm_gen.platform import errors, storage
 
 
 @pytest.mark.parametrize(

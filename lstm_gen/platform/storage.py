@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from lstm_gen import errors, failpoints, gcs
+from lstm_gen.platform import errors, failpoints, gcs
 
 _MOUNT = "/gcs/"
 

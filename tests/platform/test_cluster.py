@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from lstm_gen import cluster, errors
+from lstm_gen.platform import cluster, errors
 
 
 def set_variable(monkeypatch: pytest.MonkeyPatch, value: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from lstm_gen import distribute
+from lstm_gen.platform import devices
 
 
 class Call(NamedTuple):
@@ -37,7 +37,7 @@ _LISTED: contextvars.ContextVar[_Listed | None] = contextvars.ContextVar("listed
 
 def program(function: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate a function of tensors (or structures of them) to run as one program."""
-    compiled = tf.function(function, jit_compile=distribute.compiles_with_xla())
+    compiled = tf.function(function, jit_compile=devices.compiles_with_xla())
 
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:

@@ -1,0 +1,1 @@
+"""Storage, devices and compilation: everything that knows nothing of music."""
