@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks import harness
 from lstm_gen import config
-from lstm_gen.audio import features, files, inversion
+from lstm_gen.audio import files, inversion, stft
 
 _AUDIO = config.AudioConfig()
 _SECONDS = 10
@@ -65,7 +65,7 @@ def rows() -> list[harness.Row]:
 
 def _measure(samples: np.ndarray, warmup: int) -> dict[str, tuple[float, float]]:
     """Return each candidate's seconds and mel error, dB, for one excerpt."""
-    log_mel = features.log_mel(samples, _AUDIO)
+    log_mel = stft.log_mel(samples, _AUDIO)
     outputs: dict[str, np.ndarray] = {}
 
     def run(name: str) -> None:
@@ -73,7 +73,7 @@ def _measure(samples: np.ndarray, warmup: int) -> dict[str, tuple[float, float]]
 
     runs = {name: functools.partial(run, name) for name in _CANDIDATES}
     times = harness.take_turns(runs, rounds=1, warmup=warmup)
-    power = features.log_to_power(log_mel, _AUDIO)
+    power = stft.log_to_power(log_mel, _AUDIO)
     return {name: (times[name][0], mel_error_db(outputs[name], power)) for name in _CANDIDATES}
 
 
@@ -84,7 +84,7 @@ def mel_error_db(samples: np.ndarray, power: np.ndarray) -> float:
     """
     floor = power.max() * 10 ** (-_FLOOR_DB / 10)
     length = (len(power) - 1) * _AUDIO.hop_length
-    reached = features.log_to_power(features.log_mel(samples[:length], _AUDIO), _AUDIO)
+    reached = stft.log_to_power(stft.log_mel(samples[:length], _AUDIO), _AUDIO)
     ratio = np.maximum(reached, floor) / np.maximum(power, floor)
     return float(np.abs(10 * np.log10(ratio)).mean())
 
@@ -97,7 +97,7 @@ def _invert(log_mel: np.ndarray) -> np.ndarray:
 def _invert_with_librosa(log_mel: np.ndarray) -> np.ndarray:
     """Return librosa's inversion of the same mel power."""
     return librosa.feature.inverse.mel_to_audio(
-        features.log_to_power(log_mel, _AUDIO).T,
+        stft.log_to_power(log_mel, _AUDIO).T,
         sr=_AUDIO.sample_rate,
         n_fft=_AUDIO.n_fft,
         hop_length=_AUDIO.hop_length,

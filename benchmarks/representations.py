@@ -14,7 +14,7 @@ import soundfile
 
 from benchmarks import harness, inversion
 from lstm_gen import config
-from lstm_gen.audio import features, files, log_stft, representations
+from lstm_gen.audio import files, log_stft, representations, stft
 
 _DATA = pathlib.Path(__file__).parents[2] / "shared" / "data"
 _SYNTHESISED = 3
@@ -111,7 +111,7 @@ def _off_db(samples: np.ndarray) -> float:
     """Return the largest error of a stored magnitude that is above the floor, dB."""
     audio = _of("log_stft")
     power = log_stft.power_of_bins(representations.extract(samples, audio, "float16"), audio)
-    true = np.square(np.abs(features.stft(samples, audio)))
+    true = np.square(np.abs(stft.stft(samples, audio)))
     above = true > audio.log_floor
     return float(np.abs(10 * np.log10(power[above] / true[above])).max())
 
@@ -120,7 +120,7 @@ def _spectral_distance(samples: np.ndarray) -> float:
     """Return how far the magnitude of the signal found is from the one asked for."""
     audio = _of("log_stft")
     back = _round_trip(samples, audio, "float16")
-    true, reached = (np.abs(features.stft(one, audio)) for one in (samples, back))
+    true, reached = (np.abs(stft.stft(one, audio)) for one in (samples, back))
     return float(np.linalg.norm(true - reached) / np.linalg.norm(true))
 
 

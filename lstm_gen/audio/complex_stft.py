@@ -18,24 +18,24 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from lstm_gen import config
-from lstm_gen.audio import features, log_stft
+from lstm_gen.audio import log_stft, stft
 
 # Steps per half turn. Between -1 and 1 the type holds every multiple of a step.
 _GRID = {"float16": 1 << 11, "float32": 1 << 23}
 _BLOCK_FRAMES = 128
 
-n_frames = features.n_frames
+n_frames = stft.n_frames
 
 
 def extract(blocks: Iterable[np.ndarray], audio: config.AudioConfig) -> Iterator[np.ndarray]:
     """Yield frames, float32 [frames, 2 * bins]; in place of phase steps the phases themselves."""
-    for spectrum in features.stft_blocks(blocks, audio):
+    for spectrum in stft.stft_blocks(blocks, audio):
         kept = spectrum[:, : audio.n_bins_resolved]
         if not audio.is_logarithmic:
             yield np.concatenate([kept.real, kept.imag], axis=1) / _unit(audio)
         else:
             half_turns = np.angle(kept) / np.float32(np.pi)
-            yield np.concatenate([features.log_power(kept, audio), half_turns], axis=1)
+            yield np.concatenate([stft.log_power(kept, audio), half_turns], axis=1)
 
 
 def power(frames: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
@@ -94,7 +94,7 @@ def to_spectrum(frames: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
         sums = turned + np.cumsum(frames[block, n_bins:], axis=0, dtype=np.float64)
         turned = sums[-1] % 2
         phase = ((sums + centre_phase(block, audio)) % 2 * np.pi).astype(np.float32)
-        magnitude = np.sqrt(features.log_to_power(frames[block, :n_bins], audio))
+        magnitude = np.sqrt(stft.log_to_power(frames[block, :n_bins], audio))
         spectrum.real[block, :n_bins] = magnitude * np.cos(phase)
         spectrum.imag[block, :n_bins] = magnitude * np.sin(phase)
     return spectrum
@@ -106,7 +106,7 @@ def picture(frames: np.ndarray, audio: config.AudioConfig) -> tuple[np.ndarray, 
     log_power = frames[:, :n_bins]
     if not audio.is_logarithmic:
         spectrum = (frames[:, :n_bins] + 1j * frames[:, n_bins:]) * _unit(audio)
-        log_power = features.log_power(spectrum, audio)
+        log_power = stft.log_power(spectrum, audio)
     return log_stft.picture(log_power, audio)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from lstm_gen.audio import verdicts
+from lstm_gen.audio import file_status
 
 EXTENSIONS = frozenset({
     ".m4a", ".m4b", ".aac", ".wma", ".mp4", ".m4v", ".mov", ".mkv", ".mka", ".webm", ".weba",
@@ -38,7 +38,7 @@ def read_blocks(local: str, path: str, sample_rate: int, block_values: int) -> I
     """
     program = shutil.which("ffmpeg")
     if not program:
-        raise verdicts.AudioError(
+        raise file_status.AudioError(
             "needs_ffmpeg",
             "expected ffmpeg on the PATH for this format; install it, or convert the file to WAV "
             "or FLAC",
@@ -59,7 +59,7 @@ def read_blocks(local: str, path: str, sample_rate: int, block_values: int) -> I
             process.kill()
         complaints.seek(0)
         words = complaints.read(_WORDS_BYTES).decode("utf-8", "replace").replace(local, "it")
-    verdicts.require(
+    file_status.require(
         status == 0,
         "unreadable",
         "audio that ffmpeg decodes",

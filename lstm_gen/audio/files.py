@@ -16,7 +16,7 @@ import soundfile
 import soxr
 
 from lstm_gen import config
-from lstm_gen.audio import containers, ffmpeg, verdicts
+from lstm_gen.audio import ffmpeg, file_status, sniff
 from lstm_gen.platform import errors, storage
 
 EXTENSIONS = frozenset({
@@ -88,7 +88,7 @@ def read_blocks(
       verdicts.AudioError: If the file is not there, is not audio, has an absurd rate, length or
         number of channels, holds no samples or some that are not finite, or ends early.
     """
-    require = verdicts.require
+    require = file_status.require
     require(storage.exists(path) and not storage.is_directory(path), "missing", "a file", path=path)
     _require_size(storage.size_bytes(path), path)
     with storage.local_copy(path) as local:
@@ -151,8 +151,8 @@ def write(path: str, samples: np.ndarray, sample_rate: int, subtype: str = "PCM_
 
 def _require_size(n_bytes: int, path: str) -> None:
     """Refuse a file that is nothing, or more than is worth copying and hashing."""
-    verdicts.require(n_bytes > 0, "empty", "a file that holds audio", path=path)
-    verdicts.require(
+    file_status.require(n_bytes > 0, "empty", "a file that holds audio", path=path)
+    file_status.require(
         n_bytes <= MOST_BYTES, "too_long", "a smaller file; split it", path=path, bytes=n_bytes
     )
 
@@ -160,16 +160,18 @@ def _require_size(n_bytes: int, path: str) -> None:
 def _decode(local: str, path: str, sample_rate: int, block_seconds: float) -> Iterator[np.ndarray]:
     """Yield checked mono blocks of a local file, by the decoder that its first bytes call for."""
     # A pipe or device with an audio name would block or never end.
-    verdicts.require(pathlib.Path(local).is_file(), "not_a_file", "a regular file", path=path)
+    file_status.require(pathlib.Path(local).is_file(), "not_a_file", "a regular file", path=path)
     with _denied(path), pathlib.Path(local).open("rb") as file:
-        container = containers.identify(file)
-        cut = containers.find_cut(file, container)
-    verdicts.require(not cut, "truncated", "a whole file; copy it again", path=path, found=cut)
+        container = sniff.identify(file)
+        cut = sniff.find_cut(file, container)
+    file_status.require(not cut, "truncated", "a whole file; copy it again", path=path, found=cut)
     if container:
         yield from _soundfile_blocks(local, path, sample_rate, block_seconds)
         return
     suffix = pathlib.PurePath(path).suffix.lower()
-    verdicts.require(suffix in ffmpeg.EXTENSIONS, "unreadable", "a common audio format", path=path)
+    file_status.require(
+        suffix in ffmpeg.EXTENSIONS, "unreadable", "a common audio format", path=path
+    )
     longest = max(1, min(int(block_seconds * sample_rate), _BLOCK_VALUES))
     for block in ffmpeg.read_blocks(local, path, sample_rate, longest):
         _require_sane(block, path)
@@ -182,7 +184,7 @@ def _denied(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise verdicts.AudioError(
+        raise file_status.AudioError(
             "denied", f"expected a file that can be read ({error.strerror})", path=path
         ) from error
 
@@ -201,7 +203,7 @@ def _soundfile_blocks(
             _require_sound(file, path)
             yield from _resample(_mono_blocks(file, path, block_seconds), file, sample_rate)
     except soundfile.LibsndfileError as error:
-        raise verdicts.AudioError(
+        raise file_status.AudioError(
             "unreadable", f"expected audio that can be decoded ({_reason(error)})", path=path
         ) from error
 
@@ -220,7 +222,7 @@ class _ForwardFile(soundfile.SoundFile):
 
 def _require_sound(file: soundfile.SoundFile, path: str) -> None:
     """Refuse what no recording of sound looks like, before anything is allocated."""
-    verdicts.require(
+    file_status.require(
         file.subtype in _SUBTYPES_READ,
         "unreadable",
         "a common audio format; convert it to WAV or FLAC",
@@ -228,7 +230,7 @@ def _require_sound(file: soundfile.SoundFile, path: str) -> None:
         is_a=f"{file.format} {file.subtype}",
     )
     low, high = _RATES_HZ
-    verdicts.require(
+    file_status.require(
         low <= file.samplerate <= high,
         "bad_rate",
         f"a sample rate from {low} to {high} Hz",
@@ -236,7 +238,7 @@ def _require_sound(file: soundfile.SoundFile, path: str) -> None:
         sample_rate=file.samplerate,
     )
     fewest, most = _CHANNELS
-    verdicts.require(
+    file_status.require(
         fewest <= file.channels <= most,
         "bad_channels",
         f"from {fewest} to {most} channels",
@@ -259,7 +261,7 @@ def _mono_blocks(
             break
         n_read += len(block)
         _require_sane(block, path)
-        verdicts.require(
+        file_status.require(
             n_read * file.channels <= _MOST_VALUES,
             "too_long",
             "a shorter recording; split it",
@@ -268,7 +270,7 @@ def _mono_blocks(
         )
         yield block[:, 0] if file.channels == 1 else block @ weights
     promised = file.frames if file.frames < _UNKNOWN_FRAMES else n_read
-    verdicts.require(
+    file_status.require(
         promised - n_read <= _MISSING_SHARE.get(file.format, 0.0) * promised,
         "truncated",
         f"{promised} samples per channel, as the header says; copy the file again",
@@ -281,7 +283,7 @@ def _require_sane(block: np.ndarray, path: str) -> None:
     """Refuse samples that are not finite, or so large that a power of them would not be."""
     peak = max(float(block.max(initial=0)), -float(block.min(initial=0)))
     # NaN fails every comparison, and either extreme is NaN if any sample is.
-    verdicts.require(peak <= _LOUDEST, "not_finite", "finite samples", path=path, peak=peak)
+    file_status.require(peak <= _LOUDEST, "not_finite", "finite samples", path=path, peak=peak)
 
 
 def _resample(

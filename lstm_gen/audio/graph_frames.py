@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from lstm_gen import config
-from lstm_gen.audio import features, graph_inversion
+from lstm_gen.audio import graph_inversion, stft
 
 _GRID = 1 << 23  # steps of phase in a half turn, as `complex_stft` has them in float32
 
@@ -27,7 +27,7 @@ def extract(samples: Any, audio: config.AudioConfig) -> Any:
         return tf.reshape(tf.pad(samples, [[0, padding]]), [-1, audio.hop_length])
     spectrum = graph_inversion.stft(samples, audio)
     if audio.representation == "log_mel":
-        bank = features.mel_filter_bank(audio)
+        bank = stft.mel_filter_bank(audio)
         mel = tf.matmul(graph_inversion.power_of(spectrum), bank, transpose_b=True)
         return tf.math.log(mel + audio.log_floor)
     kept = spectrum[:, : audio.n_bins_resolved]

@@ -11,7 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from lstm_gen import config
-from lstm_gen.audio import features, graph_phase, inversion
+from lstm_gen.audio import graph_phase, inversion
+from lstm_gen.audio import stft as features
 
 _TINY = 1e-30
 _LEAST_RATIO, _MOST_RATIO = 1e-3, 1e3

@@ -22,7 +22,7 @@ import numpy as np
 import scipy.fft
 
 from lstm_gen import config
-from lstm_gen.audio import features, kernels
+from lstm_gen.audio import inversion_kernels, stft
 
 QUALITY = {"preview": 8, "standard": 16, "high": 24, "final": 64}
 
@@ -146,7 +146,7 @@ def guess_spectrum(power: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
     log_magnitude = np.log(power + np.float32(1e-20)) * np.float32(0.5)
     phase = np.empty_like(power)
     gamma = GAMMA * audio.n_fft**2
-    kernels.integrate_phase(log_magnitude, audio.hop_length, audio.n_fft, gamma, phase)
+    inversion_kernels.integrate_phase(log_magnitude, audio.hop_length, audio.n_fft, gamma, phase)
     magnitude = np.sqrt(power)
     spectrum = np.empty(power.shape, np.complex64)
     spectrum.real = magnitude * np.cos(phase)
@@ -214,7 +214,7 @@ def _render(
     wanted = (len(log_mel) - 1) * audio.hop_length if n_samples is None else n_samples
     n_inside = _n_inside(len(log_mel), audio, wanted)
     signal = np.zeros(max(wanted, n_inside), np.float32)
-    mel = features.log_to_power(log_mel, audio)
+    mel = stft.log_to_power(log_mel, audio)
     scale = float(mel.max())
     if scale > 0:
         signal[:n_inside] = _iterate(mel / np.float32(scale), audio, schedule, n_inside)
@@ -251,7 +251,7 @@ def _search(
     for step in schedule:
         signal = _inverse(spectrum, gain, audio)
         for block in _blocks(len(mel)):
-            kernels.joint_step(
+            inversion_kernels.joint_step(
                 _forward(signal, block, audio),
                 previous[block],
                 start[block],
@@ -273,18 +273,18 @@ def _start_power(mel: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
     power += bank.fraction * (np.take(density, bank.upper, axis=1) - power)
     np.exp(power, out=power)
     power *= bank.reached
-    kernels.fit_mel(power, mel, *_bank(audio), START_STEPS, EPSILON)
+    inversion_kernels.fit_mel(power, mel, *_bank(audio), START_STEPS, EPSILON)
     return power
 
 
 @functools.cache
 def grid(audio: config.AudioConfig) -> Grid:
     """Return where each bin lies among the bands."""
-    bank = features.mel_filter_bank(audio)
+    bank = stft.mel_filter_bank(audio)
     area = bank.sum(axis=1)
     filled = np.flatnonzero(area)
     bins_hz = np.linspace(0, audio.sample_rate / 2, bank.shape[1])
-    centres_hz = features.mel_band_edges(audio)[1:-1][filled]
+    centres_hz = stft.mel_band_edges(audio)[1:-1][filled]
     position = np.interp(bins_hz, centres_hz, np.arange(filled.size))
     lower = np.floor(position).astype(np.intp)
     return Grid(
@@ -300,9 +300,9 @@ def grid(audio: config.AudioConfig) -> Grid:
 @functools.cache
 def _bank(audio: config.AudioConfig) -> _Bank:
     """Return the two weights of each bin."""
-    bank = features.mel_filter_bank(audio)
+    bank = stft.mel_filter_bank(audio)
     n_bins = bank.shape[1]
-    edges_hz = features.mel_band_edges(audio)
+    edges_hz = stft.mel_band_edges(audio)
     bins_hz = np.linspace(0, audio.sample_rate / 2, n_bins)
     segments = np.searchsorted(bins_hz, edges_hz)
     above = np.searchsorted(segments, np.arange(n_bins), side="right") - 1
@@ -329,11 +329,11 @@ def _synthesis_gain(n_frames: int, audio: config.AudioConfig, n_samples: int) ->
 
     Outside the signal the analysis saw zeros, so the gain there is 0.
     """
-    window = features.hann_window(audio.n_fft)
+    window = stft.hann_window(audio.n_fft)
     weight = np.zeros((n_frames - 1) * audio.hop_length + audio.n_fft, np.float32)
     for block in _blocks(n_frames):
         windows = np.tile(window, (block.stop - block.start, 1))
-        kernels.overlap_add(windows, window, audio.hop_length, block.start, weight)
+        inversion_kernels.overlap_add(windows, window, audio.hop_length, block.start, weight)
     gain = np.zeros_like(weight)
     inside = _inside(audio, n_samples)
     gain[inside] = 1 / np.maximum(weight[inside], np.float32(1e-6))
@@ -342,11 +342,11 @@ def _synthesis_gain(n_frames: int, audio: config.AudioConfig, n_samples: int) ->
 
 def _inverse(spectrum: np.ndarray, gain: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
     """Return the padded signal, float32 [padded samples], nearest to a spectrum."""
-    window = features.hann_window(audio.n_fft)
+    window = stft.hann_window(audio.n_fft)
     signal = np.zeros_like(gain)
     for block in _blocks(len(spectrum)):
         frames = scipy.fft.irfft(spectrum[block], n=audio.n_fft, axis=-1, workers=1)
-        kernels.overlap_add(frames, window, audio.hop_length, block.start, signal)
+        inversion_kernels.overlap_add(frames, window, audio.hop_length, block.start, signal)
     signal *= gain
     return signal
 
@@ -354,6 +354,6 @@ def _inverse(spectrum: np.ndarray, gain: np.ndarray, audio: config.AudioConfig) 
 def _forward(signal: np.ndarray, block: slice, audio: config.AudioConfig) -> np.ndarray:
     """Return the spectrum of a run of frames of a padded signal, complex64 [frames, bins]."""
     frames = np.empty((block.stop - block.start, audio.n_fft), np.float32)
-    window = features.hann_window(audio.n_fft)
-    kernels.cut_frames(signal, window, audio.hop_length, block.start, frames)
+    window = stft.hann_window(audio.n_fft)
+    inversion_kernels.cut_frames(signal, window, audio.hop_length, block.start, frames)
     return scipy.fft.rfft(frames, axis=-1, workers=1, overwrite_x=True)

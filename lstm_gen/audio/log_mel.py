@@ -5,19 +5,19 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from lstm_gen import config
-from lstm_gen.audio import features
+from lstm_gen.audio import stft
 
-n_frames = features.n_frames
+n_frames = stft.n_frames
 
 
 def extract(blocks: Iterable[np.ndarray], audio: config.AudioConfig) -> Iterator[np.ndarray]:
     """Yield frames, float32 [frames, n_mels]: ln(mel power + log_floor)."""
-    return features.log_mel_blocks(blocks, audio)
+    return stft.log_mel_blocks(blocks, audio)
 
 
 def power(frames: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
     """Return each frame's power summed over bands, float32 [frames]."""
-    return features.log_to_power(frames, audio).sum(axis=1)
+    return stft.log_to_power(frames, audio).sum(axis=1)
 
 
 def as_segment(frames: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
@@ -38,4 +38,4 @@ def invert(
 
 def picture(frames: np.ndarray, audio: config.AudioConfig) -> tuple[np.ndarray, np.ndarray]:
     """Return ln(power) [frames, n_mels] and the centres of the bands, Hz."""
-    return frames, features.mel_band_edges(audio)[1:-1]
+    return frames, stft.mel_band_edges(audio)[1:-1]

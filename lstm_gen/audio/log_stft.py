@@ -5,20 +5,20 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from lstm_gen import config
-from lstm_gen.audio import features
+from lstm_gen.audio import stft
 
-n_frames = features.n_frames
+n_frames = stft.n_frames
 
 
 def extract(blocks: Iterable[np.ndarray], audio: config.AudioConfig) -> Iterator[np.ndarray]:
     """Yield frames, float32 [frames, bins]: ln(power + log_floor), the lowest bins first."""
-    for spectrum in features.stft_blocks(blocks, audio):
-        yield features.log_power(spectrum[:, : audio.n_bins_resolved], audio)
+    for spectrum in stft.stft_blocks(blocks, audio):
+        yield stft.log_power(spectrum[:, : audio.n_bins_resolved], audio)
 
 
 def power(frames: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
     """Return each frame's power summed over bins, float32 [frames]."""
-    return features.log_to_power(frames, audio).sum(axis=1)
+    return stft.log_to_power(frames, audio).sum(axis=1)
 
 
 def as_segment(frames: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
@@ -49,7 +49,7 @@ def power_of_bins(frames: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
       audio: Gives the floor, and how many bins there are in all; the others are 0.
     """
     powers = np.zeros((len(frames), 1 + audio.n_fft // 2), np.float32)
-    powers[:, : audio.n_bins_resolved] = features.log_to_power(frames, audio)
+    powers[:, : audio.n_bins_resolved] = stft.log_to_power(frames, audio)
     return powers
 
 

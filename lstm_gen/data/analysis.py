@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from lstm_gen import config
-from lstm_gen.audio import features, representations
+from lstm_gen.audio import representations, stft
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ def analyse(
     if example_samples:
         return _analyse_examples(blocks, audio, segment, example_samples)
     whole = representations.analyse(blocks, audio, segment.dtype)
-    active = features.active_frames(whole.power, segment.trim_db, audio)
+    active = stft.active_frames(whole.power, segment.trim_db, audio)
     return Recording(frames=whole.frames, active=active, n_samples=whole.n_samples)
 
 
@@ -78,7 +78,7 @@ def _analyse_examples(
         found.append(representations.analyse([padded], audio, segment.dtype))
     example_frames = representations.n_frames(example_samples, audio)
     power = np.concatenate([one.power for one in found])
-    active = features.active_frames(power, segment.trim_db, audio)
+    active = stft.active_frames(power, segment.trim_db, audio)
     whole = active.reshape(-1, example_frames).any(axis=1)
     return Recording(
         frames=np.concatenate([one.frames for one in found]),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lstm_gen import config
-from lstm_gen.audio import normalisation, pictures, representations
+from lstm_gen.audio import normalisation, plots, representations
 from lstm_gen.data import manifest, records, splits, summary
 from lstm_gen.platform import storage
 
@@ -90,7 +90,7 @@ def look(dataset: manifest.Dataset, split: str) -> View:
     for index, segment in enumerate(_read(dataset, split)):
         if index in seen:
             logs, _ = representations.picture(segment.frames, audio)
-            rows_db = pictures.to_db(logs)
+            rows_db = plots.to_db(logs)
             view.rows_db.add(rows_db)
             levels_db = 10 * np.log10(np.sum(10 ** (rows_db / 10), axis=1))
             view.levels_db.update(np.rint(levels_db).astype(int).tolist())
@@ -132,7 +132,7 @@ def _draw_frequencies(axes: Any, views: Views) -> None:
         rows = np.arange(mean.size)
         axes.plot(rows, mean, label=name)
         axes.fill_between(rows, mean - deviation, mean + deviation, alpha=0.25)
-    axes.set_xticks(*pictures.frequency_ticks(view.rows_hz))
+    axes.set_xticks(*plots.frequency_ticks(view.rows_hz))
     axes.set_xlim(0, mean.size - 1)
     axes.set_title("each frequency: mean and deviation", loc="left", fontsize=10)
     axes.set_xlabel("frequency, Hz")
@@ -151,7 +151,7 @@ def _draw_examples(rows: Sequence[Any], dataset: manifest.Dataset, views: Views)
         for axes, segment in zip(panels, view.examples, strict=False):
             picture = representations.picture(segment.frames, audio)
             seconds = len(segment.frames) / audio.frames_per_second
-            image = pictures.draw_panel(axes, *picture, seconds, loudest_db)
+            image = plots.draw_panel(axes, *picture, seconds, loudest_db)
             name = names.get(segment.recording, f"recording {segment.recording}")
             start_seconds = segment.start_frame / audio.frames_per_second
             title = f"{split}: {name[-_MOST_LETTERS:]}, from {start_seconds:.1f} s"

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lstm_gen.audio import verdicts
+from lstm_gen.audio import file_status
 from lstm_gen.data import labels, manifest, plan, splits
 from lstm_gen.platform import errors
 
@@ -50,7 +50,7 @@ def judge(lines: Iterable[Mapping[str, Any]], max_bad_fraction: float) -> str:
       InputError: If more are bad.
     """
     counts = Counter(line["verdict"] for line in lines)
-    n_bad = sum(n for verdict, n in counts.items() if verdict not in verdicts.NOT_BAD)
+    n_bad = sum(n for verdict, n in counts.items() if verdict not in file_status.NOT_BAD)
     fraction = n_bad / max(1, n_bad + counts["ok"])
     if fraction > max_bad_fraction:
         raise errors.InputError(

@@ -18,7 +18,7 @@ from typing import BinaryIO
 import numpy as np
 import threadpoolctl
 
-from lstm_gen.audio import dtypes, files, normalisation, pictures, representations, verdicts
+from lstm_gen.audio import dtypes, file_status, files, normalisation, plots, representations
 from lstm_gen.data import (
     analysis,
     digests,
@@ -96,7 +96,7 @@ def _examine(
         if recording.name not in crashed:
             return _cut(job, recording, split)
         verdict, detail = jobs.CRASHED, "the process that decoded it died, and died again"
-    except verdicts.AudioError as error:
+    except file_status.AudioError as error:
         verdict, detail = error.reason, error.detail
     except errors.StorageError:
         raise
@@ -134,14 +134,14 @@ def _cut(
     """Decode, analyse, trim, split and cut one recording."""
     found = _analyse(storage.join(job.input_dir, recording.name), job)
     active = found.active
-    verdicts.require(bool(active.any()), "silent", "a recording that is not silent")
+    file_status.require(bool(active.any()), "silent", "a recording that is not silent")
     labels = _label(int(active.sum()), job, split)
     pieces, too_short = (
         segments.cut_examples(active, labels, found.example_frames)
         if found.example_frames
         else segments.cut_recording(active, labels, job.segment)
     )
-    verdicts.require(bool(pieces), "too_short", "2 frames or more", frames=int(active.sum()))
+    file_status.require(bool(pieces), "too_short", "2 frames or more", frames=int(active.sum()))
     if job.plots_dir:
         _draw(found, recording, job)
     kept: Counter[str] = Counter()
@@ -175,7 +175,7 @@ def _draw(found: analysis.Recording, recording: plan.Recording, job: jobs.Job) -
     name = recording.name if fits else recording.sha256
     title = summary.show(recording.name).replace("$", r"\$")  # no formula
     whole = representations.as_segment(found.frames, job.audio)
-    pictures.spectrogram(storage.join(job.plots_dir, f"{name}.png"), whole, job.audio, title)
+    plots.spectrogram(storage.join(job.plots_dir, f"{name}.png"), whole, job.audio, title)
 
 
 def _segment(found: analysis.Recording, piece: segments.Piece, job: jobs.Job) -> np.ndarray:
@@ -189,10 +189,10 @@ def _analyse(path: str, job: jobs.Job) -> analysis.Recording:
     blocks = files.read_blocks(path, job.audio.sample_rate, most_seconds=most_seconds)
     try:
         return analysis.analyse(blocks, job.audio, job.segment)
-    except verdicts.AudioError:
+    except file_status.AudioError:
         raise
     except errors.InputError as error:
-        raise verdicts.AudioError("not_finite", str(error), path=path) from error
+        raise file_status.AudioError("not_finite", str(error), path=path) from error
 
 
 def _label(n_frames: int, job: jobs.Job, split: str) -> np.ndarray:

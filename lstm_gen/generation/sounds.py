@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lstm_gen import checkpoints, config, runs
-from lstm_gen.audio import files, inversion, pictures, representations
+from lstm_gen.audio import files, inversion, plots, representations
 from lstm_gen.generation import song_config
 from lstm_gen.platform import storage
 
@@ -29,7 +29,7 @@ def write_sound(
     """Write a waveform and the picture of its frames; return the sound's path."""
     sound = f"{path}.{songs.format}"
     files.write(sound, samples, audio.sample_rate, songs.subtype)
-    pictures.spectrogram(f"{path}.png", frames, audio, title=storage.name(path))
+    plots.spectrogram(f"{path}.png", frames, audio, title=storage.name(path))
     return sound
 
 

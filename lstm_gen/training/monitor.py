@@ -9,7 +9,7 @@ from absl import logging
 from tensorboard.plugins.hparams import api as hparams
 
 from lstm_gen import config, runs, training_config
-from lstm_gen.audio import files, inversion, pictures, representations
+from lstm_gen.audio import files, inversion, plots, representations
 from lstm_gen.data import labels, primers
 from lstm_gen.models import family
 from lstm_gen.platform import errors, storage
@@ -71,7 +71,7 @@ class Monitor:
         panels = [("true", true), (made, expected)]
         raw = [(title, run.normalisation.undo(frames)) for title, frames in panels]
         path = storage.join(self._run_dir, "samples", f"step-{step:08d}-prediction.png")
-        pictures.compare(path, raw, run.audio)
+        plots.compare(path, raw, run.audio)
         self._image(step, "prediction", path)
 
     def rollout(self, step: int, model: Any) -> None:
@@ -134,7 +134,7 @@ class Monitor:
             logging.warning("%s of step %d has no sound: %s", name, step, error)
             return
         files.write(f"{path}.wav", samples, run.audio.sample_rate)
-        pictures.compare(f"{path}.png", panels, run.audio)
+        plots.compare(f"{path}.png", panels, run.audio)
         self._image(step, name, f"{path}.png")
         self._audio(step, name, samples)
 

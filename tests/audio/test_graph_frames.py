@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from lstm_gen import config
-from lstm_gen.audio import graph_frames, graph_phase, inversion, kernels, representations
+from lstm_gen.audio import graph_frames, graph_phase, inversion, inversion_kernels, representations
 
 RATE = 8000
 ANALYSES: dict[str, dict[str, Any]] = {
@@ -96,7 +96,7 @@ def test_phases_are_those_of_the_compiled_loop(seed: int) -> None:
     loud[20] = -20
     expected = np.empty_like(loud)
     gamma = inversion.GAMMA * audio.n_fft**2
-    kernels.integrate_phase(loud, audio.hop_length, audio.n_fft, gamma, expected)
+    inversion_kernels.integrate_phase(loud, audio.hop_length, audio.n_fft, gamma, expected)
     phase = graph_phase.integrate(tf.constant(loud), audio).numpy()
     apart = np.abs((phase - expected + np.pi) % (2 * np.pi) - np.pi)
     assert apart.max() < 1e-4

@@ -6,14 +6,7 @@ import numpy as np
 import pytest
 
 from lstm_gen import config
-from lstm_gen.audio import (
-    complex_stft,
-    dtypes,
-    features,
-    log_stft,
-    pictures,
-    representations,
-)
+from lstm_gen.audio import complex_stft, dtypes, log_stft, plots, representations, stft
 from lstm_gen.platform import errors
 
 RATE = 16000
@@ -115,7 +108,7 @@ def test_phase_does_not_drift(dtype: str) -> None:
     samples = noise(10_000 * 31)
     frames = representations.extract(samples, setting, dtype)
     spectrum = complex_stft.to_spectrum(frames, setting)
-    true = features.stft(samples, setting)
+    true = stft.stft(samples, setting)
     apart = np.abs(np.angle(spectrum * np.conj(true))) / np.pi
     audible = np.abs(true) > 0.1
     step = {"float16": 2**-11, "float32": 2**-21}[dtype]
@@ -168,7 +161,7 @@ def test_int16_clips_what_is_beyond_full_scale() -> None:
 def test_the_magnitude_is_within_a_tenth_of_a_decibel(dtype: str, n_bins: int) -> None:
     setting = audio("log_stft", n_bins=n_bins)
     power = log_stft.power_of_bins(representations.extract(note(), setting, dtype), setting)
-    true = np.abs(features.stft(note(), setting)) ** 2
+    true = np.abs(stft.stft(note(), setting)) ** 2
     kept = setting.n_bins_resolved
     assert power.shape == true.shape
     np.testing.assert_array_equal(power[:, kept:], 0)
@@ -180,7 +173,7 @@ def test_the_magnitude_is_within_a_tenth_of_a_decibel(dtype: str, n_bins: int) -
 def test_a_signal_is_found_that_has_the_magnitude() -> None:
     setting = audio("log_stft")
     back = representations.invert(representations.extract(note(), setting), setting)
-    true, reached = (np.abs(features.stft(x, setting))[4:-4] for x in (note(), back[: 4 * RATE]))
+    true, reached = (np.abs(stft.stft(x, setting))[4:-4] for x in (note(), back[: 4 * RATE]))
     assert np.linalg.norm(true - reached[: len(true)]) < 0.1 * np.linalg.norm(true)
 
 
@@ -199,7 +192,7 @@ def test_streamed_frames_are_the_same_to_the_bit(setting: config.AudioConfig) ->
 def test_loud_is_told_from_silent(setting: config.AudioConfig) -> None:
     def active(samples: Any) -> Any:
         power = representations.analyse([samples.astype("f4")], setting).power
-        return features.active_frames(power, 30, setting)
+        return stft.active_frames(power, 30, setting)
 
     assert not active(np.zeros(50_000)).any()
     assert not active(np.full(50_000, 1e-7)).any()
@@ -220,7 +213,7 @@ def test_a_picture_shows_the_pitch(setting: config.AudioConfig) -> None:
     assert log_power.shape[1] == rows_hz.size
     assert (np.diff(rows_hz) > 0).all()
     assert rows_hz[log_power.mean(axis=0).argmax()] == pytest.approx(1000, abs=40)
-    assert pictures.draw([("", frames)], setting).startswith(b"\x89PNG")
+    assert plots.draw([("", frames)], setting).startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("setting", EVERY, ids=name)

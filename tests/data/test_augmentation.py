@@ -7,7 +7,7 @@ import scipy.signal
 import tiny
 
 from lstm_gen import config, training_config
-from lstm_gen.audio import features, representations
+from lstm_gen.audio import representations, stft
 from lstm_gen.data import augmentation, manifest, pipeline
 from lstm_gen.platform import errors
 
@@ -40,7 +40,7 @@ def test_nothing_is_varied_by_default() -> None:
 )
 def test_a_gain_is_that_of_the_recording(chance: float, gain_db: float) -> None:
     """Frames of a louder recording are the louder frames, silence included."""
-    quiet, loud = (features.log_mel(x, AUDIO) for x in (sound(), sound() * 10 ** (gain_db / 20)))
+    quiet, loud = (stft.log_mel(x, AUDIO) for x in (sound(), sound() * 10 ** (gain_db / 20)))
     # What is far below the floor has lost its digits; they count again when it is amplified.
     np.testing.assert_allclose(vary(quiet, chance, gain_db=12.0), loud, atol=0.02)
     np.testing.assert_allclose(vary(quiet, chance, gain_db=12.0)[0], SILENCE, atol=1e-3)

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from lstm_gen import config
-from lstm_gen.audio import files, verdicts
+from lstm_gen.audio import file_status, files
 from lstm_gen.data import (
     digests,
     finding,
@@ -137,7 +137,7 @@ def test_every_file_is_judged_within_seconds(tmp_path: pathlib.Path) -> None:
     seconds = {}
     for name in finding.find(str(folder))[0]:
         start = time.perf_counter()
-        with contextlib.suppress(verdicts.AudioError):
+        with contextlib.suppress(file_status.AudioError):
             for _ in files.read_blocks(str(folder / name), bad_audio.RATE):
                 pass
         seconds[name] = time.perf_counter() - start
@@ -265,7 +265,7 @@ def test_every_verdict_is_listed_and_used() -> None:
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
-    assert set(verdicts.VERDICTS) <= literals
+    assert set(file_status.VERDICTS) <= literals
     raised = {
         argument.value
         for path in sources
@@ -275,17 +275,17 @@ def test_every_verdict_is_listed_and_used() -> None:
         if isinstance(argument, ast.Constant) and re.fullmatch("[a-z_]+", str(argument.value))
     }
     assert raised
-    assert raised <= set(verdicts.VERDICTS)
+    assert raised <= set(file_status.VERDICTS)
 
 
 def test_every_verdict_is_documented() -> None:
     text = (ROOT / "docs" / "formats.md").read_text()
-    for code, meaning in verdicts.VERDICTS.items():
+    for code, meaning in file_status.VERDICTS.items():
         assert f"| `{code}` | {meaning} |" in text
 
 
 def test_the_details_survive_json() -> None:
-    error = verdicts.AudioError("empty", "expected more", path=os.fsdecode(b"/a\xe9"), n=1)
+    error = file_status.AudioError("empty", "expected more", path=os.fsdecode(b"/a\xe9"), n=1)
     assert error.detail == "expected more. Received: n=1"
     assert json.loads(json.dumps(str(error))) == str(error)
 

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from lstm_gen import config
-from lstm_gen.audio import dtypes, features, normalisation, representations
+from lstm_gen.audio import dtypes, normalisation, representations, stft
 from lstm_gen.data import (
     analysis,
     check,
@@ -114,7 +114,7 @@ def test_an_example_of_any_representation_sounds_again(
         back = representations.invert(segment.frames, audio, n_samples=n_samples)
         true = samples[index * n_samples :][:n_samples]
         if audio.representation == "log_stft":
-            one, other = (np.abs(features.stft(x, audio)) for x in (true, back))
+            one, other = (np.abs(stft.stft(x, audio)) for x in (true, back))
             assert np.linalg.norm(one - other) < 0.2 * np.linalg.norm(one)
         else:
             error = np.linalg.norm(true - back) / np.linalg.norm(true)

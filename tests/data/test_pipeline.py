@@ -9,7 +9,7 @@ import soundfile
 import tensorflow as tf
 
 from lstm_gen import config
-from lstm_gen.audio import features, normalisation
+from lstm_gen.audio import normalisation, stft
 from lstm_gen.data import manifest, pipeline, prepare, schedule
 from lstm_gen.platform import errors
 
@@ -188,7 +188,7 @@ def test_float32_datasets_are_read_too(tmp_path: pathlib.Path) -> None:
     wide = dataclasses.replace(job, segment=dataclasses.replace(job.segment, dtype="float32"))
     made, _ = prepare.prepare(wide)
     (batch,) = pipeline.windows(made, "train", WINDOW, 2, seed=0).take(1).as_numpy_iterator()
-    whole = features.log_mel(material.tone(10, 300), material.AUDIO)
+    whole = stft.log_mel(material.tone(10, 300), material.AUDIO)
     start = batch["start_frame"][0]
     # The file holds 16-bit samples: their rounding shows where the tone is not.
     normal = normalisation.Normalisation(mean=made.mean, std=made.std)

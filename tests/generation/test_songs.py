@@ -13,7 +13,7 @@ import soundfile
 import tiny
 
 from lstm_gen import config, runs
-from lstm_gen.audio import features
+from lstm_gen.audio import stft
 from lstm_gen.data import manifest
 from lstm_gen.generation import rollout, song_config, songs, sounds, wishes
 from lstm_gen.models import family
@@ -155,8 +155,8 @@ def test_a_clip_is_used_whole_and_stands_in_front(
     np.testing.assert_array_equal(primer[0], primer[2])
     seconds = np.arange(6000) / RATE
     heard = 0.75 * 0.3 * np.sin(2 * np.pi * 440 * seconds) * np.exp(-seconds)
-    expected = run.normalisation.apply(features.log_mel(heard.astype(np.float32), run.audio))
-    loud = features.log_mel(heard.astype(np.float32), run.audio) > -4
+    expected = run.normalisation.apply(stft.log_mel(heard.astype(np.float32), run.audio))
+    loud = stft.log_mel(heard.astype(np.float32), run.audio) > -4
     np.testing.assert_allclose(primer[0][loud], expected[loud], atol=0.1)
     paths = songs.make(run_dir, str(tmp_path), asked, data_dir="/missing")
     assert [soundfile.info(path).frames for path in paths] == [(n_primer + 16) * HOP] * 3

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from lstm_gen.audio import containers
+from lstm_gen.audio import sniff
 
 
 def encode(
@@ -23,8 +23,8 @@ def encode(
 def judge(content: bytes) -> tuple[str, str]:
     """Return the container, and what is wrong with its end."""
     file = io.BytesIO(content)
-    container = containers.identify(file)
-    return container, containers.find_cut(file, container)
+    container = sniff.identify(file)
+    return container, sniff.find_cut(file, container)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lstm_gen import config
-from lstm_gen.audio import features, inversion
+from lstm_gen.audio import inversion, stft
 
 DEFAULT = config.AudioConfig()
 CONFIGS = [
@@ -34,7 +34,7 @@ def test_bank_is_librosas(audio: Any) -> None:
         fmin=audio.fmin_hz,
         fmax=audio.fmax_hz,
     )
-    bank = features.mel_filter_bank(audio)
+    bank = stft.mel_filter_bank(audio)
     assert bank.dtype == np.float32
     np.testing.assert_allclose(bank, oracle, rtol=1e-5, atol=1e-9)
     assert not bank.flags.writeable
@@ -42,8 +42,8 @@ def test_bank_is_librosas(audio: Any) -> None:
 
 def test_mel_scale_is_librosas_and_inverts() -> None:
     hz = np.geomspace(1, 20_000, 200)
-    np.testing.assert_allclose(features.hz_to_mel(hz), librosa.hz_to_mel(hz), rtol=1e-12)
-    np.testing.assert_allclose(features.mel_to_hz(features.hz_to_mel(hz)), hz, rtol=1e-12)
+    np.testing.assert_allclose(stft.hz_to_mel(hz), librosa.hz_to_mel(hz), rtol=1e-12)
+    np.testing.assert_allclose(stft.mel_to_hz(stft.hz_to_mel(hz)), hz, rtol=1e-12)
 
 
 @pytest.mark.parametrize("audio", CONFIGS)
@@ -51,9 +51,9 @@ def test_mel_scale_is_librosas_and_inverts() -> None:
 def test_stft_is_librosas(audio: Any, n_samples: Any) -> None:
     samples = noise(n_samples)
     oracle = librosa.stft(samples, n_fft=audio.n_fft, hop_length=audio.hop_length).T
-    spectrum = features.stft(samples, audio)
+    spectrum = stft.stft(samples, audio)
     assert spectrum.dtype == np.complex64
-    assert len(spectrum) == features.n_frames(n_samples, audio)
+    assert len(spectrum) == stft.n_frames(n_samples, audio)
     np.testing.assert_allclose(spectrum, oracle, atol=1e-5 * np.abs(oracle).max())
 
 
@@ -61,7 +61,7 @@ def test_stft_is_librosas(audio: Any, n_samples: Any) -> None:
 @pytest.mark.parametrize("n_samples", LENGTHS)
 def test_the_transform_is_taken_back(audio: Any, n_samples: Any) -> None:
     samples = noise(n_samples)
-    back = inversion.refine(features.stft(samples, audio), audio, 0, n_samples)
+    back = inversion.refine(stft.stft(samples, audio), audio, 0, n_samples)
     assert back.dtype == np.float32
     np.testing.assert_allclose(back, samples, atol=1e-6)
 
@@ -69,7 +69,7 @@ def test_the_transform_is_taken_back(audio: Any, n_samples: Any) -> None:
 def test_half_overlap_is_taken_back() -> None:
     audio = CONFIGS[3]
     samples = noise(128 * 40)
-    back = inversion.refine(features.stft(samples, audio), audio, 0, samples.size)
+    back = inversion.refine(stft.stft(samples, audio), audio, 0, samples.size)
     np.testing.assert_allclose(back, samples, atol=1e-6)
 
 
@@ -85,7 +85,7 @@ def test_log_mel_is_librosas(audio: Any) -> None:
         fmin=audio.fmin_hz,
         fmax=audio.fmax_hz,
     ).T
-    log_mel = features.log_mel(samples, audio)
+    log_mel = stft.log_mel(samples, audio)
     assert log_mel.dtype == np.float32
     np.testing.assert_allclose(log_mel, np.log(oracle + audio.log_floor), atol=1e-4)
 
@@ -95,30 +95,30 @@ def test_log_mel_is_librosas(audio: Any) -> None:
 def test_streamed_frames_are_the_same_to_the_bit(audio: Any, sizes: Any) -> None:
     samples = noise(sum(sizes) + 100)
     blocks = np.split(samples, np.cumsum(sizes))
-    streamed = np.concatenate(list(features.log_mel_blocks(blocks, audio)))
-    np.testing.assert_array_equal(streamed, features.log_mel(samples, audio))
+    streamed = np.concatenate(list(stft.log_mel_blocks(blocks, audio)))
+    np.testing.assert_array_equal(streamed, stft.log_mel(samples, audio))
 
 
 def test_streaming_holds_little() -> None:
     """A minute goes through in blocks, and no array that comes out is longer than a chunk."""
     blocks = (noise(DEFAULT.sample_rate, seed) for seed in range(60))
-    lengths = [len(frames) for frames in features.log_mel_blocks(blocks, DEFAULT)]
-    assert sum(lengths) == features.n_frames(60 * DEFAULT.sample_rate, DEFAULT)
+    lengths = [len(frames) for frames in stft.log_mel_blocks(blocks, DEFAULT)]
+    assert sum(lengths) == stft.n_frames(60 * DEFAULT.sample_rate, DEFAULT)
     assert max(lengths) <= 128
 
 
 @pytest.mark.parametrize("n_samples", [0, 1, 512])
 def test_short_signals_have_a_frame(n_samples: Any) -> None:
-    log_mel = features.log_mel(np.zeros(n_samples, "f4"), DEFAULT)
+    log_mel = stft.log_mel(np.zeros(n_samples, "f4"), DEFAULT)
     assert log_mel.shape == (1 + n_samples // 512, 128)
     np.testing.assert_allclose(log_mel, np.log(DEFAULT.log_floor), rtol=1e-6)
 
 
 def test_mel_power_undoes_the_logarithm() -> None:
     power = np.array([[0, 1e-6, 1e-3, 1, 1e4]], "f4")
-    back = features.log_to_power(np.log(power + np.float32(DEFAULT.log_floor)), DEFAULT)
+    back = stft.log_to_power(np.log(power + np.float32(DEFAULT.log_floor)), DEFAULT)
     np.testing.assert_allclose(back, power, rtol=1e-5, atol=1e-10)
-    below = features.log_to_power(np.full((1, 3), -40, "f4"), DEFAULT)
+    below = stft.log_to_power(np.full((1, 3), -40, "f4"), DEFAULT)
     np.testing.assert_array_equal(below, 0)
 
 
@@ -129,19 +129,19 @@ def loudness(*parts: Any) -> Any:
 
 
 def test_quiet_ends_are_left_out() -> None:
-    active = features.active_frames(loudness((7, -10), (100, 30), (9, -5)), 30, DEFAULT)
+    active = stft.active_frames(loudness((7, -10), (100, 30), (9, -5)), 30, DEFAULT)
     np.testing.assert_array_equal(np.flatnonzero(active), np.arange(7, 107))
 
 
 def test_a_fade_is_cut_where_it_passes_the_threshold() -> None:
     fade = [(1, 30 - index) for index in range(60)]
-    active = features.active_frames(loudness((300, 30), *fade), 30.5, DEFAULT)
+    active = stft.active_frames(loudness((300, 30), *fade), 30.5, DEFAULT)
     assert active.sum() == 300 + 31
 
 
 def test_only_long_rests_are_left_out() -> None:
     second = round(DEFAULT.frames_per_second)
-    short = features.active_frames(loudness((99, 20), (second, -20), (99, 20)), 30, DEFAULT)
-    long = features.active_frames(loudness((99, 20), (second + 1, -20), (99, 20)), 30, DEFAULT)
+    short = stft.active_frames(loudness((99, 20), (second, -20), (99, 20)), 30, DEFAULT)
+    long = stft.active_frames(loudness((99, 20), (second + 1, -20), (99, 20)), 30, DEFAULT)
     assert short.all()
     assert long.sum() == 198
