@@ -20,14 +20,16 @@ from flags import (
     label_flags,
     storage_flags,
 )
-from lstm_gen.data import jobs, manifest, prepare, summary
+from lstm_gen.dataset.format import manifest
+from lstm_gen.dataset.inspect import summary
+from lstm_gen.dataset.prepare import prepare, receipts
 
 
 def main() -> None:
     """Prepare the dataset, show progress, and say what there is now and what to run next."""
     import tqdm  # workers import this module too, and show no progress
 
-    job = jobs.Job(
+    job = receipts.Job(
         input_dir=dataset_flags.input_dir(),
         data_dir=data_dir_flags.output_dir(),
         plots_dir=dataset_flags.plots_dir(),
@@ -40,13 +42,13 @@ def main() -> None:
     with tqdm.tqdm(desc="preparing", unit="recording", dynamic_ncols=True, leave=False) as bar:
         hours = 0.0
 
-        def progress(outcome: jobs.Outcome | None, n_recordings: int) -> None:
+        def progress(outcome: receipts.Outcome | None, n_recordings: int) -> None:
             nonlocal hours
             bar.total = n_recordings
             if outcome is None:
                 return
             hours += outcome.seconds / 3600
-            if outcome.verdict not in (jobs.OK, "duplicate"):
+            if outcome.verdict not in (receipts.OK, "duplicate"):
                 name = summary.show(outcome.name)
                 bar.write(f"left out: {name}: {outcome.verdict}, {outcome.detail}", file=bar.fp)
             speed = hours * 3600 / (time.perf_counter() - start)

@@ -34,7 +34,8 @@ from flags import (
 )
 from lstm_gen import fresh, runs
 from lstm_gen.audio import normalisation
-from lstm_gen.data import augmentation, manifest, pipeline
+from lstm_gen.dataset.format import manifest
+from lstm_gen.dataset.input import augmentation, pipeline
 from lstm_gen.evaluation import baselines
 from lstm_gen.platform import devices
 from lstm_gen.training import loop, preflight, report

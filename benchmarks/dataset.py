@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks import harness, preparing
 from lstm_gen import config
-from lstm_gen.data import manifest, records
+from lstm_gen.dataset.format import manifest, records
 
 _PROCESSES = 2
 _SHARDS, _RECORDS, _FRAMES = 8, 100, 1000
@@ -139,7 +139,7 @@ def _measure_reading(scratch: pathlib.Path) -> harness.Row:
     """Return delivered float32 bytes per second beside raw record bytes per second."""
     import tensorflow as tf
 
-    from lstm_gen.data import pipeline
+    from lstm_gen.dataset.input import pipeline
 
     dataset = _write_shards(scratch / "shards", manifest.load(str(scratch / "folder-dataset")))
     train = dataset.splits["train"]

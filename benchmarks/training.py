@@ -17,7 +17,8 @@ import tqdm
 from benchmarks import harness, preparing
 from lstm_gen import config, lease, runs, training_config
 from lstm_gen.audio import normalisation
-from lstm_gen.data import manifest, primers
+from lstm_gen.dataset.format import manifest
+from lstm_gen.dataset.input import excerpts
 from lstm_gen.models import lstm
 from lstm_gen.platform import devices
 from lstm_gen.training import batches, loop, signals, step
@@ -89,7 +90,7 @@ def _make_trainer(
 ) -> loop.Trainer:
     loop.set_up(run.training, strategy)
     runs.open_or_create(run_dir, run)
-    primer = primers.Excerpts(np.zeros([1, 1, run.audio.channels], np.float32), {})
+    primer = excerpts.Excerpts(np.zeros([1, 1, run.audio.channels], np.float32), {})
     return loop.Trainer(
         run_dir, run, dataset, _QUIET, strategy, primer, lease.Lease(), signals.Request(), ""
     )

@@ -15,7 +15,7 @@ import pytest
 import soundfile
 import tiny
 
-from lstm_gen.data import manifest
+from lstm_gen.dataset.format import manifest
 
 ROOT = pathlib.Path(__file__).parents[1]
 RATE, HOP = 8000, 128

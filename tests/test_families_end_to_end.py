@@ -13,7 +13,8 @@ import tiny
 
 from lstm_gen import checkpoints, config, models, runs, tensors, training_config
 from lstm_gen.audio import normalisation
-from lstm_gen.data import jobs, labels, manifest, prepare
+from lstm_gen.dataset.format import labels, manifest
+from lstm_gen.dataset.prepare import prepare, receipts
 from lstm_gen.generation import recordings as through
 from lstm_gen.generation import song_config, songs
 from lstm_gen.models import family as families
@@ -65,7 +66,7 @@ def trained(
     """Yield a run directory of each family, trained in one go."""
     family: families.Family = request.param
     folder = tmp_path_factory.mktemp(family.name)
-    job = jobs.Job(
+    job = receipts.Job(
         input_dir=str(recordings),
         data_dir=str(folder / "dataset"),
         plots_dir="",

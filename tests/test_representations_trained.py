@@ -11,7 +11,7 @@ import tiny
 
 from lstm_gen import config, runs, training_config
 from lstm_gen.audio import normalisation
-from lstm_gen.data import jobs, prepare
+from lstm_gen.dataset.prepare import prepare, receipts
 from lstm_gen.generation import song_config, songs
 from lstm_gen.models import lstm
 from lstm_gen.platform import devices, storage
@@ -46,7 +46,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 def test_a_representation_is_learnt_and_heard(
     recordings: pathlib.Path, tmp_path: pathlib.Path, audio: dict[str, Any], dtype: str
 ) -> None:
-    job = jobs.Job(
+    job = receipts.Job(
         input_dir=str(recordings),
         data_dir=str(tmp_path / "dataset"),
         plots_dir="",

@@ -9,7 +9,7 @@ import tensorflow as tf
 import tiny
 
 from lstm_gen import checkpoints, config, fresh, lease, models, runs
-from lstm_gen.data import manifest
+from lstm_gen.dataset.format import manifest
 from lstm_gen.platform import errors
 from lstm_gen.training import state
 

@@ -12,7 +12,8 @@ import soundfile
 import tiny
 
 from lstm_gen import checkpoints, config, runs, training_config
-from lstm_gen.data import jobs, manifest, prepare
+from lstm_gen.dataset.format import manifest
+from lstm_gen.dataset.prepare import prepare, receipts
 from lstm_gen.generation import song_config, songs
 from lstm_gen.models import waveform_vae
 from lstm_gen.platform import devices
@@ -42,7 +43,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 @pytest.fixture(scope="module")
 def dataset(recordings: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> manifest.Dataset:
-    job = jobs.Job(
+    job = receipts.Job(
         input_dir=str(recordings),
         data_dir=str(tmp_path_factory.mktemp("data") / "dataset"),
         plots_dir="",

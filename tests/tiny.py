@@ -11,7 +11,8 @@ import numpy as np
 
 from lstm_gen import config, runs, training_config
 from lstm_gen.audio import normalisation
-from lstm_gen.data import manifest, records, splits
+from lstm_gen.dataset.format import manifest, records
+from lstm_gen.dataset.prepare import splits
 from lstm_gen.models import lstm
 
 AUDIO = config.AudioConfig(sample_rate=4000, n_fft=256, hop_length=128, n_mels=8)

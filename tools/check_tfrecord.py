@@ -12,7 +12,9 @@ import itertools
 from flags import check_flags, command, data_dir_flags, storage_flags
 from lstm_gen import config
 from lstm_gen.audio import files, representations
-from lstm_gen.data import check, manifest, overview, records, splits, summary
+from lstm_gen.dataset.format import manifest, records
+from lstm_gen.dataset.inspect import check, dataset_plots, summary
+from lstm_gen.dataset.prepare import splits
 
 
 def main() -> int:
@@ -25,7 +27,7 @@ def main() -> int:
     looked = "every record" if check_flags.deep() else "names, sizes and counts; see --deep"
     print(f"{len(problems)} problems found (looked at {looked})")
     if check_flags.plots():
-        overview.draw(check_flags.plots(), dataset)
+        dataset_plots.draw(check_flags.plots(), dataset)
         print(f"{check_flags.plots()}: a picture of the dataset")
     wanted = check_flags.dump_segment()
     if wanted is not None:
@@ -86,7 +88,7 @@ def _dump(dataset: manifest.Dataset, wanted: int, output: str) -> None:
     files.write(output, samples, audio.sample_rate)
     seconds = len(samples) / audio.sample_rate
     start_seconds = segment.start_frame / audio.frames_per_second
-    name = overview.name_recordings(dataset).get(segment.recording, "an unknown recording")
+    name = dataset_plots.name_recordings(dataset).get(segment.recording, "an unknown recording")
     print(
         f"{output}: segment {wanted}, {seconds:.1f} seconds of {name} from {start_seconds:.1f} on"
     )

@@ -23,7 +23,7 @@ from flags import (
     storage_flags,
 )
 from lstm_gen import config, runs
-from lstm_gen.data import labels, manifest
+from lstm_gen.dataset.format import labels, manifest
 from lstm_gen.evaluation import classes, labelled
 from lstm_gen.generation import songs as generation
 from lstm_gen.generation import told

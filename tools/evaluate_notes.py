@@ -22,7 +22,7 @@ from flags import (
 )
 from lstm_gen import config, runs
 from lstm_gen.audio import files, representations
-from lstm_gen.data import labels, manifest
+from lstm_gen.dataset.format import labels, manifest
 from lstm_gen.evaluation import classes, notes
 from lstm_gen.generation import song_config, sounds, told
 from lstm_gen.generation import songs as generation

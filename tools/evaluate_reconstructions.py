@@ -25,7 +25,7 @@ from flags import (
 )
 from lstm_gen import checkpoints, config, runs
 from lstm_gen.audio import files, representations
-from lstm_gen.data import labels, manifest
+from lstm_gen.dataset.format import labels, manifest
 from lstm_gen.evaluation import labelled, reconstructions
 from lstm_gen.platform import storage
 from tools import judging

@@ -20,7 +20,8 @@ from flags import (
     storage_flags,
 )
 from lstm_gen import checkpoints, runs
-from lstm_gen.data import manifest, pipeline, primers
+from lstm_gen.dataset.format import manifest
+from lstm_gen.dataset.input import excerpts, pipeline
 from lstm_gen.evaluation import labelled, samples
 from lstm_gen.generation import rollout, song_config, told
 from tools import judging
@@ -56,7 +57,7 @@ def _excerpts(dataset: manifest.Dataset, songs: song_config.SongConfig) -> np.nd
     lengths = [n for shard in dataset.splits["validation"].shards for n in shard.frames]
     wanted = round(songs.seconds * dataset.audio.frames_per_second)
     n_frames = max(1, min(wanted, int(_EXCERPT_SHARE * np.median(lengths))))
-    return primers.draw(dataset, "validation", songs.n_songs, n_frames, songs.seed)
+    return excerpts.draw(dataset, "validation", songs.n_songs, n_frames, songs.seed)
 
 
 def _measure(clips: np.ndarray, found: dict[str, runs.Run], train: samples.Heard) -> samples.Report:

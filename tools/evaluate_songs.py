@@ -15,7 +15,8 @@ import tqdm
 
 from flags import command, device_flags, evaluation_flags, judged_flags, storage_flags
 from lstm_gen import checkpoints, config, runs
-from lstm_gen.data import manifest, pipeline, primers
+from lstm_gen.dataset.format import manifest
+from lstm_gen.dataset.input import excerpts, pipeline
 from lstm_gen.evaluation import baselines, patches, rollouts
 from lstm_gen.generation import song_config
 from tools import judging
@@ -72,7 +73,7 @@ def _cut_real(
     there = _EXCERPT_SHARE * np.median([len(frames) for frames in held_out])
     n_frames = max(2 * patches.PATCH_FRAMES, min(wanted, int(there)))
     return {
-        name: primers.draw(dataset, split, songs.n_songs, n_frames, songs.seed)
+        name: excerpts.draw(dataset, split, songs.n_songs, n_frames, songs.seed)
         for name, split in (("held-out music", "validation"), ("training music", "train"))
     }
 

@@ -12,7 +12,9 @@ import numpy as np
 
 from flags import command, device_flags, evaluation_flags, judged_flags, storage_flags
 from lstm_gen import checkpoints, config, runs
-from lstm_gen.data import manifest, pipeline, primers
+from lstm_gen.dataset.format import manifest
+from lstm_gen.dataset.input import excerpts as primers
+from lstm_gen.dataset.input import pipeline
 from lstm_gen.evaluation import waveforms
 from lstm_gen.generation import latents
 from tools import judging

@@ -7,7 +7,7 @@ import tqdm
 
 from flags import device_flags, judged_flags
 from lstm_gen import config, runs
-from lstm_gen.data import manifest
+from lstm_gen.dataset.format import manifest
 from lstm_gen.generation import rollout, song_config, wishes
 from lstm_gen.generation import songs as generation
 from lstm_gen.models import family

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lstm_gen.data import labels, manifest, records
+from lstm_gen.dataset.format import labels, manifest, records
 
 
 class Example(NamedTuple):

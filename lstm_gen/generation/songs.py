@@ -8,7 +8,8 @@ from absl import logging
 
 from lstm_gen import config, runs
 from lstm_gen.audio import files, inversion, representations
-from lstm_gen.data import labels, manifest, primers
+from lstm_gen.dataset.format import labels, manifest
+from lstm_gen.dataset.input import excerpts
 from lstm_gen.generation import (
     export,
     melody,
@@ -153,7 +154,7 @@ def load_primer(run: runs.Run, songs: song_config.SongConfig, data_dir: str) -> 
     )
     split = "validation" if dataset.splits["validation"].n_records else "train"
     n_frames = round(songs.primer_seconds * run.audio.frames_per_second)
-    return primers.draw(dataset, split, songs.n_songs, n_frames, songs.seed)
+    return excerpts.draw(dataset, split, songs.n_songs, n_frames, songs.seed)
 
 
 def controls(

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from lstm_gen import config, models, runs
-from lstm_gen.data import labels
+from lstm_gen.dataset.format import labels
 from lstm_gen.generation import song_config
 
 

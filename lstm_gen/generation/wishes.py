@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, NoReturn
 
 from lstm_gen import config, models, runs
-from lstm_gen.data import manifest
+from lstm_gen.dataset.format import manifest
 from lstm_gen.generation import song_config
 from lstm_gen.models import family as families
 from lstm_gen.platform import errors, storage

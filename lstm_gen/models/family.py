@@ -1,6 +1,6 @@
 """The contract that every model family fulfils; nothing outside a family's file knows its name.
 
-A batch is a dictionary of tensors as `lstm_gen.data.pipeline` yields it:
+A batch is a dictionary of tensors as `lstm_gen.dataset.input.pipeline` yields it:
 
     frames       float32 [batch, timesteps + shift, channels], normalised to mean 0, sd 1 per band
     weight       float32 [batch]; 1, or 0 for the padding of a last validation batch

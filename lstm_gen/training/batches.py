@@ -7,7 +7,8 @@ from typing import Any
 import tensorflow as tf
 
 from lstm_gen import runs
-from lstm_gen.data import manifest, pipeline
+from lstm_gen.dataset.format import manifest
+from lstm_gen.dataset.input import pipeline
 from lstm_gen.models import family
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from lstm_gen.data import manifest, summary
+from lstm_gen.dataset.format import manifest
+from lstm_gen.dataset.inspect import summary
 from lstm_gen.models import family
 
 _NAMED_RECORDINGS = 3

@@ -13,7 +13,8 @@ import tqdm
 from absl import logging
 
 from lstm_gen import checkpoints, config, lease, runs, training_config
-from lstm_gen.data import manifest, primers
+from lstm_gen.dataset.format import manifest
+from lstm_gen.dataset.input import excerpts
 from lstm_gen.platform import devices, errors, failpoints
 from lstm_gen.training import batches, guards, pace, signals, tuning
 from lstm_gen.training import monitor as monitors
@@ -63,7 +64,7 @@ class Trainer:
         dataset: manifest.Dataset,
         settings: training_config.MonitorConfig,
         strategy: tf.distribute.Strategy,
-        primer: primers.Excerpts,
+        primer: excerpts.Excerpts,
         owner: lease.Lease,
         stop: signals.Request,
         resume_dir: str,
@@ -367,7 +368,7 @@ def train(
     set_up(run.training, strategy)
     primer_frames = round(_PRIMER_SECONDS * run.audio.frames_per_second)
     split = "validation" if dataset.splits["validation"].n_records else "train"
-    primer = primers.draw_excerpts(
+    primer = excerpts.draw_excerpts(
         dataset, split, settings.n_samples, primer_frames, run.training.seed
     )
     with lease.hold(run_dir) as owner, signals.noted() as stop:

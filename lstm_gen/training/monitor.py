@@ -10,7 +10,8 @@ from tensorboard.plugins.hparams import api as hparams
 
 from lstm_gen import config, runs, training_config
 from lstm_gen.audio import files, inversion, plots, representations
-from lstm_gen.data import labels, primers
+from lstm_gen.dataset.format import labels
+from lstm_gen.dataset.input import excerpts
 from lstm_gen.models import family
 from lstm_gen.platform import errors, storage
 from lstm_gen.training import animation, signals
@@ -38,7 +39,7 @@ class Monitor:
         run_dir: str,
         run: runs.Run,
         settings: training_config.MonitorConfig,
-        primer: primers.Excerpts,
+        primer: excerpts.Excerpts,
         stop: signals.Request,
     ) -> None:
         self._run_dir = run_dir

@@ -11,7 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from lstm_gen import runs
-from lstm_gen.data import manifest, pipeline
+from lstm_gen.dataset.format import manifest
+from lstm_gen.dataset.input import pipeline
 from lstm_gen.platform import precision
 from lstm_gen.training import batches, loop
 from lstm_gen.training import step as steps

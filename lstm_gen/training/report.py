@@ -1,7 +1,8 @@
 """What a training run says in words: before it starts, and when it ends."""
 
 from lstm_gen import config, training_config
-from lstm_gen.data import manifest, pipeline
+from lstm_gen.dataset.format import manifest
+from lstm_gen.dataset.input import pipeline
 from lstm_gen.training import loop
 
 

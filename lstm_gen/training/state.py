@@ -11,7 +11,8 @@ import tensorflow as tf
 from absl import logging
 
 from lstm_gen import checkpoints, lease, runs
-from lstm_gen.data import manifest, pipeline
+from lstm_gen.dataset.format import manifest
+from lstm_gen.dataset.input import pipeline
 from lstm_gen.platform import failpoints, precision
 from lstm_gen.training import guards
 from lstm_gen.training import step as steps

@@ -9,7 +9,7 @@ import pytest
 import tiny
 
 from lstm_gen import runs
-from lstm_gen.data import manifest
+from lstm_gen.dataset.format import manifest
 
 
 def _evaluate(*flags: str) -> subprocess.CompletedProcess[str]:

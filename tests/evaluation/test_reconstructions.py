@@ -12,7 +12,7 @@ import tiny
 
 from lstm_gen import config, runs, training_config
 from lstm_gen.audio import normalisation
-from lstm_gen.data import manifest
+from lstm_gen.dataset.format import manifest
 from lstm_gen.evaluation import reconstructions
 from lstm_gen.models import autoencoder, family
 

@@ -14,7 +14,7 @@ import tiny
 
 from lstm_gen import config, runs
 from lstm_gen.audio import stft
-from lstm_gen.data import manifest
+from lstm_gen.dataset.format import manifest
 from lstm_gen.generation import rollout, song_config, songs, sounds, wishes
 from lstm_gen.models import family
 from lstm_gen.platform import errors

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lstm_gen import config, models
-from lstm_gen.data import labels
+from lstm_gen.dataset.format import labels
 from lstm_gen.generation import song_config, songs, told
 from lstm_gen.platform import errors
 

@@ -13,7 +13,7 @@ import tiny
 
 from lstm_gen import config, runs
 from lstm_gen.audio import normalisation
-from lstm_gen.data import jobs, prepare
+from lstm_gen.dataset.prepare import prepare, receipts
 from lstm_gen.generation import song_config, songs
 from lstm_gen.models import autoencoder, family
 from lstm_gen.models.layers import noise, weighting
@@ -272,7 +272,7 @@ def test_a_recording_comes_back_as_long_and_as_loud_as_it_was(tmp_path: pathlib.
     """
     paths = make_recordings(tmp_path / "notes")
     audio = config.AudioConfig(sample_rate=8000, n_fft=256, hop_length=128, n_mels=8)
-    job = jobs.Job(
+    job = receipts.Job(
         input_dir=str(tmp_path / "notes"),
         data_dir=str(tmp_path / "dataset"),
         plots_dir="",

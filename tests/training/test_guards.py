@@ -14,7 +14,8 @@ import tensorflow as tf
 import tiny
 
 from lstm_gen import checkpoints, lease, runs, tensors
-from lstm_gen.data import manifest, primers
+from lstm_gen.dataset.format import manifest
+from lstm_gen.dataset.input import excerpts as primers
 from lstm_gen.models import family
 from lstm_gen.platform import devices, errors
 from lstm_gen.training import guards, loop, monitor, pace, signals, state, step

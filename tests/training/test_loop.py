@@ -15,7 +15,8 @@ import tensorflow as tf
 import tiny
 
 from lstm_gen import checkpoints, config, runs, tensors
-from lstm_gen.data import manifest, pipeline
+from lstm_gen.dataset.format import manifest
+from lstm_gen.dataset.input import pipeline
 from lstm_gen.models import family as families
 from lstm_gen.models import lstm
 from lstm_gen.platform import devices, errors

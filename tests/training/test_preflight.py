@@ -5,7 +5,7 @@ import pathlib
 import pytest
 import tiny
 
-from lstm_gen.data import manifest
+from lstm_gen.dataset.format import manifest
 from lstm_gen.platform import devices, errors
 from lstm_gen.training import preflight
 

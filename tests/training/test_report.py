@@ -5,7 +5,7 @@ import pytest
 import tiny
 
 from lstm_gen import config, training_config
-from lstm_gen.data import manifest
+from lstm_gen.dataset.format import manifest
 from lstm_gen.platform import errors
 from lstm_gen.training import loop, report, state
 

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from lstm_gen.data import pipeline
+from lstm_gen.dataset.input import pipeline
 from lstm_gen.models import family as families
 from lstm_gen.platform import traced_functions
 from lstm_gen.training.tpu import lowering, refusals

@@ -16,7 +16,8 @@ import numpy as np
 import tensorflow as tf
 import tiny
 
-from lstm_gen.data import manifest, pipeline
+from lstm_gen.dataset.format import manifest
+from lstm_gen.dataset.input import pipeline
 from lstm_gen.models import lstm
 from lstm_gen.platform import cluster, devices
 from lstm_gen.training import step as steps

@@ -24,7 +24,7 @@ import tensorflow as tf
 import tiny
 
 from lstm_gen import runs
-from lstm_gen.data import manifest
+from lstm_gen.dataset.format import manifest
 from lstm_gen.models import family
 from lstm_gen.platform import devices, errors, failpoints
 from lstm_gen.training import loop, monitor, step

@@ -1,1 +1,0 @@
-"""The dataset directory: planned, written, described, read."""

@@ -1,0 +1,1 @@
+"""Datasets: prepared from recordings, stored, read as batches, inspected."""

@@ -1,0 +1,1 @@
+"""The dataset directory on disk or in a bucket: records, manifest, integrity, labels."""

@@ -1,0 +1,360 @@
+"""The two JSON files of a dataset: `dataset.json`, which is the dataset, and `manifest.jsonl`.
+
+Readers take shard names, counts, sizes and digests from `dataset.json`, never from a listing,
+and it holds a checksum of itself: nothing in the directory can change unseen. It is written
+last: a directory without it holds no dataset, whatever else it holds.
+"""
+
+import atexit
+import dataclasses
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lstm_gen import config
+from lstm_gen.audio import dtypes
+from lstm_gen.dataset.format import file_hashes, integrity, labels
+from lstm_gen.dataset.format.labels import LabelConfig, Vocabulary
+from lstm_gen.dataset.prepare import plan, splits
+from lstm_gen.platform import errors, storage
+
+DATASET_FILE = "dataset.json"
+MANIFEST_FILE = "manifest.jsonl"
+_AGAIN = "make it again with create_tfrecord.py"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Shard:
+    """One TFRecord file.
+
+    Attributes:
+      name: File name in the dataset directory.
+      records: Segments in it.
+      bytes: Size of the file.
+      sha256: Of its content, hexadecimal.
+      frames: Frames of each segment, in order; window counts follow without reading.
+    """
+
+    name: str
+    records: int
+    bytes: int
+    sha256: str
+    frames: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Lines:
+    """The file `manifest.jsonl`.
+
+    Attributes:
+      name: Its name.
+      bytes: Its size.
+      sha256: Of its content, hexadecimal.
+    """
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Split:
+    """The shards of one split and what they hold together."""
+
+    recordings: int
+    shards: tuple[Shard, ...]
+    seconds: float
+
+    @property
+    def n_records(self) -> int:
+        """Segments in the split."""
+        return sum(shard.records for shard in self.shards)
+
+    @property
+    def n_frames(self) -> int:
+        """Frames in the split."""
+        return sum(sum(shard.frames) for shard in self.shards)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the split's shards."""
+        return sum(shard.bytes for shard in self.shards)
+
+
+class UnusedRows(NamedTuple):
+    """How many rows of labels are of no recording, and the keys of the first few."""
+
+    total: int
+    first: tuple[str, ...]
+
+
+_NONE_UNUSED = UnusedRows(0, ())
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A dataset directory, as `dataset.json` describes it.
+
+    Attributes:
+      data_dir: Where it is.
+      audio: The analysis that made the frames, and that inverts them.
+      segment: How recordings were cut and stored.
+      split: How frames were held out, "auto" decided.
+      mean: float32 [channels], what a model sees as 0; see `normalisation.Normalisation`.
+      std: float32 [channels], what it sees as 1, floored so that a constant channel is harmless.
+      splits: "train", "validation" and "test" to what they hold, perhaps nothing.
+      plan: Digest of the inputs and the configuration that it was made from.
+      fingerprint: Digest of the plan and of the content of every shard.
+      labels: Vocabulary of the usable recordings' labels.
+      label_source: Where labels were found.
+      unused_rows: Rows of labels that are of no recording.
+      lines: The manifest beside it; None until it is saved.
+      local_dir: Where its files are on this machine, if `data_dir` is in a bucket.
+    """
+
+    data_dir: str
+    audio: config.AudioConfig
+    segment: config.SegmentConfig
+    split: config.SplitConfig
+    mean: np.ndarray
+    std: np.ndarray
+    splits: dict[str, Split]
+    plan: str
+    fingerprint: str
+    labels: Vocabulary = dataclasses.field(default_factory=dict)
+    label_source: LabelConfig = dataclasses.field(default_factory=LabelConfig)
+    unused_rows: UnusedRows = _NONE_UNUSED
+    lines: Lines | None = None
+    local_dir: str = ""
+
+    @property
+    def files(self) -> list[integrity.File]:
+        """Every other file of the dataset."""
+        shards = [shard for split in self.splits.values() for shard in split.shards]
+        return [*shards, *([self.lines] if self.lines else [])]
+
+    def normalise(self, frames: np.ndarray) -> np.ndarray:
+        """Return stored frames [..., channels] as a model sees them, float32."""
+        return (dtypes.load(np.asarray(frames)) - self.mean) / self.std
+
+    def path(self, shard: Shard) -> str:
+        """Return where a shard is."""
+        return storage.join(self.local_dir or self.data_dir, shard.name)
+
+
+def fingerprint(plan_digest: str, shards: Mapping[str, tuple[Shard, ...]]) -> str:
+    """Return one digest for all that a dataset holds."""
+    described = {name: [shard.sha256 for shard in shards[name]] for name in splits.SPLITS}
+    return hashlib.sha256(config.to_json({"plan": plan_digest, **described}).encode()).hexdigest()
+
+
+def save(dataset: Dataset) -> Dataset:
+    """Write `dataset.json`, which makes the directory a dataset; the manifest is there already.
+
+    Returns:
+      The dataset with the manifest's digest.
+    """
+    content = storage.read_bytes(storage.join(dataset.data_dir, MANIFEST_FILE))
+    sha256 = hashlib.sha256(content).hexdigest()
+    lines = Lines(name=MANIFEST_FILE, bytes=len(content), sha256=sha256)
+    values = {
+        "schema": plan.SCHEMA,
+        "audio": config.to_dict(dataset.audio),
+        "segment": config.to_dict(dataset.segment),
+        "split": config.to_dict(dataset.split),
+        "normalisation": {"mean": _to_floats(dataset.mean), "std": _to_floats(dataset.std)},
+        "splits": {name: _split_values(split) for name, split in dataset.splits.items()},
+        "labels": labels.to_json(dataset.labels),
+        "label_source": config.to_dict(dataset.label_source),
+        "unused_rows": dataset.unused_rows._asdict(),
+        "plan": dataset.plan,
+        "fingerprint": dataset.fingerprint,
+        "manifest": dataclasses.asdict(lines),
+    }
+    values["checksum"] = checksum(values)
+    storage.write_text(storage.join(dataset.data_dir, DATASET_FILE), config.to_json(values))
+    return dataclasses.replace(dataset, lines=lines)
+
+
+def checksum(values: Mapping[str, Any]) -> str:
+    """Return the digest of the values of `dataset.json`, but for the one that holds it."""
+    rest = {name: value for name, value in values.items() if name != "checksum"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def load(data_dir: str) -> Dataset:
+    """Return the dataset of a directory, having checked that its files are as they were written.
+
+    One in a bucket is fetched first, into a temporary directory that this process deletes.
+
+    Raises:
+      InputError: If there is no dataset, another schema version wrote it, or one of its files
+        is missing or has another size or content; the message names it.
+    """
+    dataset = describe(data_dir)
+    if storage.is_remote(data_dir):
+        dataset = _fetch(dataset)
+    require_whole(dataset)
+    return dataset
+
+
+def _fetch(dataset: Dataset) -> Dataset:
+    """Return a dataset with its files on this machine too."""
+    folder = tempfile.mkdtemp(prefix="lstm_gen-dataset-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    try:
+        storage.stage(dataset.data_dir, [file.name for file in dataset.files], folder)
+    except FileNotFoundError as error:
+        raise errors.InputError(
+            f"every file of the dataset must be there ({error}); {_AGAIN}. "
+            f"Received: data_dir={dataset.data_dir!r}"
+        ) from error
+    return dataclasses.replace(dataset, local_dir=folder)
+
+
+def require_whole(dataset: Dataset) -> None:
+    """Raise InputError, naming the file, unless each is as it was written."""
+    problem = next(find_bad_files(dataset), None)
+    if problem:
+        raise errors.InputError(f"{problem}; {_AGAIN}. Received: data_dir={dataset.data_dir!r}")
+
+
+def describe(data_dir: str) -> Dataset:
+    """Return what `dataset.json` says, without a look at the shards.
+
+    Raises:
+      InputError: If it is not there, damaged, or of another schema version.
+    """
+    values = read_values(data_dir)
+    where = storage.join(data_dir, DATASET_FILE)
+    config.require(
+        values.get("schema") == plan.SCHEMA,
+        f"{DATASET_FILE} must have schema version {plan.SCHEMA}; {_AGAIN}",
+        schema=values.get("schema"),
+        path=where,
+    )
+    config.require(
+        values.get("checksum") == checksum(values),
+        f"{DATASET_FILE} must be as it was written, but has been changed since; {_AGAIN}",
+        path=where,
+    )
+    try:
+        return _build(data_dir, values, where)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise errors.InputError(
+            f"{DATASET_FILE} must be as it was written ({error!r}); {_AGAIN}. Received: {where!r}"
+        ) from error
+
+
+def read_values(data_dir: str) -> dict[str, Any]:
+    """Return the JSON object in `dataset.json`.
+
+    Raises:
+      InputError: If there is none.
+    """
+    where = storage.join(data_dir, DATASET_FILE)
+    config.require(
+        storage.exists(where),
+        f"--data_dir must hold a finished dataset with {DATASET_FILE}; "
+        "make one with create_tfrecord.py",
+        data_dir=data_dir,
+    )
+    try:
+        values = json.loads(storage.read_text(where))
+    except ValueError as error:
+        raise errors.InputError(
+            f"{DATASET_FILE} must be JSON ({error}); {_AGAIN}. Received: {where!r}"
+        ) from error
+    config.require(
+        isinstance(values, dict), f"{DATASET_FILE} must be a JSON object; {_AGAIN}", path=where
+    )
+    return dict(values)
+
+
+def find_bad_files(dataset: Dataset) -> Iterator[str]:
+    """Yield a line for each file that is not as it was written.
+
+    Of a bucket's files that have not been fetched only the sizes are compared.
+    """
+    folder = dataset.local_dir or dataset.data_dir
+    problems = list(integrity.compare_sizes(folder, dataset.files))
+    yield from problems
+    if not problems and not storage.is_remote(folder):
+        yield from integrity.compare_contents(folder, dataset.files, file_hashes.beside(folder))
+
+
+def save_lines(data_dir: str, lines: Iterable[Mapping[str, Any]]) -> None:
+    """Write `manifest.jsonl`: a line per file found, recordings first, in their order."""
+    text = "".join(json.dumps(line, sort_keys=True, allow_nan=False) + "\n" for line in lines)
+    storage.write_text(storage.join(data_dir, MANIFEST_FILE), text)
+
+
+def load_lines(data_dir: str) -> list[dict[str, Any]]:
+    """Return the lines of `manifest.jsonl`; the recordings' come first, by index."""
+    text = storage.read_text(storage.join(data_dir, MANIFEST_FILE))
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def _build(data_dir: str, values: Mapping[str, Any], where: str) -> Dataset:
+    """Return the dataset that the values of `dataset.json` describe."""
+    audio = config.from_dict(config.AudioConfig, values["audio"], f"{where}: audio")
+    normalisation, unused = values["normalisation"], values["unused_rows"]
+    mean, std = (np.asarray(normalisation[key], np.float32) for key in ("mean", "std"))
+    config.require(
+        mean.shape == std.shape == (audio.channels,)
+        and bool(np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()),
+        f"{DATASET_FILE} must hold a finite mean and a positive std per channel; {_AGAIN}",
+        path=where,
+    )
+    return Dataset(
+        data_dir=data_dir,
+        audio=audio,
+        segment=config.from_dict(config.SegmentConfig, values["segment"], f"{where}: segment"),
+        split=config.from_dict(config.SplitConfig, values["split"], f"{where}: split"),
+        mean=mean,
+        std=std,
+        splits={name: _build_split(values["splits"][name]) for name in splits.SPLITS},
+        plan=values["plan"],
+        fingerprint=values["fingerprint"],
+        labels=labels.from_json(values["labels"]),
+        label_source=config.from_dict(
+            LabelConfig, values["label_source"], f"{where}: label_source"
+        ),
+        unused_rows=UnusedRows(unused["total"], tuple(unused["first"])),
+        lines=Lines(**values["manifest"]),
+    )
+
+
+def _build_split(values: Mapping[str, Any]) -> Split:
+    """Return a split from its JSON values."""
+    return Split(
+        recordings=values["recordings"],
+        shards=tuple(build_shard(shard) for shard in values["shards"]),
+        seconds=float(values["seconds"]),
+    )
+
+
+def build_shard(values: Mapping[str, Any]) -> Shard:
+    """Return a shard from its JSON values."""
+    return Shard(**{**values, "frames": tuple(values["frames"])})
+
+
+def _split_values(split: Split) -> dict[str, Any]:
+    """Return the JSON values of a split; the counts are there for people."""
+    return {
+        "recordings": split.recordings,
+        "segments": split.n_records,
+        "frames": split.n_frames,
+        "seconds": split.seconds,
+        "shards": [dataclasses.asdict(shard) for shard in split.shards],
+    }
+
+
+def _to_floats(values: np.ndarray) -> list[float]:
+    """Return an array as JSON numbers."""
+    return [float(value) for value in values]

@@ -1,0 +1,1 @@
+"""Training input: shards to shuffled batches of windows."""

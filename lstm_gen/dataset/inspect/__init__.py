@@ -1,0 +1,1 @@
+"""Inspection of a dataset: problems, plots, summary."""

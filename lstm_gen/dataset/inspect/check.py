@@ -1,0 +1,168 @@
+"""What can be wrong with a dataset directory, found by looking; a line per problem."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from lstm_gen.audio import dtypes, normalisation
+from lstm_gen.dataset.format import file_hashes, integrity, labels, manifest, records
+from lstm_gen.dataset.inspect import summary
+from lstm_gen.dataset.prepare import plan, splits
+from lstm_gen.platform import errors, storage
+
+_TOLERANCE = 1e-4  # of what a model sees as 1: float32 rounding is far below it
+
+Span = tuple[int, int, str]  # first frame, frame after the last, split
+Line = dict[str, Any]  # of the manifest
+
+
+def find_problems(dataset: manifest.Dataset, deep: bool) -> Iterator[str]:
+    """Yield a line for each problem of a dataset.
+
+    Args:
+      dataset: As `manifest.describe` returns it.
+      deep: Whether to read every shard: checksums, records, values, statistics, and the
+        distance between splits. Otherwise only what costs nothing is looked at.
+    """
+    yield from integrity.compare_sizes(dataset.data_dir, dataset.files)
+    readable = {file.name: file for file in dataset.files if _is_file(dataset, file)}
+    lines = _load_lines(dataset) if manifest.MANIFEST_FILE in readable else []
+    if lines:
+        yield from _check_lines(dataset, lines)
+    elif manifest.MANIFEST_FILE in readable:
+        yield f"{manifest.MANIFEST_FILE} must hold a line of JSON per file, but does not"
+    if not deep:
+        return
+    afresh = file_hashes.Digests()  # a disk may lose bits of a file that nobody changed
+    yield from integrity.compare_contents(dataset.data_dir, list(readable.values()), afresh)
+    spans: dict[int, list[Span]] = defaultdict(list)
+    statistics = normalisation.Statistics.zero(dataset.audio.channels)
+    said = {plan.recording_id(line["sha256"]): labels.read_line(line) for line in _usable(lines)}
+    for split in splits.SPLITS:
+        for shard in dataset.splits[split].shards:
+            if shard.name in readable:
+                yield from _check_records(dataset, split, shard, spans, statistics, said)
+    yield from _check_places(dataset, spans, lines)
+    yield from _check_normalisation(dataset, statistics)
+
+
+def _is_file(dataset: manifest.Dataset, file: integrity.File) -> bool:
+    """Whether a file is there and can be read to an end."""
+    path = storage.join(dataset.data_dir, file.name)
+    return storage.exists(path) and storage.stamp(path).is_file
+
+
+def _load_lines(dataset: manifest.Dataset) -> list[Line]:
+    """Return the lines of the manifest; none if it is not what it should be."""
+    try:
+        lines = manifest.load_lines(dataset.data_dir)
+    except (OSError, ValueError):
+        return []
+    return lines if all(isinstance(line, dict) and "name" in line for line in lines) else []
+
+
+def _check_lines(dataset: manifest.Dataset, lines: list[Line]) -> Iterator[str]:
+    """Compare the manifest with the dataset."""
+    segments = dict.fromkeys(splits.SPLITS, 0)
+    yield from _check_vocabulary(dataset, lines)
+    for line in lines:
+        pieces = line.get("segments", {})
+        if dataset.split.split == "recording" and len(pieces) > 1:
+            yield f"recording {line['name']} must be in one split, but is in {', '.join(pieces)}"
+        for split, count in pieces.items():
+            segments[split] += count
+    for split, count in segments.items():
+        if count != dataset.splits[split].n_records:
+            yield (
+                f"split {split} must have the {count} segments of {manifest.MANIFEST_FILE}, "
+                f"but has {dataset.splits[split].n_records}"
+            )
+
+
+def _usable(lines: list[Line]) -> list[Line]:
+    """Return the lines of recordings that are in the dataset."""
+    return [line for line in lines if line.get("segments")]
+
+
+def _check_vocabulary(dataset: manifest.Dataset, lines: list[Line]) -> Iterator[str]:
+    """The vocabulary must be that of the usable recordings."""
+    kinds = {name: label.kind for name, label in dataset.labels.items()}
+    found = labels.build(kinds, [labels.read_line(line) for line in _usable(lines)])
+    for name, label in found.items():
+        if dataset.labels[name] != label:
+            yield f"label {name} must be {label}, but {manifest.DATASET_FILE} has another"
+
+
+def _check_records(
+    dataset: manifest.Dataset,
+    split: str,
+    shard: manifest.Shard,
+    spans: dict[int, list[Span]],
+    statistics: normalisation.Statistics,
+    said: Mapping[int, labels.Values],
+) -> Iterator[str]:
+    """Read a shard: its records must be whole, as many and as long as was said, and finite."""
+    lengths: list[int] = []
+    try:
+        for segment in records.read_segments(
+            dataset.path(shard), dataset.audio.channels, dataset.segment.dtype
+        ):
+            if not np.isfinite(segment.frames).all():
+                yield f"shard {shard.name} must be finite, but record {len(lengths)} is not"
+            elif split == "train":
+                statistics.add(dtypes.load(segment.frames))
+            lengths.append(len(segment.frames))
+            span = (segment.start_frame, segment.start_frame + lengths[-1], split)
+            spans[segment.recording].append(span)
+            wanted = said.get(segment.recording, segment.labels)
+            for difference in labels.find_differences(wanted, segment.labels):
+                yield f"recording {segment.recording} must have {difference}"
+    except errors.InputError as error:
+        yield str(error)
+        return
+    if len(lengths) != shard.records:
+        yield f"shard {shard.name} must have {shard.records} records, but has {len(lengths)}"
+    elif tuple(lengths) != shard.frames:
+        yield f"shard {shard.name} must have segments of the lengths listed, but has others"
+
+
+def _check_places(
+    dataset: manifest.Dataset, spans: dict[int, list[Span]], lines: list[Line]
+) -> Iterator[str]:
+    """No frame may be of nowhere, in two segments, or within the guard of another split's."""
+    guard = round(dataset.split.guard_seconds * dataset.audio.frames_per_second)
+    names = summary.name_recordings(lines)
+    for number, found in sorted(spans.items()):
+        recording = names.get(number, str(number))
+        if lines and number not in names:
+            yield f"recording {recording} must be one of {manifest.MANIFEST_FILE}, but is not"
+        sides = sorted({split for _, _, split in found})
+        if dataset.split.split == "recording" and len(sides) > 1:
+            yield f"recording {recording} must be in one split, but is in {', '.join(sides)}"
+            continue
+        end, before = -guard, ""
+        for start, stop, split in sorted(found):
+            if start < end:
+                yield f"recording {recording} must have each frame once, but has {start} twice"
+            elif before not in ("", split) and start < end + guard:
+                yield (
+                    f"recording {recording} must have {guard} frames between splits, but has "
+                    f"{start - end} between {before} and {split} at frame {start}"
+                )
+            end, before = max(end, stop), split
+
+
+def _check_normalisation(
+    dataset: manifest.Dataset, statistics: normalisation.Statistics
+) -> Iterator[str]:
+    """The normalisation must be that of the training frames."""
+    if statistics.count == 0:
+        yield "split train must hold frames, but holds none"
+        return
+    own = statistics.normalisation(dataset.audio)
+    off = max(np.abs(own.mean - dataset.mean) / own.std)
+    off += max(np.abs(own.std - dataset.std) / own.std)
+    if not off <= _TOLERANCE:
+        yield f"normalisation must be that of the training frames, but is off by {off:.2g}"

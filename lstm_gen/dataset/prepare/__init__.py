@@ -1,0 +1,1 @@
+"""Preparation: recordings to shards, restartable; imports no TensorFlow."""

@@ -1,0 +1,157 @@
+import hashlib
+
+import numpy as np
+import pytest
+
+from lstm_gen import config
+from lstm_gen.dataset.prepare import segments, splits
+from lstm_gen.platform import errors
+
+FPS = 50.0
+
+
+def hashes(count: int) -> list[str]:
+    return [hashlib.sha256(str(index).encode()).hexdigest() for index in range(count)]
+
+
+@pytest.mark.parametrize(("count", "mode"), [(1, "blocks"), (2, "blocks"), (3, "recording")])
+def test_auto_is_blocks_for_one_or_two(count: int, mode: str) -> None:
+    assert splits.resolve(config.SplitConfig(), count).split == mode
+    fixed = config.SplitConfig(split="blocks")
+    assert splits.resolve(fixed, count) is fixed
+
+
+def test_fractions_are_kept_by_many_recordings() -> None:
+    split = config.SplitConfig(validation_fraction=0.2, test_fraction=0.1)
+    found = splits.assign_recordings(hashes(4000), split)
+    # Three standard deviations of a binomial count.
+    assert abs(found.count("validation") / 4000 - 0.2) < 3 * (0.2 * 0.8 / 4000) ** 0.5
+    assert abs(found.count("test") / 4000 - 0.1) < 3 * (0.1 * 0.9 / 4000) ** 0.5
+
+
+def test_another_recording_moves_none() -> None:
+    split = config.SplitConfig(validation_fraction=0.2)
+    many = hashes(200)
+    before = splits.assign_recordings(many[:150], split)
+    assert splits.assign_recordings(many, split)[:150] == before
+
+
+def test_the_order_does_not_matter() -> None:
+    split = config.SplitConfig(validation_fraction=0.2)
+    many = hashes(50)
+    forwards = dict(zip(many, splits.assign_recordings(many, split), strict=True))
+    backwards = dict(zip(many[::-1], splits.assign_recordings(many[::-1], split), strict=True))
+    assert forwards == backwards
+
+
+@pytest.mark.parametrize("fraction", [0.001, 0.1, 0.5])
+@pytest.mark.parametrize("count", [2, 3, 5])
+@pytest.mark.parametrize("first", range(0, 40, 5))
+def test_no_wanted_split_is_empty(first: int, count: int, fraction: float) -> None:
+    some = hashes(60)[first : first + count]
+    split = config.SplitConfig(validation_fraction=fraction, test_fraction=0.001)
+    found = splits.assign_recordings(some, split)
+    wanted = {"train", "validation"} if count == 2 else {"train", "validation", "test"}
+    assert wanted <= set(found)
+
+
+def test_one_recording_trains() -> None:
+    assert splits.assign_recordings(hashes(1), config.SplitConfig()) == ["train"]
+
+
+def test_blocks_are_held_out_in_the_middle_of_each_period() -> None:
+    split = config.SplitConfig(split="blocks")  # 10 s of every 100 s, 1 s of guard
+    labels = splits.label_frames(20_000, FPS, split)  # 400 s
+    held_out = np.flatnonzero(labels == 1).reshape(4, -1)
+    assert held_out.shape == (4, 500)
+    np.testing.assert_array_equal(held_out[:, 0], 2250 + 5000 * np.arange(4))
+    assert np.count_nonzero(labels == -1) == 4 * 2 * 50
+
+
+def test_a_short_recording_is_one_period() -> None:
+    labels = splits.label_frames(1500, FPS, config.SplitConfig(split="blocks"))  # 30 s
+    held_out = np.flatnonzero(labels == 1)
+    assert len(held_out) == 500
+    assert held_out.mean() == pytest.approx(749.5)
+    tiny = splits.label_frames(300, FPS, config.SplitConfig(split="blocks"))
+    assert np.count_nonzero(tiny == 1) == 100  # a third, not ten seconds
+    assert not len(splits.label_frames(0, FPS, config.SplitConfig(split="blocks")))
+
+
+def test_nothing_is_held_out_when_nothing_is_wanted() -> None:
+    split = config.SplitConfig(split="blocks", validation_fraction=0.0)
+    assert (splits.label_frames(1000, FPS, split) == 0).all()
+
+
+@pytest.mark.parametrize("n_frames", [90, 500, 3000, 12_345, 60_000])
+@pytest.mark.parametrize(("validation", "test"), [(0.1, 0.0), (0.0, 0.1), (0.1, 0.05), (0.4, 0.4)])
+@pytest.mark.parametrize("guard_seconds", [0.0, 1.0, 7.0])
+def test_no_frame_is_within_the_guard_of_another_split(
+    n_frames: int, validation: float, test: float, guard_seconds: float
+) -> None:
+    split = config.SplitConfig(
+        split="blocks",
+        validation_fraction=validation,
+        test_fraction=test,
+        guard_seconds=guard_seconds,
+    )
+    labels = splits.label_frames(n_frames, FPS, split)
+    guard = round(guard_seconds * FPS)
+    for distance in range(1, guard + 1):
+        first, second = labels[:-distance], labels[distance:]
+        assert not ((first != second) & (first >= 0) & (second >= 0)).any(), distance
+
+
+@pytest.mark.parametrize("n_frames", [1, 2, 99, 100, 101, 250, 1000, 1001])
+def test_a_run_is_cut_into_near_equal_pieces(n_frames: int) -> None:
+    lengths = np.diff(segments.cut_run(n_frames, 100))
+    assert lengths.sum() == n_frames
+    assert len(lengths) == -(-n_frames // 100)
+    assert lengths.max() <= 100
+    assert lengths.max() - lengths.min() <= 1
+
+
+def test_segments_keep_to_runs_and_splits() -> None:
+    active = np.zeros(400, bool)
+    active[10:200] = active[250:251] = active[300:400] = True
+    labels = np.zeros(291, np.int8)
+    labels[90:130] = -1
+    labels[130:150] = 1
+    pieces, too_short = segments.cut_recording(
+        active, labels, config.SegmentConfig(segment_frames=64)
+    )
+    assert pieces == [
+        ("train", 10, 55),
+        ("train", 55, 100),
+        ("validation", 140, 160),
+        ("train", 160, 200),
+        ("train", 300, 350),
+        ("train", 350, 400),
+    ]
+    assert too_short == 1  # frame 250
+
+
+def test_nothing_kept_gives_nothing() -> None:
+    nothing = segments.cut_recording(
+        np.zeros(9, bool), np.zeros(0, np.int8), config.SegmentConfig()
+    )
+    assert nothing == ([], 0)
+
+
+NAMED = config.SplitConfig(split="pattern", validation_pattern=r"_\d*[05]_")
+
+
+def test_a_pattern_holds_out_by_name() -> None:
+    names = ["piano_060_75.flac", "piano_061_75.flac", "low/sax_045_1.flac", "sax_046_5.flac"]
+    assert splits.assign_named(names, NAMED) == ["validation", "train", "validation", "train"]
+    assert splits.assign_named([], NAMED) == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [("(", "must be a regular expression"), ("x", "matched=0"), ("_", "matched=2, recordings=2")],
+)
+def test_a_pattern_that_leaves_a_side_empty_is_refused(pattern: str, message: str) -> None:
+    split = config.SplitConfig(split="pattern", validation_pattern=pattern)
+    with pytest.raises(errors.InputError, match=message):
+        splits.assign_named(["a_1", "a_2"], split)
