@@ -20,7 +20,7 @@ from absl import flags
 from benchmarks import harness
 from lstm_gen import config
 from lstm_gen.audio import representations
-from lstm_gen.models import family as families
+from lstm_gen.models import base as families
 from lstm_gen.platform import devices
 from lstm_gen.training import step as steps
 from lstm_gen.training.tpu import lowering

@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 
 from benchmarks import harness
-from lstm_gen.models.layers.recurrence import lstm
+from lstm_gen.models.lstm.recurrent import layer as lstm
 
 _FRAMES, _MELS, _UNITS, _LAYERS = 256, 128, 512, 2
 _ROUNDS = 7

@@ -16,13 +16,14 @@ import tensorflow as tf
 
 from benchmarks import harness
 from lstm_gen import config, training_config
-from lstm_gen.models import family, lstm
-from lstm_gen.models.layers import noise
+from lstm_gen.models import base
+from lstm_gen.models.common import rng
+from lstm_gen.models.lstm import model as lstm
 from lstm_gen.platform import devices
 from lstm_gen.training import step as steps
 
 _AUDIO = config.AudioConfig()
-_SIGNAL = family.Signal(audio=_AUDIO, timesteps=256, shift=1)
+_SIGNAL = base.Signal(audio=_AUDIO, timesteps=256, shift=1)
 _TRAINING = training_config.TrainingConfig()
 _N_STEPS, _ROUNDS = 6, 3
 _ONE_THREAD = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "NUMBA_NUM_THREADS"), "1")
@@ -91,8 +92,8 @@ def _time_step() -> float:
 def _batches(context: tf.distribute.InputContext) -> tf.data.Dataset:
     """Return one batch of noise over and over."""
     n_rows = context.get_per_replica_batch_size(_TRAINING.batch_size)
-    seed = noise.seed_from(0, noise.TRAINING, 0)
-    frames = noise.normal([n_rows, _SIGNAL.timesteps + _SIGNAL.shift, _SIGNAL.channels], seed)
+    seed = rng.seed_from(0, rng.TRAINING, 0)
+    frames = rng.normal([n_rows, _SIGNAL.timesteps + _SIGNAL.shift, _SIGNAL.channels], seed)
     return tf.data.Dataset.from_tensors({"frames": frames, "row": tf.range(n_rows)}).repeat()
 
 

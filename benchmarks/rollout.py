@@ -11,11 +11,12 @@ import tensorflow as tf
 
 from benchmarks import harness
 from lstm_gen import config
-from lstm_gen.models import family, lstm
+from lstm_gen.models import base
+from lstm_gen.models.lstm import model as lstm
 from lstm_gen.platform import devices
 
 _AUDIO = config.AudioConfig()
-_SIGNAL = family.Signal(audio=_AUDIO, timesteps=256, shift=1)
+_SIGNAL = base.Signal(audio=_AUDIO, timesteps=256, shift=1)
 _SECONDS = 20
 _ROUNDS = 5
 
@@ -81,6 +82,6 @@ def _rerun(model: lstm.SongLSTM) -> Callable[[tf.Tensor], tf.Tensor]:
 
 
 def _roll(model: lstm.SongLSTM, n_songs: int, n_frames: int) -> np.ndarray:
-    controls = family.Controls(n_songs=n_songs, n_frames=n_frames)
+    controls = base.Controls(n_songs=n_songs, n_frames=n_frames)
     primer = np.zeros([n_songs, 1, _AUDIO.n_mels], np.float32)
     return lstm.generate(model, _SIGNAL, controls, primer, lambda _: None)

@@ -19,7 +19,7 @@ from lstm_gen import config, lease, runs, training_config
 from lstm_gen.audio import normalisation
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.input import excerpts
-from lstm_gen.models import lstm
+from lstm_gen.models.lstm import model
 from lstm_gen.platform import devices
 from lstm_gen.training import batches, loop, signals, step
 
@@ -72,8 +72,8 @@ def _make_run(scratch: pathlib.Path) -> tuple[runs.Run, manifest.Dataset]:
     preparing.prepare(preparing.find_music(scratch), scratch / "dataset", 2)
     dataset = manifest.load(str(scratch / "dataset"))
     run = runs.Run(
-        family=lstm.FAMILY,
-        settings=lstm.LSTMConfig(),
+        family=model.FAMILY,
+        settings=model.LSTMConfig(),
         window=config.WindowConfig(),
         training=training_config.TrainingConfig(steps=_NEVER),
         audio=dataset.audio,

@@ -3,8 +3,8 @@
 from absl import flags
 
 from flags import pitch_flags
-from lstm_gen.models import gan
-from lstm_gen.models.gan import GANConfig
+from lstm_gen.models.notes import gan
+from lstm_gen.models.notes.gan import GANConfig
 
 _NOISE_SIZE = flags.DEFINE_integer(
     "noise_size", GANConfig.noise_size, "Values that a note of gan or note_vae is made of."

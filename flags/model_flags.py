@@ -13,7 +13,7 @@ from flags import (
     waveform_vae_flags,
 )
 from lstm_gen import models
-from lstm_gen.models.family import Family
+from lstm_gen.models.base import Family
 
 MODULES = {
     "lstm": lstm_flags,

@@ -3,8 +3,8 @@
 from absl import flags
 
 from flags import latent_flags
-from lstm_gen.models import waveform_vae
-from lstm_gen.models.waveform_vae import WaveformVAEConfig
+from lstm_gen.models.waveform_vae import model
+from lstm_gen.models.waveform_vae.model import WaveformVAEConfig
 
 _STRIDES = flags.DEFINE_string(
     "wave_strides",
@@ -36,7 +36,7 @@ _WINDOWS = flags.DEFINE_string(
 _NORM = flags.DEFINE_enum(
     "wave_norm",
     WaveformVAEConfig.norm,
-    waveform_vae.NORMS,
+    model.NORMS,
     "Norms inside the residual branches: none, or original, instance norms to encode and batch "
     "norms to decode. With those an example's loss depends on the others of its batch.",
 )

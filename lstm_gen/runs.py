@@ -18,7 +18,7 @@ import numpy as np
 from lstm_gen import checkpoints, config, lease, models, tensors, training_config
 from lstm_gen.audio import normalisation
 from lstm_gen.dataset.format import labels
-from lstm_gen.models import family as families
+from lstm_gen.models import base as families
 from lstm_gen.platform import errors, storage
 
 SCHEMA_VERSION = 4

@@ -17,7 +17,7 @@ from lstm_gen.dataset.format import labels, manifest
 from lstm_gen.dataset.prepare import prepare, receipts
 from lstm_gen.generation import recordings as through
 from lstm_gen.generation import song_config, songs
-from lstm_gen.models import family as families
+from lstm_gen.models import base as families
 from lstm_gen.platform import devices, errors, failpoints
 from lstm_gen.training import loop
 

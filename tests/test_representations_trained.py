@@ -13,7 +13,7 @@ from lstm_gen import config, runs, training_config
 from lstm_gen.audio import normalisation
 from lstm_gen.dataset.prepare import prepare, receipts
 from lstm_gen.generation import song_config, songs
-from lstm_gen.models import lstm
+from lstm_gen.models.lstm import model
 from lstm_gen.platform import devices, storage
 from lstm_gen.training import loop
 
@@ -56,7 +56,7 @@ def test_a_representation_is_learnt_and_heard(
     )
     dataset, _ = prepare.prepare(job, n_workers=1)
     run = runs.Run(
-        family=lstm.FAMILY,
+        family=model.FAMILY,
         settings=tiny.SETTINGS,
         window=tiny.WINDOW,
         training=dataclasses.replace(tiny.TRAINING, steps=2),

@@ -9,7 +9,7 @@ import pytest
 import tiny
 
 from lstm_gen import checkpoints, runs
-from lstm_gen.models import lstm
+from lstm_gen.models.lstm import model as lstm
 from lstm_gen.platform import errors
 
 

@@ -13,7 +13,7 @@ from lstm_gen import checkpoints, config, runs, training_config
 from lstm_gen.dataset.format import labels, manifest
 from lstm_gen.dataset.prepare import prepare, receipts
 from lstm_gen.generation import song_config, songs
-from lstm_gen.models import vae
+from lstm_gen.models.vae import model
 from lstm_gen.platform import devices
 from lstm_gen.training import loop
 
@@ -60,8 +60,8 @@ def make_run(dataset: manifest.Dataset, condition: tuple[str, ...] = ()) -> runs
     like = tiny.make_run(dataset, steps=6)
     return dataclasses.replace(
         like,
-        family=vae.FAMILY,
-        settings=vae.VAEConfig(latent_size=3, width=12),
+        family=model.FAMILY,
+        settings=model.VAEConfig(latent_size=3, width=12),
         window=config.WindowConfig(timesteps=16, shift=0),
         augmentation=training_config.AugmentationConfig(gain_db=3),
         vocabulary=dataset.labels,

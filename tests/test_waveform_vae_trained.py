@@ -15,7 +15,7 @@ from lstm_gen import checkpoints, config, runs, training_config
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.prepare import prepare, receipts
 from lstm_gen.generation import song_config, songs
-from lstm_gen.models import waveform_vae
+from lstm_gen.models.waveform_vae import model
 from lstm_gen.platform import devices
 from lstm_gen.training import loop
 
@@ -55,10 +55,10 @@ def dataset(recordings: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def make_run(dataset: manifest.Dataset, **changed: Any) -> runs.Run:
-    settings = waveform_vae.WaveformVAEConfig(strides="4,4", channels="4,6", latent_size=2)
+    settings = model.WaveformVAEConfig(strides="4,4", channels="4,6", latent_size=2)
     return dataclasses.replace(
         tiny.make_run(dataset, steps=4),
-        family=waveform_vae.FAMILY,
+        family=model.FAMILY,
         settings=dataclasses.replace(settings, **changed),
         window=config.WindowConfig(timesteps=32, shift=0),
         augmentation=training_config.AugmentationConfig(gain_db=3, polarity=True),
@@ -96,7 +96,7 @@ def test_the_same_held_out_clip_is_heard_step_by_step_and_shown_in_a_gif(run_dir
     assert abs(np.argmax(np.abs(np.fft.rfft(held_out))) * RATE / len(held_out) - 500) < 2
 
 
-@pytest.mark.parametrize("norm", [norm for norm in waveform_vae.NORMS if norm != "none"])
+@pytest.mark.parametrize("norm", [norm for norm in model.NORMS if norm != "none"])
 def test_a_run_with_norms_that_goes_on_ends_as_one_that_never_stopped(
     dataset: manifest.Dataset, tmp_path: pathlib.Path, norm: str
 ) -> None:
@@ -120,7 +120,7 @@ def test_a_run_with_norms_that_goes_on_ends_as_one_that_never_stopped(
 def test_songs_come_from_every_prior_and_are_as_long_as_asked(
     run_dir: str, tmp_path: pathlib.Path
 ) -> None:
-    for prior in ("", *waveform_vae.FAMILY.priors):
+    for prior in ("", *model.FAMILY.priors):
         asked = song_config.SongConfig(n_songs=1, seconds=1.5, prior=prior)
         (path,) = songs.make(run_dir, str(tmp_path / (prior or "default")), asked)
         samples, rate = soundfile.read(path)
@@ -135,6 +135,6 @@ def test_waveforms_are_judged(run_dir: str, tmp_path: pathlib.Path) -> None:
     text = processes.run_tool("evaluate_waveforms", *flags)
     assert "| SNR dB | of a window | LSD dB | mean spectrum | level slope |" in text
     assert f"| {run_dir} | 4 |" in text
-    for row in ("held-out music", *(f"{run_dir}, {p}" for p in waveform_vae.FAMILY.priors)):
+    for row in ("held-out music", *(f"{run_dir}, {p}" for p in model.FAMILY.priors)):
         assert f"| {row} | " in text
     assert output.read_text("utf-8").strip() == text.strip()

@@ -13,10 +13,10 @@ from lstm_gen import config, runs, training_config
 from lstm_gen.audio import normalisation
 from lstm_gen.dataset.format import manifest, records
 from lstm_gen.dataset.prepare import splits
-from lstm_gen.models import lstm
+from lstm_gen.models.lstm import model
 
 AUDIO = config.AudioConfig(sample_rate=4000, n_fft=256, hop_length=128, n_mels=8)
-SETTINGS = lstm.LSTMConfig(layers=1, units=8, components=3)
+SETTINGS = model.LSTMConfig(layers=1, units=8, components=3)
 FAMILY_SETTINGS: dict[str, dict[str, Any]] = {
     "lstm": {"layers": 2, "units": 8, "components": 3, "dropout": 0.1},
     "autoencoder": {"latent_size": 4, "stride": 3, "width": 8, "blocks": 1},
@@ -104,7 +104,7 @@ def _write_shard(
 def make_run(dataset: manifest.Dataset, **training: Any) -> runs.Run:
     """Return a run on a dataset, its training changed as named."""
     return runs.Run(
-        family=lstm.FAMILY,
+        family=model.FAMILY,
         settings=SETTINGS,
         window=WINDOW,
         training=dataclasses.replace(TRAINING, **training),

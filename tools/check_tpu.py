@@ -18,7 +18,7 @@ from flags import (
     training_flags,
     window_flags,
 )
-from lstm_gen.models import family as families
+from lstm_gen.models import base as families
 from lstm_gen.training.tpu import lowering, preflight, report
 
 

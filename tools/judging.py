@@ -10,7 +10,7 @@ from lstm_gen import config, runs
 from lstm_gen.dataset.format import manifest
 from lstm_gen.generation import rollout, song_config, wishes
 from lstm_gen.generation import songs as generation
-from lstm_gen.models import family
+from lstm_gen.models import base
 from lstm_gen.platform import storage
 
 
@@ -47,7 +47,7 @@ def make_songs(
     run: runs.Run,
     songs: song_config.SongConfig,
     data_dir: str,
-    controls: family.Controls | None = None,
+    controls: base.Controls | None = None,
 ) -> np.ndarray:
     """Return the frames of a run's songs, normalised, float32 [n_songs, n_frames, channels].
 

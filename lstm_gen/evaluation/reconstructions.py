@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from lstm_gen.evaluation import notes
-from lstm_gen.models import family as families
-from lstm_gen.models.layers import principal, weighting
+from lstm_gen.models import base as families
+from lstm_gen.models.common import pca, phase_weight
 
 Segments = Sequence[np.ndarray]
 Labels = Mapping[str, np.ndarray]
@@ -103,7 +103,7 @@ def explained(
     """
     left = whole = 0.0
     for true, other in zip(segments, made, strict=True):
-        weight = np.asarray(weighting.of(true[np.newaxis], signal))[0]
+        weight = np.asarray(phase_weight.of(true[np.newaxis], signal))[0]
         left += float(np.sum(weight * np.square(other - true), dtype=np.float64))
         whole += float(np.sum(weight * np.square(mean - true), dtype=np.float64))
     return 1 - left / whole
@@ -132,10 +132,10 @@ def patch_pca(train: Segments, asked: Rate) -> Callable[[np.ndarray], np.ndarray
     width = stride * train[0].shape[1]
     if width > _WIDEST_PATCH:
         return None
-    found = principal.fit((principal.patches(frames, stride) for frames in train), size)
+    found = pca.fit((pca.patches(frames, stride) for frames in train), size)
 
     def code(segment: np.ndarray) -> np.ndarray:
-        rows = principal.patches(segment, stride) - found.mean
+        rows = pca.patches(segment, stride) - found.mean
         back = rows @ found.vectors @ found.vectors.T + found.mean
         return np.asarray(back.reshape(-1, segment.shape[1])[: len(segment)])
 

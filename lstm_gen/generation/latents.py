@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lstm_gen.models import family as families
+from lstm_gen.models import base as families
 from lstm_gen.platform import errors
 
 Labels = Mapping[str, np.ndarray]

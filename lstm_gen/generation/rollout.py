@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from lstm_gen import runs
-from lstm_gen.models import family
+from lstm_gen.models import base
 from lstm_gen.platform import cluster, precision
 
 
@@ -28,7 +28,7 @@ def deal(n_songs: int, at_once: int) -> list[range]:
 def roll_out(
     run_dir: str,
     run: runs.Run,
-    controls: family.Controls,
+    controls: base.Controls,
     primer: np.ndarray,
     groups: Sequence[range],
     devices: Sequence[str],

@@ -20,7 +20,7 @@ from lstm_gen.generation import (
     told,
     wishes,
 )
-from lstm_gen.models import family
+from lstm_gen.models import base
 from lstm_gen.platform import storage
 
 
@@ -161,9 +161,9 @@ def controls(
     songs: song_config.SongConfig,
     run: runs.Run,
     known: Sequence[Mapping[str, labels.Value]] | None = None,
-) -> family.Controls:
+) -> base.Controls:
     """Return what is asked of the model; `known` are the songs' labels, if not as asked for."""
-    return family.Controls(
+    return base.Controls(
         n_songs=songs.n_songs,
         n_frames=max(1, round(songs.seconds * run.audio.frames_per_second)),
         seed=songs.seed,

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, NoReturn
 from lstm_gen import config, models, runs
 from lstm_gen.dataset.format import manifest
 from lstm_gen.generation import song_config
-from lstm_gen.models import family as families
+from lstm_gen.models import base as families
 from lstm_gen.platform import errors, storage
 
 _NAMES_LOOKED_FOR = 3  # of recordings, by which their folder is known

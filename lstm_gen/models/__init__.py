@@ -1,19 +1,24 @@
 """The model families, in the order that help texts and tables show them."""
 
-from lstm_gen.models import autoencoder, family, gan, lstm, note_vae, vae, waveform_vae
+from lstm_gen.models import base
+from lstm_gen.models.autoencoder import model
+from lstm_gen.models.lstm import model
+from lstm_gen.models.notes import gan, note_vae
+from lstm_gen.models.vae import model
+from lstm_gen.models.waveform_vae import model
 from lstm_gen.platform import errors
 
-FAMILIES: tuple[family.Family, ...] = (
-    lstm.FAMILY,
-    autoencoder.FAMILY,
-    vae.FAMILY,
-    waveform_vae.FAMILY,
+FAMILIES: tuple[base.Family, ...] = (
+    model.FAMILY,
+    model.FAMILY,
+    model.FAMILY,
+    model.FAMILY,
     gan.FAMILY,
     note_vae.FAMILY,
 )
 
 
-def by_name(name: str) -> family.Family:
+def by_name(name: str) -> base.Family:
     """Return the family of that name.
 
     Raises:

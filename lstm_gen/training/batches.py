@@ -9,7 +9,7 @@ import tensorflow as tf
 from lstm_gen import runs
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.input import pipeline
-from lstm_gen.models import family
+from lstm_gen.models import base
 
 
 def training(
@@ -28,13 +28,13 @@ def validation(strategy: tf.distribute.Strategy, run: runs.Run, dataset: manifes
     return pipeline.shared_windows(strategy, dataset, "validation", **_settings(run, "validation"))
 
 
-def examples(run: runs.Run, dataset: manifest.Dataset) -> family.Examples:
+def examples(run: runs.Run, dataset: manifest.Dataset) -> base.Examples:
     """Return what goes once through the training windows, for what is fitted rather than trained.
 
     The windows touch, and are as they were recorded.
     """
 
-    def read() -> Iterator[family.Batch]:
+    def read() -> Iterator[base.Batch]:
         settings = _settings(run, "train") | {"training": False, "seed": 0, "augment": None}
         settings["window"] = dataclasses.replace(run.window, window_hop=0)
         yield from pipeline.windows(dataset, "train", **settings).as_numpy_iterator()
@@ -48,9 +48,7 @@ def local(strategy: tf.distribute.Strategy, batch: Any) -> dict[str, Any]:
     return {name: parts(values)[0] for name, values in batch.items()}
 
 
-def behind(
-    run: runs.Run, dataset: manifest.Dataset, split: str, step: int
-) -> Iterable[family.Batch]:
+def behind(run: runs.Run, dataset: manifest.Dataset, split: str, step: int) -> Iterable[base.Batch]:
     """Return what a step, counted from 1, was given on all replicas, or all of a validation."""
     first = step - 1 if split == "train" else 0
     found = pipeline.windows(dataset, split, **_settings(run, split, first))

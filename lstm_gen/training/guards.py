@@ -8,7 +8,7 @@ import numpy as np
 
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.inspect import summary
-from lstm_gen.models import family
+from lstm_gen.models import base
 
 _NAMED_RECORDINGS = 3
 _SATURATED = 0.95  # of the way
@@ -66,7 +66,7 @@ class Saturation:
       n_steps: Of the whole run.
     """
 
-    def __init__(self, objectives: Sequence[family.Objective], n_steps: int) -> None:
+    def __init__(self, objectives: Sequence[base.Objective], n_steps: int) -> None:
         ends = {name: pair for one in objectives for name, pair in one.saturation.items()}
         length = max(_SATURATION_STEPS, round(_SATURATION_SHARE * n_steps))
         self._ends = ends
@@ -88,7 +88,7 @@ class Saturation:
             (self._warned.add if there else self._warned.discard)(name)
 
 
-def describe_recordings(batches: Iterable[family.Batch], dataset: manifest.Dataset) -> str:
+def describe_recordings(batches: Iterable[base.Batch], dataset: manifest.Dataset) -> str:
     """Return in words which recordings to look at: those of frames that are no numbers, or all.
 
     Args:

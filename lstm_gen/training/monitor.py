@@ -12,7 +12,7 @@ from lstm_gen import config, runs, training_config
 from lstm_gen.audio import files, inversion, plots, representations
 from lstm_gen.dataset.format import labels
 from lstm_gen.dataset.input import excerpts
-from lstm_gen.models import family
+from lstm_gen.models import base
 from lstm_gen.platform import errors, storage
 from lstm_gen.training import animation, signals
 
@@ -63,7 +63,7 @@ class Monitor:
             for name, value in values.items():
                 tf.summary.scalar(name, value)
 
-    def prediction(self, step: int, model: Any, batch: family.Batch) -> None:
+    def prediction(self, step: int, model: Any, batch: base.Batch) -> None:
         """Log the expected frames of one window under the true ones, as a picture."""
         run = self._run
         expected = run.family.predict(model, run.signal, batch)[0].numpy()
@@ -79,7 +79,7 @@ class Monitor:
         """Write free rollouts as WAV and PNG, and log them as players and pictures."""
         run = self._run
         n_frames = max(1, round(self._settings.sample_seconds * run.audio.frames_per_second))
-        controls = family.Controls(
+        controls = base.Controls(
             n_songs=self._settings.n_samples, n_frames=n_frames, labels=self._labels
         )
         primer = self._primer.frames

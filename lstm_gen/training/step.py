@@ -11,8 +11,8 @@ import keras
 import tensorflow as tf
 
 from lstm_gen import training_config
-from lstm_gen.models import family
-from lstm_gen.models.layers import noise
+from lstm_gen.models import base
+from lstm_gen.models.common import rng
 from lstm_gen.platform import devices
 
 Metrics = dict[str, Any]
@@ -65,17 +65,17 @@ def make_optimizer(
 
 
 def make_replica_step(
-    objectives: Sequence[family.Objective],
+    objectives: Sequence[base.Objective],
     optimizers: Sequence[keras.optimizers.Optimizer],
     training: training_config.TrainingConfig,
-) -> Callable[[family.Batch, Any], Metrics]:
+) -> Callable[[base.Batch, Any], Metrics]:
     """Return what one device does in one step, in a replica context; see `make_train_call`.
 
     Returns:
       (the device's share of the batch, step) -> metric name to its share of the sum, or the norm.
     """
 
-    def replica_step(batch: family.Batch, step: Any) -> Metrics:
+    def replica_step(batch: base.Batch, step: Any) -> Metrics:
         metrics: Metrics = {}
         for objective, optimizer in zip(objectives, optimizers, strict=True):
             gradients, sums = _accumulated(objective, batch, step, training)
@@ -89,7 +89,7 @@ def make_replica_step(
 
 def make_train_call(
     strategy: tf.distribute.Strategy,
-    objectives: Sequence[family.Objective],
+    objectives: Sequence[base.Objective],
     optimizers: Sequence[keras.optimizers.Optimizer],
     training: training_config.TrainingConfig,
 ) -> Callable[[Any, Any, Any], Metrics]:
@@ -123,11 +123,11 @@ def make_train_call(
 
 
 def make_validate_call(
-    strategy: tf.distribute.Strategy, objectives: Sequence[family.Objective]
+    strategy: tf.distribute.Strategy, objectives: Sequence[base.Objective]
 ) -> Callable[[Any], Metrics]:
     """Return a function from a batch to the weighted sums of each metric, and of the weights."""
 
-    def replica_sums(batch: family.Batch) -> Metrics:
+    def replica_sums(batch: base.Batch) -> Metrics:
         sums: Metrics = {"weight": tf.reduce_sum(batch["weight"])}
         for objective in objectives:
             loss = objective.loss(batch, tf.zeros([3], tf.int32), False)
@@ -138,7 +138,7 @@ def make_validate_call(
     compiled = _compiled(strategy, objectives, replica_sums)
 
     @tf.function
-    def validate_call(batch: family.Batch) -> Metrics:
+    def validate_call(batch: base.Batch) -> Metrics:
         sums = strategy.run(compiled, args=(batch,))
         return {name: strategy.reduce("SUM", value, axis=None) for name, value in sums.items()}
 
@@ -147,7 +147,7 @@ def make_validate_call(
 
 def _compiled(
     strategy: tf.distribute.Strategy,
-    objectives: Sequence[family.Objective],
+    objectives: Sequence[base.Objective],
     function: Callable[..., Metrics],
 ) -> Callable[..., Metrics]:
     """Return a function that lowers, or measures, objectives as XLA or TensorFlow compiles it."""
@@ -159,8 +159,8 @@ def _compiled(
 
 
 def _accumulated(
-    objective: family.Objective,
-    batch: family.Batch,
+    objective: base.Objective,
+    batch: base.Batch,
     step: Any,
     training: training_config.TrainingConfig,
 ) -> tuple[list[Any], Metrics]:
@@ -184,19 +184,19 @@ def _accumulated(
 
 
 def _differentiated(
-    objective: family.Objective,
-    batch: family.Batch,
+    objective: base.Objective,
+    batch: base.Batch,
     step: Any,
     training: training_config.TrainingConfig,
 ) -> tuple[list[Any], Metrics]:
     """Return the gradients and the metrics of an objective, as shares of the global mean."""
     # What an example draws depends on its row in the global batch, not on who works it off.
-    seed = noise.seed_from(training.seed, noise.TRAINING, batch["row"][0])
+    seed = rng.seed_from(training.seed, rng.TRAINING, batch["row"][0])
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(objective.variables)
         loss = objective.loss(
             {**batch, "progress": tf.cast(step, tf.float32) / training.steps},
-            noise.seed_for(seed, step),
+            rng.seed_for(seed, step),
             True,
         )
         # The sum over replicas of these is the mean over the global batch.
@@ -226,6 +226,6 @@ def _reduced(strategy: tf.distribute.Strategy, name: str, value: Any) -> Any:
     return strategy.reduce(kind, value, axis=None)
 
 
-def _metric_names(objectives: Sequence[family.Objective]) -> list[str]:
+def _metric_names(objectives: Sequence[base.Objective]) -> list[str]:
     names = [f"{o.name}_{what}" for o in objectives for what in ("loss", "gradient_norm")]
     return names + [name for o in objectives for name in o.metric_names]

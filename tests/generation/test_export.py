@@ -14,7 +14,7 @@ import tiny
 
 from lstm_gen import runs
 from lstm_gen.generation import export, song_config, songs
-from lstm_gen.models import family
+from lstm_gen.models import base
 from lstm_gen.platform import errors
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -141,7 +141,7 @@ def test_nothing_is_overwritten(folder: pathlib.Path) -> None:
 def test_a_family_that_cannot_be_exported_says_so(folder: pathlib.Path) -> None:
     run = runs.load(str(folder / "run"))
     changed = {field: getattr(run.family, field) for field in run.family.__dataclass_fields__}
-    other = family.Family(**changed | {"generate_in_graph": None})
+    other = base.Family(**changed | {"generate_in_graph": None})
     unable = runs.Run(**{f: getattr(run, f) for f in run.__dataclass_fields__} | {"family": other})
     with pytest.raises(errors.InputError, match="cannot be exported"):
         export.Generator(unable, run.build_model(), 1.0, 4, 30.0)

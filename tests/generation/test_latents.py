@@ -8,8 +8,8 @@ import pytest
 
 from lstm_gen import models
 from lstm_gen.generation import latents
-from lstm_gen.models import family
-from lstm_gen.models.layers.latents import coding, priors
+from lstm_gen.models import base
+from lstm_gen.models.latents import latent_stats, priors
 from lstm_gen.platform import errors
 
 FRAMES = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
@@ -27,7 +27,7 @@ def make(told: list[dict[str, np.ndarray]]) -> latents.Trained:
         told.append(dict(labels))
         return found[:, :n_frames]
 
-    coder = family.Coder(
+    coder = base.Coder(
         encode=encode,
         decode=decode,
         spread=lambda _: np.ones(4, np.float32),
@@ -67,7 +67,7 @@ def test_what_is_found_when_training_ends_is_not_used_before() -> None:
     class Model:
         priors = layer
 
-    coder = coding.coder(lambda *_: FRAMES, lambda *_: FRAMES)
+    coder = latent_stats.coder(lambda *_: FRAMES, lambda *_: FRAMES)
     for asked in (coder.spread, coder.class_means):
         with pytest.raises(errors.InputError, match="finish the training first"):
             asked(Model())

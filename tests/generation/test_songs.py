@@ -16,7 +16,7 @@ from lstm_gen import config, runs
 from lstm_gen.audio import stft
 from lstm_gen.dataset.format import manifest
 from lstm_gen.generation import rollout, song_config, songs, sounds, wishes
-from lstm_gen.models import family
+from lstm_gen.models import base
 from lstm_gen.platform import errors
 
 RATE, HOP = tiny.AUDIO.sample_rate, tiny.AUDIO.hop_length
@@ -132,7 +132,7 @@ def test_any_devices_and_processes_make_the_same_songs(
 def test_bfloat16_songs_start_as_those_of_float32_do(run_dir: str) -> None:
     run = runs.load(run_dir)
     primer = songs.load_primer(run, song_config.SongConfig(), run.data_dir)
-    controls = family.Controls(n_songs=4, n_frames=3, sigma_scale=0.0)
+    controls = base.Controls(n_songs=4, n_frames=3, sigma_scale=0.0)
     exact, coarse = (
         rollout.roll_out(run_dir, run, controls, primer, [range(4)], ["/cpu:0"], compute)
         for compute in ("float32", "bfloat16")

@@ -15,24 +15,25 @@ from lstm_gen import config, runs
 from lstm_gen.audio import normalisation
 from lstm_gen.dataset.prepare import prepare, receipts
 from lstm_gen.generation import song_config, songs
-from lstm_gen.models import autoencoder, family
-from lstm_gen.models.layers import noise, weighting
+from lstm_gen.models import base
+from lstm_gen.models.autoencoder import model as autoencoder
+from lstm_gen.models.common import phase_weight, rng
 from lstm_gen.platform import errors
 from lstm_gen.training import batches
 
 CHANNELS, STRIDE, SIZE = 6, 3, 5
 SETTINGS = autoencoder.AutoencoderConfig(latent_size=SIZE, stride=STRIDE, width=8, blocks=2)
 REACH = 2 * SETTINGS.blocks  # steps, encoder and decoder
-SIGNAL = family.Signal(
+SIGNAL = base.Signal(
     audio=config.AudioConfig(n_mels=CHANNELS),
     timesteps=12,
     shift=0,
-    classes=(family.Condition(name="kind", kind="class", n_values=3),),
+    classes=(base.Condition(name="kind", kind="class", n_values=3),),
 )
 TOLD = dataclasses.replace(SIGNAL, conditions=SIGNAL.classes)
 
 
-def make_model(signal: family.Signal = SIGNAL, stir: bool = False) -> autoencoder.Autoencoder:
+def make_model(signal: base.Signal = SIGNAL, stir: bool = False) -> autoencoder.Autoencoder:
     """Return a model; stirred, its corrections say something, as after training."""
     keras.utils.set_random_seed(0)
     model = autoencoder.build(SETTINGS, signal)
@@ -47,7 +48,7 @@ def make_frames(n_windows: int = 8, n_frames: int = 12) -> np.ndarray:
     return np.array(tiny.make_batch(n_windows, n_frames, CHANNELS)["frames"])
 
 
-def examples() -> Iterator[family.Batch]:
+def examples() -> Iterator[base.Batch]:
     """Yield two batches, of which the second is filled up with a window that does not count."""
     frames, kinds = make_frames(), np.array([0, 1, 1, -1, 0, 1, 0, 1])
     for first in (0, 4):
@@ -156,10 +157,10 @@ def test_fitted_are_the_training_latents_and_their_classes() -> None:
 def test_songs_are_decoded_from_the_fitted_gaussian() -> None:
     model = fitted_model()
     known = autoencoder.encode(model, SIGNAL, make_frames()[:7], {}).reshape(-1, SIZE)
-    controls = family.Controls(n_songs=60, n_frames=180, seed=1, prior="gaussian")
+    controls = base.Controls(n_songs=60, n_frames=180, seed=1, prior="gaussian")
     songs = autoencoder.generate(model, SIGNAL, controls, None, lambda _: None)
     assert songs.shape == (60, 180, CHANNELS)
-    drawn = model.priors.draw("gaussian", 60, noise.seed_from(1, noise.SONGS, 0), 60, 1.0)
+    drawn = model.priors.draw("gaussian", 60, rng.seed_from(1, rng.SONGS, 0), 60, 1.0)
     decoded = autoencoder.decode(model, SIGNAL, drawn, 180, {})
     np.testing.assert_allclose(songs, decoded, rtol=1e-4, atol=1e-5)
     spread = known.std(axis=0)
@@ -174,7 +175,7 @@ def test_steps_of_a_song_go_on_from_each_other() -> None:
     keras.utils.set_random_seed(0)
     model = autoencoder.build(dataclasses.replace(SETTINGS, stride=1), SIGNAL)
 
-    def long() -> Iterator[family.Batch]:
+    def long() -> Iterator[base.Batch]:
         for batch in examples():
             yield dict(batch) | {"frames": make_frames(4, 60)}
 
@@ -186,7 +187,7 @@ def test_steps_of_a_song_go_on_from_each_other() -> None:
         """Return how much a step tells of the next, -1 to 1."""
         return float(np.corrcoef(latents[:, 1:].ravel(), latents[:, :-1].ravel())[0, 1])
 
-    seed = noise.seed_from(1, noise.SONGS, 0)
+    seed = rng.seed_from(1, rng.SONGS, 0)
     drawn = {
         prior: model.priors.draw(prior, 100, seed, 8, 1.0) for prior in ("sequence", "gaussian")
     }
@@ -203,7 +204,7 @@ def test_labels_are_told_to_the_decoder_alone() -> None:
     np.testing.assert_array_equal(autoencoder.encode(model, TOLD, frames, other), latents)
     made = [autoencoder.decode(model, TOLD, latents, 12, labels) for labels in (one, other)]
     assert np.abs(made[0] - made[1]).max() > 1e-3
-    controls = family.Controls(n_songs=2, n_frames=9, labels=one)
+    controls = base.Controls(n_songs=2, n_frames=9, labels=one)
     song = autoencoder.generate(model, TOLD, controls, None, lambda _: None)
     same = dataclasses.replace(controls, labels=other)
     assert np.abs(autoencoder.generate(model, TOLD, same, None, lambda _: None) - song).max() > 1e-3
@@ -214,14 +215,14 @@ def test_phases_of_silent_bins_do_not_count() -> None:
     statistics = normalisation.Normalisation(
         mean=np.array([-2, -2, 0, 0], np.float32), std=np.array([3, 3, 0.5, 0.5], np.float32)
     )
-    signal = family.Signal(audio=audio, timesteps=2, shift=0, statistics=statistics)
+    signal = base.Signal(audio=audio, timesteps=2, shift=0, statistics=statistics)
     # Power in nats: 0, and 60 dB below it; then 30 dB below.
     levels = np.array([[0, -13.8155], [-6.9078, 0]], np.float32)
     frames = np.concatenate([(levels + 2) / 3, np.ones((2, 2), np.float32)], axis=1)[np.newaxis]
-    weight = np.asarray(weighting.of(frames, signal))[0]
+    weight = np.asarray(phase_weight.of(frames, signal))[0]
     np.testing.assert_allclose(weight, np.array([[1, 1, 1, 0], [1, 1, 0.25, 1.0]]), atol=1e-4)
     made = frames + np.array([0, 0, 0, 1], np.float32)
-    error = weighting.squared_error(frames, made, signal)
+    error = phase_weight.squared_error(frames, made, signal)
     np.testing.assert_allclose(error, [1 / 6.25], rtol=1e-4)
 
 
@@ -231,7 +232,7 @@ def test_any_spectrogram_is_learnt(representation: str, phase: str) -> None:
     audio = config.AudioConfig(
         representation=representation, n_fft=32, hop_length=8, n_mels=5, phase=phase
     )
-    signal = family.Signal(audio=audio, timesteps=12, shift=0)
+    signal = base.Signal(audio=audio, timesteps=12, shift=0)
     model = autoencoder.build(SETTINGS, signal)
     batch = {
         name: tf.constant(values)

@@ -3,7 +3,7 @@ import gc
 import numpy as np
 import tensorflow as tf
 
-from lstm_gen.models.layers.recurrence import buffers
+from lstm_gen.models.lstm.recurrent import buffers
 
 
 def test_an_array_is_lent_again_only_when_nobody_refers_to_it() -> None:

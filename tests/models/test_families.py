@@ -12,7 +12,7 @@ import tensorflow as tf
 import tiny
 
 from lstm_gen import checkpoints, config, models, training_config
-from lstm_gen.models import family as families
+from lstm_gen.models import base as families
 from lstm_gen.platform import devices, errors, traced_functions
 from lstm_gen.platform import precision as precisions
 from lstm_gen.training import step as steps

@@ -9,23 +9,23 @@ import pytest
 import tensorflow as tf
 
 from lstm_gen import config
-from lstm_gen.models import family, gan
-from lstm_gen.models.layers import noise
-from lstm_gen.models.layers.notes import joins, levels, players
+from lstm_gen.models import base
+from lstm_gen.models.common import rng
+from lstm_gen.models.notes import crossfade, gan, networks, spectrogram_image
 from lstm_gen.platform import errors
 
 AUDIO = config.AudioConfig(
     sample_rate=4000, representation="complex_stft", n_fft=128, hop_length=32, n_bins=40
 )
 CONDITIONS = (
-    family.Condition(name="instrument", kind="class", n_values=3),
-    family.Condition(name="pitch", kind="number", minimum=40.0, maximum=90.0),
+    base.Condition(name="instrument", kind="class", n_values=3),
+    base.Condition(name="pitch", kind="number", minimum=40.0, maximum=90.0),
 )
-SIGNAL = family.Signal(audio=AUDIO, timesteps=12, shift=0, conditions=CONDITIONS)
+SIGNAL = base.Signal(audio=AUDIO, timesteps=12, shift=0, conditions=CONDITIONS)
 SEED = [1, 2, 0]
 
 
-def make_model(signal: family.Signal = SIGNAL, **settings: Any) -> gan.SoundGAN:
+def make_model(signal: base.Signal = SIGNAL, **settings: Any) -> gan.SoundGAN:
     keras.utils.set_random_seed(0)
     return gan.build(gan.GANConfig(**{"noise_size": 4, "width": 8} | settings), signal)
 
@@ -45,7 +45,7 @@ def told(**labels: Any) -> dict[str, np.ndarray]:
     return found | {"label/pitch": np.asarray(labels["pitch"], np.float32)}
 
 
-def losses(model: gan.SoundGAN, training: bool = True, **batch: Any) -> list[family.Loss]:
+def losses(model: gan.SoundGAN, training: bool = True, **batch: Any) -> list[base.Loss]:
     found = gan.objectives(model, SIGNAL)
     return [one.loss(make_batch() | batch, tf.constant(SEED), training) for one in found]
 
@@ -87,7 +87,7 @@ def test_the_penalty_is_the_exact_squared_gradient_of_one_in_four() -> None:
     batch = make_batch()
     penalty = losses(model)[0].metrics["gradient_penalty"].numpy()
     assert ((penalty > 0).sum(axis=0), penalty.size) == (2, 8)
-    image, loudness = levels.from_frames(batch["frames"], SIGNAL)
+    image, loudness = spectrogram_image.from_frames(batch["frames"], SIGNAL)
     said = model.told(SIGNAL, batch, 8)
     for row in map(int, np.flatnonzero(penalty)):
 
@@ -113,7 +113,7 @@ def test_the_penalty_is_that_of_the_global_batch_however_it_is_shared_out(parts:
     model = make_model(vary_db=0.0, vary_frames=0)
     objective, batch = gan.objectives(model, SIGNAL)[0], make_batch()
     for step in range(4):  # of which each may draw another place of four
-        seed = noise.seed_for(tf.constant(SEED), step)
+        seed = rng.seed_for(tf.constant(SEED), step)
         whole = objective.loss(batch, seed, True).metrics["gradient_penalty"]
         shares = [
             objective.loss(
@@ -133,10 +133,10 @@ def test_notes_are_no_louder_and_no_quieter_than_all_that_was_trained_on() -> No
     examples["weight"] = np.array([1, 1, 1, 1, 1, 1, 1, 0], np.float32)
     examples["frames"][7] += 50.0  # the padding
     gan.FAMILY.initialise(model, SIGNAL, lambda: iter([examples]))  # type: ignore[misc]
-    _, loudness = levels.from_frames(batch["frames"][:7], SIGNAL)
+    _, loudness = spectrogram_image.from_frames(batch["frames"][:7], SIGNAL)
     low, high = float(tf.reduce_min(loudness)), float(tf.reduce_max(loudness))
     model.generator.loudness.kernel.assign(100 * model.generator.loudness.kernel)
-    draws = noise.normal([8, 4], tf.constant(SEED))
+    draws = rng.normal([8, 4], tf.constant(SEED))
     _, made = model.make(draws, model.told(SIGNAL, batch, 8))
     assert made.numpy().min() == pytest.approx(low, abs=1e-3)
     assert made.numpy().max() == pytest.approx(high, abs=1e-3)
@@ -207,7 +207,7 @@ def test_without_labels_there_is_nothing_to_tell() -> None:
     signal = dataclasses.replace(SIGNAL, conditions=())
     model = make_model(signal)
     assert model.discriminator.match is None
-    controls = family.Controls(n_songs=3, n_frames=12)
+    controls = base.Controls(n_songs=3, n_frames=12)
     songs = gan.generate(model, signal, controls, None, lambda _: None)
     assert songs.shape == (3, 12, 80)
     assert np.abs(songs[0] - songs[1]).max() > 0
@@ -220,21 +220,21 @@ def test_a_long_song_is_notes_faded_into_each_other() -> None:
 
     def songs(n_frames: int) -> np.ndarray:
         done.clear()
-        controls = family.Controls(n_songs=2, n_frames=n_frames, labels=labels)
+        controls = base.Controls(n_songs=2, n_frames=n_frames, labels=labels)
         return gan.generate(model, SIGNAL, controls, None, done.append)
 
     long, short = songs(40), songs(5)
     assert sum(done) == 5
     np.testing.assert_allclose(long[:, :5], short, rtol=1e-5)
     assert long.shape == (2, 40, 80)
-    seed = noise.seed_from(0, noise.SONGS, 0)
-    second = noise.normal([2, 4], noise.seed_for(seed, 1))
+    seed = rng.seed_from(0, rng.SONGS, 0)
+    second = rng.normal([2, 4], rng.seed_for(seed, 1))
     note = model.make(second, model.told(SIGNAL, labels, 2))
-    expected = levels.to_frames(*note, SIGNAL).numpy()
+    expected = spectrogram_image.to_frames(*note, SIGNAL).numpy()
     # One frame of twelve is shared: the last of a note, and the first of the next.
     np.testing.assert_allclose(long[:, 13:22], expected[:, 2:11], rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(long[:, 12, :40], expected[:, 1, :40], rtol=1e-3)
-    fade = joins.fade(tf.constant(songs(12)), tf.constant(expected), 1, SIGNAL)
+    fade = crossfade.fade(tf.constant(songs(12)), tf.constant(expected), 1, SIGNAL)
     np.testing.assert_allclose(long[:, 11:13], fade, rtol=1e-3, atol=1e-4)
 
 
@@ -245,7 +245,7 @@ def test_temperature_nought_is_nearly_the_mean() -> None:
         gan.generate(
             model,
             SIGNAL,
-            family.Controls(n_songs=2, n_frames=12, temperature=temperature, labels=labels),
+            base.Controls(n_songs=2, n_frames=12, temperature=temperature, labels=labels),
             None,
             lambda _: None,
         )
@@ -256,11 +256,11 @@ def test_temperature_nought_is_nearly_the_mean() -> None:
 
 @pytest.mark.parametrize(("frames", "bins"), [(10, 33), (64, 512), (3, 7)])
 def test_images_fold_into_places_and_back(frames: int, bins: int) -> None:
-    size = players.Size(frames=frames, bins=bins, noise=1, told=0, pitched=False, width=4)
+    size = networks.Size(frames=frames, bins=bins, noise=1, told=0, pitched=False, width=4)
     image = tf.random.stateless_uniform([2, frames, bins, 3], [1, 2])
-    places = players._to_places(image, size)
+    places = networks._to_places(image, size)
     assert places.shape[1:3] == size.places
-    np.testing.assert_array_equal(players._from_places(places, size), image)
+    np.testing.assert_array_equal(networks._from_places(places, size), image)
 
 
 @pytest.mark.parametrize(

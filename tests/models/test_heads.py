@@ -8,7 +8,7 @@ import scipy.special
 import scipy.stats
 import tensorflow as tf
 
-from lstm_gen.models.layers import heads
+from lstm_gen.models.lstm import head as heads
 
 WIDTH, CHANNELS, COMPONENTS, FLOOR = 5, 4, 3, 0.05
 

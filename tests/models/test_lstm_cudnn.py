@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lstm_gen.models.layers.recurrence import lstm, lstm_cudnn
+from lstm_gen.models.lstm.recurrent import cudnn
+from lstm_gen.models.lstm.recurrent import layer as lstm
 from lstm_gen.platform import devices
 
 BATCH, FRAMES, FEATURES, UNITS = 2, 4, 5, 3
@@ -41,7 +42,7 @@ def test_packed_weights_are_in_cudnn_s_order() -> None:
     layer.build((BATCH, FRAMES, FEATURES))
     layer.set_weights([draw(*weight.shape).numpy() for weight in layer.get_weights()])
     inputs, h, c = draw(BATCH, FRAMES, FEATURES), draw(BATCH, UNITS), draw(BATCH, UNITS)
-    params = lstm_cudnn.pack(*layer.get_weights()).numpy()
+    params = cudnn.pack(*layer.get_weights()).numpy()
     found = run_packed(params, inputs.numpy(), h.numpy(), c.numpy())
     expected = layer(inputs, initial_state=[h, c])
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
@@ -49,7 +50,7 @@ def test_packed_weights_are_in_cudnn_s_order() -> None:
 
 def test_unpacking_undoes_packing() -> None:
     weights = draw(FEATURES, 4 * UNITS), draw(UNITS, 4 * UNITS), draw(4 * UNITS)
-    found = lstm_cudnn.unpack(lstm_cudnn.pack(*weights), FEATURES, UNITS)
+    found = cudnn.unpack(cudnn.pack(*weights), FEATURES, UNITS)
     for value, expected in zip(found, weights, strict=True):
         np.testing.assert_array_equal(value, expected)
 

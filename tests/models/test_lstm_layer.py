@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lstm_gen.models.layers.recurrence import lstm, lstm_cpu
+from lstm_gen.models.lstm.recurrent import cpu
+from lstm_gen.models.lstm.recurrent import layer as lstm
 from lstm_gen.platform import devices
 
 BATCH, FRAMES, FEATURES, UNITS = 3, 7, 5, 4
@@ -145,8 +146,8 @@ def test_the_bits_do_not_depend_on_the_threads(monkeypatch: pytest.MonkeyPatch) 
     found = []
     for threads in (1, 2, 3, 64):
         monkeypatch.setattr(numba, "get_num_threads", lambda threads=threads: threads)
-        saved = lstm_cpu.run_forward(inputs, kernel, recurrent_kernel, bias, h, c)
-        backward = lstm_cpu.run_backward(d_outputs, h, c, recurrent_kernel, c, *saved[2:])
+        saved = cpu.run_forward(inputs, kernel, recurrent_kernel, bias, h, c)
+        backward = cpu.run_backward(d_outputs, h, c, recurrent_kernel, c, *saved[2:])
         found.append([saved[0], saved[1], *backward])
         assert saved[2].shape[0] == {1: 1, 2: 2, 3: 3, 64: 13}[threads], "blocks"
     for others in found[1:]:

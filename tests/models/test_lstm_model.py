@@ -9,8 +9,9 @@ import tensorflow as tf
 import tiny
 
 from lstm_gen import config
-from lstm_gen.models import family, lstm
-from lstm_gen.models.layers import noise
+from lstm_gen.models import base
+from lstm_gen.models.common import rng
+from lstm_gen.models.lstm import model as lstm
 from lstm_gen.platform import errors
 
 CHANNELS = 6
@@ -24,9 +25,9 @@ VARIANTS = {
 }
 
 
-def make_model(settings: lstm.LSTMConfig, shift: int = 1) -> tuple[lstm.SongLSTM, family.Signal]:
+def make_model(settings: lstm.LSTMConfig, shift: int = 1) -> tuple[lstm.SongLSTM, base.Signal]:
     """Return a model with every weight moved from its start, so that none hides behind a 0."""
-    signal = family.Signal(audio=config.AudioConfig(n_mels=CHANNELS), timesteps=12, shift=shift)
+    signal = base.Signal(audio=config.AudioConfig(n_mels=CHANNELS), timesteps=12, shift=shift)
     keras.utils.set_random_seed(5)
     model = lstm.build(settings, signal)
     random = np.random.default_rng(6)
@@ -41,20 +42,20 @@ def make_frames(n_sequences: int, n_frames: int, seed: int = 0) -> np.ndarray:
 
 
 def generate(
-    model: lstm.SongLSTM, signal: family.Signal, primer: np.ndarray, n_frames: int, **asked: Any
+    model: lstm.SongLSTM, signal: base.Signal, primer: np.ndarray, n_frames: int, **asked: Any
 ) -> np.ndarray:
     """Return songs that continue a primer."""
-    controls = family.Controls(n_songs=len(primer), n_frames=n_frames, **asked)
+    controls = base.Controls(n_songs=len(primer), n_frames=n_frames, **asked)
     return lstm.generate(model, signal, controls, primer, lambda _: None)
 
 
 @pytest.fixture(scope="module", params=VARIANTS)
-def built(request: pytest.FixtureRequest) -> tuple[lstm.SongLSTM, family.Signal]:
+def built(request: pytest.FixtureRequest) -> tuple[lstm.SongLSTM, base.Signal]:
     return make_model(VARIANTS[request.param])
 
 
 @pytest.fixture(scope="module", params=[1, 3])
-def sampler(request: pytest.FixtureRequest) -> tuple[lstm.SongLSTM, family.Signal]:
+def sampler(request: pytest.FixtureRequest) -> tuple[lstm.SongLSTM, base.Signal]:
     """Return a model with everything on, of which many songs are made."""
     return make_model(dataclasses.replace(SMALL, layers=2, attention_window=4), request.param)
 
@@ -66,7 +67,7 @@ def mixed_bfloat16() -> Iterator[None]:
     keras.config.set_dtype_policy("float32")
 
 
-def test_no_state_sees_the_future(built: tuple[lstm.SongLSTM, family.Signal]) -> None:
+def test_no_state_sees_the_future(built: tuple[lstm.SongLSTM, base.Signal]) -> None:
     model, _ = built
     frames = make_frames(2, 10)
     changed = frames.copy()
@@ -76,7 +77,7 @@ def test_no_state_sees_the_future(built: tuple[lstm.SongLSTM, family.Signal]) ->
     assert np.all(difference[6:] > 0)
 
 
-def test_step_is_call_frame_by_frame(built: tuple[lstm.SongLSTM, family.Signal]) -> None:
+def test_step_is_call_frame_by_frame(built: tuple[lstm.SongLSTM, base.Signal]) -> None:
     model, _ = built
     frames, state, outputs = make_frames(2, 10), model.zero_state(2), []
     for index in range(10):
@@ -167,7 +168,7 @@ def test_noise_and_dropout_act_in_training_only(changed: dict[str, Any]) -> None
 
 
 def test_generation_is_what_the_whole_model_would_say(
-    sampler: tuple[lstm.SongLSTM, family.Signal],
+    sampler: tuple[lstm.SongLSTM, base.Signal],
 ) -> None:
     """Frame t + shift is drawn from the state after frame t, from the primer's last on."""
     model, signal = sampler
@@ -180,12 +181,12 @@ def test_generation_is_what_the_whole_model_would_say(
     hidden = model(whole)
     for song in range(2):
         draws = [
-            noise.seed_for(noise.seed_for(_song_seed(seed, song), chunk), purpose)
+            rng.seed_for(rng.seed_for(_song_seed(seed, song), chunk), purpose)
             for chunk in range(2)
             for purpose in (0, 1)
         ]
-        normal = np.concatenate([noise.normal([1, 128, CHANNELS], d)[0] for d in draws[0::2]])
-        uniform = np.concatenate([noise.uniform([1, 128], d)[0] for d in draws[1::2]])
+        normal = np.concatenate([rng.normal([1, 128, CHANNELS], d)[0] for d in draws[0::2]])
+        uniform = np.concatenate([rng.uniform([1, 128], d)[0] for d in draws[1::2]])
         # One "batch" of all positions: each new frame from the true frames before it.
         before = slice(n_primer - shift, n_primer - shift + n_frames)
         expected = model.head.sample(
@@ -200,7 +201,7 @@ def test_generation_is_what_the_whole_model_would_say(
 
 
 def test_a_song_depends_on_its_seed_and_index_only(
-    sampler: tuple[lstm.SongLSTM, family.Signal],
+    sampler: tuple[lstm.SongLSTM, base.Signal],
 ) -> None:
     model, signal = sampler
     primer = np.repeat(make_frames(1, 9), 3, axis=0)
@@ -231,8 +232,8 @@ def test_a_long_primer_warms_the_state_in_chunks() -> None:
     primer = make_frames(1, 300)
     songs = generate(model, signal, primer, 2, sigma_scale=0.0)
     hidden = model(primer)[:, -1]
-    seed = noise.seed_for(noise.seed_for(_song_seed(0, 0), 0), 1)
-    uniform = noise.uniform([1, 128], seed)[:, 0]
+    seed = rng.seed_for(rng.seed_for(_song_seed(0, 0), 0), 1)
+    uniform = rng.uniform([1, 128], seed)[:, 0]
     current = primer[:, -1]
     expected = model.head.sample(
         hidden, current, np.zeros_like(current), uniform, (1.0, 0.0), model.head.colouring()
@@ -242,7 +243,7 @@ def test_a_long_primer_warms_the_state_in_chunks() -> None:
 
 def _song_seed(seed: int, song: int) -> Any:
     """Return the seed of one song."""
-    return noise.seed_from(seed, noise.SONGS, song)
+    return rng.seed_from(seed, rng.SONGS, song)
 
 
 @pytest.mark.parametrize("head", ["gaussian", "mse"])
@@ -263,7 +264,7 @@ def test_the_other_heads_generate_too(head: str) -> None:
 
 def test_progress_adds_up_to_the_frames() -> None:
     model, signal = make_model(VARIANTS["mse"])
-    controls = family.Controls(n_songs=1, n_frames=300)
+    controls = base.Controls(n_songs=1, n_frames=300)
     done: list[int] = []
     lstm.generate(model, signal, controls, make_frames(1, 2), done.append)
     assert done == [128, 128, 44]

@@ -10,17 +10,17 @@ import pytest
 import tensorflow as tf
 
 from lstm_gen import config
-from lstm_gen.models import family, note_vae
-from lstm_gen.models.layers import condition, noise
-from lstm_gen.models.layers.notes import levels
+from lstm_gen.models import base
+from lstm_gen.models.common import conditioning, rng
+from lstm_gen.models.notes import note_vae, spectrogram_image
 from lstm_gen.platform import errors
 
 AUDIO = config.AudioConfig(
     sample_rate=4000, representation="complex_stft", n_fft=128, hop_length=32, n_bins=40
 )
-INSTRUMENT = family.Condition(name="instrument", kind="class", n_values=3)
-PITCH = family.Condition(name="pitch", kind="number", minimum=40.0, maximum=90.0)
-SIGNAL = family.Signal(
+INSTRUMENT = base.Condition(name="instrument", kind="class", n_values=3)
+PITCH = base.Condition(name="pitch", kind="number", minimum=40.0, maximum=90.0)
+SIGNAL = base.Signal(
     audio=AUDIO, timesteps=12, shift=0, conditions=(INSTRUMENT, PITCH), classes=(INSTRUMENT,)
 )
 
@@ -53,7 +53,9 @@ def test_the_loss_is_of_levels_steps_that_wrap_loudness_and_divergence() -> None
     (objective,) = note_vae.objectives(model, SIGNAL)
     found = objective.loss(batch, tf.constant([1, 2, 0]), False)
     told = model.told(SIGNAL, batch, 8)
-    image, loudness = (part.numpy() for part in levels.from_frames(batch["frames"], SIGNAL))
+    image, loudness = (
+        part.numpy() for part in spectrogram_image.from_frames(batch["frames"], SIGNAL)
+    )
     mean, log_sd = (part.numpy() for part in model.encoder(image, loudness, *told))
     made, made_loudness = (part.numpy() for part in model.make(mean, told))
     apart = np.abs(image[..., 0] - made[..., 0])
@@ -96,17 +98,17 @@ def test_songs_are_made_of_draws_of_the_prior_that_was_asked_for() -> None:
     model, batch = make_model(), make_batch()
     note_vae.fit(model, SIGNAL, lambda: iter([batch]))
     labels = {"label/instrument": np.array([0, 1]), "label/pitch": np.array([50, 70], np.float32)}
-    told = condition.vector(SIGNAL.conditions, labels, 2)
+    told = conditioning.vector(SIGNAL.conditions, labels, 2)
     for alike in (False, True):
         for prior in ("gaussian", "standard"):
-            controls = family.Controls(
+            controls = base.Controls(
                 n_songs=2, n_frames=12, seed=5, prior=prior, labels=labels, alike=alike
             )
             made = note_vae.FAMILY.generate(model, SIGNAL, controls, None, lambda _: None)
-            seed = noise.seed_from(5, noise.SONGS, 0)
+            seed = rng.seed_from(5, rng.SONGS, 0)
             draws = model.priors.draw(prior, 1, seed, 2, 1.0, told, alike)
             image, loudness = model.make(draws[:, 0], model.told(SIGNAL, labels, 2))
-            expected = levels.to_frames(image, loudness, SIGNAL)
+            expected = spectrogram_image.to_frames(image, loudness, SIGNAL)
             np.testing.assert_allclose(made, expected, rtol=1e-4, atol=1e-4)
 
 

@@ -5,13 +5,13 @@ import pytest
 import tensorflow as tf
 from scipy import stats
 
-from lstm_gen.models import family
-from lstm_gen.models.layers import noise
-from lstm_gen.models.layers.latents import mixtures, priors
+from lstm_gen.models import base
+from lstm_gen.models.common import rng
+from lstm_gen.models.latents import gmm, priors
 from lstm_gen.platform import errors
 
-SEED = noise.seed_from(3, noise.SONGS, 0)
-DIGIT = family.Condition(name="digit", kind="class", n_values=3)
+SEED = rng.seed_from(3, rng.SONGS, 0)
+DIGIT = base.Condition(name="digit", kind="class", n_values=3)
 
 
 def make(size: int = 2, **settings: object) -> priors.Priors:
@@ -48,18 +48,18 @@ def test_a_mixture_finds_the_clusters_that_there_are() -> None:
             for centre, count in zip(centres, (100, 200, 300), strict=True)
         ]
     )
-    found = mixtures.fit(rows, 3, seed=0)
+    found = gmm.fit(rows, 3, seed=0)
     order = np.argsort(found.weights)
     np.testing.assert_allclose(found.weights[order], [1 / 6, 2 / 6, 3 / 6], atol=0.01)
     np.testing.assert_allclose(found.means[order], centres, atol=0.3)
     np.testing.assert_allclose(found.covariances, np.eye(2) * np.ones((3, 1, 1)), atol=0.4)
-    again = mixtures.fit(rows, 3, seed=0)
+    again = gmm.fit(rows, 3, seed=0)
     np.testing.assert_array_equal(again.means, found.means)
 
 
 def test_one_component_is_the_gaussian_of_the_rows() -> None:
     rows = make_walk(500, 1).astype(np.float64)
-    found = mixtures.fit(rows, 1, seed=0)
+    found = gmm.fit(rows, 1, seed=0)
     np.testing.assert_allclose(found.means[0], rows.mean(axis=0), rtol=1e-4)
     regular = np.cov(rows.T, bias=True) + 0.01 * np.eye(2)
     np.testing.assert_allclose(found.covariances[0], regular, rtol=1e-6)
@@ -68,22 +68,22 @@ def test_one_component_is_the_gaussian_of_the_rows() -> None:
 def test_a_conditional_density_is_the_joint_over_the_marginal() -> None:
     random = np.random.default_rng(2)
     roots = random.standard_normal((3, 5, 5))
-    joint = mixtures.Mixture(
+    joint = gmm.Mixture(
         np.array([0.2, 0.3, 0.5]), random.standard_normal((3, 5)), roots @ roots.swapaxes(1, 2)
     )
-    marginal = mixtures.Mixture(joint.weights, joint.means[:, :2], joint.covariances[:, :2, :2])
-    found = mixtures.condition(joint, 2)
+    marginal = gmm.Mixture(joint.weights, joint.means[:, :2], joint.covariances[:, :2, :2])
+    found = gmm.condition(joint, 2)
     first, last = random.standard_normal((1, 2)), random.standard_normal((1, 3))
     expected = density(np.hstack([first, last]), joint) / density(first, marginal)
     apart = first[0] - found.seen
     white = np.einsum("kij,kj->ki", found.whiteners, apart)
     shares = found.weights * np.exp(-0.5 * np.sum(white**2, axis=1))
     means = found.means + np.einsum("kij,ki->kj", found.gains, apart)
-    given = mixtures.Mixture(shares / shares.sum(), means, found.covariances)
+    given = gmm.Mixture(shares / shares.sum(), means, found.covariances)
     assert density(last, given) == pytest.approx(expected, rel=1e-6)
 
 
-def density(row: np.ndarray, mixture: mixtures.Mixture) -> float:
+def density(row: np.ndarray, mixture: gmm.Mixture) -> float:
     """Return the density of one row, [1, size]."""
     parts = zip(*mixture, strict=True)
     return sum(
@@ -143,10 +143,10 @@ def test_draws_are_those_of_their_songs_and_steps() -> None:
         whole = layer.draw(kind, 150, SEED, 3, 1.0)
         assert whole.shape == (3, 150, 2)
         assert whole.dtype == np.float32
-        later = layer.draw(kind, 150, noise.seed_from(3, noise.SONGS, 1), 2, 1.0)
+        later = layer.draw(kind, 150, rng.seed_from(3, rng.SONGS, 1), 2, 1.0)
         np.testing.assert_allclose(later, whole[1:], rtol=1e-4, atol=1e-5)
         np.testing.assert_array_equal(layer.draw(kind, 70, SEED, 3, 1.0), whole[:, :70])
-        other = layer.draw(kind, 150, noise.seed_from(4, noise.SONGS, 0), 3, 1.0)
+        other = layer.draw(kind, 150, rng.seed_from(4, rng.SONGS, 0), 3, 1.0)
         assert np.abs(other - whole).max() > 0.1
 
 

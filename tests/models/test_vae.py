@@ -13,9 +13,9 @@ import tiny
 
 from lstm_gen import config
 from lstm_gen.generation import latents
-from lstm_gen.models import family as families
-from lstm_gen.models import vae
-from lstm_gen.models.layers import residual, windows
+from lstm_gen.models import base as families
+from lstm_gen.models.common import convolutions, overlap_add
+from lstm_gen.models.vae import model as vae
 from lstm_gen.platform import errors
 from lstm_gen.training import guards
 
@@ -59,7 +59,7 @@ def losses(model: vae.VAE, batch: dict[str, Any], training: bool = False) -> fam
 
 def describe(layer: Any) -> tuple[Any, ...]:
     """Return what a layer does to time."""
-    if isinstance(layer, residual.ResidualBlock):
+    if isinstance(layer, convolutions.ResidualBlock):
         return ("residual", layer.filters)
     return (layer.kernel_size, layer.strides, layer.padding)
 
@@ -191,7 +191,7 @@ def test_a_global_latent_stands_for_a_window() -> None:
 
 def test_overlapping_windows_fade_into_each_other() -> None:
     parts = [np.full((1, 8, 2), value, np.float32) for value in (1.0, 3.0)]
-    faded = windows.fade(parts, 4)
+    faded = overlap_add.fade(parts, 4)
     assert faded.shape == (1, 12, 2)
     np.testing.assert_allclose(faded[0, :4], 1)
     np.testing.assert_allclose(faded[0, 8:], 3)
@@ -199,7 +199,7 @@ def test_overlapping_windows_fade_into_each_other() -> None:
 
 
 def test_windows_that_touch_become_one() -> None:
-    joined = list(windows.join(lambda: make_examples(), 16))
+    joined = list(overlap_add.join(lambda: make_examples(), 16))
     assert [frames.shape for frames, _ in joined] == [(256, 6), (256, 6)]
     assert [int(labels["label/digit"][0]) for _, labels in joined] == [0, 2]
     for (frames, _), own in zip(joined, make_frames(256), strict=True):

@@ -16,7 +16,7 @@ import tiny
 from lstm_gen import checkpoints, lease, runs, tensors
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.input import excerpts as primers
-from lstm_gen.models import family
+from lstm_gen.models import base
 from lstm_gen.platform import devices, errors
 from lstm_gen.training import guards, loop, monitor, pace, signals, state, step
 
@@ -239,8 +239,8 @@ def test_recordings_are_named_as_the_manifest_has_them(
     assert said == "with frames that are no numbers of b.wav, d.wav"
 
 
-def make_objective() -> family.Objective:
-    return family.Objective(
+def make_objective() -> base.Objective:
+    return base.Objective(
         name="judge",
         loss=lambda *_: pytest.fail("not asked for"),
         variables=[],

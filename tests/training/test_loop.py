@@ -17,8 +17,8 @@ import tiny
 from lstm_gen import checkpoints, config, runs, tensors
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.input import pipeline
-from lstm_gen.models import family as families
-from lstm_gen.models import lstm
+from lstm_gen.models import base as families
+from lstm_gen.models.lstm import model as lstm
 from lstm_gen.platform import devices, errors
 from lstm_gen.training import loop, monitor, state, step
 

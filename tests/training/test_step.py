@@ -8,29 +8,29 @@ import pytest
 import tensorflow as tf
 
 from lstm_gen import training_config
-from lstm_gen.models import family
-from lstm_gen.models.layers import noise
+from lstm_gen.models import base
+from lstm_gen.models.common import rng
 from lstm_gen.training import step
 
 STRATEGY = tf.distribute.OneDeviceStrategy("/cpu:0")
 WEIGHT = np.array([0.0, 3.0, 4.0], np.float32)
 
 
-def make_objective(name: str, variable: tf.Variable, direction: np.ndarray) -> family.Objective:
+def make_objective(name: str, variable: tf.Variable, direction: np.ndarray) -> base.Objective:
     """Return an objective whose gradient is `direction` times the mean of the batch's values."""
 
-    def loss(batch: family.Batch, seed: Any, training: bool) -> family.Loss:
+    def loss(batch: base.Batch, seed: Any, training: bool) -> base.Loss:
         values = batch["values"] * tf.reduce_sum(variable * direction)
-        drawn = noise.uniform(values.shape, seed) * (1.0 if training else 0.0)
-        return family.Loss(values, {f"{name}_drawn": drawn})
+        drawn = rng.uniform(values.shape, seed) * (1.0 if training else 0.0)
+        return base.Loss(values, {f"{name}_drawn": drawn})
 
-    return family.Objective(
+    return base.Objective(
         name=name, loss=loss, variables=[variable], metric_names=(f"{name}_drawn",)
     )
 
 
 def train(
-    objectives: list[family.Objective], calls: list[tuple[int, int]], clip_norm: float = 0.0
+    objectives: list[base.Objective], calls: list[tuple[int, int]], clip_norm: float = 0.0
 ) -> list[dict[str, np.ndarray]]:
     """Run (first step, steps) calls with plain descent at rate 1; the batch's mean is 2."""
     training = training_config.TrainingConfig(batch_size=4, clip_norm=clip_norm, seed=9)
@@ -76,16 +76,14 @@ def test_each_objective_moves_its_own_variables() -> None:
 def test_only_what_has_no_kernels_of_its_own_is_compiled_as_a_whole() -> None:
     """A numpy function stands for a kernel: XLA knows none."""
 
-    def loss(batch: family.Batch, seed: Any, training: bool) -> family.Loss:
+    def loss(batch: base.Batch, seed: Any, training: bool) -> base.Loss:
         one = tf.numpy_function(lambda: np.float32(1), [], tf.float32)
-        drawn = noise.uniform(batch["values"].shape, seed) * (1.0 if training else 0.0)
+        drawn = rng.uniform(batch["values"].shape, seed) * (1.0 if training else 0.0)
         total = tf.reduce_sum(variable) * tf.reshape(one, [])
-        return family.Loss(batch["values"] * total, {"a_drawn": drawn})
+        return base.Loss(batch["values"] * total, {"a_drawn": drawn})
 
     variable = tf.Variable(WEIGHT)
-    objective = family.Objective(
-        name="a", loss=loss, variables=[variable], metric_names=("a_drawn",)
-    )
+    objective = base.Objective(name="a", loss=loss, variables=[variable], metric_names=("a_drawn",))
     train([objective], [(0, 1)])
     with pytest.raises(tf.errors.InvalidArgumentError, match="PyFunc"):
         train([dataclasses.replace(objective, plain=True)], [(0, 1)])
@@ -102,8 +100,8 @@ def test_one_call_of_many_steps_is_many_calls_of_one() -> None:
     np.testing.assert_array_equal(weight, other)
     for name, values in whole.items():
         np.testing.assert_array_equal(values, parts[name])
-    seeds = [noise.seed_for(noise.seed_from(9, noise.TRAINING, 0), step) for step in (5, 6, 7)]
-    expected = [noise.uniform([4], seed).numpy().mean() for seed in seeds]
+    seeds = [rng.seed_for(rng.seed_from(9, rng.TRAINING, 0), step) for step in (5, 6, 7)]
+    expected = [rng.uniform([4], seed).numpy().mean() for seed in seeds]
     np.testing.assert_allclose(whole["one_drawn"], expected, rtol=1e-6)
 
 
@@ -161,12 +159,12 @@ def fit(training: training_config.TrainingConfig, n_steps: int) -> tuple[Any, An
     """Train a weight on noisy, dropped-out values; return it, its optimizer and the metrics."""
     variable = tf.Variable(WEIGHT)
 
-    def loss(batch: family.Batch, seed: Any, training: bool) -> family.Loss:
-        noisy = batch["values"] + noise.normal(batch["values"].shape, seed) * float(training)
+    def loss(batch: base.Batch, seed: Any, training: bool) -> base.Loss:
+        noisy = batch["values"] + rng.normal(batch["values"].shape, seed) * float(training)
         values = tf.reduce_sum((noisy - variable) ** 2, axis=1)
-        return family.Loss(values, {"one_drawn": noisy[:, 0]})
+        return base.Loss(values, {"one_drawn": noisy[:, 0]})
 
-    objective = family.Objective(
+    objective = base.Objective(
         name="one", loss=loss, variables=[variable], metric_names=("one_drawn",)
     )
     optimizer = step.make_optimizer(training)
@@ -211,11 +209,11 @@ def test_averages_are_of_the_weights_after_each_step() -> None:
 def test_a_loss_knows_how_far_the_training_is(accumulate: int) -> None:
     variable = tf.Variable(0.0)
 
-    def loss(batch: family.Batch, *_: Any) -> family.Loss:
+    def loss(batch: base.Batch, *_: Any) -> base.Loss:
         progress = tf.zeros_like(batch["values"]) + batch["progress"]
-        return family.Loss(progress * variable, {"progress": progress})
+        return base.Loss(progress * variable, {"progress": progress})
 
-    objective = family.Objective(
+    objective = base.Objective(
         name="one", loss=loss, variables=[variable], metric_names=("progress",)
     )
     training = training_config.TrainingConfig(batch_size=4, steps=8, accumulate=accumulate)

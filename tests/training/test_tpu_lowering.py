@@ -10,7 +10,7 @@ import tensorflow as tf
 import tiny
 
 from lstm_gen.dataset.input import pipeline
-from lstm_gen.models import family as families
+from lstm_gen.models import base as families
 from lstm_gen.platform import traced_functions
 from lstm_gen.training.tpu import lowering, refusals
 

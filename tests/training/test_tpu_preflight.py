@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from lstm_gen import config, models, training_config
-from lstm_gen.models import family as families
+from lstm_gen.models import base as families
 from lstm_gen.platform import errors
 from lstm_gen.training.tpu import chips, costs, lowering, preflight, refusals
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from lstm_gen import config, models, training_config
-from lstm_gen.models import family as families
+from lstm_gen.models import base as families
 from lstm_gen.training.tpu import chips, lowering, preflight, report
 
 FAMILY = models.FAMILIES[0]

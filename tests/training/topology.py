@@ -18,7 +18,7 @@ import tiny
 
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.input import pipeline
-from lstm_gen.models import lstm
+from lstm_gen.models.lstm import model as lstm
 from lstm_gen.platform import cluster, devices
 from lstm_gen.training import step as steps
 

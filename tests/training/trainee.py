@@ -25,7 +25,7 @@ import tiny
 
 from lstm_gen import runs
 from lstm_gen.dataset.format import manifest
-from lstm_gen.models import family
+from lstm_gen.models import base
 from lstm_gen.platform import devices, errors, failpoints
 from lstm_gen.training import loop, monitor, step
 
@@ -64,13 +64,13 @@ def make_run(dataset: manifest.Dataset, steps: int) -> runs.Run:
     return dataclasses.replace(run, family=observed, settings=SETTINGS)
 
 
-def _observed(kind: family.Family) -> Callable[..., tuple[family.Objective, ...]]:
+def _observed(kind: base.Family) -> Callable[..., tuple[base.Objective, ...]]:
     """Return the family's objectives, with a metric that tells windows and their order apart."""
 
-    def objectives(model: Any, signal: family.Signal) -> tuple[family.Objective, ...]:
+    def objectives(model: Any, signal: base.Signal) -> tuple[base.Objective, ...]:
         (objective,) = kind.objectives(model, signal)
 
-        def loss(batch: family.Batch, seed: Any, training: bool) -> family.Loss:
+        def loss(batch: base.Batch, seed: Any, training: bool) -> base.Loss:
             found = objective.loss(batch, seed, training)
             place = (1 + batch["row"]) * (1 + 3 * batch["start_frame"] + 1009 * batch["recording"])
             return found._replace(

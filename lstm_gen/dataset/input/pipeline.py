@@ -42,7 +42,7 @@ def windows(
     n_replicas: int = 1,
     augment: training_config.AugmentationConfig | None = None,
 ) -> tf.data.Dataset:
-    """Return the batches of a split, as `lstm_gen.models.family` documents them.
+    """Return the batches of a split, as `lstm_gen.models.base` documents them.
 
     Args:
       dataset: Where the shards are, on this machine, and how they are normalised.

@@ -15,7 +15,7 @@ import tensorflow as tf
 from tensorflow.compiler.xla.service import hlo_pb2
 
 from lstm_gen import training_config
-from lstm_gen.models import family as families
+from lstm_gen.models import base as families
 from lstm_gen.platform import devices, precision, traced_functions
 from lstm_gen.training import step as steps
 from lstm_gen.training.tpu import refusals

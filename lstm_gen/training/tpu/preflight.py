@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Sequence
 from types import ModuleType
 
-from lstm_gen.models import family as families
+from lstm_gen.models import base as families
 from lstm_gen.platform import errors
 from lstm_gen.training.tpu import chips, lowering, refusals, search
 

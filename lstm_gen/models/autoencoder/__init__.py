@@ -1,0 +1,1 @@
+"""The `autoencoder` family: convolutional, started from principal components."""

@@ -1,0 +1,1 @@
+"""Latent variables: approximate posteriors, fitted priors, Gaussian mixtures."""

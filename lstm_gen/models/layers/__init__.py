@@ -1,1 +1,0 @@
-"""Keras layers that more than one model family uses."""

@@ -1,1 +1,0 @@
-"""What an encoder believes of latents, and what they are drawn from."""

@@ -1,1 +1,0 @@
-"""Notes with phase: their frames as images, who makes them, one after another."""

@@ -1,1 +1,0 @@
-"""The LSTM as a layer: its arithmetic, wherever it runs."""

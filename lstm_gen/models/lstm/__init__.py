@@ -1,0 +1,1 @@
+"""The `lstm` family: causal LSTMs with a mixture-density head."""

@@ -1,0 +1,1 @@
+"""LSTM layers: a portable loop, and a kernel for processors."""

@@ -1,0 +1,93 @@
+"""Examples with phase put one after another, so that every partial sounds on.
+
+An example begins with a phase, and goes on in steps from it. Inside a song there are steps only,
+so at a join stands the step that leads from the phase that the song has reached to the one that the
+example goes on from; without it the bins of a partial drift apart at every join.
+"""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from lstm_gen import config
+from lstm_gen.audio import complex_stft
+from lstm_gen.models import base
+
+
+def fade(first: Any, second: Any, overlap: int, signal: base.Signal) -> Any:
+    """Return what is heard where one example fades into the next.
+
+    Args:
+      first: Normalised frames of examples, float32 [examples, frames, 2 * bins].
+      second: Those that follow, the same shape.
+      overlap: Frames at the end of `first` that sound together with the first of `second`.
+      signal: How they were normalised.
+
+    Returns:
+      float32 [examples, overlap + 1, 2 * bins]: the frames of both, and the one of `second` after
+      them, whose phase steps lead on.
+    """
+    audio, n_bins = signal.audio, signal.audio.n_bins_resolved
+    first, second = first * signal.std + signal.mean, second * signal.std + signal.mean
+    old, new = _phases(first, audio), _phases(second, audio)
+    share = tf.constant((np.arange(overlap) + 1) / (overlap + 1), tf.float32)[:, tf.newaxis]
+    before = first[:, -overlap:, :n_bins] + tf.math.log(1.0 - share)
+    after = second[:, :overlap, :n_bins] + tf.math.log(share)
+    mixed = _transform(before, old[:, -overlap:]) + _transform(after, new[:, :overlap])
+    power = tf.math.log(tf.square(tf.abs(mixed)) + audio.log_floor)
+    track = tf.concat(
+        [
+            old[:, -overlap - 1 : -overlap],
+            tf.math.angle(mixed) / np.float32(np.pi),
+            new[:, overlap : overlap + 1],
+        ],
+        axis=1,
+    )
+    power = tf.concat([power, second[:, overlap : overlap + 1, :n_bins]], axis=1)
+    steps = _wrapped(track[:, 1:] - track[:, :-1] - _centre(audio, 1, 2))
+    return (tf.concat([power, steps], axis=-1) - signal.mean) / signal.std
+
+
+def follow(frames: Any, signal: base.Signal) -> Any:
+    """Return examples one after another without a fade.
+
+    Args:
+      frames: Normalised frames, float32 [sequences, examples, frames, 2 * bins].
+      signal: How they were normalised.
+
+    Returns:
+      float32 [sequences, examples * frames, 2 * bins].
+    """
+    audio, n_bins = signal.audio, signal.audio.n_bins_resolved
+    sequences, examples, length = frames.shape[:3]
+    features = frames * signal.std + signal.mean
+    phases = _phases(tf.reshape(features, [-1, length, features.shape[-1]]), audio)
+    phases = tf.reshape(phases, [sequences, examples, length, n_bins])
+    led = _wrapped(phases[:, 1:, 0] - phases[:, :-1, -1] - _centre(audio, 1, 2))
+    starts = tf.concat([features[:, :1, 0, n_bins:], led], axis=1)[:, :, tf.newaxis]
+    steps = tf.concat([starts, features[:, :, 1:, n_bins:]], axis=2)
+    joined = (tf.concat([features[..., :n_bins], steps], axis=-1) - signal.mean) / signal.std
+    return tf.reshape(joined, [sequences, examples * length, frames.shape[-1]])
+
+
+def _phases(features: Any, audio: config.AudioConfig) -> Any:
+    """Return the phases of examples, half turns, float32 [examples, frames, bins]."""
+    steps = features[..., audio.n_bins_resolved :]
+    return tf.cumsum(steps, axis=1) + _centre(audio, 0, features.shape[1])
+
+
+def _centre(audio: config.AudioConfig, start: int, stop: int) -> Any:
+    """Return how far bins turn at their centre frequency, half turns, float32 [frames, bins]."""
+    return tf.constant(complex_stft.centre_phase(slice(start, stop), audio), tf.float32)
+
+
+def _transform(power: Any, phase: Any) -> Any:
+    """Return the transform of ln(power) and phases, complex64 of their shape."""
+    magnitude, angle = tf.exp(0.5 * power), np.float32(np.pi) * phase
+    return tf.complex(magnitude * tf.cos(angle), magnitude * tf.sin(angle))
+
+
+def _wrapped(steps: Any) -> Any:
+    """Return differences of phases within -1 to 1 half turns."""
+    return tf.math.floormod(steps + 1.0, 2.0) - 1.0

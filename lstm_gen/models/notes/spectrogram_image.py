@@ -1,0 +1,100 @@
+"""Frames with phase as an image that a network can make: levels from -1 to 1, gated phase steps.
+
+A frame of `complex_stft` holds ln(power) and steps of phase. The level is referred to the loudest
+bin of the example, 0 dB at 1 and -80 dB at -1; what the example's own loudness is stands apart, one
+number. The phase step of a silent bin is noise, which says nothing and is hard to make, so it is
+faded out: none under -70 dB, all above -60 dB. The first frame of a recording holds the phase
+itself, which no ear misses: it is left out, and what sounds again starts with phases
+that agree at the frame's centre, a half turn from one bin to the next.
+
+Source: Engel et al. 2019, GANSynth (log-magnitude and instantaneous frequency); gate and
+reference are our own.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from lstm_gen import config
+from lstm_gen.models import base
+
+_UNIT = 40 * math.log(10) / 10  # nats of power in a level of 1
+_LOUDEST = 50.0  # nats; frames must stay below 60
+
+
+def require_phase(audio: config.AudioConfig) -> None:
+    """Refuse frames that are not levels and phase steps.
+
+    Raises:
+      InputError: Naming the phase.
+    """
+    config.require(
+        audio.representation == "complex_stft" and audio.is_logarithmic,
+        "frames must hold levels and phase steps; make the dataset with "
+        "--representation=complex_stft --phase=instantaneous_frequency",
+        representation=audio.representation,
+        phase=audio.phase,
+    )
+
+
+def gate(level: Any) -> Any:
+    """Return what share of a phase step is kept at a level, 0 to 1."""
+    return tf.clip_by_value(4.0 * (level + 0.75), 0.0, 1.0)
+
+
+def amplitude(level: Any) -> Any:
+    """Return the amplitude of levels beside the loudest, 0.0001 to 1."""
+    return tf.exp((level - 1.0) * (_UNIT / 2))
+
+
+def referred(level: Any) -> Any:
+    """Return levels, float32 [examples, frames, bins], moved so that the loudest of each is 1.
+
+    That is what levels are. A network that leaves out the few loudest bins, which are next to
+    nothing in a mean over all, then has all others wrong.
+    """
+    loudest = tf.reduce_max(level, axis=[1, 2], keepdims=True)
+    return tf.maximum(level + (1.0 - loudest), -1.0)
+
+
+def from_frames(frames: Any, signal: base.Signal) -> tuple[Any, Any]:
+    """Return normalised frames as levels and steps.
+
+    Args:
+      frames: float32 [examples, frames, 2 * bins].
+      signal: How they were normalised.
+
+    Returns:
+      float32 [examples, frames, bins, 2], level -1 to 1 and gated phase step, half turns; and
+      float32 [examples, 1], loudness of the example, 1 for about the loudest of the dataset and
+      1 less for every 40 dB.
+    """
+    n_bins = signal.audio.n_bins_resolved
+    features = frames * signal.std + signal.mean
+    power, steps = features[..., :n_bins], features[..., n_bins:]
+    peak = tf.reduce_max(power, axis=[1, 2], keepdims=True)
+    level = tf.maximum(1.0 + (power - peak) / _UNIT, -1.0)
+    later = tf.constant(np.arange(frames.shape[1]) > 0, tf.float32)[:, tf.newaxis]
+    loudness = 1.0 + (peak[:, :, 0] - _reference(signal)) / _UNIT
+    return tf.stack([level, steps * gate(level) * later], axis=-1), loudness
+
+
+def to_frames(image: Any, loudness: Any, signal: base.Signal) -> Any:
+    """Return normalised frames, float32 [examples, frames, 2 * bins], of `from_frames`' results."""
+    audio = signal.audio
+    peak = _reference(signal) + (loudness[:, :, tf.newaxis] - 1.0) * _UNIT
+    power = peak + (image[..., 0] - 1.0) * _UNIT
+    power = tf.clip_by_value(power, math.log(audio.log_floor), _LOUDEST)
+    start = -np.float32(np.arange(audio.n_bins_resolved) % 2)
+    first = tf.constant(np.arange(image.shape[1]) == 0)[:, tf.newaxis]
+    steps = tf.where(first, start, image[..., 1])
+    return (tf.concat([power, steps], axis=-1) - signal.mean) / signal.std
+
+
+def _reference(signal: base.Signal) -> float:
+    """Return about the loudest ln(power) of the dataset."""
+    deviations = 3.0 if signal.audio.normalisation == "standard" else 1.0
+    n_bins = signal.audio.n_bins_resolved
+    return float(np.max(signal.mean[:n_bins] + deviations * signal.std[:n_bins]))

@@ -1,0 +1,1 @@
+"""The `vae` family: variational autoencoders of spectrograms."""

@@ -1,0 +1,1 @@
+"""The `waveform_vae` family: variational autoencoders of samples."""
