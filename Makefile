@@ -80,7 +80,7 @@ $(VENV)-tpu/installed: setup.py | $(BIN)/python
 # A TPU VM's TensorFlow is another distribution of the same module, older, and without XLA for the
 # processor. Its CPU device shows that the code runs there; tools/check_tpu.py what the chip says.
 TENSORFLOW_TESTS := tests/platform/test_cluster.py tests/platform/test_devices.py tests/models tests/training \
-  tests/generation tests/test_checkpoints.py tests/test_runs.py tests/dataset/test_pipeline.py
+  tests/generation tests/runs/test_checkpoints.py tests/runs/test_runs.py tests/dataset/test_pipeline.py
 
 test-tpu-image: $(VENV)-tpu-image/installed  ## the tests that matter on a TPU VM's TensorFlow
 	@echo "Running the tests that matter on the TensorFlow of TPU VMs, on its CPU device."

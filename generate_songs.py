@@ -20,9 +20,9 @@ from flags import (
     run_dir_flags,
     storage_flags,
 )
-from lstm_gen import runs
 from lstm_gen.generation import rollout, song_config
 from lstm_gen.generation import songs as generation
+from lstm_gen.runs import run as runs
 
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", "songs", "Where the songs go.")
 _DATA_DIR = flags.DEFINE_string(

@@ -13,7 +13,7 @@ import tempfile
 import time
 
 from benchmarks import harness, preparing
-from lstm_gen import checkpoints, runs
+from lstm_gen.runs import checkpoints, run
 
 _TRIALS = 30
 _LIMIT_SECONDS = 600
@@ -65,7 +65,7 @@ def _stop(scratch: pathlib.Path, after_seconds: float) -> float:
         status = process.wait(_LIMIT_SECONDS)
         seconds = time.perf_counter() - start
     said = (scratch / "log").read_text()
-    state = checkpoints.newest(runs.checkpoints_dir(str(run_dir)))
+    state = checkpoints.newest(run.checkpoints_dir(str(run_dir)))
     saved = state is not None and f"step {state.step} is saved" in said
     if status != 128 + signal.SIGTERM or not saved:
         raise RuntimeError(f"exit status {status}: {said[-500:]}")

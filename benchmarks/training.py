@@ -15,12 +15,14 @@ import tensorflow as tf
 import tqdm
 
 from benchmarks import harness, preparing
-from lstm_gen import config, lease, runs, training_config
+from lstm_gen import config, training_config
 from lstm_gen.audio import normalisation
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.input import excerpts
 from lstm_gen.models.lstm import model
 from lstm_gen.platform import devices
+from lstm_gen.runs import lease
+from lstm_gen.runs import run as runs
 from lstm_gen.training import batches, loop, signals, step
 
 _ROUNDS = 15

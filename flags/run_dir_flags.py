@@ -5,8 +5,9 @@ import os
 from absl import flags
 
 from flags import storage_flags
-from lstm_gen import config, runs
+from lstm_gen import config
 from lstm_gen.platform import storage
+from lstm_gen.runs import run
 
 _RUN_DIR = flags.DEFINE_string(
     "run_dir",
@@ -35,9 +36,9 @@ def output_dir() -> str:
 def _job_dir() -> str:
     """Return the directory in which Vertex AI wants the parts of a run; "" outside of a job."""
     parts = {
-        "AIP_MODEL_DIR": runs.model_dir,
-        "AIP_CHECKPOINT_DIR": runs.checkpoints_dir,
-        "AIP_TENSORBOARD_LOG_DIR": runs.logs_dir,
+        "AIP_MODEL_DIR": run.model_dir,
+        "AIP_CHECKPOINT_DIR": run.checkpoints_dir,
+        "AIP_TENSORBOARD_LOG_DIR": run.logs_dir,
     }
     given = {name: os.environ[name].rstrip("/") for name in parts if os.environ.get(name)}
     if not given:

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 import tiny
 
-from lstm_gen import checkpoints, config, models, runs, tensors, training_config
+from lstm_gen import config, models, training_config
 from lstm_gen.audio import normalisation
 from lstm_gen.dataset.format import labels, manifest
 from lstm_gen.dataset.prepare import prepare, receipts
@@ -19,6 +19,8 @@ from lstm_gen.generation import recordings as through
 from lstm_gen.generation import song_config, songs
 from lstm_gen.models import base as families
 from lstm_gen.platform import devices, errors, failpoints
+from lstm_gen.runs import checkpoints, safetensors
+from lstm_gen.runs import run as runs
 from lstm_gen.training import loop
 
 pytestmark = pytest.mark.slow
@@ -110,7 +112,7 @@ def train(run_dir: str, run: runs.Run, dataset: manifest.Dataset) -> None:
 def read(parent: str) -> dict[str, np.ndarray]:
     state = checkpoints.newest(parent)
     assert state is not None
-    return dict(tensors.read(f"{state.path}/state.safetensors", state.specs))
+    return dict(safetensors.read(f"{state.path}/state.safetensors", state.specs))
 
 
 class Killed(BaseException):

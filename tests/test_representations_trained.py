@@ -9,12 +9,13 @@ import pytest
 import soundfile
 import tiny
 
-from lstm_gen import config, runs, training_config
+from lstm_gen import config, training_config
 from lstm_gen.audio import normalisation
 from lstm_gen.dataset.prepare import prepare, receipts
 from lstm_gen.generation import song_config, songs
 from lstm_gen.models.lstm import model
 from lstm_gen.platform import devices, storage
+from lstm_gen.runs import run as runs
 from lstm_gen.training import loop
 
 RATE = 4000

@@ -9,12 +9,14 @@ import pytest
 import soundfile
 import tiny
 
-from lstm_gen import checkpoints, config, runs, training_config
+from lstm_gen import config, training_config
 from lstm_gen.dataset.format import labels, manifest
 from lstm_gen.dataset.prepare import prepare, receipts
 from lstm_gen.generation import song_config, songs
 from lstm_gen.models.vae import model
 from lstm_gen.platform import devices
+from lstm_gen.runs import checkpoints
+from lstm_gen.runs import run as runs
 from lstm_gen.training import loop
 
 RATE = 4000

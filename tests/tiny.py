@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from lstm_gen import config, runs, training_config
+from lstm_gen import config, training_config
 from lstm_gen.audio import normalisation
 from lstm_gen.dataset.format import manifest, records
 from lstm_gen.dataset.prepare import splits
 from lstm_gen.models.lstm import model
+from lstm_gen.runs import run
 
 AUDIO = config.AudioConfig(sample_rate=4000, n_fft=256, hop_length=128, n_mels=8)
 SETTINGS = model.LSTMConfig(layers=1, units=8, components=3)
@@ -101,9 +102,9 @@ def _write_shard(
     return (shard,)
 
 
-def make_run(dataset: manifest.Dataset, **training: Any) -> runs.Run:
+def make_run(dataset: manifest.Dataset, **training: Any) -> run.Run:
     """Return a run on a dataset, its training changed as named."""
-    return runs.Run(
+    return run.Run(
         family=model.FAMILY,
         settings=SETTINGS,
         window=WINDOW,

@@ -22,11 +22,12 @@ from flags import (
     samples_flags,
     storage_flags,
 )
-from lstm_gen import config, runs
+from lstm_gen import config
 from lstm_gen.dataset.format import labels, manifest
 from lstm_gen.evaluation import classes, labelled
 from lstm_gen.generation import songs as generation
 from lstm_gen.generation import told
+from lstm_gen.runs import run as runs
 from tools import judging
 
 

@@ -20,13 +20,14 @@ from flags import (
     note_flags,
     storage_flags,
 )
-from lstm_gen import config, runs
+from lstm_gen import config
 from lstm_gen.audio import files, representations
 from lstm_gen.dataset.format import labels, manifest
 from lstm_gen.evaluation import classes, notes
 from lstm_gen.generation import song_config, sounds, told
 from lstm_gen.generation import songs as generation
 from lstm_gen.platform import errors, storage
+from lstm_gen.runs import run as runs
 from tools import judging
 
 _HEAD = (

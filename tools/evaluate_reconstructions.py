@@ -23,11 +23,13 @@ from flags import (
     reconstruction_flags,
     storage_flags,
 )
-from lstm_gen import checkpoints, config, runs
+from lstm_gen import config
 from lstm_gen.audio import files, representations
 from lstm_gen.dataset.format import labels, manifest
 from lstm_gen.evaluation import labelled, reconstructions
 from lstm_gen.platform import storage
+from lstm_gen.runs import checkpoints
+from lstm_gen.runs import run as runs
 from tools import judging
 
 _CENTS = 50.0

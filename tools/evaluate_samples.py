@@ -19,11 +19,12 @@ from flags import (
     samples_flags,
     storage_flags,
 )
-from lstm_gen import checkpoints, runs
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.input import excerpts, pipeline
 from lstm_gen.evaluation import labelled, samples
 from lstm_gen.generation import rollout, song_config, told
+from lstm_gen.runs import checkpoints
+from lstm_gen.runs import run as runs
 from tools import judging
 
 _EXCERPT_SHARE = 0.9  # of a segment, so that excerpts come from most segments and not one place

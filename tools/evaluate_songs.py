@@ -14,11 +14,13 @@ import numpy as np
 import tqdm
 
 from flags import command, device_flags, evaluation_flags, judged_flags, storage_flags
-from lstm_gen import checkpoints, config, runs
+from lstm_gen import config
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.input import excerpts, pipeline
 from lstm_gen.evaluation import baselines, patches, rollouts
 from lstm_gen.generation import song_config
+from lstm_gen.runs import checkpoints
+from lstm_gen.runs import run as runs
 from tools import judging
 
 _EXCERPT_SHARE = 0.9  # of a segment, so that excerpts come from most segments and not one place

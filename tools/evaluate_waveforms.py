@@ -11,12 +11,14 @@ from typing import NoReturn
 import numpy as np
 
 from flags import command, device_flags, evaluation_flags, judged_flags, storage_flags
-from lstm_gen import checkpoints, config, runs
+from lstm_gen import config
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.input import excerpts as primers
 from lstm_gen.dataset.input import pipeline
 from lstm_gen.evaluation import waveforms
 from lstm_gen.generation import latents
+from lstm_gen.runs import checkpoints
+from lstm_gen.runs import run as runs
 from tools import judging
 
 _RECONSTRUCTION_HEAD = (

@@ -6,12 +6,13 @@ import numpy as np
 import tqdm
 
 from flags import device_flags, judged_flags
-from lstm_gen import config, runs
+from lstm_gen import config
 from lstm_gen.dataset.format import manifest
 from lstm_gen.generation import rollout, song_config, wishes
 from lstm_gen.generation import songs as generation
 from lstm_gen.models import base
 from lstm_gen.platform import storage
+from lstm_gen.runs import run as runs
 
 
 def load_dataset(found: Mapping[str, runs.Run]) -> manifest.Dataset:

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from lstm_gen import config, models, runs
+from lstm_gen import config, models
 from lstm_gen.audio import files, graph_frames
 from lstm_gen.platform import devices, storage
+from lstm_gen.runs import run as runs
 
 _FACTS = "assets.extra/generator.json"  # a place that servers leave alone
 

@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lstm_gen import config, runs
+from lstm_gen import config
 from lstm_gen.generation import song_config
 from lstm_gen.platform import errors, storage
+from lstm_gen.runs import run as runs
 
 _DRUMS = 9  # channel of General MIDI
 _RELEASE_SECONDS = 0.1  # in which a note that ends is faded out

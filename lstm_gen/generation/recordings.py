@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lstm_gen import config, runs
+from lstm_gen import config
 from lstm_gen.audio import files, representations
 from lstm_gen.dataset.format import labels
 from lstm_gen.generation import latents, rollout, song_config, sounds, told
 from lstm_gen.platform import storage
+from lstm_gen.runs import run as runs
 
 
 class Sound(NamedTuple):

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from lstm_gen import runs
 from lstm_gen.models import base
 from lstm_gen.platform import cluster, precision
+from lstm_gen.runs import run as runs
 
 
 def deal(n_songs: int, at_once: int) -> list[range]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from absl import logging
 
-from lstm_gen import config, runs
+from lstm_gen import config
 from lstm_gen.audio import files, inversion, representations
 from lstm_gen.dataset.format import labels, manifest
 from lstm_gen.dataset.input import excerpts
@@ -22,6 +22,7 @@ from lstm_gen.generation import (
 )
 from lstm_gen.models import base
 from lstm_gen.platform import storage
+from lstm_gen.runs import run as runs
 
 
 def make(

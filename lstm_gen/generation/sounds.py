@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from lstm_gen import checkpoints, config, runs
+from lstm_gen import config
 from lstm_gen.audio import files, inversion, plots, representations
 from lstm_gen.generation import song_config
 from lstm_gen.platform import storage
+from lstm_gen.runs import checkpoints, run
 
 
 def write_song(
@@ -52,7 +53,7 @@ def write_settings(
     labels: Mapping[str, Any] | None = None,
 ) -> None:
     """Write beside a song what it was made from, what it is, and the hash of its frames."""
-    weights = checkpoints.newest(runs.model_dir(run_dir))
+    weights = checkpoints.newest(run.model_dir(run_dir))
     made_from = {"run_dir": run_dir, "song": index, "step": weights.step if weights else None}
     values = config.to_dict(songs) | made_from | {"labels": dict(labels or {})} | _digest(frames)
     storage.write_text(f"{path}.json", config.to_json(values))

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from lstm_gen import config, models, runs
+from lstm_gen import config, models
 from lstm_gen.dataset.format import labels
 from lstm_gen.generation import song_config
+from lstm_gen.runs import run as runs
 
 
 def given(run: runs.Run, songs: song_config.SongConfig) -> dict[str, labels.Value]:

@@ -7,11 +7,12 @@ and temperatures, which the flag file of a preset may hold for all that the mode
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, NoReturn
 
-from lstm_gen import config, models, runs
+from lstm_gen import config, models
 from lstm_gen.dataset.format import manifest
 from lstm_gen.generation import song_config
 from lstm_gen.models import base as families
 from lstm_gen.platform import errors, storage
+from lstm_gen.runs import run as runs
 
 _NAMES_LOOKED_FOR = 3  # of recordings, by which their folder is known
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from lstm_gen import runs
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.input import pipeline
 from lstm_gen.models import base
+from lstm_gen.runs import run as runs
 
 
 def training(

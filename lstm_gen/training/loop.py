@@ -12,10 +12,12 @@ import tensorflow as tf
 import tqdm
 from absl import logging
 
-from lstm_gen import checkpoints, config, lease, runs, training_config
+from lstm_gen import config, training_config
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.input import excerpts
 from lstm_gen.platform import devices, errors, failpoints
+from lstm_gen.runs import checkpoints, lease
+from lstm_gen.runs import run as runs
 from lstm_gen.training import batches, guards, pace, signals, tuning
 from lstm_gen.training import monitor as monitors
 from lstm_gen.training import state as states

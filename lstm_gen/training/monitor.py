@@ -8,12 +8,13 @@ import tensorflow as tf
 from absl import logging
 from tensorboard.plugins.hparams import api as hparams
 
-from lstm_gen import config, runs, training_config
+from lstm_gen import config, training_config
 from lstm_gen.audio import files, inversion, plots, representations
 from lstm_gen.dataset.format import labels
 from lstm_gen.dataset.input import excerpts
 from lstm_gen.models import base
 from lstm_gen.platform import errors, storage
+from lstm_gen.runs import run as runs
 from lstm_gen.training import animation, signals
 
 _INVERSION_ITERATIONS = inversion.QUALITY["preview"]

@@ -2,8 +2,9 @@
 
 import tensorflow as tf
 
-from lstm_gen import runs, training_config
+from lstm_gen import training_config
 from lstm_gen.platform import devices
+from lstm_gen.runs import run as runs
 
 _CALL_SECONDS = 5.0  # at most, once the speed is known: a request to stop waits for no longer
 

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from lstm_gen import runs
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.input import pipeline
 from lstm_gen.platform import precision
+from lstm_gen.runs import run as runs
 from lstm_gen.training import batches, loop
 from lstm_gen.training import step as steps
 

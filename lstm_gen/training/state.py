@@ -10,10 +10,11 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from lstm_gen import checkpoints, lease, runs
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.input import pipeline
 from lstm_gen.platform import failpoints, precision
+from lstm_gen.runs import checkpoints, lease
+from lstm_gen.runs import run as runs
 from lstm_gen.training import guards
 from lstm_gen.training import step as steps
 

@@ -6,8 +6,8 @@ import pytest
 from absl import flags as absl_flags
 
 from flags import run_dir_flags
-from lstm_gen import runs
 from lstm_gen.platform import errors
+from lstm_gen.runs import run
 
 VARIABLES = {
     "AIP_MODEL_DIR": "gs://b/base/3/model/",
@@ -43,7 +43,7 @@ def test_variables_come_before_the_default(
     for arguments in ((), ("--noread_local", "--gcs_bucket=b")):
         run_dir = output_dir(*arguments)
         assert run_dir == "gs://b/base/3"
-    parts = (runs.model_dir, runs.checkpoints_dir, runs.logs_dir)
+    parts = (run.model_dir, run.checkpoints_dir, run.logs_dir)
     assert [f"{part(run_dir)}/" for part in parts] == list(VARIABLES.values())
 
 

@@ -8,8 +8,8 @@ import processes
 import pytest
 import tiny
 
-from lstm_gen import runs
 from lstm_gen.dataset.format import manifest
+from lstm_gen.runs import run as runs
 
 
 def _evaluate(*flags: str) -> subprocess.CompletedProcess[str]:

@@ -10,12 +10,13 @@ import pytest
 import soundfile
 import tiny
 
-from lstm_gen import config, runs, training_config
+from lstm_gen import config, training_config
 from lstm_gen.audio import normalisation
 from lstm_gen.dataset.format import manifest
 from lstm_gen.evaluation import reconstructions
 from lstm_gen.models import base
 from lstm_gen.models.autoencoder import model as autoencoder
+from lstm_gen.runs import run as runs
 
 SIGNAL = base.Signal(audio=config.AudioConfig(n_mels=6), timesteps=8, shift=0)
 SEGMENTS = [tiny.make_frames(n, seed, 6) for seed, n in enumerate((24, 31, 24, 8))]

@@ -10,8 +10,8 @@ import buckets
 import pytest
 import server
 
-from lstm_gen import lease
 from lstm_gen.platform import errors, gcs
+from lstm_gen.runs import lease
 
 # After a fault the library leaves it to the collector to close a connection.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")

@@ -12,10 +12,10 @@ import soundfile
 import tensorflow as tf
 import tiny
 
-from lstm_gen import runs
 from lstm_gen.generation import export, song_config, songs
 from lstm_gen.models import base
 from lstm_gen.platform import errors
+from lstm_gen.runs import run as runs
 
 ROOT = pathlib.Path(__file__).parents[2]
 RATE = tiny.AUDIO.sample_rate

@@ -12,12 +12,13 @@ import pytest
 import soundfile
 import tiny
 
-from lstm_gen import config, runs
+from lstm_gen import config
 from lstm_gen.audio import stft
 from lstm_gen.dataset.format import manifest
 from lstm_gen.generation import rollout, song_config, songs, sounds, wishes
 from lstm_gen.models import base
 from lstm_gen.platform import errors
+from lstm_gen.runs import run as runs
 
 RATE, HOP = tiny.AUDIO.sample_rate, tiny.AUDIO.hop_length
 

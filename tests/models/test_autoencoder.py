@@ -11,7 +11,7 @@ import soundfile
 import tensorflow as tf
 import tiny
 
-from lstm_gen import config, runs
+from lstm_gen import config
 from lstm_gen.audio import normalisation
 from lstm_gen.dataset.prepare import prepare, receipts
 from lstm_gen.generation import song_config, songs
@@ -19,6 +19,7 @@ from lstm_gen.models import base
 from lstm_gen.models.autoencoder import model as autoencoder
 from lstm_gen.models.common import phase_weight, rng
 from lstm_gen.platform import errors
+from lstm_gen.runs import run as runs
 from lstm_gen.training import batches
 
 CHANNELS, STRIDE, SIZE = 6, 3, 5

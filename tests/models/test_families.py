@@ -11,10 +11,11 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from lstm_gen import checkpoints, config, models, training_config
+from lstm_gen import config, models, training_config
 from lstm_gen.models import base as families
 from lstm_gen.platform import devices, errors, traced_functions
 from lstm_gen.platform import precision as precisions
+from lstm_gen.runs import checkpoints
 from lstm_gen.training import step as steps
 from lstm_gen.training.tpu import lowering
 

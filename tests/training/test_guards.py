@@ -13,11 +13,12 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from lstm_gen import checkpoints, lease, runs, tensors
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.input import excerpts as primers
 from lstm_gen.models import base
 from lstm_gen.platform import devices, errors
+from lstm_gen.runs import checkpoints, lease, safetensors
+from lstm_gen.runs import run as runs
 from lstm_gen.training import guards, loop, monitor, pace, signals, state, step
 
 STRATEGY = tf.distribute.OneDeviceStrategy("/cpu:0")
@@ -59,7 +60,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, dataset: manifest.Dataset) -
 def newest(folder: pathlib.Path, part: str = "checkpoints") -> tuple[checkpoints.State, Values]:
     found = checkpoints.newest(str(folder / part))
     assert found is not None
-    return found, dict(tensors.read(f"{found.path}/state.safetensors", found.specs))
+    return found, dict(safetensors.read(f"{found.path}/state.safetensors", found.specs))
 
 
 def check_same(one: pathlib.Path, other: pathlib.Path) -> None:

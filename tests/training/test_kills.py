@@ -16,8 +16,8 @@ import pytest
 import tiny
 import trainee
 
-from lstm_gen import checkpoints, runs, tensors
 from lstm_gen.platform import failpoints
+from lstm_gen.runs import checkpoints, run, safetensors
 
 ROOT = pathlib.Path(__file__).parents[2]
 STOP = "stop"
@@ -78,13 +78,13 @@ def read_log(folder: pathlib.Path, name: str, steps: int) -> dict[int, Line]:
 def read_values(parent: str) -> dict[str, np.ndarray]:
     state = checkpoints.newest(parent)
     assert state is not None
-    return dict(tensors.read(f"{state.path}/state.safetensors", state.specs))
+    return dict(safetensors.read(f"{state.path}/state.safetensors", state.specs))
 
 
 def check_same(folder: pathlib.Path, steps: int) -> None:
     """Check that the killed run is the whole one: losses, windows, weights, optimizer, averages."""
     assert read_log(folder, "killed", steps) == read_log(folder, "whole", steps)
-    for part in (runs.checkpoints_dir, runs.model_dir):
+    for part in (run.checkpoints_dir, run.model_dir):
         whole, killed = (read_values(part(str(folder / name))) for name in ("whole", "killed"))
         assert whole.keys() == killed.keys()
         for name, values in whole.items():
@@ -126,5 +126,5 @@ def test_a_killed_run_is_the_whole_one_to_the_bit(
     interrupt(trainees, tmp_path, kills, stops, seed)
     assert trainees.start("killed") == 0
     check_same(tmp_path, steps)
-    states = pathlib.Path(runs.checkpoints_dir(str(tmp_path / "killed")))
+    states = pathlib.Path(run.checkpoints_dir(str(tmp_path / "killed")))
     assert len(list(states.iterdir())) == 2, "litter of killed writers is left"

@@ -14,12 +14,14 @@ import soundfile
 import tensorflow as tf
 import tiny
 
-from lstm_gen import checkpoints, config, runs, tensors
+from lstm_gen import config
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.input import pipeline
 from lstm_gen.models import base as families
 from lstm_gen.models.lstm import model as lstm
 from lstm_gen.platform import devices, errors
+from lstm_gen.runs import checkpoints, safetensors
+from lstm_gen.runs import run as runs
 from lstm_gen.training import loop, monitor, state, step
 
 STRATEGY = tf.distribute.OneDeviceStrategy("/cpu:0")
@@ -94,7 +96,7 @@ def newest(folder: pathlib.Path) -> checkpoints.State:
 
 def values_of(state: checkpoints.State) -> dict[str, np.ndarray]:
     """Return every variable of a state by its name."""
-    return dict(tensors.read(f"{state.path}/state.safetensors", state.specs))
+    return dict(safetensors.read(f"{state.path}/state.safetensors", state.specs))
 
 
 def check_same(first: checkpoints.State, second: checkpoints.State) -> None:

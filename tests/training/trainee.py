@@ -23,10 +23,10 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 import tiny
 
-from lstm_gen import runs
 from lstm_gen.dataset.format import manifest
 from lstm_gen.models import base
 from lstm_gen.platform import devices, errors, failpoints
+from lstm_gen.runs import run as runs
 from lstm_gen.training import loop, monitor, step
 
 SETTINGS = dataclasses.replace(tiny.SETTINGS, dropout=0.1, input_noise=0.2)

@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 import tiny
 
-from lstm_gen import checkpoints, runs, tensors
 from lstm_gen.platform import errors
+from lstm_gen.runs import checkpoints, safetensors
+from lstm_gen.runs import run as runs
 
 Attack = Callable[[pathlib.Path, pathlib.Path], object]
 SECONDS = 10
@@ -334,6 +335,6 @@ def test_a_good_run_is_loaded(run_dir: pathlib.Path, watch: Watch) -> None:
     assert watch.seen == []
     state = checkpoints.newest(runs.model_dir(str(run_dir)))
     assert state is not None
-    for name, values in tensors.read(str(state_of(run_dir) / "state.safetensors"), state.specs):
+    for name, values in safetensors.read(str(state_of(run_dir) / "state.safetensors"), state.specs):
         weight = next(w for w in model.weights if name == f"model/{w.path.split('/', 1)[1]}")
         np.testing.assert_array_equal(weight, values)

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import tiny
 
-from lstm_gen import checkpoints, runs
 from lstm_gen.models.lstm import model as lstm
 from lstm_gen.platform import errors
+from lstm_gen.runs import checkpoints
+from lstm_gen.runs import run as runs
 
 
 @pytest.fixture(scope="module")

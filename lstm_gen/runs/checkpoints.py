@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import logging
 
-from lstm_gen import config, tensors
+from lstm_gen import config
 from lstm_gen.platform import errors, failpoints, storage
+from lstm_gen.runs import safetensors
 
 _COMMIT = "commit.json"
 _ARRAYS = "state.safetensors"
@@ -45,7 +46,7 @@ class State(NamedTuple):
     path: str
     step: int
     facts: dict[str, Any]
-    specs: tensors.Specs
+    specs: safetensors.Specs
     sha256: str
 
 
@@ -73,10 +74,10 @@ def variables_of(**owners: Any) -> Variables:
     return variables
 
 
-def specs_of(variables: Variables) -> tensors.Specs:
+def specs_of(variables: Variables) -> safetensors.Specs:
     """Return what these variables are; they need have no values yet."""
     return {
-        name: tensors.Spec(np.dtype(_dtype_name(variable)).name, tuple(variable.shape))
+        name: safetensors.Spec(np.dtype(_dtype_name(variable)).name, tuple(variable.shape))
         for name, variable in variables.items()
     }
 
@@ -99,7 +100,7 @@ def write(parent: str, step: int, variables: Variables, facts: dict[str, Any]) -
             work = f"{final}.tmp-{uuid.uuid4().hex[:8]}"
             storage.make_directory(work)
         arrays = storage.join(work, _ARRAYS)
-        tensors.write(arrays, specs, (variables[name].numpy() for name in sorted(variables)))
+        safetensors.write(arrays, specs, (variables[name].numpy() for name in sorted(variables)))
         failpoints.reach("state.written")
         state = State(final, step, facts, specs, _sha256(arrays))
         storage.write_text(storage.join(work, _COMMIT), config.to_json(_commit_values(state)))
@@ -116,7 +117,7 @@ def write(parent: str, step: int, variables: Variables, facts: dict[str, Any]) -
     return state
 
 
-def newest(parent: str, specs: tensors.Specs | None = None) -> State | None:
+def newest(parent: str, specs: safetensors.Specs | None = None) -> State | None:
     """Return the newest state below `parent` that is whole, or None if there is no state.
 
     A damaged state is passed over with a warning.
@@ -158,11 +159,11 @@ def read(state: State, variables: Variables) -> None:
     _require_same(state, specs_of(variables))
     with storage.local_copy(storage.join(state.path, _ARRAYS)) as path:
         try:
-            for name, values in tensors.read(path, state.specs):
+            for name, values in safetensors.read(path, state.specs):
                 finite = bool(np.isfinite(values).all())
                 config.require(finite, f"the weights in {state.path} must be numbers", name=name)
                 variables[name].assign(values)
-        except tensors.FormatError as error:
+        except safetensors.FormatError as error:
             raise errors.InputError(
                 f"{state.path} must hold what its {_COMMIT} says; restore it. Received: {error}"
             ) from error
@@ -202,7 +203,7 @@ def _read_commit(path: str) -> State | None:
             path,
             int(values["step"]),
             dict(values["facts"]),
-            tensors.from_json(values["variables"]),
+            safetensors.from_json(values["variables"]),
             str(values["sha256"]),
         )
         intact = values == _commit_values(state)
@@ -214,7 +215,7 @@ def _read_commit(path: str) -> State | None:
 def _commit_values(state: State) -> dict[str, Any]:
     values: dict[str, Any] = {
         "step": state.step,
-        "variables": tensors.to_json(state.specs),
+        "variables": safetensors.to_json(state.specs),
         "sha256": state.sha256,
         "facts": state.facts,
     }
@@ -225,7 +226,7 @@ def _commit_values(state: State) -> dict[str, Any]:
 def _is_whole(state: State) -> bool:
     """Whether the values are as the commit says; the size first, which costs nothing."""
     path = storage.join(state.path, _ARRAYS)
-    n_bytes = tensors.size(state.specs)
+    n_bytes = safetensors.size(state.specs)
     return (
         storage.is_plain_file(path, n_bytes)
         and storage.size_bytes(path) == n_bytes
@@ -233,7 +234,7 @@ def _is_whole(state: State) -> bool:
     )
 
 
-def _require_same(state: State, specs: tensors.Specs) -> None:
+def _require_same(state: State, specs: safetensors.Specs) -> None:
     """Raise unless a state holds these variables, naming the first that differs."""
     for name in sorted({*specs, *state.specs}):
         there, wanted = state.specs.get(name), specs.get(name)
@@ -246,7 +247,7 @@ def _require_same(state: State, specs: tensors.Specs) -> None:
         )
 
 
-def _describe(spec: tensors.Spec | None) -> str:
+def _describe(spec: safetensors.Spec | None) -> str:
     return f"{spec.dtype} {list(spec.shape)}" if spec else "nothing"
 
 

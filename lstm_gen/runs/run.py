@@ -15,11 +15,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from lstm_gen import checkpoints, config, lease, models, tensors, training_config
+from lstm_gen import config, models, training_config
 from lstm_gen.audio import normalisation
 from lstm_gen.dataset.format import labels
 from lstm_gen.models import base as families
 from lstm_gen.platform import errors, storage
+from lstm_gen.runs import checkpoints, lease, safetensors
 
 SCHEMA_VERSION = 4
 CONFIG_FILE = "config.json"
@@ -280,7 +281,7 @@ def require_same(there: dict[str, Any], asked: dict[str, Any], where: str) -> No
         )
 
 
-def _specs(run: Run) -> tensors.Specs:
+def _specs(run: Run) -> safetensors.Specs:
     """Return what a run's weights must be, without memory for a single one of them."""
     try:
         with keras.StatelessScope(initialize_variables=False):

@@ -4,19 +4,19 @@ import pathlib
 import numpy as np
 import pytest
 
-from lstm_gen import tensors
+from lstm_gen.runs import safetensors
 
 ARRAYS: dict[str, np.ndarray] = {
     "a/kernel": np.arange(6, dtype=np.float32).reshape(2, 3),
     "b": np.array(7, np.int64),
     "c/none": np.zeros((0, 4), np.float16),
 }
-SPECS = {name: tensors.Spec(array.dtype.name, array.shape) for name, array in ARRAYS.items()}
+SPECS = {name: safetensors.Spec(array.dtype.name, array.shape) for name, array in ARRAYS.items()}
 
 
 def write(folder: pathlib.Path) -> str:
     path = str(folder / "arrays")
-    tensors.write(path, SPECS, ARRAYS.values())
+    safetensors.write(path, SPECS, ARRAYS.values())
     return path
 
 
@@ -30,11 +30,11 @@ def test_a_file_is_as_the_format_says(tmp_path: pathlib.Path) -> None:
         "c/none": {"dtype": "F16", "shape": [0, 4], "data_offsets": [32, 32]},
     }
     assert content[8 + length :] == b"".join(array.tobytes() for array in ARRAYS.values())
-    assert len(content) == tensors.size(SPECS)
+    assert len(content) == safetensors.size(SPECS)
 
 
 def test_arrays_come_back(tmp_path: pathlib.Path) -> None:
-    read = dict(tensors.read(write(tmp_path), SPECS))
+    read = dict(safetensors.read(write(tmp_path), SPECS))
     assert list(read) == list(ARRAYS)
     for name, array in ARRAYS.items():
         assert read[name].dtype == array.dtype
@@ -46,13 +46,13 @@ def test_arrays_come_back(tmp_path: pathlib.Path) -> None:
     [
         {},
         {"a/kernel": SPECS["a/kernel"]},
-        SPECS | {"b": tensors.Spec("int64", (1,))},
-        SPECS | {"a/kernel": tensors.Spec("int32", (2, 3))},
+        SPECS | {"b": safetensors.Spec("int64", (1,))},
+        SPECS | {"a/kernel": safetensors.Spec("int32", (2, 3))},
     ],
 )
-def test_other_arrays_are_refused(tmp_path: pathlib.Path, specs: tensors.Specs) -> None:
+def test_other_arrays_are_refused(tmp_path: pathlib.Path, specs: safetensors.Specs) -> None:
     with pytest.raises(ValueError, match="other arrays"):
-        list(tensors.read(write(tmp_path), specs))
+        list(safetensors.read(write(tmp_path), specs))
 
 
 @pytest.mark.parametrize("change", [lambda c: c[:-1], lambda c: c + b"\0", lambda _: b""])
@@ -61,11 +61,11 @@ def test_another_length_is_refused(tmp_path: pathlib.Path, change: object) -> No
     assert callable(change)
     path.write_bytes(change(path.read_bytes()))
     with pytest.raises(ValueError, match="other arrays"):
-        list(tensors.read(str(path), SPECS))
+        list(safetensors.read(str(path), SPECS))
 
 
 def test_specs_survive_json() -> None:
-    assert tensors.from_json(json.loads(json.dumps(tensors.to_json(SPECS)))) == SPECS
+    assert safetensors.from_json(json.loads(json.dumps(safetensors.to_json(SPECS)))) == SPECS
 
 
 @pytest.mark.parametrize(
@@ -74,4 +74,4 @@ def test_specs_survive_json() -> None:
 )
 def test_what_is_no_array_is_refused(value: list) -> None:
     with pytest.raises((ValueError, TypeError)):
-        tensors.from_json({"a": value})
+        safetensors.from_json({"a": value})

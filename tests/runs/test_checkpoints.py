@@ -11,8 +11,8 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from lstm_gen import checkpoints, tensors
 from lstm_gen.platform import errors, storage
+from lstm_gen.runs import checkpoints, safetensors
 
 Damage = Callable[[pathlib.Path], Any]
 DATA = "state.safetensors"
@@ -98,7 +98,7 @@ def test_a_state_comes_back_as_it_was_written(states: pathlib.Path) -> None:
     state = checkpoints.newest(str(states))
     assert state is not None
     assert state[:3] == (str(states / "step-00000002"), 2, {"note": "at 2"})
-    assert state.specs == {name: tensors.Spec("float32", (1,)) for name in ("v0", "v1")}
+    assert state.specs == {name: safetensors.Spec("float32", (1,)) for name in ("v0", "v1")}
     assert read(state) == [2, 20]
     assert sorted(path.name for path in (states / "step-00000002").iterdir()) == [
         "commit.json",

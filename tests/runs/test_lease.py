@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from lstm_gen import lease
 from lstm_gen.platform import errors
+from lstm_gen.runs import lease
 
 HOLDER = """
 import sys

@@ -1,9 +1,9 @@
 """A run directory made empty again: what training has made is deleted, and nothing else."""
 
-from lstm_gen import lease, runs
 from lstm_gen.platform import storage
+from lstm_gen.runs import lease, run
 
-_MADE = ("checkpoints", "model", "logs", "samples", runs.CONFIG_FILE)  # the last named last
+_MADE = ("checkpoints", "model", "logs", "samples", run.CONFIG_FILE)  # the last named last
 
 
 def clear(run_dir: str) -> list[str]:

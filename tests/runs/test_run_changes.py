@@ -8,9 +8,11 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from lstm_gen import checkpoints, config, fresh, lease, models, runs
+from lstm_gen import config, models
 from lstm_gen.dataset.format import manifest
 from lstm_gen.platform import errors
+from lstm_gen.runs import checkpoints, clear, lease
+from lstm_gen.runs import run as runs
 from lstm_gen.training import state
 
 STRATEGY = tf.distribute.OneDeviceStrategy("/cpu:0")
@@ -128,7 +130,7 @@ def test_clearing_deletes_what_training_made_and_says_so(run_dir: str) -> None:
     (folder / "elsewhere").mkdir()
     (folder / "elsewhere" / "precious").touch()
     (folder / "logs").symlink_to(folder / "elsewhere")
-    assert fresh.clear(run_dir) == [
+    assert clear.clear(run_dir) == [
         f"deleted {run_dir}/checkpoints: step-00000000",
         f"deleted {run_dir}/model: step-00000000",
         f"deleted {run_dir}/logs",
@@ -136,13 +138,13 @@ def test_clearing_deletes_what_training_made_and_says_so(run_dir: str) -> None:
     ]
     left = sorted(path.name for path in folder.rglob("*"))
     assert left == [lease.FILE, "elsewhere", "notes.txt", "precious"]
-    assert fresh.clear(run_dir) == []
-    assert fresh.clear(str(folder / "missing")) == []
+    assert clear.clear(run_dir) == []
+    assert clear.clear(str(folder / "missing")) == []
 
 
 def test_a_run_at_work_is_not_cleared(run_dir: str) -> None:
     with lease.hold(run_dir), pytest.raises(errors.InputError, match="another train_model"):
-        fresh.clear(run_dir)
+        clear.clear(run_dir)
     assert checkpoints.newest(runs.checkpoints_dir(run_dir)) is not None
 
 

@@ -11,8 +11,8 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from lstm_gen import lease
 from lstm_gen.platform import errors
+from lstm_gen.runs import lease
 from lstm_gen.training import state
 
 Damage = Callable[[pathlib.Path, random.Random], None]
