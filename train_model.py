@@ -39,7 +39,7 @@ from lstm_gen.evaluation import baselines
 from lstm_gen.platform import devices
 from lstm_gen.runs import clear
 from lstm_gen.runs import run as runs
-from lstm_gen.training import loop, preflight, report
+from lstm_gen.training import dry_run, loop, report
 
 _BASELINES = flags.DEFINE_boolean(
     "baselines",
@@ -77,8 +77,8 @@ def main() -> None:
     augmentation.require_true_labels(run.augmentation, run.condition, pitch_flags.pitch_label())
     if _DRY_RUN.value:
         print(report.describe_data(dataset, run.window, run.training))
-        found = preflight.measure(run, dataset, settings.steps_per_call, strategy)
-        print(preflight.describe(found, run.training.steps))
+        found = dry_run.measure(run, dataset, settings.steps_per_call, strategy)
+        print(dry_run.describe(found, run.training.steps))
         return
     with devices.place_to_write(strategy, run_dir) as own_dir:
         print(report.describe_data(dataset, run.window, run.training))

@@ -23,7 +23,7 @@ from lstm_gen.models.lstm import model
 from lstm_gen.platform import devices
 from lstm_gen.runs import lease
 from lstm_gen.runs import run as runs
-from lstm_gen.training import batches, loop, signals, step
+from lstm_gen.training import batches, loop, step, stop_request
 
 _ROUNDS = 15
 _NEVER = 1 << 30
@@ -94,7 +94,7 @@ def _make_trainer(
     runs.open_or_create(run_dir, run)
     primer = excerpts.Excerpts(np.zeros([1, 1, run.audio.channels], np.float32), {})
     return loop.Trainer(
-        run_dir, run, dataset, _QUIET, strategy, primer, lease.Lease(), signals.Request(), ""
+        run_dir, run, dataset, _QUIET, strategy, primer, lease.Lease(), stop_request.Request(), ""
     )
 
 

@@ -18,7 +18,7 @@ from lstm_gen.dataset.input import excerpts
 from lstm_gen.platform import devices, errors, failpoints
 from lstm_gen.runs import checkpoints, lease
 from lstm_gen.runs import run as runs
-from lstm_gen.training import batches, guards, pace, signals, tuning
+from lstm_gen.training import batches, hypertune, nan_guard, stop_request, throughput
 from lstm_gen.training import monitor as monitors
 from lstm_gen.training import state as states
 from lstm_gen.training import step as steps
@@ -68,7 +68,7 @@ class Trainer:
         strategy: tf.distribute.Strategy,
         primer: excerpts.Excerpts,
         owner: lease.Lease,
-        stop: signals.Request,
+        stop: stop_request.Request,
         resume_dir: str,
     ) -> None:
         self._run_dir, self._run, self._dataset = run_dir, run, dataset
@@ -84,11 +84,11 @@ class Trainer:
         self._begin()
         self._resumed_from = self._progress.step
         self._monitor = monitors.Monitor(run_dir, run, settings, primer, stop)
-        self._tuning = tuning.Report()
-        self._saturation = guards.Saturation(objectives, run.training.steps)
+        self._tuning = hypertune.Report()
+        self._saturation = nan_guard.Saturation(objectives, run.training.steps)
         self._validation: dict[str, float] = {}
         self._validation_batches = batches.validation(strategy, run, dataset)
-        self._pace = pace.Pace(run, settings, strategy)
+        self._pace = throughput.Pace(run, settings, strategy)
 
     @property
     def _progress(self) -> states.Progress:
@@ -107,7 +107,7 @@ class Trainer:
                 try:
                     self._heed_stop()
                     self._advance(iterator, bar)
-                except guards.NonFiniteError as error:
+                except nan_guard.NonFiniteError as error:
                     self._roll_back(error)
                     iterator = self._open_stream()
                 bar.update(self._progress.step - bar.n)
@@ -154,7 +154,7 @@ class Trainer:
         }
         seconds = time.perf_counter() - start
         failpoints.reach("call.done")
-        guards.require_finite(metrics, first)
+        nan_guard.require_finite(metrics, first)
         for warning in self._saturation.note(metrics):
             tqdm.tqdm.write(f"step {first + n_steps}: {warning}")
         self._progress.step = first + n_steps
@@ -203,7 +203,7 @@ class Trainer:
         weight = totals.pop("weight")
         self._validation = {name: value / weight for name, value in totals.items()}
         step = self._progress.step
-        guards.require_finite_validation(self._validation, step)
+        nan_guard.require_finite_validation(self._validation, step)
         logged = {f"validation/{name}": value for name, value in self._validation.items()}
         self._monitor.scalars(step, logged)
         self._tuning.add(step, self._watched, self._validation[self._watched])
@@ -238,14 +238,14 @@ class Trainer:
         """Whether somebody asked this process, or one that it works with, to stop."""
         return devices.average(self._strategy, float(bool(self._stop))) > 0
 
-    def _roll_back(self, error: guards.NonFiniteError) -> None:
+    def _roll_back(self, error: nan_guard.NonFiniteError) -> None:
         """Go back to the last checkpoint with a lower learning rate, the first time.
 
         Raises:
           InputError: The second time.
         """
         suspects = batches.behind(self._run, self._dataset, error.split, error.step)
-        where = f"{error}, {guards.describe_recordings(suspects, self._dataset)}"
+        where = f"{error}, {nan_guard.describe_recordings(suspects, self._dataset)}"
         if self._state.was_slowed:
             raise errors.InputError(
                 f"{error.name} must stay a number; start another --run_dir with a lower "
@@ -373,7 +373,7 @@ def train(
     primer = excerpts.draw_excerpts(
         dataset, split, settings.n_samples, primer_frames, run.training.seed
     )
-    with lease.hold(run_dir) as owner, signals.noted() as stop:
+    with lease.hold(run_dir) as owner, stop_request.noted() as stop:
         trainer = Trainer(
             run_dir, run, dataset, settings, strategy, primer, owner, stop, resume_dir
         )

@@ -15,7 +15,7 @@ from lstm_gen.dataset.input import excerpts
 from lstm_gen.models import base
 from lstm_gen.platform import errors, storage
 from lstm_gen.runs import run as runs
-from lstm_gen.training import animation, signals
+from lstm_gen.training import animation, stop_request
 
 _INVERSION_ITERATIONS = inversion.QUALITY["preview"]
 
@@ -41,7 +41,7 @@ class Monitor:
         run: runs.Run,
         settings: training_config.MonitorConfig,
         primer: excerpts.Excerpts,
-        stop: signals.Request,
+        stop: stop_request.Request,
     ) -> None:
         self._run_dir = run_dir
         self._run = run

@@ -15,7 +15,7 @@ from lstm_gen.dataset.input import pipeline
 from lstm_gen.platform import failpoints, precision
 from lstm_gen.runs import checkpoints, lease
 from lstm_gen.runs import run as runs
-from lstm_gen.training import guards
+from lstm_gen.training import nan_guard
 from lstm_gen.training import step as steps
 
 
@@ -147,7 +147,7 @@ class State:
           StorageError: If the run directory has another owner by now.
         """
         variables = self._variables()
-        guards.require_finite_variables(variables, self.progress.step)
+        nan_guard.require_finite_variables(variables, self.progress.step)
         self._owner.confirm()
         self._saved = checkpoints.write(self._parent, self.progress.step, variables, self._facts())
         checkpoints.keep_newest(self._parent, keep, self._saved)

@@ -17,7 +17,7 @@ from lstm_gen.models import base as families
 from lstm_gen.models.common import convolutions, overlap_add
 from lstm_gen.models.vae import model as vae
 from lstm_gen.platform import errors
-from lstm_gen.training import guards
+from lstm_gen.training import nan_guard
 
 DIGIT = families.Condition(name="digit", kind="class", n_values=3)
 SIGNAL = families.Signal(audio=config.AudioConfig(n_mels=6), timesteps=16, shift=0)
@@ -162,7 +162,7 @@ def test_latents_that_say_nothing_are_what_the_log_warns_of() -> None:
 
     def warnings() -> list[str]:
         nats = losses(model, make_batch(), True).metrics["kl"].numpy().mean()
-        return list(guards.Saturation([objective], 100).note({"kl": np.repeat(nats, 30)}))
+        return list(nan_guard.Saturation([objective], 100).note({"kl": np.repeat(nats, 30)}))
 
     assert not warnings()
     last = model.encoder[-1]

@@ -7,7 +7,7 @@ import tiny
 
 from lstm_gen.dataset.format import manifest
 from lstm_gen.platform import devices, errors
-from lstm_gen.training import preflight
+from lstm_gen.training import dry_run
 
 FLOAT_BYTES = 4
 
@@ -20,11 +20,11 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> manifest.Dataset:
 def test_it_counts_what_there_is_and_keeps_nothing(
     dataset: manifest.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(preflight, "_SECONDS", 0.0)
+    monkeypatch.setattr(dry_run, "_SECONDS", 0.0)
     folder = pathlib.Path(dataset.data_dir)
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     run = tiny.make_run(dataset)
-    found = preflight.measure(run, dataset, 2, devices.strategy("cpu"))
+    found = dry_run.measure(run, dataset, 2, devices.strategy("cpu"))
     width, d, k = tiny.SETTINGS.units, tiny.AUDIO.n_mels, tiny.SETTINGS.components
     recurrent = 4 * width * (d + width + 1)
     head = width * k * (2 * d + 1) + k + 2 * k * d + d + d * d
@@ -46,11 +46,11 @@ def test_a_batch_that_cannot_be_shared_out_is_refused(dataset: manifest.Dataset)
         num_replicas_in_sync = 3
 
     with pytest.raises(errors.InputError, match="multiple of the number of devices"):
-        preflight.measure(tiny.make_run(dataset), dataset, 2, Three())
+        dry_run.measure(tiny.make_run(dataset), dataset, 2, Three())
 
 
 def test_what_it_says() -> None:
-    found = preflight.Preflight(
+    found = dry_run.Preflight(
         n_parameters=1_234_567,
         state_bytes=14_800_000,
         peak_bytes=1_500_000_000,
@@ -59,9 +59,9 @@ def test_what_it_says() -> None:
         start_seconds=20.0,
         step_seconds=0.25,
     )
-    text = preflight.describe(found, n_steps=1000)
+    text = dry_run.describe(found, n_steps=1000)
     for part in ("1,234,567 parameters", "14.8 MB", "1.50 GB, this process", "12.5 steps, 3.1 s"):
         assert part in text
     assert "0.2500 s a step" in text
     assert "finish    4.5 min for 1000 steps" in text
-    assert "GPU's" in preflight.describe(found._replace(on_gpu=True), n_steps=1)
+    assert "GPU's" in dry_run.describe(found._replace(on_gpu=True), n_steps=1)

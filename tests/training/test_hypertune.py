@@ -3,7 +3,7 @@ import pathlib
 
 import pytest
 
-from lstm_gen.training import tuning
+from lstm_gen.training import hypertune
 
 
 def test_a_trial_says_its_newest_metrics(
@@ -12,7 +12,7 @@ def test_a_trial_says_its_newest_metrics(
     path = tmp_path / "hypertune" / "output.metrics"
     monkeypatch.setenv("CLOUD_ML_HP_METRIC_FILE", str(path))
     monkeypatch.setenv("CLOUD_ML_TRIAL_ID", "7")
-    report = tuning.Report()
+    report = hypertune.Report()
     for step in range(1, 121):
         report.add(step, "likelihood_loss", step / 2)
     lines = [json.loads(line) for line in path.read_text().splitlines()]
@@ -34,5 +34,5 @@ def test_outside_a_study_nothing_is_said(
 ) -> None:
     monkeypatch.delenv("CLOUD_ML_HP_METRIC_FILE", raising=False)
     monkeypatch.chdir(tmp_path)
-    tuning.Report().add(1, "likelihood_loss", 0.5)
+    hypertune.Report().add(1, "likelihood_loss", 0.5)
     assert list(tmp_path.iterdir()) == []

@@ -19,7 +19,7 @@ from lstm_gen.models import base
 from lstm_gen.platform import devices, errors
 from lstm_gen.runs import checkpoints, lease, safetensors
 from lstm_gen.runs import run as runs
-from lstm_gen.training import guards, loop, monitor, pace, signals, state, step
+from lstm_gen.training import loop, monitor, nan_guard, state, step, stop_request, throughput
 
 STRATEGY = tf.distribute.OneDeviceStrategy("/cpu:0")
 Values = dict[str, np.ndarray]
@@ -39,7 +39,7 @@ def spare(patch: pytest.MonkeyPatch) -> None:
     """Spare these tests the seconds that compiling and drawing take, and a clock's influence."""
     patch.setattr(devices, "compiles_with_xla", lambda *_: False)
     patch.setattr(monitor.Monitor, "prediction", lambda *_: None)
-    patch.setattr(pace, "_CALL_SECONDS", 1e6)
+    patch.setattr(throughput, "_CALL_SECONDS", 1e6)
 
 
 def train(folder: pathlib.Path, run: runs.Run, dataset: manifest.Dataset) -> loop.Result:
@@ -124,7 +124,7 @@ def test_a_request_to_stop_saves_and_the_run_ends_as_an_unbroken_one(
 
 
 def test_a_second_request_stops_at_once() -> None:
-    with signals.noted() as request:
+    with stop_request.noted() as request:
         os.kill(os.getpid(), signal.SIGTERM)
         assert request
         assert request.signal == signal.SIGTERM
@@ -137,7 +137,7 @@ def test_outside_the_main_thread_no_signal_is_noted() -> None:
     before = signal.getsignal(signal.SIGTERM)
 
     def note() -> None:
-        with signals.noted() as request:
+        with stop_request.noted() as request:
             assert not request
             assert signal.getsignal(signal.SIGTERM) == before
 
@@ -216,7 +216,7 @@ def test_weights_that_are_no_numbers_are_not_saved(
     made = state.State(str(tmp_path), tiny.make_run(dataset), dataset, STRATEGY, lease.Lease())
     weight = made.model.trainable_variables[0]
     weight.assign(tf.fill(weight.shape, np.nan))
-    with pytest.raises(guards.NonFiniteError, match=r"^model/\S+=nan at step 0$"):
+    with pytest.raises(nan_guard.NonFiniteError, match=r"^model/\S+=nan at step 0$"):
         made.save(keep=2)
     assert not (tmp_path / "checkpoints").exists()
 
@@ -231,12 +231,12 @@ def test_recordings_are_named_as_the_manifest_has_them(
     monkeypatch.setattr(manifest, "load_lines", lambda _: [*lines, {"segments": {}}])
     frames = np.zeros((5, 3, 2))
     batch = {"frames": frames, "recording": np.arange(5)}
-    said = guards.describe_recordings([batch], dataset)
+    said = nan_guard.describe_recordings([batch], dataset)
     assert said == "with windows of a.wav, b.wav, c.wav and 2 more"
     frames[3, 1, 0] = np.nan
     frames[1, 2, 1] = np.inf
     filled = {"frames": frames + np.nan, "recording": np.full(5, -1)}
-    said = guards.describe_recordings([batch, filled], dataset)
+    said = nan_guard.describe_recordings([batch, filled], dataset)
     assert said == "with frames that are no numbers of b.wav, d.wav"
 
 
@@ -251,7 +251,7 @@ def make_objective() -> base.Objective:
 
 
 def test_a_loss_that_has_nothing_more_to_say_is_told_of_once_each_time() -> None:
-    saturation = guards.Saturation([make_objective()], n_steps=100)
+    saturation = nan_guard.Saturation([make_objective()], n_steps=100)
     losses = [1.4] * 30 + [0.01] * 30 + [0.5] * 30 + [0.01] * 30
     warned = [
         step
@@ -264,7 +264,7 @@ def test_a_loss_that_has_nothing_more_to_say_is_told_of_once_each_time() -> None
 
 
 def test_a_loss_on_its_way_is_no_warning() -> None:
-    saturation = guards.Saturation([make_objective()], n_steps=100)
+    saturation = nan_guard.Saturation([make_objective()], n_steps=100)
     assert not list(saturation.note({"judge_loss": np.linspace(1.4, 0.1, 100)}))
     text = list(saturation.note({"judge_loss": np.full(40, 0.02)}))
     assert len(text) == 1
@@ -278,9 +278,9 @@ def test_what_can_be_done_again_is_ended_where_it_stands() -> None:
             pass
 
     said = pytest.raises(errors.StoppedError, match="SIGTERM; all is kept")
-    with signals.noted() as request, said, request.at_once("all is kept"):
+    with stop_request.noted() as request, said, request.at_once("all is kept"):
         fit()
-    with signals.noted() as request:
+    with stop_request.noted() as request:
         os.kill(os.getpid(), signal.SIGTERM)
         assert request
         with pytest.raises(errors.StoppedError), request.at_once("kept"):
@@ -288,7 +288,7 @@ def test_what_can_be_done_again_is_ended_where_it_stands() -> None:
 
 
 def test_a_rollout_is_not_waited_for(dataset: manifest.Dataset, tmp_path: pathlib.Path) -> None:
-    request = signals.Request()
+    request = stop_request.Request()
 
     def generate(*arguments: Any) -> Any:
         arguments[-1](1)  # so many frames are done
