@@ -68,7 +68,7 @@ $(VENV)-beam/installed: setup.py | $(BIN)/python
 # Two gigabytes of JAX and libtpu, of versions that nothing else is to be bound to.
 check-tpu: $(VENV)-tpu/installed  ## compile every preset for a TPU, without one: does it fit, how long does it take
 	@echo "Compiling every preset for a TPU; some minutes."
-	@$(VENV)-tpu/bin/python -m pytest tests/training/test_tpu_compiler.py
+	@$(VENV)-tpu/bin/python -m pytest tests/tools/test_tpu_compiler.py
 	@$(VENV)-tpu/bin/python -m tools.check_tpu --preset=all
 
 $(VENV)-tpu/installed: setup.py | $(BIN)/python
@@ -108,7 +108,7 @@ $(OTHER)/installed: setup.py | $(BIN)/python
 # Google's SDK for Vertex AI is 280 MB that only who submits needs.
 test-vertex: $(VENV)-cloud/installed  ## the jobs for Vertex AI in the types of Google's own SDK
 	@echo "Running the tests of the jobs for Vertex AI."
-	@$(VENV)-cloud/bin/python -m pytest tests/cloud/test_vertex.py
+	@$(VENV)-cloud/bin/python -m pytest tests/tools/test_vertex.py
 
 $(VENV)-cloud/installed: setup.py | $(BIN)/python
 	@echo "Installing Google's SDK into $(VENV)-cloud."
@@ -126,7 +126,7 @@ test-sdist: sdist  ## install the distribution into a fresh environment in /tmp 
 	@echo "Installing dist/lstm_gen.tar.gz into /tmp/lstm_gen-sdist."
 	@/tmp/lstm_gen-sdist/bin/python -m pip install -qq --disable-pip-version-check \
 	  "lstm_gen[$(TENSORFLOW)] @ file://$(CURDIR)/dist/lstm_gen.tar.gz"
-	@SDIST_VENV=/tmp/lstm_gen-sdist $(BIN)/python -m pytest -m "" tests/cloud/test_sdist.py
+	@SDIST_VENV=/tmp/lstm_gen-sdist $(BIN)/python -m pytest -m "" tests/tools/test_sdist.py
 
 # IMAGE=REGION-docker.pkg.dev/PROJECT/lstm-gen/gpu:VERSION is where jobs look for it; push it there.
 IMAGE_KIND := $(if $(filter tpu,$(TENSORFLOW)),tpu,gpu)

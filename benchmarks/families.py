@@ -23,8 +23,8 @@ from lstm_gen.audio import representations
 from lstm_gen.models import base as families
 from lstm_gen.platform import devices
 from lstm_gen.training import step as steps
-from lstm_gen.training.tpu import lowering
 from tools import check_tpu
+from tools.tpu import lowering
 
 _PRESETS = pathlib.Path(__file__).parents[1] / "flags" / "presets"
 _ROUNDS, _STEPS = 15, 10

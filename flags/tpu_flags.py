@@ -10,7 +10,7 @@ from absl import flags
 
 from lstm_gen import config
 from lstm_gen.generation.song_config import SongConfig
-from lstm_gen.training.tpu import chips
+from tools.tpu import chips
 
 _PRESETS = pathlib.Path(__file__).with_name("presets")
 

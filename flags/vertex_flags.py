@@ -2,8 +2,8 @@
 
 from absl import flags
 
-from lstm_gen import vertex
-from lstm_gen.vertex import JobConfig
+from tools.vertex import jobs
+from tools.vertex.jobs import JobConfig
 
 _PROJECT = flags.DEFINE_string("project", "", "Google Cloud project that pays; its id.")
 _REGION = flags.DEFINE_string(
@@ -27,17 +27,17 @@ _NAME = flags.DEFINE_string(
 _COMMAND = flags.DEFINE_enum(
     "command",
     JobConfig.command,
-    list(vertex.COMMANDS),
+    list(jobs.COMMANDS),
     "What to run: "
-    + ", ".join(f"{name} is {module}.py" for name, module in vertex.COMMANDS.items())
+    + ", ".join(f"{name} is {module}.py" for name, module in jobs.COMMANDS.items())
     + ". Its flags follow after --.",
 )
 _MACHINE = flags.DEFINE_enum(
     "machine",
     JobConfig.machine,
-    list(vertex.MACHINES),
+    list(jobs.MACHINES),
     "Machine of each host: "
-    + "; ".join(f"{name} is {machine.what}" for name, machine in vertex.MACHINES.items())
+    + "; ".join(f"{name} is {machine.what}" for name, machine in jobs.MACHINES.items())
     + ". A TPU gets --use_tpu by itself.",
 )
 _HOSTS = flags.DEFINE_integer(

@@ -37,7 +37,7 @@ LAYERS = (
         "lstm_gen.runs.safetensors",
         "lstm_gen.runs.lease",
     ),
-    ("lstm_gen.training", "lstm_gen.generation", "lstm_gen.evaluation", "lstm_gen.vertex"),
+    ("lstm_gen.training", "lstm_gen.generation", "lstm_gen.evaluation", "tools.vertex.jobs"),
     ("flags",),
     ("tools", "benchmarks", *COMMANDS),
 )

@@ -19,7 +19,7 @@ from flags import (
     window_flags,
 )
 from lstm_gen.models import base as families
-from lstm_gen.training.tpu import lowering, preflight, report
+from tools.tpu import lowering, preflight, report
 
 
 def main() -> int:

@@ -12,34 +12,34 @@ needs no account. Images are made by `make image`.
 import shlex
 
 from flags import command, vertex_flags
-from lstm_gen import vertex
 from lstm_gen.platform import storage
+from tools.vertex import jobs
 
 
 def main(arguments: list[str]) -> None:
     """Write the description, submit the job unless that is not wanted, and say where to look."""
     job, output = vertex_flags.config(arguments), vertex_flags.output()
-    spec = vertex.build_spec(job)
-    storage.write_text(output, vertex.to_yaml(spec))
-    machine = vertex.MACHINES[job.machine].what
+    spec = jobs.build_spec(job)
+    storage.write_text(output, jobs.to_yaml(spec))
+    machine = jobs.MACHINES[job.machine].what
     hosts = f"{job.hosts} hosts with {machine} each" if job.hosts > 1 else machine
-    print(f"{output}: {vertex.display_name(job)} on {hosts}")
+    print(f"{output}: {jobs.display_name(job)} on {hosts}")
     if vertex_flags.dry_run():
         print(f"by hand   {_gcloud(job, output)}")
         return
-    name = vertex.submit(job)
+    name = jobs.submit(job)
     print(f"submitted {name}")
     print(f"follow    gcloud ai custom-jobs stream-logs {name}")
     if job.command == "train":
         print(f"look      tensorboard --logdir=gs://{job.bucket_name}/{job.name}/logs")
 
 
-def _gcloud(job: vertex.JobConfig, output: str) -> str:
+def _gcloud(job: jobs.JobConfig, output: str) -> str:
     """Return the command line that submits the file."""
     named = {
         "project": job.project,
         "region": job.region,
-        "display-name": vertex.display_name(job),
+        "display-name": jobs.display_name(job),
         "config": output,
     }
     flags = " ".join(f"--{name}={shlex.quote(value)}" for name, value in named.items())

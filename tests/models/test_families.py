@@ -17,7 +17,7 @@ from lstm_gen.platform import devices, errors, traced_functions
 from lstm_gen.platform import precision as precisions
 from lstm_gen.runs import checkpoints
 from lstm_gen.training import step as steps
-from lstm_gen.training.tpu import lowering
+from tools.tpu import lowering
 
 AUDIOS = {  # of families that do not read log_mel
     "waveform_vae": config.AudioConfig(representation="waveform", hop_length=24),

@@ -7,7 +7,7 @@ import pytest
 
 from lstm_gen import config, models, training_config
 from lstm_gen.models import base as families
-from lstm_gen.training.tpu import chips, lowering, preflight, report
+from tools.tpu import chips, lowering, preflight, report
 
 FAMILY = models.FAMILIES[0]
 WORK = preflight.Work(

@@ -26,7 +26,7 @@ from jax.experimental import topologies
 from jaxlib import _hlo, _jax
 from tensorflow.compiler.xla.service import hlo_pb2
 
-from lstm_gen.training.tpu import chips, costs, lowering, refusals
+from tools.tpu import chips, costs, lowering, refusals
 
 
 class Memory(NamedTuple):

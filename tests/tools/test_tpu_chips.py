@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from lstm_gen.platform import errors
-from lstm_gen.training.tpu import chips, refusals, search
+from tools.tpu import chips, refusals, search
 
 
 @pytest.mark.parametrize(

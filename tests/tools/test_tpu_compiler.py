@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
-from lstm_gen.training.tpu import chips, lowering, refusals
+from tools.tpu import chips, lowering, refusals
 
 if importlib.util.find_spec("jax") is None:
     pytest.skip("the TPU's compiler is not installed", allow_module_level=True)
 
-from lstm_gen.training.tpu import compiler
+from tools.tpu import compiler
 
 V5E = chips.parse("v5e:1x1")
 SIZE = 256

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from lstm_gen.training.tpu import preflight
+from tools.tpu import preflight
 
 NOTES = """\
 HBM        the chip's memory. A program takes what is held between calls (weights, optimizer,

@@ -18,7 +18,7 @@ from lstm_gen import training_config
 from lstm_gen.models import base as families
 from lstm_gen.platform import devices, precision, traced_functions
 from lstm_gen.training import step as steps
-from lstm_gen.training.tpu import refusals
+from tools.tpu import refusals
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ import pytest
 from tensorflow.compiler.xla import xla_data_pb2
 from tensorflow.compiler.xla.service import hlo_pb2
 
-from lstm_gen.training.tpu import costs
+from tools.tpu import costs
 
 F32, S32, PRED = (getattr(xla_data_pb2, name) for name in ("F32", "S32", "PRED"))
 HBM, CHIP = 0, 1

@@ -7,7 +7,7 @@ from types import ModuleType
 
 from lstm_gen.models import base as families
 from lstm_gen.platform import errors
-from lstm_gen.training.tpu import chips, lowering, refusals, search
+from tools.tpu import chips, lowering, refusals, search
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -113,7 +113,7 @@ def _attempt(
 
 def _load_compiler() -> ModuleType:
     try:
-        from lstm_gen.training.tpu import compiler
+        from tools.tpu import compiler
     except ImportError as error:
         raise errors.InputError(
             "the TPU's compiler must be installed; make check-tpu does that in an environment of "

@@ -8,7 +8,7 @@ import pytest
 from lstm_gen import config, models, training_config
 from lstm_gen.models import base as families
 from lstm_gen.platform import errors
-from lstm_gen.training.tpu import chips, costs, lowering, preflight, refusals
+from tools.tpu import chips, costs, lowering, preflight, refusals
 
 FAMILY = models.FAMILIES[0]
 CONTROLS = families.Controls(n_songs=2, n_frames=300)

@@ -12,7 +12,7 @@ import tiny
 from lstm_gen.dataset.input import pipeline
 from lstm_gen.models import base as families
 from lstm_gen.platform import traced_functions
-from lstm_gen.training.tpu import lowering, refusals
+from tools.tpu import lowering, refusals
 
 pytestmark = pytest.mark.xla
 

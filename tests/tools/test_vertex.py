@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 import lstm_gen
-from lstm_gen import vertex
 from lstm_gen.platform import errors
+from tools.vertex import jobs
 
 ROOT = pathlib.Path(__file__).parents[2]
 WHERE = {"project": "p", "region": "europe-west4", "bucket": "gs://b"}
 TENSORBOARD = {"tensorboard": "42", "service_account": "a@p.iam.gserviceaccount.com"}
 JOBS = [
-    *({"machine": machine} for machine in vertex.MACHINES),
+    *({"machine": machine} for machine in jobs.MACHINES),
     *({"machine": "gpu-8", "hosts": hosts, "spot": True} for hosts in (2, 5)),
     {"machine": "cpu", "hosts": 3, "name": "a-1", "disk_gb": 500, "timeout_hours": 1.5},
     {"machine": "cpu", "command": "prepare", "arguments": ("--input_dir=recordings",)},
@@ -26,27 +26,27 @@ JOBS = [
 ]
 
 
-def make_job(**asked: Any) -> vertex.JobConfig:
+def make_job(**asked: Any) -> jobs.JobConfig:
     """Return a job of the test's project."""
-    return vertex.JobConfig(**WHERE | asked)
+    return jobs.JobConfig(**WHERE | asked)
 
 
-def containers(job: vertex.JobConfig) -> list[dict[str, Any]]:
+def containers(job: jobs.JobConfig) -> list[dict[str, Any]]:
     """Return the container of each worker pool."""
-    return [pool["containerSpec"] for pool in vertex.build_spec(job)["workerPoolSpecs"]]
+    return [pool["containerSpec"] for pool in jobs.build_spec(job)["workerPoolSpecs"]]
 
 
 @pytest.mark.parametrize("asked", JOBS)
 def test_the_sdk_takes_every_job_as_it_is(asked: dict[str, Any]) -> None:
     types = pytest.importorskip("google.cloud.aiplatform_v1", reason="make test-vertex has it")
-    spec = vertex.build_spec(make_job(**asked))
+    spec = jobs.build_spec(make_job(**asked))
     parsed = types.CustomJobSpec.from_json(json.dumps(spec))
     kept = types.CustomJobSpec.to_dict(
         parsed, preserving_proto_field_name=False, use_integers_for_enums=False
     )
     assert_within(spec, kept)
     machine = parsed.worker_pool_specs[0].machine_spec
-    assert machine.machine_type == vertex.MACHINES[asked.get("machine", "gpu")].machine_type
+    assert machine.machine_type == jobs.MACHINES[asked.get("machine", "gpu")].machine_type
 
 
 def assert_within(spec: Any, kept: Any) -> None:
@@ -65,7 +65,7 @@ def assert_within(spec: Any, kept: Any) -> None:
 
 def test_the_sdk_refuses_a_field_that_is_not_the_apis() -> None:
     types = pytest.importorskip("google.cloud.aiplatform_v1", reason="make test-vertex has it")
-    spec = vertex.build_spec(make_job()) | {"replicas": 1}
+    spec = jobs.build_spec(make_job()) | {"replicas": 1}
     with pytest.raises(Exception, match="replicas"):
         types.CustomJobSpec.from_json(json.dumps(spec))
 
@@ -84,11 +84,11 @@ def test_what_is_submitted_is_what_was_written(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(sdk, "JobServiceClient", Client)
     job = make_job(machine="tpu-v3", spot=True)
-    assert vertex.submit(job) == "projects/p/locations/europe-west4/customJobs/7"
+    assert jobs.submit(job) == "projects/p/locations/europe-west4/customJobs/7"
     endpoint, parent, sent = asked
     assert (endpoint, parent) == ("europe-west4-aiplatform.googleapis.com", job.parent)
     assert sent.display_name == "lstm-gen-train-run"
-    assert sent.job_spec == sdk.CustomJobSpec.from_json(json.dumps(vertex.build_spec(job)))
+    assert sent.job_spec == sdk.CustomJobSpec.from_json(json.dumps(jobs.build_spec(job)))
 
 
 def test_a_job_that_nobody_may_submit_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +100,7 @@ def test_a_job_that_nobody_may_submit_is_one_line(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(sdk, "JobServiceClient", refuse)
     with pytest.raises(errors.StorageError, match="gcloud auth application-default login"):
-        vertex.submit(make_job())
+        jobs.submit(make_job())
 
 
 def test_a_training_is_one_container_in_the_bucket() -> None:
@@ -111,7 +111,7 @@ def test_a_training_is_one_container_in_the_bucket() -> None:
         "command": ["train_model"],
         "args": ["--noread_local", "--gcs_bucket=b", "--data_dir=dataset", "--steps=9"],
     }
-    spec = vertex.build_spec(job)
+    spec = jobs.build_spec(job)
     assert spec["baseOutputDirectory"] == {"outputUriPrefix": "gs://b/run"}
     assert spec["scheduling"]["strategy"] == "STANDARD"
     assert spec["scheduling"]["timeout"] == "86400s"
@@ -120,12 +120,12 @@ def test_a_training_is_one_container_in_the_bucket() -> None:
 def test_only_a_training_has_a_directory_of_its_own() -> None:
     for command, module in (("prepare", "create_tfrecord"), ("generate", "generate_songs")):
         job = make_job(command=command, machine="cpu")
-        assert "baseOutputDirectory" not in vertex.build_spec(job)
+        assert "baseOutputDirectory" not in jobs.build_spec(job)
         assert containers(job)[0]["command"] == [module]
 
 
 def test_the_first_of_several_hosts_is_a_pool_of_its_own() -> None:
-    spec = vertex.build_spec(make_job(machine="gpu-8", hosts=4, spot=True))
+    spec = jobs.build_spec(make_job(machine="gpu-8", hosts=4, spot=True))
     first, others = spec["workerPoolSpecs"]
     assert (first.pop("replicaCount"), others.pop("replicaCount")) == (1, 3)
     assert first == others
@@ -133,9 +133,9 @@ def test_the_first_of_several_hosts_is_a_pool_of_its_own() -> None:
     assert spec["scheduling"]["restartJobOnWorkerRestart"]
 
 
-@pytest.mark.parametrize("machine", [name for name in vertex.MACHINES if name.startswith("tpu")])
+@pytest.mark.parametrize("machine", [name for name in jobs.MACHINES if name.startswith("tpu")])
 def test_a_tpu_is_one_host_that_is_told_so(machine: str) -> None:
-    spec = vertex.build_spec(make_job(machine=machine))
+    spec = jobs.build_spec(make_job(machine=machine))
     (pool,) = spec["workerPoolSpecs"]
     container = pool["containerSpec"]
     assert container["args"][-1] == "--use_tpu"
@@ -146,10 +146,10 @@ def test_a_tpu_is_one_host_that_is_told_so(machine: str) -> None:
 
 
 def test_a_tensorboard_is_named_in_full() -> None:
-    spec = vertex.build_spec(make_job(**TENSORBOARD))
+    spec = jobs.build_spec(make_job(**TENSORBOARD))
     assert spec["tensorboard"] == "projects/p/locations/europe-west4/tensorboards/42"
     full = "projects/q/locations/r/tensorboards/1"
-    assert vertex.build_spec(make_job(**TENSORBOARD | {"tensorboard": full}))["tensorboard"] == full
+    assert jobs.build_spec(make_job(**TENSORBOARD | {"tensorboard": full}))["tensorboard"] == full
 
 
 @pytest.mark.parametrize(
@@ -201,9 +201,7 @@ def test_a_dry_run_writes_what_gcloud_takes(tmp_path: pathlib.Path) -> None:
         "--display-name=lstm-gen-train-run --config=job.yaml\n" in result.stdout
     )
     written = yaml.safe_load((tmp_path / "job.yaml").read_text())
-    assert written == vertex.build_spec(
-        make_job(machine="cpu", arguments=("--steps=9", "--nobest"))
-    )
+    assert written == jobs.build_spec(make_job(machine="cpu", arguments=("--steps=9", "--nobest")))
 
 
 def test_flags_in_the_wrong_place_are_refused(tmp_path: pathlib.Path) -> None:
@@ -218,5 +216,5 @@ def test_flags_in_the_wrong_place_are_refused(tmp_path: pathlib.Path) -> None:
 def test_help_names_every_machine(tmp_path: pathlib.Path) -> None:
     result = submit(tmp_path, "--help")
     assert result.stdout.startswith("Run one of the three commands on Vertex AI")
-    for machine in vertex.MACHINES:
+    for machine in jobs.MACHINES:
         assert machine in result.stdout

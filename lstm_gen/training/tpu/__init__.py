@@ -1,1 +1,0 @@
-"""What training and generation would ask of a TPU, found out on a machine without one."""

@@ -1,0 +1,1 @@
+"""TPU preflight: compiles training and generation for a TPU without having one."""
