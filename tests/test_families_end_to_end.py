@@ -15,7 +15,7 @@ from lstm_gen import config, models, training_config
 from lstm_gen.audio import normalisation
 from lstm_gen.dataset.format import labels, manifest
 from lstm_gen.dataset.prepare import prepare, receipts
-from lstm_gen.generation import recordings as through
+from lstm_gen.generation import resynthesis as through
 from lstm_gen.generation import song_config, songs
 from lstm_gen.models import base as families
 from lstm_gen.platform import devices, errors, failpoints

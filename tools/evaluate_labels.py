@@ -25,8 +25,8 @@ from flags import (
 from lstm_gen import config
 from lstm_gen.dataset.format import labels, manifest
 from lstm_gen.evaluation import classes, labelled
+from lstm_gen.generation import conditioning
 from lstm_gen.generation import songs as generation
-from lstm_gen.generation import told
 from lstm_gen.runs import run as runs
 from tools import judging
 
@@ -95,12 +95,12 @@ def _make(
     asked = [names[song % len(names)] for song in range(songs.n_songs)]
     values = [
         drawn | {name: labels.parse(run.told, name, one)}
-        for drawn, one in zip(told.of_songs(run, songs), asked, strict=True)
+        for drawn, one in zip(conditioning.of_songs(run, songs), asked, strict=True)
     ]
     controls = dataclasses.replace(
         generation.controls(songs, run),
         n_frames=run.window.timesteps,
-        labels=told.encode(run, values),
+        labels=conditioning.encode(run, values),
     )
     return list(judging.make_songs(run_dir, run, songs, data_dir, controls)), asked
 

@@ -24,7 +24,7 @@ from lstm_gen import config
 from lstm_gen.audio import files, representations
 from lstm_gen.dataset.format import labels, manifest
 from lstm_gen.evaluation import classes, notes
-from lstm_gen.generation import song_config, sounds, told
+from lstm_gen.generation import conditioning, output, song_config
 from lstm_gen.generation import songs as generation
 from lstm_gen.platform import errors, storage
 from lstm_gen.runs import run as runs
@@ -150,10 +150,10 @@ def _make(
     controls = dataclasses.replace(
         generation.controls(songs, run),
         n_frames=len(asked[0].samples) // run.audio.hop_length,
-        labels=told.encode(run, [take.values for take in asked]),
+        labels=conditioning.encode(run, [take.values for take in asked]),
     )
     frames = judging.make_songs(run_dir, run, songs, run.data_dir, controls)
-    return [sounds.invert(run.normalisation.undo(one), run.audio, songs) for one in frames]
+    return [output.invert(run.normalisation.undo(one), run.audio, songs) for one in frames]
 
 
 def _describe(
@@ -231,7 +231,7 @@ def _classes(
         return ""
 
     def back(samples: np.ndarray) -> np.ndarray:
-        return sounds.invert(representations.extract(samples, run.audio), run.audio, songs)
+        return output.invert(representations.extract(samples, run.audio), run.audio, songs)
 
     judged = {
         "as they are": np.stack([notes.timbre(take.samples, rate) for take in takes]),

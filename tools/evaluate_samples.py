@@ -22,7 +22,7 @@ from flags import (
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.input import excerpts, pipeline
 from lstm_gen.evaluation import labelled, samples
-from lstm_gen.generation import rollout, song_config, told
+from lstm_gen.generation import conditioning, rollout, song_config
 from lstm_gen.runs import checkpoints
 from lstm_gen.runs import run as runs
 from tools import judging
@@ -87,7 +87,10 @@ def _active(run_dir: str, run: runs.Run, dataset: manifest.Dataset) -> str:
     rows = np.concatenate(
         [
             coder.encode(
-                model, run.signal, one.frames[np.newaxis], told.encode(run, [dict(one.values)])
+                model,
+                run.signal,
+                one.frames[np.newaxis],
+                conditioning.encode(run, [dict(one.values)]),
             )[0]
             for one in labelled.segments(dataset, "validation")
         ]

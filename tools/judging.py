@@ -8,7 +8,7 @@ import tqdm
 from flags import device_flags, judged_flags
 from lstm_gen import config
 from lstm_gen.dataset.format import manifest
-from lstm_gen.generation import rollout, song_config, wishes
+from lstm_gen.generation import request, rollout, song_config
 from lstm_gen.generation import songs as generation
 from lstm_gen.models import base
 from lstm_gen.platform import storage
@@ -59,7 +59,7 @@ def make_songs(
       data_dir: Where primers are taken from.
       controls: The same as the model is told it, if it is to be told otherwise.
     """
-    wishes.require_honoured(songs, run)
+    request.require_honoured(songs, run)
     controls = controls or generation.controls(songs, run)
     groups = rollout.deal(songs.n_songs, songs.songs_at_once)
     total = controls.n_frames * len(groups)

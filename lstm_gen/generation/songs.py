@@ -11,14 +11,14 @@ from lstm_gen.audio import files, inversion, representations
 from lstm_gen.dataset.format import labels, manifest
 from lstm_gen.dataset.input import excerpts
 from lstm_gen.generation import (
+    conditioning,
     export,
     melody,
-    recordings,
+    output,
+    request,
+    resynthesis,
     rollout,
     song_config,
-    sounds,
-    told,
-    wishes,
 )
 from lstm_gen.models import base
 from lstm_gen.platform import storage
@@ -51,17 +51,17 @@ def make(
       InputError: If the run has no trained weights, or the primer cannot be used.
     """
     run = runs.load(run_dir)
-    wishes.require_apart(output_dir, run, songs)
-    wishes.require_honoured(songs, run)
+    request.require_apart(output_dir, run, songs)
+    request.require_honoured(songs, run)
     if songs.portable:
         return [_make_portable(run_dir, output_dir, songs)]
     if songs.reconstruct or songs.interpolate:
-        return recordings.make(run_dir, run, output_dir, songs, devices[0])
+        return resynthesis.make(run_dir, run, output_dir, songs, devices[0])
     if songs.melody:
         return [_play(run_dir, run, output_dir, songs, devices, progress)]
     primer = load_primer(run, songs, data_dir or run.data_dir)
     groups = rollout.deal(songs.n_songs, songs.songs_at_once)
-    known = told.of_songs(run, songs)
+    known = conditioning.of_songs(run, songs)
     frames = rollout.roll_out(
         run_dir, run, controls(songs, run), primer, groups, devices, songs.precision, progress
     )
@@ -70,8 +70,8 @@ def make(
         whole = np.concatenate([primer[index], new]) if songs.include_primer else new
         song = run.normalisation.undo(whole)
         path = storage.join(output_dir, f"song-{index:03d}")
-        paths.append(sounds.write_song(path, song, run.audio, songs))
-        sounds.write_settings(path, run_dir, index, songs, song, known[index])
+        paths.append(output.write_song(path, song, run.audio, songs))
+        output.write_settings(path, run_dir, index, songs, song, known[index])
     return paths
 
 
@@ -85,7 +85,7 @@ def _play(
 ) -> str:
     """Make a note of every pitch of a melody, and play it with them; return the sound's path."""
     config.require(
-        not told.between(run, songs),
+        not conditioning.between(run, songs),
         "a melody has one player; give each label one value",
         label=",".join(songs.label),
     )
@@ -95,16 +95,17 @@ def _play(
     asked = dataclasses.replace(songs, n_songs=len(wanted), seconds=seconds, primer="")
     texts = [f"{songs.pitch_label}={pitch}" for pitch in wanted]
     config.require(
-        songs.pitch_label not in told.given(run, songs),
+        songs.pitch_label not in conditioning.given(run, songs),
         f"the melody says the pitch; leave out --label {songs.pitch_label}",
         label=",".join(songs.label),
     )
     window_seconds = run.window.timesteps / run.audio.frames_per_second
     if seconds > window_seconds and "between" in run.family.controls:  # made one by one
         logging.warning("notes longer than %.1f s are struck again and again", window_seconds)
-    same = told.of_songs(run, asked)[0]  # one player for all notes
+    same = conditioning.of_songs(run, asked)[0]  # one player for all notes
     known = [
-        {**same, **told.given(run, dataclasses.replace(songs, label=(text,)))} for text in texts
+        {**same, **conditioning.given(run, dataclasses.replace(songs, label=(text,)))}
+        for text in texts
     ]
     frames = rollout.roll_out(
         run_dir,
@@ -117,14 +118,14 @@ def _play(
         progress,
     )
     made = {
-        pitch: sounds.invert(run.normalisation.undo(frames[index]), run.audio, songs)
+        pitch: output.invert(run.normalisation.undo(frames[index]), run.audio, songs)
         for index, pitch in enumerate(wanted)
     }
     samples = melody.mix(notes, made, run.audio.sample_rate)
     heard, path = representations.extract(samples, run.audio), storage.join(output_dir, "melody")
     player = {name: value for name, value in same.items() if name != songs.pitch_label}
-    sounds.write_settings(path, run_dir, 0, songs, heard, player)
-    return sounds.write_sound(path, heard, samples, run.audio, songs)
+    output.write_settings(path, run_dir, 0, songs, heard, player)
+    return output.write_sound(path, heard, samples, run.audio, songs)
 
 
 def _make_portable(run_dir: str, output_dir: str, songs: song_config.SongConfig) -> str:
@@ -134,8 +135,8 @@ def _make_portable(run_dir: str, output_dir: str, songs: song_config.SongConfig)
     primer = files.read(songs.primer, run.audio.sample_rate)
     samples = generator.make(songs.seed, primer, songs.seconds, songs.temperature)
     path, frames = storage.join(output_dir, "song-000"), representations.extract(samples, run.audio)
-    sounds.write_settings(path, run_dir, 0, songs, frames)
-    return sounds.write_sound(path, frames, samples, run.audio, songs)
+    output.write_settings(path, run_dir, 0, songs, frames)
+    return output.write_sound(path, frames, samples, run.audio, songs)
 
 
 def load_primer(run: runs.Run, songs: song_config.SongConfig, data_dir: str) -> np.ndarray:
@@ -171,6 +172,9 @@ def controls(
         temperature=songs.temperature,
         sigma_scale=songs.sigma_scale,
         prior=songs.prior,
-        labels=told.encode_songs(run, songs) if known is None else told.encode(run, known),
-        alike=known is not None or bool(told.between(run, songs)),  # a melody has one player
+        labels=conditioning.encode_songs(run, songs)
+        if known is None
+        else conditioning.encode(run, known),
+        alike=known is not None
+        or bool(conditioning.between(run, songs)),  # a melody has one player
     )

@@ -15,7 +15,7 @@ import tiny
 from lstm_gen import config
 from lstm_gen.audio import stft
 from lstm_gen.dataset.format import manifest
-from lstm_gen.generation import rollout, song_config, songs, sounds, wishes
+from lstm_gen.generation import output, request, rollout, song_config, songs
 from lstm_gen.models import base
 from lstm_gen.platform import errors
 from lstm_gen.runs import run as runs
@@ -188,8 +188,8 @@ def test_files_are_of_the_asked_kind_and_length_and_do_not_clip(
 ) -> None:
     loud = tiny.make_frames(20, 1) + 12
     settings = song_config.SongConfig(**asked)
-    assert np.abs(sounds.invert(loud, tiny.AUDIO, settings)).max() > 2, "the test must be loud"
-    path = sounds.write_song(str(tmp_path / "song"), loud, tiny.AUDIO, settings)
+    assert np.abs(output.invert(loud, tiny.AUDIO, settings)).max() > 2, "the test must be loud"
+    path = output.write_song(str(tmp_path / "song"), loud, tiny.AUDIO, settings)
     info = soundfile.info(path)
     assert (info.format, info.subtype, info.channels) == (container, subtype, 1)
     assert (info.samplerate, info.frames) == (RATE, 20 * HOP)
@@ -298,11 +298,11 @@ def test_songs_do_not_land_among_recordings(
     run, asked = tiny.make_run(dataset), song_config.SongConfig()
     for folder in ("in", "in/solo", "in/songs/new"):
         with pytest.raises(errors.InputError, match="among the recordings that the model was"):
-            wishes.require_apart(str(tmp_path / folder), run, asked)
-    wishes.require_apart(str(tmp_path / "alone"), run, asked)  # one of that name is chance
+            request.require_apart(str(tmp_path / folder), run, asked)
+    request.require_apart(str(tmp_path / "alone"), run, asked)  # one of that name is chance
     (tmp_path / "dataset" / manifest.MANIFEST_FILE).write_text("{")
     nowhere = dataclasses.replace(asked, primer="gs://no-object-at-all")
-    wishes.require_apart(str(tmp_path / "in"), run, nowhere)  # nothing is known of the dataset
+    request.require_apart(str(tmp_path / "in"), run, nowhere)  # nothing is known of the dataset
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import numpy as np
 from lstm_gen import config
 from lstm_gen.audio import files, representations
 from lstm_gen.dataset.format import labels
-from lstm_gen.generation import latents, rollout, song_config, sounds, told
+from lstm_gen.generation import conditioning, latents, output, rollout, song_config
 from lstm_gen.platform import storage
 from lstm_gen.runs import run as runs
 
@@ -56,9 +56,9 @@ def make(
     Raises:
       InputError: If a recording cannot be read, or a label is missing.
     """
-    told.require_complete(run, songs)
+    conditioning.require_complete(run, songs)
     config.require(
-        bool(songs.interpolate) or not told.between(run, songs),
+        bool(songs.interpolate) or not conditioning.between(run, songs),
         "a label from one value to another is for songs and for --interpolate; say what the "
         "recording is",
         label=",".join(songs.label),
@@ -73,8 +73,8 @@ def make(
     paths = []
     for index, (name, sound) in enumerate(made.items()):
         path = storage.join(output_dir, name)
-        paths.append(sounds.write_sound(path, sound.frames, sound.samples, run.audio, songs))
-        sounds.write_settings(path, run_dir, index, songs, sound.frames, sound.labels)
+        paths.append(output.write_sound(path, sound.frames, sound.samples, run.audio, songs))
+        output.write_settings(path, run_dir, index, songs, sound.frames, sound.labels)
     return paths
 
 
@@ -84,25 +84,28 @@ def _reconstruct(
     """Return the name of each sound made of a recording, and the sound."""
     samples = files.read(path, run.audio.sample_rate)
     frames = representations.extract(samples, run.audio)
-    known = told.given(run, songs)
-    inputs, own = run.normalisation.apply(frames)[np.newaxis], told.encode(run, [known])
+    known = conditioning.given(run, songs)
+    inputs, own = run.normalisation.apply(frames)[np.newaxis], conditioning.encode(run, [known])
     made = {"reconstructed": latents.reconstruct(trained, inputs, own)[0]}
     if songs.perturb:
-        many, each = np.repeat(inputs, songs.n_songs, 0), told.encode(run, [known] * songs.n_songs)
+        many, each = (
+            np.repeat(inputs, songs.n_songs, 0),
+            conditioning.encode(run, [known] * songs.n_songs),
+        )
         moved = latents.perturb(trained, many, each, songs.perturb, songs.seed)
         made |= {f"perturbed-{i:03d}": song for i, song in enumerate(moved)}
     all_known = dict.fromkeys(("original", "inverted", *made), known)
     if songs.transfer:
-        name, ends = told.parse_transfer(run, songs)
+        name, ends = conditioning.parse_transfer(run, songs)
         title = re.sub(r"[^\w.+-]+", "_", "-to-".join(ends))
         first, last = (run.vocabulary[name].values.index(end) for end in ends)
         made[title] = latents.transfer(trained, inputs, own, name, (first, last))[0]
         all_known[title] = {**known, **({name: ends[1:]} if name in known else {})}
     named = {"original": (frames, samples)}
-    named["inverted"] = (frames, sounds.invert(frames, run.audio, songs))
+    named["inverted"] = (frames, output.invert(frames, run.audio, songs))
     for name, normalised in made.items():
         back = run.normalisation.undo(normalised)
-        named[name] = (back, sounds.invert(back, run.audio, songs))
+        named[name] = (back, output.invert(back, run.audio, songs))
     stem = pathlib.PurePosixPath(path).stem
     return {
         f"{stem}-{name}": Sound(back, _as_long(heard, samples.size), all_known[name])
@@ -121,19 +124,23 @@ def _interpolate(
     ]
     # The longer one ends with the shorter.
     both = np.stack([one[: min(map(len, frames))] for one in frames])
-    ends = told.given(run, songs)
-    ways = told.between(run, songs)
+    ends = conditioning.given(run, songs)
+    ways = conditioning.between(run, songs)
     known = [ends | {name: values[end] for name, values in ways.items()} for end in (0, 1)]
     steps = latents.steps(songs.n_songs)
     way = latents.interpolate(
-        trained, both, told.encode(run, known), steps, told.encode_songs(run, songs, steps)
+        trained,
+        both,
+        conditioning.encode(run, known),
+        steps,
+        conditioning.encode_songs(run, songs, steps),
     )
     n_samples = min(samples.size for samples in sounds_in)
-    each = zip(way, told.of_songs(run, songs, steps), strict=True)
+    each = zip(way, conditioning.of_songs(run, songs, steps), strict=True)
     made = {}
     for index, (normalised, values) in enumerate(each):
         own = run.normalisation.undo(normalised)
-        heard = _as_long(sounds.invert(own, run.audio, songs), n_samples)
+        heard = _as_long(output.invert(own, run.audio, songs), n_samples)
         made[f"song-{index:03d}"] = Sound(own, heard, values)
     return made
 

@@ -9,7 +9,7 @@ import pytest
 
 from lstm_gen import config, models
 from lstm_gen.dataset.format import labels
-from lstm_gen.generation import song_config, songs, told
+from lstm_gen.generation import conditioning, song_config, songs
 from lstm_gen.platform import errors
 
 VOCABULARY = {
@@ -36,19 +36,19 @@ def asked(*label: str, n_songs: int = 5) -> song_config.SongConfig:
 
 
 def test_a_number_goes_from_one_value_to_the_other_in_equal_steps() -> None:
-    found = told.of_songs(make_run(), asked("pitch=60|72", n_songs=13))
+    found = conditioning.of_songs(make_run(), asked("pitch=60|72", n_songs=13))
     assert [values["pitch"] for values in found] == [float(note) for note in range(60, 73)]
     assert len({values["instrument"] for values in found}) == 1  # all else in common
 
 
 def test_a_class_is_part_of_either_end() -> None:
     config_of_songs = asked("instrument=sax|bass", "pitch=60")
-    encoded = told.encode_songs(make_run(), config_of_songs)
+    encoded = conditioning.encode_songs(make_run(), config_of_songs)
     bass = np.linspace(0, 1, 5)
     expected = np.stack([bass, np.zeros(5), 1 - bass], axis=1)
     np.testing.assert_allclose(encoded["label/instrument"], expected)
     np.testing.assert_array_equal(encoded["label/pitch"], [60] * 5)
-    named = [values["instrument"] for values in told.of_songs(make_run(), config_of_songs)]
+    named = [values["instrument"] for values in conditioning.of_songs(make_run(), config_of_songs)]
     assert named == [("sax",)] * 3 + [("bass",)] * 2
 
 
@@ -58,20 +58,22 @@ def test_between_recordings_any_model_has_what_it_is_told_change() -> None:
         asked("pitch=60|72", "instrument=sax|bass", "qualities=dark", n_songs=1),
         interpolate=("a.wav", "b.wav"),
     )
-    encoded = told.encode_songs(run, way, [0.25])
+    encoded = conditioning.encode_songs(run, way, [0.25])
     np.testing.assert_array_equal(encoded["label/pitch"], [63])
     np.testing.assert_allclose(encoded["label/instrument"], [[0.25, 0, 0.75]])
 
 
 def test_one_song_is_the_first_end() -> None:
-    encoded = told.encode_songs(make_run(), asked("instrument=sax|bass", n_songs=1))
+    encoded = conditioning.encode_songs(make_run(), asked("instrument=sax|bass", n_songs=1))
     np.testing.assert_array_equal(encoded["label/instrument"], [[0, 0, 1]])
 
 
 def test_values_of_a_set_are_no_way() -> None:
     run, both = make_run(), asked("qualities=bright|dark")
-    assert told.between(run, both) == {}
-    np.testing.assert_array_equal(told.encode_songs(run, both)["label/qualities"], np.ones((5, 2)))
+    assert conditioning.between(run, both) == {}
+    np.testing.assert_array_equal(
+        conditioning.encode_songs(run, both)["label/qualities"], np.ones((5, 2))
+    )
 
 
 def test_songs_on_a_way_and_notes_of_a_melody_share_their_draw() -> None:
@@ -81,11 +83,11 @@ def test_songs_on_a_way_and_notes_of_a_melody_share_their_draw() -> None:
     assert way.labels["label/instrument"].shape == (5, 3)
     alone = asked("instrument=sax")
     assert not songs.controls(alone, run).alike
-    assert songs.controls(alone, run, told.of_songs(run, alone)).alike
+    assert songs.controls(alone, run, conditioning.of_songs(run, alone)).alike
 
 
 def test_without_a_way_each_song_has_its_own_draws_and_classes_their_number() -> None:
-    encoded = told.encode_songs(make_run(), asked("instrument=piano"))
+    encoded = conditioning.encode_songs(make_run(), asked("instrument=piano"))
     assert encoded["label/instrument"].dtype == np.int64
     assert len(set(encoded["label/pitch"].tolist())) > 1
 
@@ -104,7 +106,7 @@ def test_without_a_way_each_song_has_its_own_draws_and_classes_their_number() ->
 )
 def test_labels_that_cannot_be_honoured_are_refused(label: list[str], message: str) -> None:
     with pytest.raises(errors.InputError, match=message):
-        told.of_songs(make_run(), asked(*label))
+        conditioning.of_songs(make_run(), asked(*label))
 
 
 def test_a_recording_is_what_it_is_moved_from() -> None:
@@ -113,10 +115,10 @@ def test_a_recording_is_what_it_is_moved_from() -> None:
     moved = dataclasses.replace(
         asked("instrument=sax"), reconstruct=("a.wav",), transfer="instrument:sax:bass"
     )
-    assert told.parse_transfer(run, moved) == ("instrument", ("sax", "bass"))
+    assert conditioning.parse_transfer(run, moved) == ("instrument", ("sax", "bass"))
     other = dataclasses.replace(moved, label=("instrument=piano",))
     with pytest.raises(errors.InputError, match="--label instrument=sax"):
-        told.parse_transfer(run, other)
+        conditioning.parse_transfer(run, other)
 
 
 @pytest.mark.parametrize(
@@ -129,11 +131,11 @@ def test_a_recording_is_what_it_is_moved_from() -> None:
 )
 def test_ends_must_be_values_of_the_label(label: str, message: str) -> None:
     with pytest.raises(errors.InputError, match=message):
-        told.encode_songs(make_run(), asked(label))
+        conditioning.encode_songs(make_run(), asked(label))
 
 
 def test_a_model_that_knows_nothing_between_values_refuses() -> None:
     run = make_run()
     run.family = dataclasses.replace(run.family, controls=frozenset())
     with pytest.raises(errors.InputError, match=r"is for models .*gan.*pitch=60\|72"):
-        told.of_songs(run, asked("pitch=60|72"))
+        conditioning.of_songs(run, asked("pitch=60|72"))
