@@ -24,7 +24,8 @@ from flags import (
 )
 from lstm_gen import config
 from lstm_gen.dataset.format import labels, manifest
-from lstm_gen.evaluation import classes, labelled
+from lstm_gen.evaluation import labelled
+from lstm_gen.evaluation import labels as classes
 from lstm_gen.generation import conditioning
 from lstm_gen.generation import songs as generation
 from lstm_gen.runs import run as runs

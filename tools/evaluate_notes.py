@@ -23,7 +23,8 @@ from flags import (
 from lstm_gen import config
 from lstm_gen.audio import files, representations
 from lstm_gen.dataset.format import labels, manifest
-from lstm_gen.evaluation import classes, notes
+from lstm_gen.evaluation import labels as classes
+from lstm_gen.evaluation import notes
 from lstm_gen.generation import conditioning, output, song_config
 from lstm_gen.generation import songs as generation
 from lstm_gen.platform import errors, storage

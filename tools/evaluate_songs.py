@@ -17,7 +17,8 @@ from flags import command, device_flags, evaluation_flags, judged_flags, storage
 from lstm_gen import config
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.input import excerpts, pipeline
-from lstm_gen.evaluation import baselines, patches, rollouts
+from lstm_gen.evaluation import baselines, patches
+from lstm_gen.evaluation import songs as rollouts
 from lstm_gen.generation import song_config
 from lstm_gen.runs import checkpoints
 from lstm_gen.runs import run as runs

@@ -4,7 +4,7 @@ import librosa
 import numpy as np
 import pytest
 
-from lstm_gen.evaluation import classes, notes
+from lstm_gen.evaluation import labels, notes
 
 RATE = 16000
 
@@ -74,5 +74,5 @@ def test_timbres_can_be_told_apart() -> None:
         for name, harmonics in (("pure", 1), ("soft", 4), ("sharp", 12))
     ]
     features, names = np.stack([a for a, _ in examples]), [b for _, b in examples]
-    heard = classes.teach(features[::2], names[::2]).name(features[1::2])
-    assert classes.agreement(names[1::2], heard) > 0.9
+    heard = labels.teach(features[::2], names[::2]).name(features[1::2])
+    assert labels.agreement(names[1::2], heard) > 0.9

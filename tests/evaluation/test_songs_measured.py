@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lstm_gen import config
-from lstm_gen.evaluation import rollouts
+from lstm_gen.evaluation import songs
 from lstm_gen.platform import errors
 
 _AUDIO = config.AudioConfig()
@@ -47,12 +47,12 @@ def real() -> np.ndarray:
 
 def _measure(
     clips: np.ndarray, held_out: list[np.ndarray], train: list[np.ndarray]
-) -> rollouts.Report:
-    return rollouts.measure(clips, held_out, train, _AUDIO, _MEAN, _STD)
+) -> songs.Report:
+    return songs.measure(clips, held_out, train, _AUDIO, _MEAN, _STD)
 
 
-def _failed(report: rollouts.Report) -> set[str]:
-    return {verdict.name for verdict in rollouts.verdicts(report) if not verdict.passed}
+def _failed(report: songs.Report) -> set[str]:
+    return {verdict.name for verdict in songs.verdicts(report) if not verdict.passed}
 
 
 def _drone(real: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -170,7 +170,7 @@ def test_little_held_out_music_leaves_figures_unknown_and_never_crashes(
     assert np.isnan(report.repetition)
     assert "repetition_difference" in _failed(report)
     assert np.isfinite(report.modulation_db)
-    assert "nan" in rollouts.table({"tiny": report})
+    assert "nan" in songs.table({"tiny": report})
 
 
 def test_a_silent_held_out_split_leaves_ratios_unknown(
@@ -185,10 +185,10 @@ def test_every_bound_names_a_figure_and_the_table_has_them_all(
 ) -> None:
     good = _measure(real, held_out, train)
     bad = _measure(_drone(real, np.random.default_rng(0)), held_out, train)
-    lines = rollouts.table({"good": good, "bad": bad}).splitlines()
-    assert [line.count("|") for line in lines] == [5] * (2 + len(rollouts.ACCEPTANCE) + 3)
+    lines = songs.table({"good": good, "bad": bad}).splitlines()
+    assert [line.count("|") for line in lines] == [5] * (2 + len(songs.ACCEPTANCE) + 3)
     assert lines[0] == "| figure | accept | good | bad |"
-    for bound, line in zip(rollouts.ACCEPTANCE, lines[2:], strict=False):
+    for bound, line in zip(songs.ACCEPTANCE, lines[2:], strict=False):
         cells = [cell.strip() for cell in line.split("|")][1:-1]
         assert cells[0] == bound.description
         assert ("**" in cells[3]) == (bound.field in _failed(bad))

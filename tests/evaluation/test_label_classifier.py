@@ -6,7 +6,7 @@ import tiny
 
 from lstm_gen import config
 from lstm_gen.audio import normalisation
-from lstm_gen.evaluation import classes
+from lstm_gen.evaluation import labels
 from lstm_gen.platform import errors
 
 PLAIN = normalisation.Normalisation(mean=np.zeros(8, np.float32), std=np.ones(8, np.float32))
@@ -29,23 +29,23 @@ def make_sound(kind: str, seed: int) -> np.ndarray:
 def make_set(first_seed: int, count: int) -> tuple[np.ndarray, list[str]]:
     names = [("up", "down", "flat")[index % 3] for index in range(count)]
     sounds = [make_sound(name, first_seed + index) for index, name in enumerate(names)]
-    return classes.describe(sounds, tiny.AUDIO, PLAIN), names
+    return labels.describe(sounds, tiny.AUDIO, PLAIN), names
 
 
 def test_classes_are_told_apart() -> None:
-    classifier = classes.teach(*make_set(0, 60))
+    classifier = labels.teach(*make_set(0, 60))
     held_out, names = make_set(1000, 60)
     assert classifier.names == ("down", "flat", "up")
     heard = classifier.name(held_out)
     assert np.mean([one == other for one, other in zip(heard, names, strict=True)]) > 0.9
-    again = classes.teach(*make_set(0, 60)).name(held_out)
+    again = labels.teach(*make_set(0, 60)).name(held_out)
     assert again == heard
 
 
 def test_silence_around_a_sound_and_its_level_do_not_matter() -> None:
     sound = make_sound("up", 1)
     shifted = np.concatenate([np.full((9, 8), QUIET, np.float32), sound])
-    both = classes.describe([sound, shifted], tiny.AUDIO, PLAIN)
+    both = labels.describe([sound, shifted], tiny.AUDIO, PLAIN)
     np.testing.assert_allclose(both[0], both[1], atol=1e-5)
 
 
@@ -53,14 +53,14 @@ def test_how_far_two_of_a_class_are_apart() -> None:
     random = np.random.default_rng(0)
     names = ["one"] * 2000 + ["two"] * 2000
     rows = random.standard_normal((4000, 3)) + np.repeat([[0.0], [50.0]], 2000, axis=0)
-    assert classes.spread(rows, names) == pytest.approx(np.sqrt(2 * 3), rel=0.03)
-    assert np.isnan(classes.spread(rows[:1], ["one"]))
+    assert labels.spread(rows, names) == pytest.approx(np.sqrt(2 * 3), rel=0.03)
+    assert np.isnan(labels.spread(rows[:1], ["one"]))
 
 
 def test_what_cannot_be_told_apart_is_refused() -> None:
     described, _ = make_set(0, 6)
     with pytest.raises(errors.InputError, match="two classes"):
-        classes.teach(described, ["one"] * 6)
+        labels.teach(described, ["one"] * 6)
     waves = config.AudioConfig(representation="waveform", hop_length=8)
     with pytest.raises(errors.InputError, match="logarithms of power"):
-        classes.describe([make_sound("up", 1)], waves, PLAIN)
+        labels.describe([make_sound("up", 1)], waves, PLAIN)
