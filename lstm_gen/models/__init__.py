@@ -1,18 +1,18 @@
 """The model families, in the order that help texts and tables show them."""
 
 from lstm_gen.models import base
-from lstm_gen.models.autoencoder import model
-from lstm_gen.models.lstm import model
+from lstm_gen.models.autoencoder import model as autoencoder
+from lstm_gen.models.lstm import model as lstm
 from lstm_gen.models.notes import gan, note_vae
-from lstm_gen.models.vae import model
-from lstm_gen.models.waveform_vae import model
+from lstm_gen.models.vae import model as vae
+from lstm_gen.models.waveform_vae import model as waveform_vae
 from lstm_gen.platform import errors
 
 FAMILIES: tuple[base.Family, ...] = (
-    model.FAMILY,
-    model.FAMILY,
-    model.FAMILY,
-    model.FAMILY,
+    lstm.FAMILY,
+    autoencoder.FAMILY,
+    vae.FAMILY,
+    waveform_vae.FAMILY,
     gan.FAMILY,
     note_vae.FAMILY,
 )
