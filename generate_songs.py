@@ -20,7 +20,8 @@ from flags import (
     run_dir_flags,
     storage_flags,
 )
-from lstm_gen.generation import rollout, song_config
+from lstm_gen.config.generation import GenerationConfig
+from lstm_gen.generation import rollout
 from lstm_gen.generation import songs as generation
 from lstm_gen.runs import run as runs
 
@@ -53,7 +54,7 @@ def main() -> None:
     print(f"{len(paths)} sounds in {seconds:.1f} s{_describe_rate(songs, len(paths), seconds)}")
 
 
-def _describe_rate(songs: song_config.SongConfig, n_sounds: int, seconds: float) -> str:
+def _describe_rate(songs: GenerationConfig, n_sounds: int, seconds: float) -> str:
     """Return in words how fast songs were made; recordings and melodies are of any length."""
     if songs.reconstruct or songs.interpolate or songs.melody:
         return ""

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from benchmarks import harness, preparing
-from lstm_gen import config
+from lstm_gen.config.training import WindowConfig
 from lstm_gen.dataset.format import manifest, records
 
 _PROCESSES = 2
@@ -143,7 +143,7 @@ def _measure_reading(scratch: pathlib.Path) -> harness.Row:
 
     dataset = _write_shards(scratch / "shards", manifest.load(str(scratch / "folder-dataset")))
     train = dataset.splits["train"]
-    window = config.WindowConfig()
+    window = WindowConfig()
     n_batches = _PASSES * pipeline.windows_per_epoch(dataset, "train", window) // _BATCH_SIZE
     batches = pipeline.windows(dataset, "train", window, _BATCH_SIZE, seed=0).take(n_batches)
     paths = [dataset.path(shard) for shard in train.shards]

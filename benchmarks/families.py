@@ -18,8 +18,8 @@ import tensorflow as tf
 from absl import flags
 
 from benchmarks import harness
-from lstm_gen import config
 from lstm_gen.audio import representations
+from lstm_gen.config.audio import AudioConfig
 from lstm_gen.models import base as families
 from lstm_gen.platform import devices
 from lstm_gen.training import step as steps
@@ -178,5 +178,5 @@ def _measure_songs(name: str, plan: lowering.Plan) -> harness.Row:
     )
 
 
-def _describe(audio: config.AudioConfig) -> str:
+def _describe(audio: AudioConfig) -> str:
     return f"{audio.representation}, {audio.channels} values, {audio.sample_rate} Hz"

@@ -13,10 +13,10 @@ import librosa
 import numpy as np
 
 from benchmarks import harness
-from lstm_gen import config
 from lstm_gen.audio import files, inversion, stft
+from lstm_gen.config.audio import AudioConfig
 
-_AUDIO = config.AudioConfig()
+_AUDIO = AudioConfig()
 _SECONDS = 10
 _START_SECONDS = 20
 _SYNTHESISED = 5

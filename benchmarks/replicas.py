@@ -15,16 +15,17 @@ import time
 import tensorflow as tf
 
 from benchmarks import harness
-from lstm_gen import config, training_config
+from lstm_gen.config.audio import AudioConfig
+from lstm_gen.config.training import TrainingConfig
 from lstm_gen.models import base
 from lstm_gen.models.common import rng
 from lstm_gen.models.lstm import model as lstm
 from lstm_gen.platform import devices
 from lstm_gen.training import step as steps
 
-_AUDIO = config.AudioConfig()
+_AUDIO = AudioConfig()
 _SIGNAL = base.Signal(audio=_AUDIO, timesteps=256, shift=1)
-_TRAINING = training_config.TrainingConfig()
+_TRAINING = TrainingConfig()
 _N_STEPS, _ROUNDS = 6, 3
 _ONE_THREAD = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "NUMBA_NUM_THREADS"), "1")
 

@@ -13,8 +13,8 @@ import numpy as np
 import soundfile
 
 from benchmarks import harness, inversion
-from lstm_gen import config
 from lstm_gen.audio import files, log_stft, representations, stft
+from lstm_gen.config.audio import AudioConfig
 
 _DATA = pathlib.Path(__file__).parents[2] / "shared" / "data"
 _SYNTHESISED = 3
@@ -85,19 +85,19 @@ def _row(
     )
 
 
-def _of(representation: str, **values: object) -> config.AudioConfig:
+def _of(representation: str, **values: object) -> AudioConfig:
     """Return the default analysis of a representation."""
     # Fields of several types by name: the class itself checks what it is given.
-    return config.AudioConfig(representation=representation, **values)  # type: ignore[arg-type]
+    return AudioConfig(representation=representation, **values)  # type: ignore[arg-type]
 
 
-def _round_trip(samples: np.ndarray, audio: config.AudioConfig, dtype: str) -> np.ndarray:
+def _round_trip(samples: np.ndarray, audio: AudioConfig, dtype: str) -> np.ndarray:
     """Return what comes back of a signal, float32 of its length."""
     frames = representations.extract(samples, audio, dtype)
     return representations.invert(frames, audio, n_samples=samples.size)
 
 
-def _snr_db(audio: config.AudioConfig, dtype: str) -> Figure:
+def _snr_db(audio: AudioConfig, dtype: str) -> Figure:
     """Return the function that gives a round trip's ratio of signal to error, dB."""
 
     def figure(samples: np.ndarray) -> float:
@@ -134,7 +134,7 @@ def _different(dtype: str) -> Figure:
     return figure
 
 
-_RATE = config.AudioConfig.sample_rate
+_RATE = AudioConfig.sample_rate
 
 
 @functools.cache

@@ -10,12 +10,12 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks import harness
-from lstm_gen import config
+from lstm_gen.config.audio import AudioConfig
 from lstm_gen.models import base
 from lstm_gen.models.lstm import model as lstm
 from lstm_gen.platform import devices
 
-_AUDIO = config.AudioConfig()
+_AUDIO = AudioConfig()
 _SIGNAL = base.Signal(audio=_AUDIO, timesteps=256, shift=1)
 _SECONDS = 20
 _ROUNDS = 5

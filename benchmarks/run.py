@@ -23,8 +23,8 @@ from absl import flags
 
 from benchmarks import harness
 from flags import command
-from lstm_gen import config
-from lstm_gen.platform import storage
+from lstm_gen.config import fields
+from lstm_gen.platform import errors, storage
 
 BENCHMARKS = (
     "lstm_step",
@@ -50,7 +50,7 @@ _RESULTS_DIR = flags.DEFINE_string(
 def main() -> int:
     """Run the benchmarks one after the other; return 1 if one of them failed."""
     names = _ONLY.value
-    config.require(
+    errors.require(
         bool(names) and set(names) <= set(BENCHMARKS),
         f"--only must name benchmarks out of {', '.join(BENCHMARKS)}",
         only=names,
@@ -68,7 +68,7 @@ def main() -> int:
             failed.append(f"{name} failed; the reason is above")
             continue
         path = storage.join(_RESULTS_DIR.value, f"{name}.json")
-        storage.write_text(path, config.to_json(describe(measured, facts)))
+        storage.write_text(path, fields.to_json(describe(measured, facts)))
         rows += measured
     print("\n".join(["", *format_table(rows), *failed]))
     return 1 if failed else 0

@@ -15,8 +15,8 @@ import tensorflow as tf
 import tqdm
 
 from benchmarks import harness, preparing
-from lstm_gen import config, training_config
 from lstm_gen.audio import normalisation
+from lstm_gen.config.training import AugmentationConfig, MonitorConfig, TrainingConfig, WindowConfig
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.input import excerpts
 from lstm_gen.models.lstm import model
@@ -27,7 +27,7 @@ from lstm_gen.training import batches, loop, step, stop_request
 
 _ROUNDS = 15
 _NEVER = 1 << 30
-_QUIET = training_config.MonitorConfig(
+_QUIET = MonitorConfig(
     steps_per_call=1,  # so that the loop is met after every step
     validate_every_steps=_NEVER,
     checkpoint_every_steps=_NEVER,
@@ -45,7 +45,7 @@ def rows() -> list[harness.Row]:
         with tqdm.tqdm(disable=True) as bar:
             times = _measure(trainer, run, dataset, strategy, bar)
     seconds = statistics.median(times["bare"])
-    every = training_config.MonitorConfig.checkpoint_every_steps
+    every = MonitorConfig.checkpoint_every_steps
     saving = statistics.median(times["save"])
     return [
         harness.Row(
@@ -76,13 +76,13 @@ def _make_run(scratch: pathlib.Path) -> tuple[runs.Run, manifest.Dataset]:
     run = runs.Run(
         family=model.FAMILY,
         settings=model.LSTMConfig(),
-        window=config.WindowConfig(),
-        training=training_config.TrainingConfig(steps=_NEVER),
+        window=WindowConfig(),
+        training=TrainingConfig(steps=_NEVER),
         audio=dataset.audio,
         normalisation=normalisation.Normalisation(mean=dataset.mean, std=dataset.std),
         data_dir=dataset.data_dir,
         fingerprint=dataset.fingerprint,
-        augmentation=training_config.AugmentationConfig(),
+        augmentation=AugmentationConfig(),
     )
     return run, dataset
 

@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from lstm_gen.config import AudioConfig
+from lstm_gen.config.audio import AudioConfig
 
 _SAMPLE_RATE = flags.DEFINE_integer(
     "sample_rate",

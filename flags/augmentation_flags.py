@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from lstm_gen.training_config import AugmentationConfig
+from lstm_gen.config.training import AugmentationConfig
 
 _GAIN_DB = flags.DEFINE_float(
     "gain_db",

@@ -3,7 +3,7 @@
 from absl import flags
 
 from flags import storage_flags
-from lstm_gen.config import SegmentConfig, SplitConfig
+from lstm_gen.config.dataset import SegmentConfig, SplitConfig
 
 _INPUT_DIR = flags.DEFINE_string(
     "input_dir",

@@ -3,8 +3,8 @@
 import tensorflow as tf
 from absl import flags
 
+from lstm_gen.config.training import PRECISIONS
 from lstm_gen.platform import devices as distribute
-from lstm_gen.platform import precision as precision_policies
 
 _DEVICE = flags.DEFINE_enum(
     "device",
@@ -25,8 +25,8 @@ _CPU_DEVICES = flags.DEFINE_integer(
 )
 _PRECISION = flags.DEFINE_enum(
     "precision",
-    precision_policies.CHOICES[0],
-    precision_policies.CHOICES,
+    PRECISIONS[0],
+    PRECISIONS,
     "Of what flows through the model; weights, losses and likelihoods are float32 under both. "
     "bfloat16 pays on TPU and recent GPUs, not on CPU. Songs may be made in another precision "
     "than a model was trained in.",

@@ -3,8 +3,8 @@
 from absl import flags
 
 from flags import storage_flags
-from lstm_gen.audio import inversion
-from lstm_gen.generation.song_config import SongConfig
+from lstm_gen.config.audio import INVERSION_ITERATIONS
+from lstm_gen.config.generation import GenerationConfig
 
 _OUTPUT_DIR = flags.DEFINE_string(
     "output_dir",
@@ -14,14 +14,14 @@ _OUTPUT_DIR = flags.DEFINE_string(
 )
 _SIGMA_SCALE = flags.DEFINE_float(
     "sigma_scale",
-    SongConfig.sigma_scale,
+    GenerationConfig.sigma_scale,
     "As in generate_songs.py: of the sampled deviation. Fixed in the export.",
     lower_bound=0.0,
 )
 _INVERSION_QUALITY = flags.DEFINE_enum(
     "inversion_quality",
-    SongConfig.inversion_quality,
-    list(inversion.QUALITY),
+    GenerationConfig.inversion_quality,
+    list(INVERSION_ITERATIONS),
     "As in generate_songs.py: iterations of the inversion. Fixed in the export.",
 )
 _MAX_SECONDS = flags.DEFINE_float(
@@ -44,7 +44,7 @@ def sigma_scale() -> float:
 
 def n_iterations() -> int:
     """Return the iterations of the inversion."""
-    return inversion.QUALITY[_INVERSION_QUALITY.value]
+    return INVERSION_ITERATIONS[_INVERSION_QUALITY.value]
 
 
 def max_seconds() -> float:

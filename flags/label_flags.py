@@ -3,7 +3,7 @@
 from absl import flags
 
 from flags import storage_flags
-from lstm_gen.dataset.format.labels import LabelConfig
+from lstm_gen.config.dataset import LabelConfig
 
 _LABELS = flags.DEFINE_enum(
     "labels",

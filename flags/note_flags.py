@@ -3,7 +3,7 @@
 from absl import flags
 
 from flags import storage_flags
-from lstm_gen import config
+from lstm_gen.platform import errors
 
 _RECORDINGS = flags.DEFINE_string(
     "recordings", "", "The recordings that the dataset was made of, as create_tfrecord's input_dir."
@@ -22,7 +22,7 @@ def recordings() -> str:
     Raises:
       InputError: If they are not named.
     """
-    config.require(
+    errors.require(
         bool(_RECORDINGS.value),
         "the notes are held against real ones; name their folder with --recordings=FOLDER",
         recordings=_RECORDINGS.value,

@@ -2,11 +2,11 @@
 
 from absl import flags
 
-from lstm_gen.generation.song_config import SongConfig
+from lstm_gen.config.generation import GenerationConfig
 
 _PITCH_LABEL = flags.DEFINE_string(
     "pitch_label",
-    SongConfig.pitch_label,
+    GenerationConfig.pitch_label,
     "The label that is a pitch, as MIDI note number, if there is one: by it gan and note_vae are "
     "shown where harmonics lie, melodies are played, and tools listen.",
 )

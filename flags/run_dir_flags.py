@@ -5,8 +5,7 @@ import os
 from absl import flags
 
 from flags import storage_flags
-from lstm_gen import config
-from lstm_gen.platform import storage
+from lstm_gen.platform import errors, storage
 from lstm_gen.runs import run
 
 _RUN_DIR = flags.DEFINE_string(
@@ -45,7 +44,7 @@ def _job_dir() -> str:
         return ""
     first = next(iter(given.values()))
     job_dir = first.removesuffix(f"/{storage.name(first)}")
-    config.require(
+    errors.require(
         all(path == parts[name](job_dir) for name, path in given.items()),
         "the variables must name the parts of one run, DIR/model, DIR/checkpoints and DIR/logs, as "
         "Vertex AI sets them; or give --run_dir, which wins",

@@ -8,8 +8,8 @@ import pathlib
 
 from absl import flags
 
-from lstm_gen import config
-from lstm_gen.generation.song_config import SongConfig
+from lstm_gen.config.generation import GenerationConfig
+from lstm_gen.platform import errors
 from tools.tpu import chips
 
 _PRESETS = pathlib.Path(__file__).with_name("presets")
@@ -29,10 +29,12 @@ _TOPOLOGY = flags.DEFINE_string(
 _LARGEST_BATCH = flags.DEFINE_boolean(
     "largest_batch", True, "Also look for the largest batch that fits: a minute or two each."
 )
-_N_SONGS = flags.DEFINE_integer("n_songs", SongConfig.n_songs, "Songs that are generated at once.")
-_SECONDS = flags.DEFINE_float("seconds", SongConfig.seconds, "Length of each song.")
+_N_SONGS = flags.DEFINE_integer(
+    "n_songs", GenerationConfig.n_songs, "Songs that are generated at once."
+)
+_SECONDS = flags.DEFINE_float("seconds", GenerationConfig.seconds, "Length of each song.")
 _PRIMER_SECONDS = flags.DEFINE_float(
-    "primer_seconds", SongConfig.primer_seconds, "Length of what each song continues."
+    "primer_seconds", GenerationConfig.primer_seconds, "Length of what each song continues."
 )
 
 
@@ -47,7 +49,7 @@ def presets() -> dict[str, str]:
         return there
     names = [name for name in _PRESET.value.split(",") if name]
     for name in names:
-        config.require(name in there, f"preset must be all or of {', '.join(there)}", preset=name)
+        errors.require(name in there, f"preset must be all or of {', '.join(there)}", preset=name)
     return {name: there[name] for name in names} or {"": ""}
 
 
@@ -61,8 +63,8 @@ def largest_batch() -> bool:
     return bool(_LARGEST_BATCH.value)
 
 
-def songs() -> SongConfig:
+def songs() -> GenerationConfig:
     """Return the songs asked for."""
-    return SongConfig(
+    return GenerationConfig(
         n_songs=_N_SONGS.value, seconds=_SECONDS.value, primer_seconds=_PRIMER_SECONDS.value
     )

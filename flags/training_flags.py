@@ -3,7 +3,7 @@
 from absl import flags
 
 from flags import device_flags
-from lstm_gen.training_config import MonitorConfig, TrainingConfig
+from lstm_gen.config.training import MonitorConfig, TrainingConfig
 
 _BATCH_SIZE = flags.DEFINE_integer(
     "batch_size", TrainingConfig.batch_size, "Windows per step, over all devices together."

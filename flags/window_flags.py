@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from lstm_gen.config import WindowConfig
+from lstm_gen.config.training import WindowConfig
 
 _TIMESTEPS = flags.DEFINE_integer(
     "timesteps", WindowConfig.timesteps, "Input frames per window (43 a second by default)."

@@ -13,39 +13,22 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 COMMANDS = ("create_tfrecord", "train_model", "generate_songs")
 PACKAGES = ("lstm_gen", "flags", "tools", "benchmarks")
-# A module imports from lower layers, and within its own package. Layer 0 is one package.
+# A module imports from lower layers, and within its own package.
 LAYERS = (
-    (
-        "lstm_gen.platform.cluster",
-        "lstm_gen.platform.jit",
-        "lstm_gen.config",
-        "lstm_gen.platform.storage",
-        "lstm_gen.platform.devices",
-        "lstm_gen.platform.errors",
-        "lstm_gen.platform.failpoints",
-        "lstm_gen.platform.precision",
-        "lstm_gen.platform.traced_functions",
-        "lstm_gen.training_config",
-        "lstm_gen.platform.gcs",
-    ),
+    ("lstm_gen.platform",),
+    ("lstm_gen.config",),
     ("lstm_gen.audio",),
-    ("lstm_gen.data", "lstm_gen.models"),
-    (
-        "lstm_gen.runs.checkpoints",
-        "lstm_gen.runs.clear",
-        "lstm_gen.runs",
-        "lstm_gen.runs.safetensors",
-        "lstm_gen.runs.lease",
-    ),
-    ("lstm_gen.training", "lstm_gen.generation", "lstm_gen.evaluation", "tools.vertex.jobs"),
+    ("lstm_gen.dataset", "lstm_gen.models"),
+    ("lstm_gen.runs",),
+    ("lstm_gen.training", "lstm_gen.generation", "lstm_gen.evaluation"),
     ("flags",),
     ("tools", "benchmarks", *COMMANDS),
 )
 # Layers whose packages may import each other; everywhere else neighbours are strangers.
-OPEN_LAYERS = (0, 3, 6)
-MAX_MODULE_LINES = 400
+OPEN_LAYERS = (7,)
+MAX_MODULE_LINES = 600
 MAX_FUNCTION_LINES = 60  # less the docstring
-VAGUE = {"util", "utils", "helper", "helpers", "misc", "common"}
+VAGUE = {"util", "utils", "helper", "helpers", "misc"}
 FORBIDDEN_IMPORTS = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 FORBIDDEN_CALLS = {
     *("eval", "exec", "load_model", "Lambda"),

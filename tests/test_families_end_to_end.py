@@ -11,12 +11,16 @@ import pytest
 import soundfile
 import tiny
 
-from lstm_gen import config, models, training_config
+from lstm_gen import models
 from lstm_gen.audio import normalisation
-from lstm_gen.dataset.format import labels, manifest
+from lstm_gen.config.audio import AudioConfig
+from lstm_gen.config.dataset import LabelConfig, SegmentConfig, SplitConfig
+from lstm_gen.config.generation import GenerationConfig
+from lstm_gen.config.training import AugmentationConfig, MonitorConfig, TrainingConfig, WindowConfig
+from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.prepare import prepare, receipts
 from lstm_gen.generation import resynthesis as through
-from lstm_gen.generation import song_config, songs
+from lstm_gen.generation import songs
 from lstm_gen.models import base as families
 from lstm_gen.platform import devices, errors, failpoints
 from lstm_gen.runs import checkpoints, safetensors
@@ -36,7 +40,7 @@ AUDIO = {
 }
 LONG_TO_COMPILE = ("gan", "note_vae")  # by XLA; what it makes of steps is tested of the others
 MELS = {"n_fft": 256, "hop_length": 64, "n_mels": 16}
-MONITOR = training_config.MonitorConfig(
+MONITOR = MonitorConfig(
     steps_per_call=2,
     validate_every_steps=4,
     checkpoint_every_steps=4,
@@ -72,10 +76,10 @@ def trained(
         input_dir=str(recordings),
         data_dir=str(folder / "dataset"),
         plots_dir="",
-        audio=config.AudioConfig(sample_rate=RATE, **AUDIO.get(family.name, MELS)),
-        segment=config.SegmentConfig(dtype="float32", trim_db=0.0),
-        split=config.SplitConfig(split="pattern", validation_pattern="_60"),
-        label_source=labels.LabelConfig(
+        audio=AudioConfig(sample_rate=RATE, **AUDIO.get(family.name, MELS)),
+        segment=SegmentConfig(dtype="float32", trim_db=0.0),
+        split=SplitConfig(split="pattern", validation_pattern="_60"),
+        label_source=LabelConfig(
             labels="pattern",
             labels_pattern=r"(?P<player>\w+)_(?P<pitch>\d+)",
             label_names="player:class,pitch:number",
@@ -85,15 +89,15 @@ def trained(
     run = runs.Run(
         family=family,
         settings=family.config_class(**tiny.FAMILY_SETTINGS[family.name]),
-        window=config.WindowConfig(timesteps=32, shift=1 if family.predicts else 0),
-        training=training_config.TrainingConfig(
+        window=WindowConfig(timesteps=32, shift=1 if family.predicts else 0),
+        training=TrainingConfig(
             batch_size=4, steps=8, warmup_steps=1, learning_rate=0.003, ema=0.5
         ),
         audio=dataset.audio,
         normalisation=normalisation.Normalisation(mean=dataset.mean, std=dataset.std),
         data_dir=dataset.data_dir,
         fingerprint=dataset.fingerprint,
-        augmentation=training_config.AugmentationConfig(),
+        augmentation=AugmentationConfig(),
         vocabulary=dataset.labels,
         condition=("pitch", "player") if family.conditional else (),
     )
@@ -153,7 +157,7 @@ def test_songs_are_as_long_as_asked_and_labels_are_heard_or_refused(
     trained: tuple[str, runs.Run, manifest.Dataset], tmp_path: pathlib.Path
 ) -> None:
     run_dir, run, _ = trained
-    asked = song_config.SongConfig(n_songs=2, seconds=1.7, primer_seconds=0.2)
+    asked = GenerationConfig(n_songs=2, seconds=1.7, primer_seconds=0.2)
     if not run.family.conditional:
         with pytest.raises(errors.InputError, match="--label is for models lstm, "):
             songs.make(run_dir, str(tmp_path), dataclasses.replace(asked, label=("pitch=60",)))
@@ -186,10 +190,10 @@ def test_recordings_come_back_as_long_as_they_were(
     run_dir, run, _ = trained
     clip, other = str(recordings / "oboe_57.wav"), str(recordings / "sax_67.wav")
     label = ("pitch=57", "player=oboe") if run.family.conditional else ()
-    asked = song_config.SongConfig(
+    asked = GenerationConfig(
         n_songs=2, reconstruct=(clip,), perturb=0.3, transfer="player:oboe:sax", label=label
     )
-    mixed = song_config.SongConfig(n_songs=3, interpolate=(clip, other), label=label)
+    mixed = GenerationConfig(n_songs=3, interpolate=(clip, other), label=label)
     if run.family.coder is None:
         for unable in (asked, mixed):
             with pytest.raises(errors.InputError, match=r"--\w+ is for models autoencoder"):
@@ -228,7 +232,7 @@ def test_a_recording_that_nothing_is_said_of_is_refused(
     run_dir, run, _ = trained
     if run.family.coder is None or not run.family.conditional:
         pytest.skip("nothing needs to be said")
-    asked = song_config.SongConfig(reconstruct=(str(recordings / "oboe_57.wav"),))
+    asked = GenerationConfig(reconstruct=(str(recordings / "oboe_57.wav"),))
     with pytest.raises(errors.InputError, match=r"--label pitch=\.\.\. --label player=\.\.\."):
         through.make(run_dir, run, "nowhere", asked, "/cpu:0")
 
@@ -237,7 +241,7 @@ def test_a_melody_is_played_by_who_is_told_pitches(
     trained: tuple[str, runs.Run, manifest.Dataset], tmp_path: pathlib.Path
 ) -> None:
     run_dir, run, _ = trained
-    asked = song_config.SongConfig(melody="57:0.25,60,-:0.25,67:0.75", note_seconds=0.5)
+    asked = GenerationConfig(melody="57:0.25,60,-:0.25,67:0.75", note_seconds=0.5)
     if not run.family.conditional or "primer" in run.family.controls:
         with pytest.raises(errors.InputError, match="--melody is for models autoencoder, vae, gan"):
             songs.make(run_dir, str(tmp_path), asked)

@@ -90,7 +90,7 @@ import dataclasses
 import {command}
 from absl import flags
 from lstm_gen import config
-print(*{{one.name for one in dataclasses.fields(config.AudioConfig)}} & set(flags.FLAGS))
+print(*{{one.name for one in dataclasses.fields(AudioConfig)}} & set(flags.FLAGS))
 """
     found = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True

@@ -9,10 +9,13 @@ import pytest
 import soundfile
 import tiny
 
-from lstm_gen import config, training_config
 from lstm_gen.audio import normalisation
+from lstm_gen.config.audio import AudioConfig
+from lstm_gen.config.dataset import SegmentConfig, SplitConfig
+from lstm_gen.config.generation import GenerationConfig
+from lstm_gen.config.training import AugmentationConfig
 from lstm_gen.dataset.prepare import prepare, receipts
-from lstm_gen.generation import song_config, songs
+from lstm_gen.generation import songs
 from lstm_gen.models.lstm import model
 from lstm_gen.platform import devices, storage
 from lstm_gen.runs import run as runs
@@ -51,9 +54,9 @@ def test_a_representation_is_learnt_and_heard(
         input_dir=str(recordings),
         data_dir=str(tmp_path / "dataset"),
         plots_dir="",
-        audio=config.AudioConfig(sample_rate=RATE, **audio),
-        segment=config.SegmentConfig(dtype=dtype),
-        split=config.SplitConfig(split="recording", validation_fraction=0.3),
+        audio=AudioConfig(sample_rate=RATE, **audio),
+        segment=SegmentConfig(dtype=dtype),
+        split=SplitConfig(split="recording", validation_fraction=0.3),
     )
     dataset, _ = prepare.prepare(job, n_workers=1)
     run = runs.Run(
@@ -65,7 +68,7 @@ def test_a_representation_is_learnt_and_heard(
         normalisation=normalisation.Normalisation(mean=dataset.mean, std=dataset.std),
         data_dir=dataset.data_dir,
         fingerprint=dataset.fingerprint,
-        augmentation=training_config.AugmentationConfig(),
+        augmentation=AugmentationConfig(),
     )
     run_dir = str(tmp_path / "run")
     runs.open_or_create(run_dir, run)
@@ -73,8 +76,8 @@ def test_a_representation_is_learnt_and_heard(
     loop.train(run_dir, run, dataset, monitor, devices.strategy("cpu"))
     clip = str(recordings / "0.wav")
     for asked in (
-        song_config.SongConfig(n_songs=1, seconds=0.5, primer_seconds=0.2),
-        song_config.SongConfig(n_songs=1, seconds=0.5, primer=clip, include_primer=True),
+        GenerationConfig(n_songs=1, seconds=0.5, primer_seconds=0.2),
+        GenerationConfig(n_songs=1, seconds=0.5, primer=clip, include_primer=True),
     ):
         (path,) = songs.make(run_dir, str(tmp_path / "songs"), asked)
         samples, rate = soundfile.read(path)

@@ -9,10 +9,13 @@ import pytest
 import soundfile
 import tiny
 
-from lstm_gen import config, training_config
-from lstm_gen.dataset.format import labels, manifest
+from lstm_gen.config.audio import AudioConfig
+from lstm_gen.config.dataset import LabelConfig, SegmentConfig, SplitConfig
+from lstm_gen.config.generation import GenerationConfig
+from lstm_gen.config.training import AugmentationConfig, WindowConfig
+from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.prepare import prepare, receipts
-from lstm_gen.generation import song_config, songs
+from lstm_gen.generation import songs
 from lstm_gen.models.vae import model
 from lstm_gen.platform import devices
 from lstm_gen.runs import checkpoints
@@ -20,7 +23,7 @@ from lstm_gen.runs import run as runs
 from lstm_gen.training import loop
 
 RATE = 4000
-AUDIO = config.AudioConfig(sample_rate=RATE, n_fft=256, hop_length=128, n_mels=12)
+AUDIO = AudioConfig(sample_rate=RATE, n_fft=256, hop_length=128, n_mels=12)
 MONITOR = dataclasses.replace(tiny.MONITOR, sample_every_steps=6)
 
 pytestmark = pytest.mark.slow
@@ -51,9 +54,9 @@ def dataset(recordings: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) 
         data_dir=str(tmp_path_factory.mktemp("data") / "dataset"),
         plots_dir="",
         audio=AUDIO,
-        segment=config.SegmentConfig(),
-        split=config.SplitConfig(split="pattern", validation_pattern="-3"),
-        label_source=labels.LabelConfig(labels="pattern", labels_pattern="^(?P<kind>low|high)-"),
+        segment=SegmentConfig(),
+        split=SplitConfig(split="pattern", validation_pattern="-3"),
+        label_source=LabelConfig(labels="pattern", labels_pattern="^(?P<kind>low|high)-"),
     )
     return prepare.prepare(job, n_workers=1)[0]
 
@@ -64,8 +67,8 @@ def make_run(dataset: manifest.Dataset, condition: tuple[str, ...] = ()) -> runs
         like,
         family=model.FAMILY,
         settings=model.VAEConfig(latent_size=3, width=12),
-        window=config.WindowConfig(timesteps=16, shift=0),
-        augmentation=training_config.AugmentationConfig(gain_db=3),
+        window=WindowConfig(timesteps=16, shift=0),
+        augmentation=AugmentationConfig(gain_db=3),
         vocabulary=dataset.labels,
         condition=condition,
     )
@@ -97,7 +100,7 @@ def test_songs_come_from_every_prior_and_are_as_long_as_asked(
     run_dir: str, tmp_path: pathlib.Path
 ) -> None:
     for prior in ("", "gmm", "gaussian", "standard"):
-        asked = song_config.SongConfig(n_songs=1, seconds=1.5, prior=prior)
+        asked = GenerationConfig(n_songs=1, seconds=1.5, prior=prior)
         (path,) = songs.make(run_dir, str(tmp_path / (prior or "default")), asked)
         samples, rate = soundfile.read(path)
         assert rate == RATE
@@ -123,5 +126,5 @@ def test_what_was_asked_for_is_judged(told_dir: str, tmp_path: pathlib.Path) -> 
     assert "| held-out sounds | 100.0% | 2 |" in text
     assert "| songs |" in text
     assert "songs, by class: high" in text
-    asked = song_config.SongConfig(n_songs=1, seconds=1, label=("kind=high",))
+    asked = GenerationConfig(n_songs=1, seconds=1, label=("kind=high",))
     assert len(songs.make(told_dir, str(tmp_path / "songs"), asked)) == 1

@@ -11,10 +11,13 @@ import pytest
 import soundfile
 import tiny
 
-from lstm_gen import config, training_config
+from lstm_gen.config.audio import AudioConfig
+from lstm_gen.config.dataset import SegmentConfig, SplitConfig
+from lstm_gen.config.generation import GenerationConfig
+from lstm_gen.config.training import AugmentationConfig, WindowConfig
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.prepare import prepare, receipts
-from lstm_gen.generation import song_config, songs
+from lstm_gen.generation import songs
 from lstm_gen.models.waveform_vae import model
 from lstm_gen.platform import devices
 from lstm_gen.runs import checkpoints
@@ -49,9 +52,9 @@ def dataset(recordings: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) 
         input_dir=str(recordings),
         data_dir=str(tmp_path_factory.mktemp("data") / "dataset"),
         plots_dir="",
-        audio=config.AudioConfig(sample_rate=RATE, representation="waveform", hop_length=20),
-        segment=config.SegmentConfig(dtype="int16"),
-        split=config.SplitConfig(split="pattern", validation_pattern="2"),
+        audio=AudioConfig(sample_rate=RATE, representation="waveform", hop_length=20),
+        segment=SegmentConfig(dtype="int16"),
+        split=SplitConfig(split="pattern", validation_pattern="2"),
     )
     return prepare.prepare(job, n_workers=1)[0]
 
@@ -62,8 +65,8 @@ def make_run(dataset: manifest.Dataset, **changed: Any) -> runs.Run:
         tiny.make_run(dataset, steps=4),
         family=model.FAMILY,
         settings=dataclasses.replace(settings, **changed),
-        window=config.WindowConfig(timesteps=32, shift=0),
-        augmentation=training_config.AugmentationConfig(gain_db=3, polarity=True),
+        window=WindowConfig(timesteps=32, shift=0),
+        augmentation=AugmentationConfig(gain_db=3, polarity=True),
     )
 
 
@@ -123,7 +126,7 @@ def test_songs_come_from_every_prior_and_are_as_long_as_asked(
     run_dir: str, tmp_path: pathlib.Path
 ) -> None:
     for prior in ("", *model.FAMILY.priors):
-        asked = song_config.SongConfig(n_songs=1, seconds=1.5, prior=prior)
+        asked = GenerationConfig(n_songs=1, seconds=1.5, prior=prior)
         (path,) = songs.make(run_dir, str(tmp_path / (prior or "default")), asked)
         samples, rate = soundfile.read(path)
         assert rate == RATE

@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from lstm_gen import config, training_config
 from lstm_gen.audio import normalisation
+from lstm_gen.config.audio import AudioConfig
+from lstm_gen.config.dataset import SegmentConfig, SplitConfig
+from lstm_gen.config.training import AugmentationConfig, MonitorConfig, TrainingConfig, WindowConfig
 from lstm_gen.dataset.format import manifest, records
 from lstm_gen.dataset.prepare import splits
 from lstm_gen.models.lstm import model
 from lstm_gen.runs import run
 
-AUDIO = config.AudioConfig(sample_rate=4000, n_fft=256, hop_length=128, n_mels=8)
+AUDIO = AudioConfig(sample_rate=4000, n_fft=256, hop_length=128, n_mels=8)
 SETTINGS = model.LSTMConfig(layers=1, units=8, components=3)
 FAMILY_SETTINGS: dict[str, dict[str, Any]] = {
     "lstm": {"layers": 2, "units": 8, "components": 3, "dropout": 0.1},
@@ -28,9 +30,9 @@ FAMILY_SETTINGS: dict[str, dict[str, Any]] = {
 }
 """Of models that tests build and train in moments; a new family is tested by its name here."""
 
-WINDOW = config.WindowConfig(timesteps=8)
-TRAINING = training_config.TrainingConfig(batch_size=4, steps=6, warmup_steps=1, learning_rate=0.01)
-MONITOR = training_config.MonitorConfig(
+WINDOW = WindowConfig(timesteps=8)
+TRAINING = TrainingConfig(batch_size=4, steps=6, warmup_steps=1, learning_rate=0.01)
+MONITOR = MonitorConfig(
     steps_per_call=2,
     validate_every_steps=3,
     checkpoint_every_steps=3,
@@ -62,8 +64,8 @@ def make_dataset(
     dataset = manifest.Dataset(
         data_dir=str(folder),
         audio=AUDIO,
-        segment=config.SegmentConfig(dtype="float32"),
-        split=config.SplitConfig(split="recording"),
+        segment=SegmentConfig(dtype="float32"),
+        split=SplitConfig(split="recording"),
         mean=np.nanmean(known, axis=0).astype(np.float32),
         std=np.nanstd(known, axis=0).astype(np.float32),
         splits={
@@ -113,7 +115,7 @@ def make_run(dataset: manifest.Dataset, **training: Any) -> run.Run:
         normalisation=normalisation.Normalisation(mean=dataset.mean, std=dataset.std),
         data_dir=dataset.data_dir,
         fingerprint=dataset.fingerprint,
-        augmentation=training_config.AugmentationConfig(),
+        augmentation=AugmentationConfig(),
     )
 
 

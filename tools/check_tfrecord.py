@@ -10,11 +10,12 @@ The exit status is 1 if anything is wrong.
 import itertools
 
 from flags import check_flags, command, data_dir_flags, storage_flags
-from lstm_gen import config
 from lstm_gen.audio import files, representations
+from lstm_gen.config.audio import AudioConfig
 from lstm_gen.dataset.format import manifest, records
 from lstm_gen.dataset.inspect import check, dataset_plots, summary
 from lstm_gen.dataset.prepare import splits
+from lstm_gen.platform import errors
 
 
 def main() -> int:
@@ -57,7 +58,7 @@ def _describe(dataset: manifest.Dataset) -> str:
     )
 
 
-def _describe_frames(audio: config.AudioConfig) -> str:
+def _describe_frames(audio: AudioConfig) -> str:
     """Return what a frame holds."""
     bins_hz = (audio.n_bins_resolved - 1) * audio.sample_rate / audio.n_fft
     held = {
@@ -104,7 +105,7 @@ def _find(dataset: manifest.Dataset, wanted: int) -> records.Segment:
             )
             return next(itertools.islice(found, wanted - first, None))
         first += shard.records
-    config.require(False, f"--dump_segment must be below {first}", dump_segment=wanted)
+    errors.require(False, f"--dump_segment must be below {first}", dump_segment=wanted)
     raise IndexError(wanted)
 
 

@@ -22,12 +22,12 @@ from flags import (
     samples_flags,
     storage_flags,
 )
-from lstm_gen import config
 from lstm_gen.dataset.format import labels, manifest
 from lstm_gen.evaluation import labelled
 from lstm_gen.evaluation import labels as classes
 from lstm_gen.generation import conditioning
 from lstm_gen.generation import songs as generation
+from lstm_gen.platform import errors
 from lstm_gen.runs import run as runs
 from tools import judging
 
@@ -37,7 +37,7 @@ def main() -> None:
     name, rows = asked_flags.label(), []
     for run_dir in judged_flags.run_dirs():
         run = runs.load(run_dir)
-        config.require(
+        errors.require(
             name in run.condition,
             "label must be one that the model was trained to be told: "
             + (", ".join(run.condition) or "it was trained without --condition"),
@@ -81,7 +81,7 @@ def _real(
     found = [
         one for one in labelled.segments(dataset, split) if one.values.get(name) not in (None, ())
     ]
-    config.require(
+    errors.require(
         bool(found), f"the {split} split must hold sounds of which the label is known", label=name
     )
     described = classes.describe([one.frames for one in found], run.audio, run.normalisation)

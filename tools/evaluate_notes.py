@@ -20,12 +20,12 @@ from flags import (
     note_flags,
     storage_flags,
 )
-from lstm_gen import config
 from lstm_gen.audio import files, representations
+from lstm_gen.config.generation import GenerationConfig
 from lstm_gen.dataset.format import labels, manifest
 from lstm_gen.evaluation import labels as classes
 from lstm_gen.evaluation import notes
-from lstm_gen.generation import conditioning, output, song_config
+from lstm_gen.generation import conditioning, output
 from lstm_gen.generation import songs as generation
 from lstm_gen.platform import errors, storage
 from lstm_gen.runs import run as runs
@@ -70,10 +70,10 @@ def main() -> None:
     judging.tell("\n\n".join(tables))
 
 
-def _judge(run_dir: str, run: runs.Run, songs: song_config.SongConfig) -> str:
+def _judge(run_dir: str, run: runs.Run, songs: GenerationConfig) -> str:
     """Return the tables of a run."""
     pitch = songs.pitch_label
-    config.require(
+    errors.require(
         pitch in run.condition and "primer" not in run.family.controls,
         "the model must make notes, told their pitch; train one that does not continue a primer "
         "with --condition, and name the label with --pitch_label",
@@ -100,7 +100,7 @@ def _judge(run_dir: str, run: runs.Run, songs: song_config.SongConfig) -> str:
 
 
 def _read(
-    dataset: manifest.Dataset, run: runs.Run, folder: str, pitch: str, songs: song_config.SongConfig
+    dataset: manifest.Dataset, run: runs.Run, folder: str, pitch: str, songs: GenerationConfig
 ) -> list[Take]:
     """Return the recordings of the dataset whose pitch is known."""
     seconds = dataset.segment.example_seconds or songs.seconds
@@ -117,7 +117,7 @@ def _read(
         told_of = {name: values[name] for name in run.condition}
         padded = np.pad(samples, (0, length - len(samples)))
         takes.append(Take(split, told_of, number, padded))
-    config.require(bool(takes), "the dataset must hold recordings of a known pitch", pitch=pitch)
+    errors.require(bool(takes), "the dataset must hold recordings of a known pitch", pitch=pitch)
     return takes
 
 
@@ -144,7 +144,7 @@ def _choose(takes: Sequence[Take], random: np.random.Generator) -> list[Take]:
 
 
 def _make(
-    run_dir: str, run: runs.Run, songs: song_config.SongConfig, asked: Sequence[Take]
+    run_dir: str, run: runs.Run, songs: GenerationConfig, asked: Sequence[Take]
 ) -> list[np.ndarray]:
     """Return a note with the labels of each take."""
     songs = dataclasses.replace(songs, n_songs=len(asked))
@@ -211,7 +211,7 @@ def _nearest(take: Take, takes: Sequence[Take]) -> np.ndarray:
 
 def _classes(
     run: runs.Run,
-    songs: song_config.SongConfig,
+    songs: GenerationConfig,
     takes: Sequence[Take],
     asked: Sequence[Take],
     made: Sequence[np.ndarray],
@@ -283,7 +283,7 @@ def _agree(
 def _spread(
     run_dir: str,
     run: runs.Run,
-    songs: song_config.SongConfig,
+    songs: GenerationConfig,
     takes: Sequence[Take],
     random: np.random.Generator,
 ) -> str:

@@ -23,11 +23,10 @@ from flags import (
     reconstruction_flags,
     storage_flags,
 )
-from lstm_gen import config
 from lstm_gen.audio import files, representations
 from lstm_gen.dataset.format import labels, manifest
 from lstm_gen.evaluation import labelled, reconstructions
-from lstm_gen.platform import storage
+from lstm_gen.platform import errors, storage
 from lstm_gen.runs import checkpoints
 from lstm_gen.runs import run as runs
 from tools import judging
@@ -66,7 +65,7 @@ def main() -> None:
     rows, heard_already = [_HEAD, "| --- " * 10 + "|"], False
     for run_dir in judged_flags.run_dirs():
         run = runs.load(run_dir)
-        config.require(
+        errors.require(
             run.family.coder is not None,
             "run_dir must be of a model with latents",
             run_dir=run_dir,
@@ -169,7 +168,7 @@ def _load_sounds(dataset: manifest.Dataset) -> list[_Sound]:
         for line in manifest.load_lines(dataset.data_dir)
         if set(line.get("frames_kept", ())) == {"validation"}
     ]
-    config.require(
+    errors.require(
         bool(held_out), "the dataset must hold out whole recordings", data_dir=dataset.data_dir
     )
     return [

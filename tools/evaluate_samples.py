@@ -19,10 +19,11 @@ from flags import (
     samples_flags,
     storage_flags,
 )
+from lstm_gen.config.generation import GenerationConfig
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.input import excerpts, pipeline
 from lstm_gen.evaluation import labelled, samples
-from lstm_gen.generation import conditioning, rollout, song_config
+from lstm_gen.generation import conditioning, rollout
 from lstm_gen.runs import checkpoints
 from lstm_gen.runs import run as runs
 from tools import judging
@@ -53,7 +54,7 @@ def main() -> None:
     judging.tell("\n".join(parts))
 
 
-def _excerpts(dataset: manifest.Dataset, songs: song_config.SongConfig) -> np.ndarray:
+def _excerpts(dataset: manifest.Dataset, songs: GenerationConfig) -> np.ndarray:
     """Return excerpts of held-out music, as long as songs if its segments are so long."""
     lengths = [n for shard in dataset.splits["validation"].shards for n in shard.frames]
     wanted = round(songs.seconds * dataset.audio.frames_per_second)

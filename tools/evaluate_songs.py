@@ -14,12 +14,12 @@ import numpy as np
 import tqdm
 
 from flags import command, device_flags, evaluation_flags, judged_flags, storage_flags
-from lstm_gen import config
+from lstm_gen.config.generation import GenerationConfig
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.input import excerpts, pipeline
 from lstm_gen.evaluation import baselines, patches
 from lstm_gen.evaluation import songs as rollouts
-from lstm_gen.generation import song_config
+from lstm_gen.platform import errors
 from lstm_gen.runs import checkpoints
 from lstm_gen.runs import run as runs
 from tools import judging
@@ -59,7 +59,7 @@ def main() -> None:
 
 def _require_mels(dataset: manifest.Dataset) -> None:
     """Refuse a dataset whose songs cannot be judged here."""
-    config.require(
+    errors.require(
         (dataset.audio.representation, dataset.audio.normalisation) == ("log_mel", "standard"),
         "rollouts are judged by deviations of mel bands; the dataset must be of representation "
         "log_mel and normalisation standard",
@@ -69,7 +69,7 @@ def _require_mels(dataset: manifest.Dataset) -> None:
 
 
 def _cut_real(
-    dataset: manifest.Dataset, held_out: list[np.ndarray], songs: song_config.SongConfig
+    dataset: manifest.Dataset, held_out: list[np.ndarray], songs: GenerationConfig
 ) -> dict[str, np.ndarray]:
     """Return excerpts of real music, as long as rollouts if held-out segments are so long."""
     wanted = round(songs.seconds * dataset.audio.frames_per_second)

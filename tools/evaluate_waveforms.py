@@ -11,12 +11,12 @@ from typing import NoReturn
 import numpy as np
 
 from flags import command, device_flags, evaluation_flags, judged_flags, storage_flags
-from lstm_gen import config
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.input import excerpts as primers
 from lstm_gen.dataset.input import pipeline
 from lstm_gen.evaluation import waveforms
 from lstm_gen.generation import latents
+from lstm_gen.platform import errors
 from lstm_gen.runs import checkpoints
 from lstm_gen.runs import run as runs
 from tools import judging
@@ -44,7 +44,7 @@ def main() -> None:
     )
     for run_dir in judged_flags.run_dirs():
         run = runs.load(run_dir)
-        config.require(
+        errors.require(
             run.audio.representation == "waveform" and run.family.coder is not None,
             "run_dir must be of a model with latents of representation waveform",
             run_dir=run_dir,

@@ -6,12 +6,12 @@ import numpy as np
 import tqdm
 
 from flags import device_flags, judged_flags
-from lstm_gen import config
+from lstm_gen.config.generation import GenerationConfig
 from lstm_gen.dataset.format import manifest
-from lstm_gen.generation import request, rollout, song_config
+from lstm_gen.generation import request, rollout
 from lstm_gen.generation import songs as generation
 from lstm_gen.models import base
-from lstm_gen.platform import storage
+from lstm_gen.platform import errors, storage
 from lstm_gen.runs import run as runs
 
 
@@ -21,20 +21,20 @@ def load_dataset(found: Mapping[str, runs.Run]) -> manifest.Dataset:
     Raises:
       InputError: If they are of several datasets, of another one, or nothing is held out.
     """
-    config.require(
+    errors.require(
         len({run.fingerprint for run in found.values()}) == 1,
         "every --run_dir must be of the same dataset; evaluate the others by themselves",
         run_dir=list(found),
     )
     run_dir, run = next(iter(found.items()))
     dataset = manifest.load(judged_flags.data_dir() or run.data_dir)
-    config.require(
+    errors.require(
         dataset.fingerprint == run.fingerprint,
         "the dataset must be the one that the runs were trained on; name it with --data_dir",
         data_dir=dataset.data_dir,
         run_dir=run_dir,
     )
-    config.require(
+    errors.require(
         dataset.splits["validation"].n_records > 0,
         "the dataset must hold out a validation split; make it again with a larger "
         "--validation_fraction",
@@ -46,7 +46,7 @@ def load_dataset(found: Mapping[str, runs.Run]) -> manifest.Dataset:
 def make_songs(
     run_dir: str,
     run: runs.Run,
-    songs: song_config.SongConfig,
+    songs: GenerationConfig,
     data_dir: str,
     controls: base.Controls | None = None,
 ) -> np.ndarray:

@@ -17,8 +17,8 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from lstm_gen import config
 from lstm_gen.audio import log_stft, stft
+from lstm_gen.config.audio import AudioConfig
 
 # Steps per half turn. Between -1 and 1 the type holds every multiple of a step.
 _GRID = {"float16": 1 << 11, "float32": 1 << 23}
@@ -27,7 +27,7 @@ _BLOCK_FRAMES = 128
 n_frames = stft.n_frames
 
 
-def extract(blocks: Iterable[np.ndarray], audio: config.AudioConfig) -> Iterator[np.ndarray]:
+def extract(blocks: Iterable[np.ndarray], audio: AudioConfig) -> Iterator[np.ndarray]:
     """Yield frames, float32 [frames, 2 * bins]; in place of phase steps the phases themselves."""
     for spectrum in stft.stft_blocks(blocks, audio):
         kept = spectrum[:, : audio.n_bins_resolved]
@@ -38,14 +38,14 @@ def extract(blocks: Iterable[np.ndarray], audio: config.AudioConfig) -> Iterator
             yield np.concatenate([stft.log_power(kept, audio), half_turns], axis=1)
 
 
-def power(frames: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
+def power(frames: np.ndarray, audio: AudioConfig) -> np.ndarray:
     """Return each frame's power summed over bins, float32 [frames]."""
     if not audio.is_logarithmic:
         return np.square(frames * _unit(audio)).sum(axis=1)
     return log_stft.power(frames[:, : audio.n_bins_resolved], audio)
 
 
-def as_segment(frames: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
+def as_segment(frames: np.ndarray, audio: AudioConfig) -> np.ndarray:
     """Return consecutive frames as they are stored: each phase as a step from the one before."""
     if not audio.is_logarithmic:
         return frames
@@ -63,7 +63,7 @@ def as_segment(frames: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
 
 
 def invert(
-    frames: np.ndarray, audio: config.AudioConfig, n_iterations: int | None, n_samples: int
+    frames: np.ndarray, audio: AudioConfig, n_iterations: int | None, n_samples: int
 ) -> np.ndarray:
     """Return the signal of a segment, float32 [n_samples]; bins that were cropped are 0.
 
@@ -80,7 +80,7 @@ def invert(
     return inversion.refine(spectrum, audio, n_iterations or 0, n_samples)
 
 
-def to_spectrum(frames: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
+def to_spectrum(frames: np.ndarray, audio: AudioConfig) -> np.ndarray:
     """Return the transform of a segment, complex64 [frames, 1 + n_fft // 2]."""
     n_bins = audio.n_bins_resolved
     spectrum = np.zeros((len(frames), 1 + audio.n_fft // 2), np.complex64)
@@ -100,7 +100,7 @@ def to_spectrum(frames: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
     return spectrum
 
 
-def picture(frames: np.ndarray, audio: config.AudioConfig) -> tuple[np.ndarray, np.ndarray]:
+def picture(frames: np.ndarray, audio: AudioConfig) -> tuple[np.ndarray, np.ndarray]:
     """Return ln(power) [frames, bins] and the frequencies of the bins, Hz."""
     n_bins = audio.n_bins_resolved
     log_power = frames[:, :n_bins]
@@ -110,7 +110,7 @@ def picture(frames: np.ndarray, audio: config.AudioConfig) -> tuple[np.ndarray, 
     return log_stft.picture(log_power, audio)
 
 
-def centre_phase(frames: slice, audio: config.AudioConfig) -> np.ndarray:
+def centre_phase(frames: slice, audio: AudioConfig) -> np.ndarray:
     """Return how far bins have turned at their centre frequency, half turns.
 
     Args:
@@ -125,7 +125,7 @@ def centre_phase(frames: slice, audio: config.AudioConfig) -> np.ndarray:
     return turns * (2 / audio.n_fft)
 
 
-def _unit(audio: config.AudioConfig) -> np.float32:
+def _unit(audio: AudioConfig) -> np.float32:
     """Return the magnitude in the transform of a sine of amplitude 1."""
     return np.float32(audio.n_fft / 4)
 

@@ -15,7 +15,6 @@ import numpy as np
 import soundfile
 import soxr
 
-from lstm_gen import config
 from lstm_gen.audio import ffmpeg, file_status, sniff
 from lstm_gen.platform import errors, storage
 
@@ -124,10 +123,10 @@ def write(path: str, samples: np.ndarray, sample_rate: int, subtype: str = "PCM_
     """
     suffix = pathlib.PurePath(path).suffix.lower()
     container = _WRITERS.get(suffix, "")
-    config.require(bool(container), f"a song's name must end in {', '.join(_WRITERS)}", path=path)
+    errors.require(bool(container), f"a song's name must end in {', '.join(_WRITERS)}", path=path)
     subtype = _CODECS.get(container, subtype)
     allowed = _SUBTYPES.get(container, (subtype,))
-    config.require(
+    errors.require(
         subtype in allowed, f"subtype must be {' or '.join(allowed)} for {suffix}", subtype=subtype
     )
     samples = _guard_peak(np.asarray(samples), path)
@@ -301,10 +300,10 @@ def _resample(
 
 def _guard_peak(samples: np.ndarray, path: str) -> np.ndarray:
     """Return float32 samples whose peak is at most 0.999."""
-    config.require(samples.ndim == 1, "samples must have one axis", path=path, shape=samples.shape)
+    errors.require(samples.ndim == 1, "samples must have one axis", path=path, shape=samples.shape)
     samples = samples.astype(np.float32, copy=False)
     peak = float(np.abs(samples).max(initial=0.0))
-    config.require(bool(np.isfinite(peak)), "samples must be finite", path=path, peak=peak)
+    errors.require(bool(np.isfinite(peak)), "samples must be finite", path=path, peak=peak)
     return samples * np.float32(PEAK / peak) if peak > PEAK else samples
 
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from lstm_gen import config
 from lstm_gen.audio import graph_inversion, stft
+from lstm_gen.config.audio import AudioConfig
 
 _GRID = 1 << 23  # steps of phase in a half turn, as `complex_stft` has them in float32
 
 
-def extract(samples: Any, audio: config.AudioConfig) -> Any:
+def extract(samples: Any, audio: AudioConfig) -> Any:
     """Return a signal's frames as one segment, float32 [frames, channels].
 
     Args:
@@ -40,7 +40,7 @@ def extract(samples: Any, audio: config.AudioConfig) -> Any:
     return tf.concat([loudness, _phase_steps(tf.math.angle(kept), audio)], axis=1)
 
 
-def invert(frames: Any, audio: config.AudioConfig, n_iterations: int) -> Any:
+def invert(frames: Any, audio: AudioConfig, n_iterations: int) -> Any:
     """Return the signal of a segment, float32 [frames * hop_length].
 
     Args:
@@ -59,7 +59,7 @@ def invert(frames: Any, audio: config.AudioConfig, n_iterations: int) -> Any:
     return graph_inversion.refine(spectrum, audio, n_iterations)
 
 
-def _to_spectrum(frames: Any, audio: config.AudioConfig) -> Any:
+def _to_spectrum(frames: Any, audio: AudioConfig) -> Any:
     """Return the transform of `complex_stft.to_spectrum`, complex64 [frames, 1 + n_fft // 2]."""
     first, second = tf.split(frames, 2, axis=1)
     if audio.is_logarithmic:
@@ -73,7 +73,7 @@ def _to_spectrum(frames: Any, audio: config.AudioConfig) -> Any:
     return tf.complex(_all_bins(first, audio), _all_bins(second, audio))
 
 
-def _phase_steps(radians: Any, audio: config.AudioConfig) -> Any:
+def _phase_steps(radians: Any, audio: AudioConfig) -> Any:
     """Return phases as steps from frame to frame, half turns, on the grid of float32."""
     phase = tf.cast(radians / np.float32(np.pi), tf.float64)
     rounded = tf.round((phase - _centre_phase(tf.shape(phase)[0], audio)) * _GRID)
@@ -81,13 +81,13 @@ def _phase_steps(radians: Any, audio: config.AudioConfig) -> Any:
     return tf.cast(((steps + _GRID) % (2 * _GRID) - _GRID) / _GRID, tf.float32)
 
 
-def _centre_phase(n_frames: Any, audio: config.AudioConfig) -> Any:
+def _centre_phase(n_frames: Any, audio: AudioConfig) -> Any:
     """Return how far bins have turned at their centre frequency, half turns [frames, bins]."""
     samples = tf.range(n_frames)[:, tf.newaxis] * audio.hop_length % audio.n_fft
     turns = samples * tf.range(audio.n_bins_resolved) % audio.n_fft
     return tf.cast(turns, tf.float64) * (2 / audio.n_fft)
 
 
-def _all_bins(values: Any, audio: config.AudioConfig) -> Any:
+def _all_bins(values: Any, audio: AudioConfig) -> Any:
     """Return values of the lowest bins with zeros for those that were cropped."""
     return tf.pad(values, [[0, 0], [0, 1 + audio.n_fft // 2 - audio.n_bins_resolved]])

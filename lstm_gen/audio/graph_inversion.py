@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from lstm_gen import config
 from lstm_gen.audio import graph_phase, inversion
 from lstm_gen.audio import stft as features
+from lstm_gen.config.audio import AudioConfig
 
 _TINY = 1e-30
 _LEAST_RATIO, _MOST_RATIO = 1e-3, 1e3
@@ -21,7 +21,7 @@ Fit = Callable[[Any, Any], Any]
 """(power [frames, bins], whether to over-relax) -> power nearer to the mel."""
 
 
-def invert(log_mel: Any, audio: config.AudioConfig, n_iterations: int) -> Any:
+def invert(log_mel: Any, audio: AudioConfig, n_iterations: int) -> Any:
     """Return the signal of `inversion.invert`, a hop of samples for each frame.
 
     Args:
@@ -47,7 +47,7 @@ def invert(log_mel: Any, audio: config.AudioConfig, n_iterations: int) -> Any:
     return _search(guess_spectrum(start, audio), start, fit, audio, schedule) * tf.sqrt(scale)
 
 
-def refine(spectrum: Any, audio: config.AudioConfig, n_iterations: int) -> Any:
+def refine(spectrum: Any, audio: AudioConfig, n_iterations: int) -> Any:
     """Return the signal of `inversion.refine`, float32 [frames * hop_length].
 
     Args:
@@ -61,20 +61,20 @@ def refine(spectrum: Any, audio: config.AudioConfig, n_iterations: int) -> Any:
     return _search(scaled, power_of(scaled), lambda power, _: power, audio, schedule) * loudest
 
 
-def guess_spectrum(power: Any, audio: config.AudioConfig) -> Any:
+def guess_spectrum(power: Any, audio: AudioConfig) -> Any:
     """Return a spectrum of this power, complex64, with the phase that its gradients imply."""
     phase = graph_phase.integrate(tf.math.log(power + 1e-20) * 0.5, audio)
     magnitude = tf.sqrt(power)
     return tf.complex(magnitude * tf.cos(phase), magnitude * tf.sin(phase))
 
 
-def log_to_power(logs: Any, audio: config.AudioConfig) -> Any:
+def log_to_power(logs: Any, audio: AudioConfig) -> Any:
     """Return the power behind logarithms, as `features.log_to_power` does."""
     power = tf.exp(logs) - audio.log_floor
     return tf.where(power < audio.log_floor * features.ROUNDING, 0.0, power)
 
 
-def stft(samples: Any, audio: config.AudioConfig) -> Any:
+def stft(samples: Any, audio: AudioConfig) -> Any:
     """Return the transform of `features.stft`, complex64 [frames, 1 + n_fft // 2]."""
     edge = audio.n_fft // 2
     return _forward(tf.pad(samples, [[edge, edge]]), audio)
@@ -89,7 +89,7 @@ def _search(
     spectrum: Any,
     start: Any,
     fit: Fit,
-    audio: config.AudioConfig,
+    audio: AudioConfig,
     schedule: Sequence[inversion.Step],
 ) -> Any:
     """Take the steps from `spectrum` of power `start`; return the signal."""
@@ -111,7 +111,7 @@ def _search(
     return tf.pad(signal, [[0, 1]])  # the last sample is of a frame that is not there
 
 
-def _start_power(mel: Any, audio: config.AudioConfig) -> Any:
+def _start_power(mel: Any, audio: AudioConfig) -> Any:
     """Return a smooth power spectrum that has the mel power."""
     grid = inversion.grid(audio)
     density = tf.math.log(tf.gather(mel, grid.bands, axis=1) / grid.area + inversion.EPSILON)
@@ -122,7 +122,7 @@ def _start_power(mel: Any, audio: config.AudioConfig) -> Any:
     return power
 
 
-def _fit_mel(power: Any, mel: Any, audio: config.AudioConfig, over_relax: Any) -> Any:
+def _fit_mel(power: Any, mel: Any, audio: AudioConfig, over_relax: Any) -> Any:
     """Take one Richardson-Lucy step from a power to the mel."""
     bank = features.mel_filter_bank(audio)
     share = bank / np.maximum(bank.sum(axis=0), np.float32(_TINY))
@@ -132,7 +132,7 @@ def _fit_mel(power: Any, mel: Any, audio: config.AudioConfig, over_relax: Any) -
     return power * tf.matmul(ratio, share)
 
 
-def _synthesis_gain(n_frames: Any, audio: config.AudioConfig) -> Any:
+def _synthesis_gain(n_frames: Any, audio: AudioConfig) -> Any:
     """Return what overlap-added windows leave to be undone; 0 outside of the signal."""
     square = np.square(features.hann_window(audio.n_fft))
     weight = tf.signal.overlap_and_add(tf.tile(square[np.newaxis], [n_frames, 1]), audio.hop_length)
@@ -142,13 +142,13 @@ def _synthesis_gain(n_frames: Any, audio: config.AudioConfig) -> Any:
     return tf.where(inside, 1 / tf.maximum(weight, 1e-6), 0.0)
 
 
-def _inverse(spectrum: Any, audio: config.AudioConfig) -> Any:
+def _inverse(spectrum: Any, audio: AudioConfig) -> Any:
     """Return the windowed inverse transforms, overlapped and added, float32 [padded samples]."""
     frames = tf.signal.irfft(spectrum, [audio.n_fft]) * features.hann_window(audio.n_fft)
     return tf.signal.overlap_and_add(frames, audio.hop_length)
 
 
-def _forward(padded: Any, audio: config.AudioConfig) -> Any:
+def _forward(padded: Any, audio: AudioConfig) -> Any:
     """Return the transform of a padded signal, complex64 [frames, bins]."""
     frames = tf.signal.frame(padded, audio.n_fft, audio.hop_length)
     return tf.signal.rfft(frames * features.hann_window(audio.n_fft))

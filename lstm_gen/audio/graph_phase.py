@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from lstm_gen import config
 from lstm_gen.audio import inversion
+from lstm_gen.config.audio import AudioConfig
 
 _TURN = 2 * np.pi
 
 
-def integrate(log_magnitude: Any, audio: config.AudioConfig) -> Any:
+def integrate(log_magnitude: Any, audio: AudioConfig) -> Any:
     """Return the phase, radians, float32 [frames, bins], of ln(magnitude) of that shape."""
     n_bins = 1 + audio.n_fft // 2
     bins = np.arange(n_bins)

@@ -21,10 +21,9 @@ from typing import NamedTuple
 import numpy as np
 import scipy.fft
 
-from lstm_gen import config
 from lstm_gen.audio import inversion_kernels, stft
-
-QUALITY = {"preview": 8, "standard": 16, "high": 24, "final": 64}
+from lstm_gen.config.audio import INVERSION_ITERATIONS, AudioConfig
+from lstm_gen.platform import errors
 
 START_STEPS = 10
 EPSILON = 1e-12  # of the loudest mel power
@@ -93,8 +92,8 @@ _NO_BANK = _Bank(np.zeros(2, np.uint64), *(np.zeros(0, np.float32) for _ in rang
 
 def invert(
     log_mel: np.ndarray,
-    audio: config.AudioConfig,
-    n_iterations: int = QUALITY["standard"],
+    audio: AudioConfig,
+    n_iterations: int = INVERSION_ITERATIONS["standard"],
     n_samples: int | None = None,
 ) -> np.ndarray:
     """Return a signal that has these log-mel frames.
@@ -102,7 +101,7 @@ def invert(
     Args:
       log_mel: float [frames, n_mels], as `features.log_mel` gives.
       audio: The analysis that made (or a model that imitates) them.
-      n_iterations: Iterations; see `QUALITY`. Time grows in proportion.
+      n_iterations: Iterations; see `INVERSION_ITERATIONS`. Time grows in proportion.
       n_samples: Length of the signal; (frames - 1) * hop_length by default.
 
     Returns:
@@ -114,9 +113,7 @@ def invert(
     return _render(log_mel, audio, schedule(n_iterations), n_samples)
 
 
-def griffin_lim(
-    log_mel: np.ndarray, audio: config.AudioConfig, n_iterations: int = 32
-) -> np.ndarray:
+def griffin_lim(log_mel: np.ndarray, audio: AudioConfig, n_iterations: int = 32) -> np.ndarray:
     """Return a signal for these log-mel frames by fast Griffin-Lim alone.
 
     Args:
@@ -133,7 +130,7 @@ def griffin_lim(
     return _render(log_mel, audio, [GRIFFIN_LIM] * n_iterations, None)
 
 
-def guess_spectrum(power: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
+def guess_spectrum(power: np.ndarray, audio: AudioConfig) -> np.ndarray:
     """Return a spectrum of this power with the phase that the power's gradients imply.
 
     Args:
@@ -155,7 +152,7 @@ def guess_spectrum(power: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
 
 
 def refine(
-    spectrum: np.ndarray, audio: config.AudioConfig, n_iterations: int, n_samples: int
+    spectrum: np.ndarray, audio: AudioConfig, n_iterations: int, n_samples: int
 ) -> np.ndarray:
     """Return the signal nearest to a spectrum, its phase refined by fast Griffin-Lim.
 
@@ -192,13 +189,13 @@ def schedule(n_iterations: int) -> list[Step]:
 
 def _render(
     log_mel: np.ndarray,
-    audio: config.AudioConfig,
+    audio: AudioConfig,
     schedule: Sequence[Step],
     n_samples: int | None,
 ) -> np.ndarray:
     """Return the signal that a schedule leads to."""
     log_mel = np.asarray(log_mel, np.float32)
-    config.require(
+    errors.require(
         log_mel.ndim == 2 and log_mel.shape[1] == audio.n_mels and len(log_mel) > 0,
         "log_mel must be [frames, n_mels] with at least one frame",
         shape=log_mel.shape,
@@ -206,7 +203,7 @@ def _render(
     )
     loudest = float(log_mel.max())
     # NaN and infinity fail both; no recording comes near e^60, and squares of it overflow.
-    config.require(
+    errors.require(
         bool(np.isfinite(log_mel).all()) and loudest < 60,
         "log_mel must be finite and below 60",
         largest=loudest,
@@ -221,14 +218,14 @@ def _render(
     return signal[:wanted] * np.float32(np.sqrt(scale))
 
 
-def _n_inside(n_frames: int, audio: config.AudioConfig, n_samples: int) -> int:
+def _n_inside(n_frames: int, audio: AudioConfig, n_samples: int) -> int:
     """Return the length of the signal that so many frames can be of, nearest to the one wanted."""
     covered = (n_frames - 1) * audio.hop_length
     return min(max(covered, n_samples), covered + audio.hop_length - 1)
 
 
 def _iterate(
-    mel: np.ndarray, audio: config.AudioConfig, schedule: Sequence[Step], n_samples: int
+    mel: np.ndarray, audio: AudioConfig, schedule: Sequence[Step], n_samples: int
 ) -> np.ndarray:
     """Return the signal, float32 [n_samples], given mel power [frames, n_mels] of at most 1."""
     start = _start_power(mel, audio)
@@ -241,7 +238,7 @@ def _search(
     start: np.ndarray,
     mel: np.ndarray,
     bank: _Bank,
-    audio: config.AudioConfig,
+    audio: AudioConfig,
     schedule: Sequence[Step],
     n_samples: int,
 ) -> np.ndarray:
@@ -264,7 +261,7 @@ def _search(
     return _inverse(spectrum, gain, audio)[_inside(audio, n_samples)]
 
 
-def _start_power(mel: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
+def _start_power(mel: np.ndarray, audio: AudioConfig) -> np.ndarray:
     """Return a smooth power spectrum, float32 [frames, bins], that has the mel power."""
     bank = grid(audio)
     density = np.log(mel[:, bank.bands] / bank.area + np.float32(EPSILON))
@@ -278,7 +275,7 @@ def _start_power(mel: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
 
 
 @functools.cache
-def grid(audio: config.AudioConfig) -> Grid:
+def grid(audio: AudioConfig) -> Grid:
     """Return where each bin lies among the bands."""
     bank = stft.mel_filter_bank(audio)
     area = bank.sum(axis=1)
@@ -298,7 +295,7 @@ def grid(audio: config.AudioConfig) -> Grid:
 
 
 @functools.cache
-def _bank(audio: config.AudioConfig) -> _Bank:
+def _bank(audio: AudioConfig) -> _Bank:
     """Return the two weights of each bin."""
     bank = stft.mel_filter_bank(audio)
     n_bins = bank.shape[1]
@@ -313,7 +310,7 @@ def _bank(audio: config.AudioConfig) -> _Bank:
     return _Bank(segments.astype(np.uint64), rising, falling, blend)
 
 
-def _inside(audio: config.AudioConfig, n_samples: int) -> slice:
+def _inside(audio: AudioConfig, n_samples: int) -> slice:
     """Return where the signal lies between its paddings."""
     return slice(audio.n_fft // 2, audio.n_fft // 2 + n_samples)
 
@@ -324,7 +321,7 @@ def _blocks(n_frames: int) -> Iterator[slice]:
         yield slice(start, min(start + _BLOCK_FRAMES, n_frames))
 
 
-def _synthesis_gain(n_frames: int, audio: config.AudioConfig, n_samples: int) -> np.ndarray:
+def _synthesis_gain(n_frames: int, audio: AudioConfig, n_samples: int) -> np.ndarray:
     """Return what overlap-added windows leave to be undone, float32 [padded samples].
 
     Outside the signal the analysis saw zeros, so the gain there is 0.
@@ -340,7 +337,7 @@ def _synthesis_gain(n_frames: int, audio: config.AudioConfig, n_samples: int) ->
     return gain
 
 
-def _inverse(spectrum: np.ndarray, gain: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
+def _inverse(spectrum: np.ndarray, gain: np.ndarray, audio: AudioConfig) -> np.ndarray:
     """Return the padded signal, float32 [padded samples], nearest to a spectrum."""
     window = stft.hann_window(audio.n_fft)
     signal = np.zeros_like(gain)
@@ -351,7 +348,7 @@ def _inverse(spectrum: np.ndarray, gain: np.ndarray, audio: config.AudioConfig) 
     return signal
 
 
-def _forward(signal: np.ndarray, block: slice, audio: config.AudioConfig) -> np.ndarray:
+def _forward(signal: np.ndarray, block: slice, audio: AudioConfig) -> np.ndarray:
     """Return the spectrum of a run of frames of a padded signal, complex64 [frames, bins]."""
     frames = np.empty((block.stop - block.start, audio.n_fft), np.float32)
     window = stft.hann_window(audio.n_fft)

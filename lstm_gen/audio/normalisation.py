@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lstm_gen import config
+from lstm_gen.config.audio import AudioConfig
 
 # Channels that hardly change are not blown up to a deviation of 1. In nats, about 0.9 dB: the
 # highest bands of many recordings stay at the log floor but for a rare event; divided by their
@@ -97,7 +97,7 @@ class Statistics:
         """Standard deviation over at least one frame, float64 [channels]."""
         return np.sqrt(np.maximum(self.squares / self.count - np.square(self.mean), 0))
 
-    def normalisation(self, audio: config.AudioConfig) -> Normalisation:
+    def normalisation(self, audio: AudioConfig) -> Normalisation:
         """Return the normalisation that `audio` asks for, of at least one frame."""
         whole = self._pool() if audio.representation == "waveform" else self
         if audio.normalisation == "min_max":
@@ -141,7 +141,7 @@ _ROWS = 256  # at a time: in float64 they stay in a core's cache
 _SUMS = ("total", "squares", "low", "high")
 
 
-def _smallest_std(std: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
+def _smallest_std(std: np.ndarray, audio: AudioConfig) -> np.ndarray:
     """Return the least divisor of each channel, float64 [channels]."""
     if not audio.is_logarithmic:
         least = max(_SMALLEST_SHARE * float(np.sqrt(np.square(std).mean())), _SMALLEST)

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from lstm_gen import config
 from lstm_gen.audio import representations
-from lstm_gen.platform import storage
+from lstm_gen.config.audio import AudioConfig
+from lstm_gen.platform import errors, storage
 
 _RANGE_DB = 80.0
 _INCHES_WIDE = 10.0
@@ -21,7 +21,7 @@ _LEAST_APART = 0.04  # of all rows, between two ticks
 _TICKS_HZ = np.array([250, 500, 1000, 2000, 4000, 8000, 16000])
 
 
-def spectrogram(path: str, frames: np.ndarray, audio: config.AudioConfig, title: str = "") -> None:
+def spectrogram(path: str, frames: np.ndarray, audio: AudioConfig, title: str = "") -> None:
     """Draw one spectrogram.
 
     Args:
@@ -33,7 +33,7 @@ def spectrogram(path: str, frames: np.ndarray, audio: config.AudioConfig, title:
     compare(path, [(title, frames)], audio)
 
 
-def compare(path: str, panels: Sequence[tuple[str, np.ndarray]], audio: config.AudioConfig) -> None:
+def compare(path: str, panels: Sequence[tuple[str, np.ndarray]], audio: AudioConfig) -> None:
     """Draw spectrograms above one another on the same scales, such as predicted against true.
 
     Args:
@@ -47,13 +47,13 @@ def compare(path: str, panels: Sequence[tuple[str, np.ndarray]], audio: config.A
     storage.write_bytes(path, draw(panels, audio))
 
 
-def draw(panels: Sequence[tuple[str, np.ndarray]], audio: config.AudioConfig) -> bytes:
+def draw(panels: Sequence[tuple[str, np.ndarray]], audio: AudioConfig) -> bytes:
     """Return the PNG that `compare` writes."""
     # Here and without pyplot: preparation workers never pay for it, and no global state is left.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    config.require(len(panels) > 0, "a picture needs at least one spectrogram", panels=len(panels))
+    errors.require(len(panels) > 0, "a picture needs at least one spectrogram", panels=len(panels))
     images = [representations.picture(frames, audio) for _, frames in panels]
     loudest_db = max(float(to_db(logs).max(initial=-np.inf)) for logs, _ in images)
     loudest_db = loudest_db if np.isfinite(loudest_db) else 0.0

@@ -10,8 +10,9 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from lstm_gen import config
 from lstm_gen.audio import complex_stft, dtypes, log_mel, log_stft, waveform
+from lstm_gen.config.audio import AudioConfig
+from lstm_gen.platform import errors
 
 # No recording comes near either, and squares of larger values overflow.
 _LARGEST_LOG = 60.0
@@ -21,32 +22,28 @@ _LARGEST_LINEAR = 1e9
 class Representation(Protocol):
     """What a module of a representation defines."""
 
-    def n_frames(self, n_samples: int, audio: config.AudioConfig) -> int:
+    def n_frames(self, n_samples: int, audio: AudioConfig) -> int:
         """Return how many frames a signal has."""
 
-    def extract(
-        self, blocks: Iterable[np.ndarray], audio: config.AudioConfig
-    ) -> Iterator[np.ndarray]:
+    def extract(self, blocks: Iterable[np.ndarray], audio: AudioConfig) -> Iterator[np.ndarray]:
         """Yield a streamed signal's frames, float32 [frames, channels]; at least one array."""
 
-    def power(self, frames: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
+    def power(self, frames: np.ndarray, audio: AudioConfig) -> np.ndarray:
         """Return the power of extracted frames, float32 [frames]; below `log_floor` is silence."""
 
-    def as_segment(self, frames: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
+    def as_segment(self, frames: np.ndarray, audio: AudioConfig) -> np.ndarray:
         """Return consecutive extracted frames, rounded already, as they are stored."""
 
     def invert(
         self,
         frames: np.ndarray,
-        audio: config.AudioConfig,
+        audio: AudioConfig,
         n_iterations: int | None,
         n_samples: int,
     ) -> np.ndarray:
         """Return the signal of a segment, float32 [n_samples]."""
 
-    def picture(
-        self, frames: np.ndarray, audio: config.AudioConfig
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def picture(self, frames: np.ndarray, audio: AudioConfig) -> tuple[np.ndarray, np.ndarray]:
         """Return ln(power) [columns, rows], and each row's frequency, Hz, rising."""
 
 
@@ -72,14 +69,12 @@ class Analysis(NamedTuple):
     n_samples: int
 
 
-def n_frames(n_samples: int, audio: config.AudioConfig) -> int:
+def n_frames(n_samples: int, audio: AudioConfig) -> int:
     """Return how many frames a signal has."""
     return _of(audio).n_frames(n_samples, audio)
 
 
-def analyse(
-    blocks: Iterable[np.ndarray], audio: config.AudioConfig, dtype: str = "float32"
-) -> Analysis:
+def analyse(blocks: Iterable[np.ndarray], audio: AudioConfig, dtype: str = "float32") -> Analysis:
     """Return the frames of a streamed signal; the result does not depend on the blocks.
 
     Args:
@@ -106,11 +101,11 @@ def analyse(
     found = Analysis(np.concatenate(stored), np.concatenate(power), n_samples)
     # The power tells of what integers cannot, the frames of what their type does not reach to.
     finite = np.isfinite(found.power).all() and np.isfinite(found.frames).all()
-    config.require(bool(finite), "samples must give finite frames")
+    errors.require(bool(finite), "samples must give finite frames")
     return found
 
 
-def as_segment(frames: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
+def as_segment(frames: np.ndarray, audio: AudioConfig) -> np.ndarray:
     """Return consecutive frames of an `Analysis` as a segment that stands on its own.
 
     A segment refers to nothing before it. Where frames hold steps of phase, the first one holds
@@ -124,7 +119,7 @@ def as_segment(frames: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
     return _of(audio).as_segment(frames, audio)
 
 
-def extract(samples: np.ndarray, audio: config.AudioConfig, dtype: str = "float32") -> np.ndarray:
+def extract(samples: np.ndarray, audio: AudioConfig, dtype: str = "float32") -> np.ndarray:
     """Return a signal's frames as one segment, [frames, channels] as stored.
 
     Raises:
@@ -135,7 +130,7 @@ def extract(samples: np.ndarray, audio: config.AudioConfig, dtype: str = "float3
 
 def invert(
     frames: np.ndarray,
-    audio: config.AudioConfig,
+    audio: AudioConfig,
     n_iterations: int | None = None,
     n_samples: int | None = None,
 ) -> np.ndarray:
@@ -144,7 +139,7 @@ def invert(
     Args:
       frames: [frames, channels] as stored, or float values of a model.
       audio: The analysis that made (or a model that imitates) them.
-      n_iterations: Steps of the search for what is missing (see `inversion.QUALITY`); None for
+      n_iterations: Steps of the search for what is missing (see `INVERSION_ITERATIONS`); None for
         as many as frames of a recording need, which where phase is stored is 0. A waveform needs
         none ever.
       n_samples: Length of the signal; by default a hop for every frame.
@@ -156,7 +151,7 @@ def invert(
       InputError: If the frames are not finite or do not have `channels` values.
     """
     frames = dtypes.load(np.asarray(frames))
-    config.require(
+    errors.require(
         frames.ndim == 2 and frames.shape[1] == audio.channels and len(frames) > 0,
         "frames must be [frames, channels] with at least one frame",
         shape=frames.shape,
@@ -167,7 +162,7 @@ def invert(
     return _of(audio).invert(frames, audio, n_iterations, n_samples)
 
 
-def picture(frames: np.ndarray, audio: config.AudioConfig) -> tuple[np.ndarray, np.ndarray]:
+def picture(frames: np.ndarray, audio: AudioConfig) -> tuple[np.ndarray, np.ndarray]:
     """Return what a spectrogram shows of a segment.
 
     Args:
@@ -181,17 +176,17 @@ def picture(frames: np.ndarray, audio: config.AudioConfig) -> tuple[np.ndarray, 
     return _of(audio).picture(dtypes.load(np.asarray(frames)), audio)
 
 
-def _require_sane(frames: np.ndarray, audio: config.AudioConfig) -> None:
+def _require_sane(frames: np.ndarray, audio: AudioConfig) -> None:
     """Refuse what a model that ran away makes."""
     most = _LARGEST_LOG if audio.is_logarithmic else _LARGEST_LINEAR
     largest = float((frames if audio.is_logarithmic else np.abs(frames)).max())
-    config.require(
+    errors.require(
         bool(np.isfinite(frames).all()) and largest < most,
         f"frames must be finite and below {most:g}",
         largest=largest,
     )
 
 
-def _of(audio: config.AudioConfig) -> Representation:
+def _of(audio: AudioConfig) -> Representation:
     """Return the functions of a representation."""
     return _REPRESENTATIONS[audio.representation]

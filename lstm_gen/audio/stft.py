@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import scipy.fft
 
-from lstm_gen import config
+from lstm_gen.config.audio import AudioConfig
 
 # 96 frames of 2048 samples and their spectrum are 1.6 MB: they stay in a core's cache.
 _CHUNK_FRAMES = 96
@@ -22,7 +22,7 @@ ROUNDING = 1e-5
 
 
 @functools.cache
-def mel_filter_bank(audio: config.AudioConfig) -> np.ndarray:
+def mel_filter_bank(audio: AudioConfig) -> np.ndarray:
     """Return the triangular bands that sum power over frequency.
 
     Returns:
@@ -41,7 +41,7 @@ def mel_filter_bank(audio: config.AudioConfig) -> np.ndarray:
     return bank
 
 
-def mel_band_edges(audio: config.AudioConfig) -> np.ndarray:
+def mel_band_edges(audio: AudioConfig) -> np.ndarray:
     """Return where bands begin, peak and end.
 
     Returns:
@@ -64,12 +64,12 @@ def mel_to_hz(mels: np.ndarray) -> np.ndarray:
     return np.where(mels < 15, mels * 200 / 3, 1000 * 6.4 ** ((np.maximum(mels, 15) - 15) / 27))
 
 
-def n_frames(n_samples: int, audio: config.AudioConfig) -> int:
+def n_frames(n_samples: int, audio: AudioConfig) -> int:
     """Return how many frames a signal has: centred on every `hop_length`-th sample."""
     return 1 + n_samples // audio.hop_length
 
 
-def stft(samples: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
+def stft(samples: np.ndarray, audio: AudioConfig) -> np.ndarray:
     """Return the short-time Fourier transform.
 
     Args:
@@ -82,7 +82,7 @@ def stft(samples: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
     return np.concatenate(list(stft_blocks([samples], audio)))
 
 
-def stft_blocks(blocks: Iterable[np.ndarray], audio: config.AudioConfig) -> Iterator[np.ndarray]:
+def stft_blocks(blocks: Iterable[np.ndarray], audio: AudioConfig) -> Iterator[np.ndarray]:
     """Turn a streamed signal into the transform that `stft` gives for the whole of it.
 
     Frames are computed in the same chunks however the signal is cut into blocks, so the
@@ -99,7 +99,7 @@ def stft_blocks(blocks: Iterable[np.ndarray], audio: config.AudioConfig) -> Iter
         yield _spectrum(span, audio)
 
 
-def log_mel(samples: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
+def log_mel(samples: np.ndarray, audio: AudioConfig) -> np.ndarray:
     """Return the log-mel frames of a signal.
 
     Args:
@@ -112,7 +112,7 @@ def log_mel(samples: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
     return np.concatenate(list(log_mel_blocks([samples], audio)))
 
 
-def log_mel_blocks(blocks: Iterable[np.ndarray], audio: config.AudioConfig) -> Iterator[np.ndarray]:
+def log_mel_blocks(blocks: Iterable[np.ndarray], audio: AudioConfig) -> Iterator[np.ndarray]:
     """Turn a streamed signal into the frames that `log_mel` gives for the whole of it.
 
     As for `stft_blocks`, the result does not depend on the blocks, to the bit.
@@ -129,12 +129,12 @@ def log_mel_blocks(blocks: Iterable[np.ndarray], audio: config.AudioConfig) -> I
         yield np.log(_mel(_spectrum(span, audio), audio) + np.float32(audio.log_floor))
 
 
-def log_power(spectrum: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
+def log_power(spectrum: np.ndarray, audio: AudioConfig) -> np.ndarray:
     """Return ln(power + log_floor) of a transform, float32 of its shape."""
     return np.log(_power(spectrum) + np.float32(audio.log_floor))
 
 
-def log_to_power(logs: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
+def log_to_power(logs: np.ndarray, audio: AudioConfig) -> np.ndarray:
     """Return the power behind logarithms: the exponential less the floor, at least 0.
 
     What a float32 logarithm cannot tell from the floor is 0, so that silence comes back.
@@ -152,7 +152,7 @@ def log_to_power(logs: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
     return power
 
 
-def active_frames(power: np.ndarray, trim_db: float, audio: config.AudioConfig) -> np.ndarray:
+def active_frames(power: np.ndarray, trim_db: float, audio: AudioConfig) -> np.ndarray:
     """Say which frames of a recording to keep.
 
     A frame is quiet if its power is more than `trim_db` below the 99th percentile of the
@@ -190,7 +190,7 @@ def hann_window(n_fft: int) -> np.ndarray:
     return window
 
 
-def _spans(blocks: Iterable[np.ndarray], audio: config.AudioConfig) -> Iterator[np.ndarray]:
+def _spans(blocks: Iterable[np.ndarray], audio: AudioConfig) -> Iterator[np.ndarray]:
     """Cut a padded signal into overlapping spans of `_CHUNK_FRAMES` frames, the last shorter."""
     padding = np.zeros(audio.n_fft // 2, np.float32)
     step = _CHUNK_FRAMES * audio.hop_length
@@ -207,7 +207,7 @@ def _spans(blocks: Iterable[np.ndarray], audio: config.AudioConfig) -> Iterator[
         yield pending
 
 
-def _spectrum(span: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
+def _spectrum(span: np.ndarray, audio: AudioConfig) -> np.ndarray:
     """Return the transform of every whole frame in a span, complex64 [frames, bins]."""
     frames = np.lib.stride_tricks.sliding_window_view(span, audio.n_fft)[:: audio.hop_length]
     return scipy.fft.rfft(frames * hann_window(audio.n_fft), axis=-1, workers=1)
@@ -218,7 +218,7 @@ def _power(spectrum: np.ndarray) -> np.ndarray:
     return np.square(spectrum.real) + np.square(spectrum.imag)
 
 
-def _mel(spectrum: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
+def _mel(spectrum: np.ndarray, audio: AudioConfig) -> np.ndarray:
     """Return the mel power of a transform, float32 [frames, n_mels]."""
     power = _power(spectrum)
     mel = np.empty((len(power), audio.n_mels), np.float32)
@@ -228,7 +228,7 @@ def _mel(spectrum: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
 
 
 @functools.cache
-def _bank_pieces(audio: config.AudioConfig) -> list[tuple[slice, slice, np.ndarray]]:
+def _bank_pieces(audio: AudioConfig) -> list[tuple[slice, slice, np.ndarray]]:
     """Cut the bank into a few bands each, with only the bins that they touch.
 
     A bin feeds at most two bands. Small dense products with those bins take a quarter of the

@@ -6,19 +6,19 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from lstm_gen import config
 from lstm_gen.audio import log_stft
+from lstm_gen.config.audio import AudioConfig
 
 _BLOCK_SAMPLES = 1 << 16
 _PICTURE_SECONDS = 0.05  # of the window of a picture, about
 
 
-def n_frames(n_samples: int, audio: config.AudioConfig) -> int:
+def n_frames(n_samples: int, audio: AudioConfig) -> int:
     """Return how many frames a signal has; the last one is filled up with zeros."""
     return -(-n_samples // audio.hop_length)
 
 
-def extract(blocks: Iterable[np.ndarray], audio: config.AudioConfig) -> Iterator[np.ndarray]:
+def extract(blocks: Iterable[np.ndarray], audio: AudioConfig) -> Iterator[np.ndarray]:
     """Yield frames, float32 [frames, hop_length]; at least one array, perhaps of no frame."""
     pending = np.zeros(0, np.float32)
     for block in blocks:
@@ -31,7 +31,7 @@ def extract(blocks: Iterable[np.ndarray], audio: config.AudioConfig) -> Iterator
     yield np.pad(pending, (0, padding)).reshape(-1, audio.hop_length)
 
 
-def power(frames: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
+def power(frames: np.ndarray, audio: AudioConfig) -> np.ndarray:
     """Return the power of each frame's Fourier transform, summed over bins, float32 [frames].
 
     Source: Parseval's theorem.
@@ -39,14 +39,14 @@ def power(frames: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
     return np.square(frames).sum(axis=1) * np.float32(audio.hop_length / 2)
 
 
-def as_segment(frames: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
+def as_segment(frames: np.ndarray, audio: AudioConfig) -> np.ndarray:
     """Return frames as they are: none refers to another."""
     del audio
     return frames
 
 
 def invert(
-    frames: np.ndarray, audio: config.AudioConfig, n_iterations: int | None, n_samples: int
+    frames: np.ndarray, audio: AudioConfig, n_iterations: int | None, n_samples: int
 ) -> np.ndarray:
     """Return the samples, float32 [n_samples]."""
     del n_iterations, audio
@@ -54,7 +54,7 @@ def invert(
     return np.pad(samples, (0, n_samples - samples.size))
 
 
-def picture(frames: np.ndarray, audio: config.AudioConfig) -> tuple[np.ndarray, np.ndarray]:
+def picture(frames: np.ndarray, audio: AudioConfig) -> tuple[np.ndarray, np.ndarray]:
     """Return ln(power) [columns, bins] and the frequencies of the bins, Hz."""
     n_fft = max(16, 1 << round(math.log2(audio.sample_rate * _PICTURE_SECONDS)))
     analysis = dataclasses.replace(

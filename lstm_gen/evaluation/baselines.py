@@ -23,7 +23,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lstm_gen import config
 from lstm_gen.platform import errors
 
 LAGS = 3
@@ -64,10 +63,10 @@ def fit_and_score(
       InputError: If nothing is to be predicted, a split has no segment long enough, or the channels
         differ.
     """
-    config.require(shift >= 1, "shift must be at least 1 to predict anything", shift=shift)
+    errors.require(shift >= 1, "shift must be at least 1 to predict anything", shift=shift)
     fitted = _accumulate(train, shift, "training")
     scored = _accumulate(held_out, shift, "held-out")
-    config.require(
+    errors.require(
         fitted.channels == scored.channels,
         "training and held-out segments must have the same channels",
         train=fitted.channels,
@@ -97,7 +96,7 @@ def _accumulate(segments: Iterable[np.ndarray], shift: int, split: str) -> _Mome
         if count == 0:
             continue
         channels = channels or segment.shape[1]
-        config.require(
+        errors.require(
             segment.shape[1] == channels,
             f"every {split} segment must have the same channels",
             channels=channels,

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn import kernel_ridge
 
-from lstm_gen import config
 from lstm_gen.audio import normalisation
+from lstm_gen.config.audio import AudioConfig
+from lstm_gen.platform import errors
 
 _STEPS = 12  # of time that a sound is brought to
 _BANDS = 24
@@ -55,7 +56,7 @@ def teach(descriptions: np.ndarray, names: Sequence[str]) -> Classifier:
       InputError: If there are not two classes.
     """
     classes = tuple(sorted(set(names)))
-    config.require(
+    errors.require(
         len(classes) > 1, "there must be two classes or more to tell apart", classes=classes
     )
     centre = descriptions.mean(axis=0)
@@ -68,7 +69,7 @@ def teach(descriptions: np.ndarray, names: Sequence[str]) -> Classifier:
 
 
 def describe(
-    clips: Sequence[np.ndarray], audio: config.AudioConfig, statistics: normalisation.Normalisation
+    clips: Sequence[np.ndarray], audio: AudioConfig, statistics: normalisation.Normalisation
 ) -> np.ndarray:
     """Return descriptions of sounds of any lengths, [sounds, features].
 
@@ -80,7 +81,7 @@ def describe(
     Raises:
       InputError: If the frames hold no logarithms of power.
     """
-    config.require(
+    errors.require(
         audio.is_logarithmic,
         "sounds are told apart by logarithms of power; the dataset must be of log_mel, log_stft or "
         "complex_stft with instantaneous_frequency",
@@ -89,7 +90,7 @@ def describe(
     return np.stack([_describe(statistics.undo(clip), audio) for clip in clips])
 
 
-def _describe(frames: np.ndarray, audio: config.AudioConfig) -> np.ndarray:
+def _describe(frames: np.ndarray, audio: AudioConfig) -> np.ndarray:
     """Return a sound's levels over time and frequency, relative to their mean, then its length."""
     is_mel = audio.representation == "log_mel"
     bins = audio.n_mels if is_mel else audio.n_bins_resolved

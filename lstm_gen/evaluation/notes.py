@@ -8,8 +8,8 @@ import numpy as np
 import scipy.fft
 import scipy.signal
 
-from lstm_gen import config
 from lstm_gen.audio import stft
+from lstm_gen.config.audio import AudioConfig
 
 _LOWEST_HZ, _HIGHEST_HZ = 25.0, 2300.0
 _YIN_FRAME = 2048
@@ -126,7 +126,7 @@ def transposed(samples: np.ndarray, semitones: float) -> np.ndarray:
 
 def timbre(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     """Return what tells instruments apart: mel levels over the note, and how they change."""
-    audio = config.AudioConfig(sample_rate=sample_rate, n_fft=_N_FFT, hop_length=_HOP, n_mels=40)
+    audio = AudioConfig(sample_rate=sample_rate, n_fft=_N_FFT, hop_length=_HOP, n_mels=40)
     peak = float(np.abs(samples).max()) or 1.0
     mel = stft.log_mel(samples / peak, audio)
     parts = [part.mean(axis=0) for part in np.array_split(mel, 4)]
@@ -136,5 +136,5 @@ def timbre(samples: np.ndarray, sample_rate: int) -> np.ndarray:
 def _transform(samples: np.ndarray) -> np.ndarray:
     """Return the transform of a note at peak 1, complex64 [frames, bins]."""
     peak = float(np.abs(samples).max()) or 1.0
-    audio = config.AudioConfig(representation="log_stft", n_fft=_N_FFT, hop_length=_HOP)
+    audio = AudioConfig(representation="log_stft", n_fft=_N_FFT, hop_length=_HOP)
     return stft.stft(np.asarray(samples / peak, np.float32), audio)

@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from lstm_gen import config
 from lstm_gen.audio import normalisation, representations
+from lstm_gen.config.audio import AudioConfig
 from lstm_gen.evaluation import patches
+from lstm_gen.platform import errors
 
 _WINDOW_SECONDS = 1.5
 _FRAME_SECONDS = 0.046  # of the analysis of sound
@@ -129,7 +130,7 @@ ACCEPTANCE = (
 """What is asked of prior samples. The last was found on rollouts (`rollouts`)."""
 
 
-def hear(clips: Clips, audio: config.AudioConfig, statistics: normalisation.Normalisation) -> Heard:
+def hear(clips: Clips, audio: AudioConfig, statistics: normalisation.Normalisation) -> Heard:
     """Return clips as they are compared, not yet normalised where they had to be analysed.
 
     Args:
@@ -164,7 +165,7 @@ def measure(clips: Heard, train: Heard) -> Report:
     Raises:
       InputError: If clips are shorter than a patch, which is 32 frames.
     """
-    config.require(
+    errors.require(
         min(map(len, clips.frames)) >= patches.PATCH_FRAMES,
         f"clips must have {patches.PATCH_FRAMES} frames or more; ask for more --seconds",
         shortest=min(map(len, clips.frames)),
@@ -220,10 +221,10 @@ def table(columns: Mapping[str, Report], held_out: Report) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 
 
-def _analysis(sample_rate: int) -> config.AudioConfig:
+def _analysis(sample_rate: int) -> AudioConfig:
     """Return how sound is looked at: frames of about 46 ms that overlap by half."""
     n_fft = 2 ** round(math.log2(_FRAME_SECONDS * sample_rate))
-    return config.AudioConfig(
+    return AudioConfig(
         sample_rate=sample_rate, n_fft=n_fft, hop_length=n_fft // 2, n_mels=min(80, n_fft // 4)
     )
 

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lstm_gen import config
+from lstm_gen.config.audio import AudioConfig
 from lstm_gen.evaluation import dynamics, patches
+from lstm_gen.platform import errors
 
 _QUIET_PERCENTILE = 5
 _RUNAWAY_MARGIN = 3.0  # least distance beyond a band's training range, deviations
@@ -124,7 +125,7 @@ def measure(
     generated: np.ndarray,
     held_out: Sequence[np.ndarray],
     train: Sequence[np.ndarray],
-    audio: config.AudioConfig,
+    audio: AudioConfig,
     mean: np.ndarray,
     std: np.ndarray,
 ) -> Report:
@@ -195,14 +196,14 @@ def _check(
 ) -> None:
     """Refuse what cannot be measured."""
     least = 2 * patches.PATCH_FRAMES
-    config.require(
+    errors.require(
         generated.ndim == 3 and generated.shape[0] >= 1 and generated.shape[1] >= least,
         f"generated must be [clips, frames, mels] with {least} frames or more",
         shape=generated.shape,
     )
     for name, segments in (("held-out", held_out), ("training", train)):
         longest = max(map(len, segments), default=0)
-        config.require(
+        errors.require(
             longest >= least,
             f"the {name} split must have a segment of {least} frames or more",
             longest=longest,

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lstm_gen import config
+from lstm_gen.platform import errors
 
 GAINS = (0.25, 0.5, 1.0, 2.0)
 _N_FFT = 256
@@ -87,8 +87,8 @@ def measure_reconstruction(
     """
     found = [through(signal) for signal in held_out]
     wanted_windows, found_windows = _cut(held_out, window), _cut(found, window)
-    config.require(len(wanted_windows) > 1, "held-out signals must have two windows", window=window)
-    errors = [a - b for a, b in zip(held_out, found, strict=True)]
+    errors.require(len(wanted_windows) > 1, "held-out signals must have two windows", window=window)
+    residuals = [a - b for a, b in zip(held_out, found, strict=True)]
     each = [
         _power_db([a]) - _power_db([a - b])
         for a, b in zip(wanted_windows, found_windows, strict=True)
@@ -104,7 +104,7 @@ def measure_reconstruction(
         louder = found if gain == 1 else [through(gain * signal) for signal in held_out]
         gains[gain] = _power_db(louder) - _power_db(found) - 20 * float(np.log10(gain))
     return Reconstruction(
-        snr_db=_power_db(held_out) - _power_db(errors),
+        snr_db=_power_db(held_out) - _power_db(residuals),
         window_snr_db=float(np.median(each)),
         distance_db=_distance(wanted, [log_spectra(signal) for signal in found]),
         mean_distance_db=_distance(wanted, [mean] * len(wanted)),
@@ -116,7 +116,7 @@ def measure_reconstruction(
 
 def measure_draws(signals: Signals) -> Draws:
     """Measure two signals or more, all of one length."""
-    config.require(len(signals) > 1, "draws must be two or more", draws=len(signals))
+    errors.require(len(signals) > 1, "draws must be two or more", draws=len(signals))
     levels = [_power_db([signal]) for signal in signals]
     spectra = np.concatenate([_powers(signal) for signal in signals])[:, 1:-1]
     flatness = np.exp(np.log(spectra).mean(axis=1)) / spectra.mean(axis=1)
@@ -142,7 +142,7 @@ def log_spectra(signal: np.ndarray) -> np.ndarray:
 
 def _powers(signal: np.ndarray) -> np.ndarray:
     """Return the power of each bin, floor added, [frames, bins]."""
-    config.require(
+    errors.require(
         len(signal) >= _N_FFT, f"signals must be of {_N_FFT} samples or more", samples=len(signal)
     )
     frames = np.lib.stride_tricks.sliding_window_view(signal, _N_FFT)[:: _N_FFT // 4]

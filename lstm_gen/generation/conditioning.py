@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from lstm_gen import config, models
+from lstm_gen import models
+from lstm_gen.config.generation import GenerationConfig
 from lstm_gen.dataset.format import labels
-from lstm_gen.generation import song_config
+from lstm_gen.platform import errors
 from lstm_gen.runs import run as runs
 
 
-def given(run: runs.Run, songs: song_config.SongConfig) -> dict[str, labels.Value]:
+def given(run: runs.Run, songs: GenerationConfig) -> dict[str, labels.Value]:
     """Return the labels that were asked for.
 
     Raises:
@@ -19,14 +20,14 @@ def given(run: runs.Run, songs: song_config.SongConfig) -> dict[str, labels.Valu
     values = {}
     for text in songs.label:
         name, sign, value = text.partition("=")
-        config.require(sign == "=", "label must be NAME=VALUE, as in --label pitch=60", label=text)
-        config.require(
+        errors.require(sign == "=", "label must be NAME=VALUE, as in --label pitch=60", label=text)
+        errors.require(
             name in run.condition,
             "label must be one that the model was trained to be told: "
             + (", ".join(run.condition) or "it was trained without --condition"),
             label=text,
         )
-        config.require(name not in values, f"label {name} is given twice; give it once", label=text)
+        errors.require(name not in values, f"label {name} is given twice; give it once", label=text)
         values[name] = _parse(run, name, (_ends(run, songs, name, value) or [value])[0])
     return values
 
@@ -35,7 +36,7 @@ def _parse(run: runs.Run, name: str, text: str) -> labels.Value:
     """Return the value of a label; of numbers only those that lie within what there is."""
     value, label = labels.parse(run.told, name, text), run.told[name]
     if isinstance(value, float) and label.minimum is not None and label.maximum is not None:
-        config.require(
+        errors.require(
             label.minimum <= value <= label.maximum,
             f"label {name} must lie within the dataset's, {label.minimum:g} to {label.maximum:g}",
             label=f"{name}={text}",
@@ -43,14 +44,14 @@ def _parse(run: runs.Run, name: str, text: str) -> labels.Value:
     return value
 
 
-def require_complete(run: runs.Run, songs: song_config.SongConfig) -> None:
+def require_complete(run: runs.Run, songs: GenerationConfig) -> None:
     """Refuse to work on a recording of which the model is not told what it needs to be.
 
     Raises:
       InputError: Naming what is missing.
     """
     missing = sorted(set(run.condition) - set(given(run, songs)))
-    config.require(
+    errors.require(
         not missing,
         "the model is told labels; say what the recording is, as in "
         + " ".join(f"--label {name}=..." for name in missing),
@@ -59,7 +60,7 @@ def require_complete(run: runs.Run, songs: song_config.SongConfig) -> None:
 
 
 def of_songs(
-    run: runs.Run, songs: song_config.SongConfig, shares: Sequence[float] = ()
+    run: runs.Run, songs: GenerationConfig, shares: Sequence[float] = ()
 ) -> list[dict[str, labels.Value]]:
     """Return the labels of each song: those given, and for the others its own draw.
 
@@ -84,9 +85,7 @@ def of_songs(
     return found
 
 
-def between(
-    run: runs.Run, songs: song_config.SongConfig
-) -> dict[str, tuple[labels.Value, labels.Value]]:
+def between(run: runs.Run, songs: GenerationConfig) -> dict[str, tuple[labels.Value, labels.Value]]:
     """Return the two ends of each label that songs are to go from one value to another of.
 
     Raises:
@@ -102,13 +101,13 @@ def between(
     return found
 
 
-def _steps(songs: song_config.SongConfig) -> list[float]:
+def _steps(songs: GenerationConfig) -> list[float]:
     """Return where each song is on the way from the first value to the last, 0 to 1."""
     return [song / max(1, songs.n_songs - 1) for song in range(songs.n_songs)]
 
 
 def encode_songs(
-    run: runs.Run, songs: song_config.SongConfig, shares: Sequence[float] = ()
+    run: runs.Run, songs: GenerationConfig, shares: Sequence[float] = ()
 ) -> dict[str, np.ndarray]:
     """Return the labels of songs as `Controls` has them, those between classes as parts of each.
 
@@ -127,7 +126,7 @@ def encode_songs(
     return encoded
 
 
-def _ends(run: runs.Run, songs: song_config.SongConfig, name: str, text: str) -> list[str]:
+def _ends(run: runs.Run, songs: GenerationConfig, name: str, text: str) -> list[str]:
     """Return both values of `FIRST|LAST`; none for a set, whose values are separated so too.
 
     Between two recordings any model that is told labels has them change on the way.
@@ -136,7 +135,7 @@ def _ends(run: runs.Run, songs: song_config.SongConfig, name: str, text: str) ->
     if len(parts) != 2 or name not in run.told or run.told[name].kind == "multi":
         return []
     able = ", ".join(one.name for one in models.FAMILIES if "between" in one.controls)
-    config.require(
+    errors.require(
         "between" in run.family.controls or bool(songs.interpolate),
         f"a label from one value to another is for models {able}; give it one value",
         model=run.family.name,
@@ -150,7 +149,7 @@ def encode(run: runs.Run, values: Sequence[Mapping[str, labels.Value]]) -> dict[
     return labels.stack(run.told, values)
 
 
-def parse_transfer(run: runs.Run, songs: song_config.SongConfig) -> tuple[str, tuple[str, str]]:
+def parse_transfer(run: runs.Run, songs: GenerationConfig) -> tuple[str, tuple[str, str]]:
     """Return the label and the classes of `NAME:FROM:TO`.
 
     Raises:
@@ -158,7 +157,7 @@ def parse_transfer(run: runs.Run, songs: song_config.SongConfig) -> tuple[str, t
     """
     parts = songs.transfer.split(":")
     classes = {one.name for one in run.signal.classes}
-    config.require(
+    errors.require(
         len(parts) == 3 and parts[0] in classes,
         "transfer must be NAME:FROM:TO, NAME a label that is one of several classes "
         f"({', '.join(sorted(classes)) or 'the dataset has none'})",
@@ -167,7 +166,7 @@ def parse_transfer(run: runs.Run, songs: song_config.SongConfig) -> tuple[str, t
     name, first, last = parts
     for end in (first, last):
         labels.parse(run.vocabulary, name, end)
-    config.require(
+    errors.require(
         given(run, songs).get(name, (first,)) == (first,),
         f"the recording must be what it is moved from, --label {name}={first}",
         label=",".join(songs.label),

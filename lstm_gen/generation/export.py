@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from lstm_gen import config, models
+from lstm_gen import models
 from lstm_gen.audio import files, graph_frames
-from lstm_gen.platform import devices, storage
+from lstm_gen.config import fields
+from lstm_gen.platform import devices, errors, storage
 from lstm_gen.runs import run as runs
 
 _FACTS = "assets.extra/generator.json"  # a place that servers leave alone
@@ -44,13 +45,13 @@ class Generator(tf.Module):
         max_seconds: float,
     ) -> None:
         super().__init__(name="generator")
-        config.require(
+        errors.require(
             run.family.generate_in_graph is not None,
             "a model of this family cannot be exported, those of these can: "
             + ", ".join(one.name for one in models.FAMILIES if one.generate_in_graph),
             model=run.family.name,
         )
-        config.require(
+        errors.require(
             not run.condition,
             "a model that is told labels cannot be exported yet; use generate_songs.py",
             told=",".join(run.condition),
@@ -124,7 +125,7 @@ def write(
       InputError: If there is something in `output_dir`, there are no trained weights, or the
         family cannot be exported.
     """
-    config.require(
+    errors.require(
         not storage.list_names(output_dir),
         "output_dir must be empty; choose another, as a server does for each version",
         output_dir=output_dir,
@@ -142,7 +143,7 @@ def write(
     with tempfile.TemporaryDirectory() as work:
         traced = generator.generate.get_concrete_function()
         tf.saved_model.save(generator, work, signatures={"serving_default": traced})
-        storage.write_text(storage.join(work, _FACTS), config.to_json(facts))
+        storage.write_text(storage.join(work, _FACTS), fields.to_json(facts))
         # The program itself last: a server that watches the directory waits for it.
         for name in sorted(storage.walk_files(work), key=lambda name: name == "saved_model.pb"):
             content = pathlib.Path(work, name).read_bytes()

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lstm_gen import config
-from lstm_gen.generation import song_config
+from lstm_gen.config import generation as generation_config
+from lstm_gen.config.generation import GenerationConfig
 from lstm_gen.platform import errors, storage
 from lstm_gen.runs import run as runs
 
@@ -45,19 +45,19 @@ def read(text: str, note_seconds: float) -> list[Note]:
     Raises:
       InputError: If it is no melody, or cannot be read.
     """
-    notes = _read_midi(text) if song_config.is_midi(text) else _read_text(text, note_seconds)
-    config.require(0 < len(notes) <= _MAX_NOTES, "a melody must have notes", melody=text)
+    notes = _read_midi(text) if generation_config.is_midi(text) else _read_text(text, note_seconds)
+    errors.require(0 < len(notes) <= _MAX_NOTES, "a melody must have notes", melody=text)
     return sorted(notes, key=lambda note: (note.start_seconds, note.pitch))
 
 
-def pitches(notes: list[Note], run: runs.Run, songs: song_config.SongConfig) -> list[int]:
+def pitches(notes: list[Note], run: runs.Run, songs: GenerationConfig) -> list[int]:
     """Return the pitches that sounds are needed of, rising.
 
     Raises:
       InputError: If the model is not told pitches, or was trained on none as low or as high.
     """
     name = songs.pitch_label
-    config.require(
+    errors.require(
         name in run.condition,
         f"a melody needs a model that is told pitches: train_model.py --condition={name}, or, "
         "where the label has another name, --pitch_label=NAME",
@@ -66,7 +66,7 @@ def pitches(notes: list[Note], run: runs.Run, songs: song_config.SongConfig) -> 
     label, wanted = run.vocabulary[name], sorted({note.pitch for note in notes})
     if label.kind == "number":
         low, high = label.minimum or 0.0, label.maximum or 0.0
-        config.require(
+        errors.require(
             low <= wanted[0] and wanted[-1] <= high,
             f"a melody must lie within the pitches of the dataset, {low:g} to {high:g}",
             lowest=wanted[0],
@@ -118,7 +118,7 @@ def _read_text(text: str, note_seconds: float) -> list[Note]:
                 "melody must be a .mid file, or MIDI note numbers with seconds if need be, as in "
                 f"60,62:1.5,-:0.5,64. Received: {part!r}"
             ) from error
-        config.require(
+        errors.require(
             0 < seconds <= 60 and (number is None or 0 <= number <= 127),
             "a note of a melody must be from 0 to 127, of up to 60 seconds",
             note=part,

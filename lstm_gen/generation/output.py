@@ -6,16 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from lstm_gen import config
 from lstm_gen.audio import files, inversion, plots, representations
-from lstm_gen.generation import song_config
+from lstm_gen.config import fields
+from lstm_gen.config.audio import INVERSION_ITERATIONS, AudioConfig
+from lstm_gen.config.generation import GenerationConfig
 from lstm_gen.platform import storage
 from lstm_gen.runs import checkpoints, run
 
 
-def write_song(
-    path: str, frames: np.ndarray, audio: config.AudioConfig, songs: song_config.SongConfig
-) -> str:
+def write_song(path: str, frames: np.ndarray, audio: AudioConfig, songs: GenerationConfig) -> str:
     """Invert frames and write the sound and its picture; return the sound's path."""
     return write_sound(path, frames, invert(frames, audio, songs), audio, songs)
 
@@ -24,8 +23,8 @@ def write_sound(
     path: str,
     frames: np.ndarray,
     samples: np.ndarray,
-    audio: config.AudioConfig,
-    songs: song_config.SongConfig,
+    audio: AudioConfig,
+    songs: GenerationConfig,
 ) -> str:
     """Write a waveform and the picture of its frames; return the sound's path."""
     sound = f"{path}.{songs.format}"
@@ -34,29 +33,27 @@ def write_sound(
     return sound
 
 
-def invert(
-    frames: np.ndarray, audio: config.AudioConfig, songs: song_config.SongConfig
-) -> np.ndarray:
+def invert(frames: np.ndarray, audio: AudioConfig, songs: GenerationConfig) -> np.ndarray:
     """Return the waveform of frames, float32, one hop of samples per frame."""
     if songs.inversion == "griffin_lim" and audio.representation == "log_mel":
         samples = inversion.griffin_lim(frames, audio)
         return np.pad(samples, (0, len(frames) * audio.hop_length - samples.size))
-    return representations.invert(frames, audio, inversion.QUALITY[songs.inversion_quality])
+    return representations.invert(frames, audio, INVERSION_ITERATIONS[songs.inversion_quality])
 
 
 def write_settings(
     path: str,
     run_dir: str,
     index: int,
-    songs: song_config.SongConfig,
+    songs: GenerationConfig,
     frames: np.ndarray,
     labels: Mapping[str, Any] | None = None,
 ) -> None:
     """Write beside a song what it was made from, what it is, and the hash of its frames."""
     weights = checkpoints.newest(run.model_dir(run_dir))
     made_from = {"run_dir": run_dir, "song": index, "step": weights.step if weights else None}
-    values = config.to_dict(songs) | made_from | {"labels": dict(labels or {})} | _digest(frames)
-    storage.write_text(f"{path}.json", config.to_json(values))
+    values = fields.to_dict(songs) | made_from | {"labels": dict(labels or {})} | _digest(frames)
+    storage.write_text(f"{path}.json", fields.to_json(values))
 
 
 def _digest(frames: np.ndarray) -> dict[str, str]:

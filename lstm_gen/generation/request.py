@@ -7,9 +7,9 @@ and temperatures, which the flag file of a preset may hold for all that the mode
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, NoReturn
 
-from lstm_gen import config, models
+from lstm_gen import models
+from lstm_gen.config.generation import GenerationConfig
 from lstm_gen.dataset.format import manifest
-from lstm_gen.generation import song_config
 from lstm_gen.models import base as families
 from lstm_gen.platform import errors, storage
 from lstm_gen.runs import run as runs
@@ -26,7 +26,7 @@ class _Wish(NamedTuple):
     can: Callable[[families.Family], bool]
 
 
-def require_honoured(songs: song_config.SongConfig, run: runs.Run) -> None:
+def require_honoured(songs: GenerationConfig, run: runs.Run) -> None:
     """Refuse what a model knows nothing of.
 
     Raises:
@@ -34,18 +34,18 @@ def require_honoured(songs: song_config.SongConfig, run: runs.Run) -> None:
     """
     for wish in _wishes(songs):
         able = ", ".join(one.name for one in models.FAMILIES if wish.can(one))
-        config.require(
+        errors.require(
             not wish.is_made or wish.can(run.family),
             f"--{wish.flag} is for models {able}; leave it out",
             model=run.family.name,
             **{wish.flag: wish.value},
         )
-    config.require(
+    errors.require(
         songs.prior in ("", *run.family.priors),
         f"the priors of model {run.family.name} are: {', '.join(run.family.priors)}",
         prior=songs.prior,
     )
-    config.require(
+    errors.require(
         songs.inversion == "joint" or run.audio.representation == "log_mel",
         "--inversion=griffin_lim is for frames of log_mel; leave it out",
         inversion=songs.inversion,
@@ -53,11 +53,11 @@ def require_honoured(songs: song_config.SongConfig, run: runs.Run) -> None:
     )
 
 
-def _wishes(songs: song_config.SongConfig) -> Iterator[_Wish]:
+def _wishes(songs: GenerationConfig) -> Iterator[_Wish]:
     """Yield what is asked for beside the number, length and seed of songs."""
 
     def controlled(flag: str, control: str = "") -> _Wish:
-        value, unset = getattr(songs, flag), getattr(song_config.SongConfig, flag)
+        value, unset = getattr(songs, flag), getattr(GenerationConfig, flag)
         shown = ",".join(value) if isinstance(value, tuple) else value
         return _Wish(flag, shown, value != unset, lambda one: (control or flag) in one.controls)
 
@@ -79,7 +79,7 @@ def _plays_notes(family: families.Family) -> bool:
     return family.conditional and "primer" not in family.controls
 
 
-def require_apart(output_dir: str, run: runs.Run, songs: song_config.SongConfig) -> None:
+def require_apart(output_dir: str, run: runs.Run, songs: GenerationConfig) -> None:
     """Refuse to put songs among what they were learnt from, where they would be learnt from next.
 
     Raises:

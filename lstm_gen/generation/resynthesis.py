@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lstm_gen import config
 from lstm_gen.audio import files, representations
+from lstm_gen.config.generation import GenerationConfig
 from lstm_gen.dataset.format import labels
-from lstm_gen.generation import conditioning, latents, output, rollout, song_config
-from lstm_gen.platform import storage
+from lstm_gen.generation import conditioning, latents, output, rollout
+from lstm_gen.platform import errors, storage
 from lstm_gen.runs import run as runs
 
 
@@ -33,7 +33,7 @@ def make(
     run_dir: str,
     run: runs.Run,
     output_dir: str,
-    songs: song_config.SongConfig,
+    songs: GenerationConfig,
     device: str,
 ) -> list[str]:
     """Reconstruct recordings, or go from one to another, and write what comes out.
@@ -57,7 +57,7 @@ def make(
       InputError: If a recording cannot be read, or a label is missing.
     """
     conditioning.require_complete(run, songs)
-    config.require(
+    errors.require(
         bool(songs.interpolate) or not conditioning.between(run, songs),
         "a label from one value to another is for songs and for --interpolate; say what the "
         "recording is",
@@ -79,7 +79,7 @@ def make(
 
 
 def _reconstruct(
-    trained: latents.Trained, run: runs.Run, songs: song_config.SongConfig, path: str
+    trained: latents.Trained, run: runs.Run, songs: GenerationConfig, path: str
 ) -> dict[str, Sound]:
     """Return the name of each sound made of a recording, and the sound."""
     samples = files.read(path, run.audio.sample_rate)
@@ -114,7 +114,7 @@ def _reconstruct(
 
 
 def _interpolate(
-    trained: latents.Trained, run: runs.Run, songs: song_config.SongConfig
+    trained: latents.Trained, run: runs.Run, songs: GenerationConfig
 ) -> dict[str, Sound]:
     """Return the name of each song between two recordings, and the song."""
     sounds_in = [files.read(path, run.audio.sample_rate) for path in songs.interpolate]
@@ -147,5 +147,5 @@ def _interpolate(
 
 def _as_long(samples: np.ndarray, n_samples: int) -> np.ndarray:
     """Return a waveform cut, or filled up with silence, to a length."""
-    config.require(samples.ndim == 1, "samples must be of one channel", shape=samples.shape)
+    errors.require(samples.ndim == 1, "samples must be of one channel", shape=samples.shape)
     return np.pad(samples[:n_samples], (0, max(0, n_samples - samples.size)))

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from absl import logging
 
-from lstm_gen import config
-from lstm_gen.audio import files, inversion, representations
+from lstm_gen.audio import files, representations
+from lstm_gen.config.audio import INVERSION_ITERATIONS
+from lstm_gen.config.generation import GenerationConfig
 from lstm_gen.dataset.format import labels, manifest
 from lstm_gen.dataset.input import excerpts
 from lstm_gen.generation import (
@@ -18,17 +19,16 @@ from lstm_gen.generation import (
     request,
     resynthesis,
     rollout,
-    song_config,
 )
 from lstm_gen.models import base
-from lstm_gen.platform import storage
+from lstm_gen.platform import errors, storage
 from lstm_gen.runs import run as runs
 
 
 def make(
     run_dir: str,
     output_dir: str,
-    songs: song_config.SongConfig,
+    songs: GenerationConfig,
     data_dir: str = "",
     devices: Sequence[str] = ("/cpu:0",),
     progress: Callable[[int], None] = lambda _: None,
@@ -79,12 +79,12 @@ def _play(
     run_dir: str,
     run: runs.Run,
     output_dir: str,
-    songs: song_config.SongConfig,
+    songs: GenerationConfig,
     devices: Sequence[str],
     progress: Callable[[int], None],
 ) -> str:
     """Make a note of every pitch of a melody, and play it with them; return the sound's path."""
-    config.require(
+    errors.require(
         not conditioning.between(run, songs),
         "a melody has one player; give each label one value",
         label=",".join(songs.label),
@@ -94,7 +94,7 @@ def _play(
     seconds = melody.longest(notes)
     asked = dataclasses.replace(songs, n_songs=len(wanted), seconds=seconds, primer="")
     texts = [f"{songs.pitch_label}={pitch}" for pitch in wanted]
-    config.require(
+    errors.require(
         songs.pitch_label not in conditioning.given(run, songs),
         f"the melody says the pitch; leave out --label {songs.pitch_label}",
         label=",".join(songs.label),
@@ -128,9 +128,9 @@ def _play(
     return output.write_sound(path, heard, samples, run.audio, songs)
 
 
-def _make_portable(run_dir: str, output_dir: str, songs: song_config.SongConfig) -> str:
+def _make_portable(run_dir: str, output_dir: str, songs: GenerationConfig) -> str:
     """Make the one song by the graph that is exported; return its path."""
-    n_iterations = inversion.QUALITY[songs.inversion_quality]
+    n_iterations = INVERSION_ITERATIONS[songs.inversion_quality]
     run, generator = export.load(run_dir, songs.sigma_scale, n_iterations, songs.seconds)
     primer = files.read(songs.primer, run.audio.sample_rate)
     samples = generator.make(songs.seed, primer, songs.seconds, songs.temperature)
@@ -139,7 +139,7 @@ def _make_portable(run_dir: str, output_dir: str, songs: song_config.SongConfig)
     return output.write_sound(path, frames, samples, run.audio, songs)
 
 
-def load_primer(run: runs.Run, songs: song_config.SongConfig, data_dir: str) -> np.ndarray:
+def load_primer(run: runs.Run, songs: GenerationConfig, data_dir: str) -> np.ndarray:
     """Return what each song starts from, normalised, float32 [n_songs, frames, channels]."""
     if "primer" not in run.family.controls:
         return np.zeros((songs.n_songs, 0, run.audio.channels), np.float32)
@@ -148,7 +148,7 @@ def load_primer(run: runs.Run, songs: song_config.SongConfig, data_dir: str) -> 
         frames = run.normalisation.apply(representations.extract(samples, run.audio))
         return np.repeat(frames[np.newaxis], songs.n_songs, axis=0)
     dataset = manifest.load(data_dir)
-    config.require(
+    errors.require(
         dataset.fingerprint == run.fingerprint,
         "the dataset must be the one that the run was trained on; name where that is now with "
         "--data_dir, or continue a recording with --primer",
@@ -160,7 +160,7 @@ def load_primer(run: runs.Run, songs: song_config.SongConfig, data_dir: str) -> 
 
 
 def controls(
-    songs: song_config.SongConfig,
+    songs: GenerationConfig,
     run: runs.Run,
     known: Sequence[Mapping[str, labels.Value]] | None = None,
 ) -> base.Controls:

@@ -23,8 +23,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lstm_gen import config
 from lstm_gen.audio import normalisation
+from lstm_gen.config.audio import REPRESENTATIONS, AudioConfig
 
 Batch = Mapping[str, Any]
 Examples = Callable[[], Iterator[Batch]]
@@ -67,7 +67,7 @@ class Signal:
       classes: Those labels of the dataset, told or not, that name one of several classes.
     """
 
-    audio: config.AudioConfig
+    audio: AudioConfig
     timesteps: int
     shift: int
     statistics: normalisation.Normalisation | None = dataclasses.field(default=None, compare=False)
@@ -227,7 +227,7 @@ class Family:
     objectives: Callable[[Any, Signal], tuple[Objective, ...]]
     generate: Callable[[Any, Signal, Controls, Any, Callable[[int], None]], Any]
     predict: Callable[[Any, Signal, Batch], Any]
-    representations: tuple[str, ...] = config.REPRESENTATIONS
+    representations: tuple[str, ...] = REPRESENTATIONS
     controls: frozenset[str] = frozenset()
     priors: tuple[str, ...] = ()
     predicts: bool = False

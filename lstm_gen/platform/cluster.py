@@ -10,7 +10,6 @@ import json
 import os
 from typing import Any, NamedTuple
 
-from lstm_gen import config
 from lstm_gen.platform import errors
 
 _VARIABLE = "TF_CONFIG"
@@ -48,7 +47,7 @@ def member() -> Member:
         ) from error
     if sum(counts.values()) <= 1:
         return Member(0, 1)
-    config.require(
+    errors.require(
         set(counts) <= set(_TASKS) and counts.get("chief", 1) == 1,
         f"{_VARIABLE} must have workers, and one chief or none: they train alike, without "
         "parameter servers or evaluators",
@@ -56,7 +55,7 @@ def member() -> Member:
     )
     kind: str = task.get("type", "")
     index: Any = task.get("index")
-    config.require(
+    errors.require(
         isinstance(index, int) and 0 <= index < counts.get(kind, 0),
         f"the task in {_VARIABLE} must be one of its cluster",
         task=task,

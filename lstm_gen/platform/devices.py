@@ -10,7 +10,6 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from lstm_gen import config
 from lstm_gen.platform import cluster, errors
 
 DEVICES = ("auto", "cpu", "gpu", "tpu")
@@ -95,8 +94,8 @@ def average(strategy: tf.distribute.Strategy, value: float) -> float:
 
 def _require(device: str, cpu_devices: int) -> None:
     """Raise InputError if the devices are not there; leaves TensorFlow as it is."""
-    config.require_choice("device", device, DEVICES)
-    config.require(
+    errors.require_choice("device", device, DEVICES)
+    errors.require(
         cpu_devices == 1 or (cpu_devices > 1 and device == "cpu"),
         "cpu_devices must be at least 1, and 1 unless --device=cpu",
         cpu_devices=cpu_devices,
@@ -119,7 +118,7 @@ def _split_cpu(count: int) -> None:
 
 def _multi_worker_strategy(device: str, cpu_devices: int) -> tf.distribute.Strategy:
     """Return the strategy of the processes that TF_CONFIG names; each waits for all."""
-    config.require(
+    errors.require(
         cpu_devices == 1,
         "a process among several has one CPU device; unset TF_CONFIG, or --cpu_devices=1",
         cpu_devices=cpu_devices,

@@ -1,5 +1,8 @@
 """The exceptions that mean: what the user gave, or where it lives, cannot be used."""
 
+import math
+from collections.abc import Sequence
+
 
 class InputError(ValueError):
     """A flag, file or directory from the user cannot be used as it is.
@@ -28,3 +31,27 @@ class StoppedError(Exception):
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
         self.signal_number = signal_number
+
+
+def require(condition: bool, expected: str, /, **received: object) -> None:
+    """Raise the one-line error of this project unless `condition` holds.
+
+    An infinite number never fits, whatever the condition: JSON could not hold it.
+
+    Args:
+      condition: What must be true.
+      expected: What was expected, and what to do; one sentence without a full stop.
+      **received: The offending values by the name the user knows them by.
+
+    Raises:
+      InputError: If `condition` is false, or a value is infinite or not a number.
+    """
+    finite = all(math.isfinite(value) for value in received.values() if isinstance(value, float))
+    if not (condition and finite):
+        values = ", ".join(f"{name}={value!r}" for name, value in received.items())
+        raise InputError(f"{expected}. Received: {values}")
+
+
+def require_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    """Raise the one-line error unless `value` is one of `choices`."""
+    require(value in choices, f"{name} must be one of {', '.join(choices)}", **{name: value})

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 import keras
 
 _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
-CHOICES = tuple(_POLICIES)
 
 
 @contextlib.contextmanager

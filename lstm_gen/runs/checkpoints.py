@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import logging
 
-from lstm_gen import config
+from lstm_gen.config import fields
 from lstm_gen.platform import errors, failpoints, storage
 from lstm_gen.runs import safetensors
 
@@ -103,7 +103,7 @@ def write(parent: str, step: int, variables: Variables, facts: dict[str, Any]) -
         safetensors.write(arrays, specs, (variables[name].numpy() for name in sorted(variables)))
         failpoints.reach("state.written")
         state = State(final, step, facts, specs, _sha256(arrays))
-        storage.write_text(storage.join(work, _COMMIT), config.to_json(_commit_values(state)))
+        storage.write_text(storage.join(work, _COMMIT), fields.to_json(_commit_values(state)))
         if storage.is_remote(parent):
             # A bucket cannot rename a directory, but there the commit alone makes a state exist.
             storage.remove(storage.join(final, _COMMIT))
@@ -130,7 +130,7 @@ def newest(parent: str, specs: safetensors.Specs | None = None) -> State | None:
       InputError: If there are states and none of them is whole, one holds other variables, or
         `parent` is a link.
     """
-    config.require(
+    errors.require(
         not storage.is_link(parent), "the states of a run must lie within it", link=parent
     )
     names = _names(parent)
@@ -161,7 +161,7 @@ def read(state: State, variables: Variables) -> None:
         try:
             for name, values in safetensors.read(path, state.specs):
                 finite = bool(np.isfinite(values).all())
-                config.require(finite, f"the weights in {state.path} must be numbers", name=name)
+                errors.require(finite, f"the weights in {state.path} must be numbers", name=name)
                 variables[name].assign(values)
         except safetensors.FormatError as error:
             raise errors.InputError(
@@ -238,7 +238,7 @@ def _require_same(state: State, specs: safetensors.Specs) -> None:
     """Raise unless a state holds these variables, naming the first that differs."""
     for name in sorted({*specs, *state.specs}):
         there, wanted = state.specs.get(name), specs.get(name)
-        config.require(
+        errors.require(
             there == wanted,
             f"the variables in {state.path} are not this model's: {name} differs; use the settings "
             "and the version that it was written with",

@@ -20,7 +20,7 @@ from typing import Any
 
 from absl import logging
 
-from lstm_gen import config
+from lstm_gen.config import fields
 from lstm_gen.platform import errors, gcs, storage
 
 FILE = ".lease"
@@ -139,7 +139,7 @@ def _take(path: str) -> int:
 
 def _claim() -> str:
     """Return who this is; no two claims are the same."""
-    return config.to_json(
+    return fields.to_json(
         {"host": socket.gethostname(), "process": os.getpid(), "claim": uuid.uuid4().hex}
     )
 

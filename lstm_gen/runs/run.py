@@ -15,8 +15,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from lstm_gen import config, models, training_config
+from lstm_gen import models
 from lstm_gen.audio import normalisation
+from lstm_gen.config import fields
+from lstm_gen.config.audio import AudioConfig
+from lstm_gen.config.training import AugmentationConfig, TrainingConfig, WindowConfig
 from lstm_gen.dataset.format import labels
 from lstm_gen.models import base as families
 from lstm_gen.platform import errors, storage
@@ -49,36 +52,36 @@ class Run:
 
     family: families.Family
     settings: Any
-    window: config.WindowConfig
-    training: training_config.TrainingConfig
-    audio: config.AudioConfig
+    window: WindowConfig
+    training: TrainingConfig
+    audio: AudioConfig
     normalisation: normalisation.Normalisation
     data_dir: str
     fingerprint: str
-    augmentation: training_config.AugmentationConfig
+    augmentation: AugmentationConfig
     vocabulary: labels.Vocabulary = dataclasses.field(default_factory=dict)
     condition: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         family, absent = self.family, sorted(set(self.condition) - set(self.vocabulary))
-        config.require(
+        errors.require(
             not self.condition or family.conditional,
             f"condition is for models that can be told labels: {_names_of('conditional')}",
             model=family.name,
             condition=",".join(self.condition),
         )
-        config.require(
+        errors.require(
             not absent,
             f"condition must name labels of the dataset: {', '.join(self.vocabulary) or 'none'}",
             condition=",".join(self.condition),
         )
-        config.require(
+        errors.require(
             self.audio.representation in family.representations,
             f"model {family.name} takes datasets of representation "
             f"{' or '.join(family.representations)}; make one with create_tfrecord.py",
             representation=self.audio.representation,
         )
-        config.require(
+        errors.require(
             (self.window.shift > 0) == family.predicts,
             "shift must be 0 for models that predict nothing, and else at least 1",
             model=family.name,
@@ -147,7 +150,7 @@ def open_or_create(run_dir: str, run: Run) -> bool:
         if any(storage.list_names(storage.join(run_dir, name)) for name in _STATES):
             require_same(there, asked, run_dir)
         if there != asked:  # more steps, the dataset has moved, or nothing was trained yet
-            storage.write_text(path, config.to_json(asked))
+            storage.write_text(path, fields.to_json(asked))
         return True
     if set(storage.list_names(run_dir)) - {lease.FILE}:
         raise errors.InputError(
@@ -155,7 +158,7 @@ def open_or_create(run_dir: str, run: Run) -> bool:
             f"with --fresh if they are of a run. Received: run_dir={run_dir!r}"
         )
     storage.make_directory(run_dir)
-    storage.write_text(path, config.to_json(as_dict(run)))
+    storage.write_text(path, fields.to_json(as_dict(run)))
     return False
 
 
@@ -167,7 +170,7 @@ def require_untrained(run_dir: str) -> None:
     """
     for name in ("model", "samples", "logs"):
         found = storage.list_names(storage.join(run_dir, name))
-        config.require(
+        errors.require(
             not found,
             "run_dir holds no checkpoint, but what a training has left; restore its checkpoints, "
             "choose another --run_dir, or begin again with --fresh",
@@ -183,19 +186,19 @@ def load(run_dir: str) -> Run:
       InputError: If it is not a run directory of this version.
     """
     path = storage.join(run_dir, CONFIG_FILE)
-    config.require(
+    errors.require(
         storage.exists(path),
         f"run_dir must be a directory that train_model.py made; no {CONFIG_FILE} in it",
         run_dir=run_dir,
     )
-    config.require(
+    errors.require(
         storage.is_plain_file(path, _MAX_CONFIG_BYTES),
         f"{CONFIG_FILE} must be a file as train_model.py writes it, and no link",
         path=path,
     )
     try:
         values = json.loads(storage.read_text(path))
-        config.require(
+        errors.require(
             values["schema_version"] == SCHEMA_VERSION,
             f"{path} must be of schema version {SCHEMA_VERSION}; train again with this version",
             schema_version=values["schema_version"],
@@ -238,15 +241,15 @@ def as_dict(run: Run) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "model": run.family.name,
-        "settings": config.to_dict(run.settings),
-        "window": config.to_dict(run.window),
-        "training": config.to_dict(run.training),
-        "augmentation": config.to_dict(run.augmentation),
+        "settings": fields.to_dict(run.settings),
+        "window": fields.to_dict(run.window),
+        "training": fields.to_dict(run.training),
+        "augmentation": fields.to_dict(run.augmentation),
         "condition": list(run.condition),
         "dataset": {
             "data_dir": run.data_dir,
             "fingerprint": run.fingerprint,
-            "audio": config.to_dict(run.audio),
+            "audio": fields.to_dict(run.audio),
             "mean": run.normalisation.mean.tolist(),
             "std": run.normalisation.std.tolist(),
             "labels": labels.to_json(run.vocabulary),
@@ -298,32 +301,30 @@ def _specs(run: Run) -> safetensors.Specs:
 def _from_dict(values: dict[str, Any], path: str) -> Run:
     family = models.by_name(values["model"])
     dataset = values["dataset"]
-    audio = config.from_dict(config.AudioConfig, dataset["audio"], f"{path}: audio")
+    audio = fields.from_dict(AudioConfig, dataset["audio"], f"{path}: audio")
     mean, std = (np.asarray(dataset[key], np.float32) for key in ("mean", "std"))
-    config.require(
+    errors.require(
         mean.shape == std.shape == (audio.channels,),
         f"{path} must hold a mean and a std per channel; restore it or train again",
         mean=mean.shape,
         std=std.shape,
     )
-    config.require(
+    errors.require(
         bool(np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()),
         f"{path} must hold a finite mean and a positive std per channel; restore it or train again",
         path=path,
     )
     return Run(
         family=family,
-        settings=config.from_dict(family.config_class, values["settings"], f"{path}: settings"),
-        window=config.from_dict(config.WindowConfig, values["window"], f"{path}: window"),
-        training=config.from_dict(
-            training_config.TrainingConfig, values["training"], f"{path}: training"
-        ),
+        settings=fields.from_dict(family.config_class, values["settings"], f"{path}: settings"),
+        window=fields.from_dict(WindowConfig, values["window"], f"{path}: window"),
+        training=fields.from_dict(TrainingConfig, values["training"], f"{path}: training"),
         audio=audio,
         normalisation=normalisation.Normalisation(mean=mean, std=std),
         data_dir=dataset["data_dir"],
         fingerprint=dataset["fingerprint"],
-        augmentation=config.from_dict(
-            training_config.AugmentationConfig, values["augmentation"], f"{path}: augmentation"
+        augmentation=fields.from_dict(
+            AugmentationConfig, values["augmentation"], f"{path}: augmentation"
         ),
         vocabulary=labels.from_json(dataset["labels"]),
         condition=tuple(str(name) for name in values["condition"]),

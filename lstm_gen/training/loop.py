@@ -12,7 +12,7 @@ import tensorflow as tf
 import tqdm
 from absl import logging
 
-from lstm_gen import config, training_config
+from lstm_gen.config.training import MonitorConfig, TrainingConfig
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.input import excerpts
 from lstm_gen.platform import devices, errors, failpoints
@@ -64,7 +64,7 @@ class Trainer:
         run_dir: str,
         run: runs.Run,
         dataset: manifest.Dataset,
-        settings: training_config.MonitorConfig,
+        settings: MonitorConfig,
         strategy: tf.distribute.Strategy,
         primer: excerpts.Excerpts,
         owner: lease.Lease,
@@ -315,13 +315,13 @@ class Trainer:
         )
 
 
-def set_up(training: training_config.TrainingConfig, strategy: tf.distribute.Strategy) -> None:
+def set_up(training: TrainingConfig, strategy: tf.distribute.Strategy) -> None:
     """Set seeds and determinism, before a model is built.
 
     Raises:
       InputError: If the batch cannot be shared out among the devices.
     """
-    config.require(
+    errors.require(
         training.batch_size % (strategy.num_replicas_in_sync * training.accumulate) == 0,
         "batch_size must be a multiple of the number of devices, times accumulate",
         batch_size=training.batch_size,
@@ -337,7 +337,7 @@ def train(
     run_dir: str,
     run: runs.Run,
     dataset: manifest.Dataset,
-    settings: training_config.MonitorConfig,
+    settings: MonitorConfig,
     strategy: tf.distribute.Strategy,
     resume_dir: str = "",
 ) -> Result:
@@ -361,7 +361,7 @@ def train(
         out among the devices.
       StoppedError: If SIGTERM or SIGINT asked to stop; the state is saved then.
     """
-    config.require(
+    errors.require(
         settings.patience == 0 or not run.family.competes,
         "patience waits for a lower loss, and where models compete none has to fall; leave it at 0",
         patience=settings.patience,

@@ -8,8 +8,10 @@ import tensorflow as tf
 from absl import logging
 from tensorboard.plugins.hparams import api as hparams
 
-from lstm_gen import config, training_config
-from lstm_gen.audio import files, inversion, plots, representations
+from lstm_gen.audio import files, plots, representations
+from lstm_gen.config import fields
+from lstm_gen.config.audio import INVERSION_ITERATIONS
+from lstm_gen.config.training import MonitorConfig
 from lstm_gen.dataset.format import labels
 from lstm_gen.dataset.input import excerpts
 from lstm_gen.models import base
@@ -17,7 +19,7 @@ from lstm_gen.platform import errors, storage
 from lstm_gen.runs import run as runs
 from lstm_gen.training import animation, stop_request
 
-_INVERSION_ITERATIONS = inversion.QUALITY["preview"]
+_PREVIEW_ITERATIONS = INVERSION_ITERATIONS["preview"]
 
 
 class _AskedToStopError(Exception):
@@ -39,7 +41,7 @@ class Monitor:
         self,
         run_dir: str,
         run: runs.Run,
-        settings: training_config.MonitorConfig,
+        settings: MonitorConfig,
         primer: excerpts.Excerpts,
         stop: stop_request.Request,
     ) -> None:
@@ -114,7 +116,7 @@ class Monitor:
         ):
             own = storage.join(self._run_dir, "samples", f"clip-{index}-held-out.wav")
             if not self._stop and not storage.exists(own):
-                samples = representations.invert(original, run.audio, _INVERSION_ITERATIONS)
+                samples = representations.invert(original, run.audio, _PREVIEW_ITERATIONS)
                 files.write(own, samples, run.audio.sample_rate)
             panels = [(f"by the model, step {step}", song), ("held out", original)]
             self._sound(step, f"clip {index}", panels)
@@ -131,7 +133,7 @@ class Monitor:
         dashed = name.replace(" ", "-")
         path = storage.join(self._run_dir, "samples", f"step-{step:08d}-{dashed}")
         try:
-            samples = representations.invert(frames, run.audio, _INVERSION_ITERATIONS)
+            samples = representations.invert(frames, run.audio, _PREVIEW_ITERATIONS)
         except errors.InputError as error:  # a rollout that ran away must not end the run
             logging.warning("%s of step %d has no sound: %s", name, step, error)
             return
@@ -160,7 +162,7 @@ class Monitor:
         return {
             f"{part}.{name}": value
             for part, settings in parts.items()
-            for name, value in config.to_dict(settings).items()
+            for name, value in fields.to_dict(settings).items()
         }
 
     def _image(self, step: int, name: str, path: str) -> None:

@@ -1,14 +1,13 @@
 """What a training run says in words: before it starts, and when it ends."""
 
-from lstm_gen import config, training_config
+from lstm_gen.config.training import TrainingConfig, WindowConfig
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.input import pipeline
+from lstm_gen.platform import errors
 from lstm_gen.training import loop
 
 
-def describe_data(
-    dataset: manifest.Dataset, window: config.WindowConfig, training: training_config.TrainingConfig
-) -> str:
+def describe_data(dataset: manifest.Dataset, window: WindowConfig, training: TrainingConfig) -> str:
     """Return how much there is to train on, in the units that the loop counts in.
 
     Raises:
@@ -17,7 +16,7 @@ def describe_data(
     """
     split = dataset.splits["train"]
     windows = pipeline.windows_per_epoch(dataset, "train", window)
-    config.require(
+    errors.require(
         windows >= training.batch_size,
         "the training split must hold at least one batch of windows; lower --batch_size or "
         "--timesteps, or add recordings",
@@ -26,7 +25,7 @@ def describe_data(
         timesteps=window.timesteps,
     )
     held_out = dataset.splits["validation"]
-    config.require(
+    errors.require(
         not held_out.n_records or pipeline.windows_per_epoch(dataset, "validation", window) > 0,
         "the validation split must hold a window, or nothing; lower --timesteps, or make the "
         "dataset again with a larger --block_seconds or with --validation_fraction=0",
@@ -44,7 +43,7 @@ def describe_data(
 
 def describe_result(
     result: loop.Result,
-    training: training_config.TrainingConfig,
+    training: TrainingConfig,
     baseline_scores: dict[str, float],
     competes: bool = False,
 ) -> str:

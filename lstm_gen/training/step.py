@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from lstm_gen import training_config
+from lstm_gen.config.training import TrainingConfig
 from lstm_gen.models import base
 from lstm_gen.models.common import rng
 from lstm_gen.platform import devices
@@ -33,7 +33,7 @@ class _Scaled(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def make_optimizer(
-    training: training_config.TrainingConfig, scale: Any = 1.0, momentum: float = 0.9
+    training: TrainingConfig, scale: Any = 1.0, momentum: float = 0.9
 ) -> keras.optimizers.Optimizer:
     """Return Adam (AdamW with weight decay) with a linear warm-up and a cosine decay.
 
@@ -67,7 +67,7 @@ def make_optimizer(
 def make_replica_step(
     objectives: Sequence[base.Objective],
     optimizers: Sequence[keras.optimizers.Optimizer],
-    training: training_config.TrainingConfig,
+    training: TrainingConfig,
 ) -> Callable[[base.Batch, Any], Metrics]:
     """Return what one device does in one step, in a replica context; see `make_train_call`.
 
@@ -91,7 +91,7 @@ def make_train_call(
     strategy: tf.distribute.Strategy,
     objectives: Sequence[base.Objective],
     optimizers: Sequence[keras.optimizers.Optimizer],
-    training: training_config.TrainingConfig,
+    training: TrainingConfig,
 ) -> Callable[[Any, Any, Any], Metrics]:
     """Return a function that runs several optimizer steps on the device.
 
@@ -162,7 +162,7 @@ def _accumulated(
     objective: base.Objective,
     batch: base.Batch,
     step: Any,
-    training: training_config.TrainingConfig,
+    training: TrainingConfig,
 ) -> tuple[list[Any], Metrics]:
     """Return gradients and metrics of a replica's batch, worked off in parts."""
     count = training.accumulate
@@ -187,7 +187,7 @@ def _differentiated(
     objective: base.Objective,
     batch: base.Batch,
     step: Any,
-    training: training_config.TrainingConfig,
+    training: TrainingConfig,
 ) -> tuple[list[Any], Metrics]:
     """Return the gradients and the metrics of an objective, as shares of the global mean."""
     # What an example draws depends on its row in the global batch, not on who works it off.

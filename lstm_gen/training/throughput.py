@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from lstm_gen import training_config
+from lstm_gen.config.training import MonitorConfig
 from lstm_gen.platform import devices
 from lstm_gen.runs import run as runs
 
@@ -21,7 +21,7 @@ class Pace:
     def __init__(
         self,
         run: runs.Run,
-        settings: training_config.MonitorConfig,
+        settings: MonitorConfig,
         strategy: tf.distribute.Strategy,
     ) -> None:
         self._run, self._settings, self._strategy = run, settings, strategy

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from lstm_gen import config
 from lstm_gen.audio import file_status, files, stft
+from lstm_gen.config.audio import AudioConfig
 
-AUDIO = config.AudioConfig(sample_rate=8000, n_fft=256, hop_length=128, n_mels=8)
+AUDIO = AudioConfig(sample_rate=8000, n_fft=256, hop_length=128, n_mels=8)
 BIN = 37  # 1156.25 Hz: 256 different samples, so that errors of rounding are noise
 DB = np.log(10) / 10  # of power, in the unit of log-mel frames
 

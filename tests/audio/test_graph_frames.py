@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lstm_gen import config
 from lstm_gen.audio import graph_frames, graph_phase, inversion, inversion_kernels, representations
+from lstm_gen.config.audio import AudioConfig
 
 RATE = 8000
 ANALYSES: dict[str, dict[str, Any]] = {
@@ -20,10 +20,10 @@ ANALYSES: dict[str, dict[str, Any]] = {
 }
 
 
-def analysis(name: str) -> config.AudioConfig:
+def analysis(name: str) -> AudioConfig:
     """Return one of the analyses, of a hop that does not divide the window."""
     chosen = {"representation": name} | ANALYSES[name]
-    return config.AudioConfig(sample_rate=RATE, n_fft=512, hop_length=120, **chosen)
+    return AudioConfig(sample_rate=RATE, n_fft=512, hop_length=120, **chosen)
 
 
 def make_signal(seconds: float = 1.0) -> np.ndarray:
@@ -88,7 +88,7 @@ def test_silence_is_silent() -> None:
 @pytest.mark.parametrize("seed", range(4))
 def test_phases_are_those_of_the_compiled_loop(seed: int) -> None:
     """Random loudness, smooth or rough, with plateaus, gives every kind of chain."""
-    audio = config.AudioConfig(sample_rate=RATE, n_fft=128, hop_length=32, n_mels=8)
+    audio = AudioConfig(sample_rate=RATE, n_fft=128, hop_length=32, n_mels=8)
     random = np.random.default_rng(seed)
     loud = random.standard_normal((40, 65)).astype(np.float32)
     loud = np.round(loud, 1) if seed % 2 else np.cumsum(loud, axis=seed // 2)

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lstm_gen import config
 from lstm_gen.audio import inversion, inversion_kernels, stft
+from lstm_gen.config.audio import AudioConfig
 from lstm_gen.platform import errors
 
-DEFAULT = config.AudioConfig()
-SMALL = config.AudioConfig(sample_rate=16000, n_fft=1024, hop_length=256, n_mels=80)
-ODD = config.AudioConfig(sample_rate=8000, n_fft=254, hop_length=100, n_mels=60, fmin_hz=80)
+DEFAULT = AudioConfig()
+SMALL = AudioConfig(sample_rate=16000, n_fft=1024, hop_length=256, n_mels=80)
+ODD = AudioConfig(sample_rate=8000, n_fft=254, hop_length=100, n_mels=60, fmin_hz=80)
 
 
 def notes(audio: Any, seconds: Any = 2.0) -> Any:
@@ -154,7 +154,7 @@ def test_silence_gives_zeros(invert: Any) -> None:
 
 def test_level_scales_the_signal() -> None:
     """A quarter of the power, at levels far above the floor, is half the amplitude."""
-    audio = config.AudioConfig(sample_rate=16000, n_fft=1024, hop_length=256, log_floor=1e-20)
+    audio = AudioConfig(sample_rate=16000, n_fft=1024, hop_length=256, log_floor=1e-20)
     log_mel = stft.log_mel(notes(audio), audio)
     loud = inversion.invert(log_mel, audio)
     quiet = inversion.invert(log_mel - np.float32(np.log(4)), audio)

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lstm_gen import config
 from lstm_gen.audio import normalisation
+from lstm_gen.config import fields
+from lstm_gen.config.audio import AudioConfig
 
-MEL = config.AudioConfig(n_mels=3)
+MEL = AudioConfig(n_mels=3)
 
 
 def statistics(*parts: Any, channels: int = 3) -> normalisation.Statistics:
@@ -48,7 +49,7 @@ def test_merging_leaves_the_other_as_it_was() -> None:
 @pytest.mark.parametrize("n_frames", [0, 7])
 def test_json_keeps_them_to_the_bit(n_frames: int) -> None:
     found = statistics(draw(n_frames, 4) / 3)
-    back = normalisation.Statistics.from_dict(json.loads(config.to_json(found.to_dict())))
+    back = normalisation.Statistics.from_dict(json.loads(fields.to_json(found.to_dict())))
     assert back.count == found.count
     for name in ("total", "squares", "low", "high"):
         one, other = getattr(found, name), getattr(back, name)
@@ -76,7 +77,7 @@ def test_standard_gives_mean_0_and_deviation_1_per_channel() -> None:
 
 def test_min_max_gives_minus_1_to_1_per_channel() -> None:
     frames = draw(500, 7)
-    audio = config.AudioConfig(n_mels=3, normalisation="min_max")
+    audio = AudioConfig(n_mels=3, normalisation="min_max")
     normal = statistics(frames).normalisation(audio)
     seen = normal.apply(frames)
     np.testing.assert_allclose(seen.min(axis=0), -1, atol=1e-6)
@@ -86,7 +87,7 @@ def test_min_max_gives_minus_1_to_1_per_channel() -> None:
 
 @pytest.mark.parametrize("kind", ["standard", "min_max"])
 def test_a_waveform_has_one_scale_for_all_channels(kind: str) -> None:
-    audio = config.AudioConfig(representation="waveform", hop_length=3, normalisation=kind)
+    audio = AudioConfig(representation="waveform", hop_length=3, normalisation=kind)
     frames = draw(400, 8) / 100
     normal = statistics(frames).normalisation(audio)
     assert np.unique(normal.mean).size == np.unique(normal.std).size == 1
@@ -98,9 +99,9 @@ def test_a_waveform_has_one_scale_for_all_channels(kind: str) -> None:
 
 def test_channels_that_never_change_are_harmless() -> None:
     for audio, least in (
-        (config.AudioConfig(n_mels=4), [0.2] * 4),
-        (config.AudioConfig(representation="complex_stft", n_bins=2), [0.2, 0.2, 0.05, 0.05]),
-        (config.AudioConfig(representation="waveform", hop_length=4), [1e-6] * 4),
+        (AudioConfig(n_mels=4), [0.2] * 4),
+        (AudioConfig(representation="complex_stft", n_bins=2), [0.2, 0.2, 0.05, 0.05]),
+        (AudioConfig(representation="waveform", hop_length=4), [1e-6] * 4),
     ):
         normal = statistics(np.ones((9, 4)), channels=4).normalisation(audio)
         np.testing.assert_array_equal(normal.mean, 1)
@@ -109,7 +110,7 @@ def test_channels_that_never_change_are_harmless() -> None:
 
 def test_bins_without_sound_are_not_blown_up() -> None:
     """A thousandth of the typical deviation is the least divisor where values are linear."""
-    audio = config.AudioConfig(representation="complex_stft", phase="real_imaginary", n_bins=2)
+    audio = AudioConfig(representation="complex_stft", phase="real_imaginary", n_bins=2)
     frames = np.random.default_rng(9).normal(0, [1, 1e-7, 1, 1e-7], (1000, 4))
     std = statistics(frames, channels=4).normalisation(audio).std
     np.testing.assert_allclose(std, [1, 7e-4, 1, 7e-4], rtol=0.1)

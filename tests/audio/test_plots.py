@@ -9,11 +9,11 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from lstm_gen import config
 from lstm_gen.audio import plots, stft
+from lstm_gen.config.audio import AudioConfig
 from lstm_gen.platform import errors
 
-AUDIO = config.AudioConfig(sample_rate=16000, n_fft=1024, hop_length=256, n_mels=80)
+AUDIO = AudioConfig(sample_rate=16000, n_fft=1024, hop_length=256, n_mels=80)
 
 
 def tone(hz: Any) -> Any:

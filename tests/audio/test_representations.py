@@ -5,16 +5,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lstm_gen import config
 from lstm_gen.audio import complex_stft, dtypes, log_stft, plots, representations, stft
+from lstm_gen.config.audio import REPRESENTATIONS, AudioConfig
 from lstm_gen.platform import errors
 
 RATE = 16000
 C4_HZ = 440 * 2 ** (-9 / 12)
 
 
-def audio(representation: str, **values: Any) -> config.AudioConfig:
-    return config.AudioConfig(
+def audio(representation: str, **values: Any) -> AudioConfig:
+    return AudioConfig(
         **{
             "sample_rate": RATE,
             "n_fft": 1024,
@@ -44,7 +44,7 @@ WITH_PHASE = [
 
 
 def name(value: Any) -> str:
-    if not isinstance(value, config.AudioConfig):
+    if not isinstance(value, AudioConfig):
         return str(value)
     kind = value.representation
     phase = f"-{value.phase}" if kind == "complex_stft" else ""
@@ -78,7 +78,7 @@ def pitch_hz(samples: Any) -> float:
 
 
 @pytest.mark.parametrize("setting", EVERY, ids=name)
-def test_four_seconds_of_c4_are_four_seconds_of_c4(setting: config.AudioConfig) -> None:
+def test_four_seconds_of_c4_are_four_seconds_of_c4(setting: AudioConfig) -> None:
     frames = representations.extract(note(), setting, "float16")
     assert frames.shape == (representations.n_frames(4 * RATE, setting), setting.channels)
     assert frames.dtype == np.float16
@@ -92,9 +92,7 @@ def test_four_seconds_of_c4_are_four_seconds_of_c4(setting: config.AudioConfig) 
 
 @pytest.mark.parametrize("setting", WITH_PHASE, ids=name)
 @pytest.mark.parametrize(("dtype", "least_db"), [("float32", 100), ("float16", 55)])
-def test_phase_brings_the_wave_back(
-    setting: config.AudioConfig, dtype: str, least_db: float
-) -> None:
+def test_phase_brings_the_wave_back(setting: AudioConfig, dtype: str, least_db: float) -> None:
     for samples in (note(), noise(3 * RATE + 17)):
         frames = representations.extract(samples, setting, dtype)
         back = representations.invert(frames, setting, n_samples=samples.size)
@@ -118,9 +116,7 @@ def test_phase_does_not_drift(dtype: str) -> None:
 
 @pytest.mark.parametrize("start", [0, 1, 57])
 @pytest.mark.parametrize("setting", WITH_PHASE, ids=name)
-def test_a_segment_from_the_middle_stands_on_its_own(
-    setting: config.AudioConfig, start: int
-) -> None:
+def test_a_segment_from_the_middle_stands_on_its_own(setting: AudioConfig, start: int) -> None:
     samples = noise(40_000)
     found = representations.analyse([samples], setting, "float16")
     segment = representations.as_segment(found.frames[start : start + 40], setting)
@@ -178,7 +174,7 @@ def test_a_signal_is_found_that_has_the_magnitude() -> None:
 
 
 @pytest.mark.parametrize("setting", EVERY, ids=name)
-def test_streamed_frames_are_the_same_to_the_bit(setting: config.AudioConfig) -> None:
+def test_streamed_frames_are_the_same_to_the_bit(setting: AudioConfig) -> None:
     samples = noise(90_000)
     blocks = np.split(samples, [0, 1, 513, 514, 40_000])
     streamed = representations.analyse(blocks, setting, "float16")
@@ -189,7 +185,7 @@ def test_streamed_frames_are_the_same_to_the_bit(setting: config.AudioConfig) ->
 
 
 @pytest.mark.parametrize("setting", EVERY, ids=name)
-def test_loud_is_told_from_silent(setting: config.AudioConfig) -> None:
+def test_loud_is_told_from_silent(setting: AudioConfig) -> None:
     def active(samples: Any) -> Any:
         power = representations.analyse([samples.astype("f4")], setting).power
         return stft.active_frames(power, 30, setting)
@@ -207,7 +203,7 @@ def test_loud_is_told_from_silent(setting: config.AudioConfig) -> None:
 
 
 @pytest.mark.parametrize("setting", EVERY, ids=name)
-def test_a_picture_shows_the_pitch(setting: config.AudioConfig) -> None:
+def test_a_picture_shows_the_pitch(setting: AudioConfig) -> None:
     frames = representations.extract(note(1.0, hz=1000), setting, "float16")
     log_power, rows_hz = representations.picture(frames, setting)
     assert log_power.shape[1] == rows_hz.size
@@ -217,7 +213,7 @@ def test_a_picture_shows_the_pitch(setting: config.AudioConfig) -> None:
 
 
 @pytest.mark.parametrize("setting", EVERY, ids=name)
-def test_what_is_not_finite_is_refused(setting: config.AudioConfig) -> None:
+def test_what_is_not_finite_is_refused(setting: AudioConfig) -> None:
     samples = np.full(4000, np.nan, "f4")
     with pytest.raises(errors.InputError, match="finite frames"):
         representations.analyse([samples], setting, "float16")
@@ -245,10 +241,10 @@ def test_float16_overflow_is_refused() -> None:
 
 
 @pytest.mark.parametrize("setting", EVERY, ids=name)
-def test_silence_comes_back_as_silence(setting: config.AudioConfig) -> None:
+def test_silence_comes_back_as_silence(setting: AudioConfig) -> None:
     frames = representations.extract(np.zeros(8000, "f4"), setting)
     np.testing.assert_array_equal(representations.invert(frames, setting, n_samples=8000), 0)
 
 
 def test_every_representation_is_tested() -> None:
-    assert {setting.representation for setting in EVERY} == set(config.REPRESENTATIONS)
+    assert {setting.representation for setting in EVERY} == set(REPRESENTATIONS)

@@ -6,17 +6,17 @@ import librosa
 import numpy as np
 import pytest
 
-from lstm_gen import config
 from lstm_gen.audio import inversion, stft
+from lstm_gen.config.audio import AudioConfig
 
-DEFAULT = config.AudioConfig()
+DEFAULT = AudioConfig()
 CONFIGS = [
     DEFAULT,
-    config.AudioConfig(sample_rate=16000, n_fft=1024, hop_length=256, n_mels=80),
-    config.AudioConfig(
+    AudioConfig(sample_rate=16000, n_fft=1024, hop_length=256, n_mels=80),
+    AudioConfig(
         sample_rate=44100, n_fft=2046, hop_length=441, n_mels=96, fmin_hz=30, fmax_hz=16000
     ),
-    config.AudioConfig(sample_rate=8000, n_fft=256, hop_length=128, n_mels=20, fmax_hz=3000),
+    AudioConfig(sample_rate=8000, n_fft=256, hop_length=128, n_mels=20, fmax_hz=3000),
 ]
 LENGTHS = [1, 5, 511, 512, 513, 2048, 30_000, 40_001]
 

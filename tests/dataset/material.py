@@ -5,13 +5,14 @@ import pathlib
 import numpy as np
 import pytest
 
-from lstm_gen import config
+from lstm_gen.config.audio import AudioConfig
+from lstm_gen.config.dataset import SegmentConfig, SplitConfig
 from lstm_gen.dataset.prepare import receipts
 
 ROOT = pathlib.Path(__file__).parents[2]
 RATE = 8000
-AUDIO = config.AudioConfig(sample_rate=RATE, n_fft=256, hop_length=128, n_mels=8)  # 62.5 per second
-SEGMENT = config.SegmentConfig(segment_frames=100)
+AUDIO = AudioConfig(sample_rate=RATE, n_fft=256, hop_length=128, n_mels=8)  # 62.5 per second
+SEGMENT = SegmentConfig(segment_frames=100)
 
 
 def tone(seconds: float, frequency_hz: float) -> np.ndarray:
@@ -29,7 +30,7 @@ def make_job(input_dir: pathlib.Path, data_dir: pathlib.Path, **split: object) -
         audio=AUDIO,
         segment=SEGMENT,
         # Fields of several types by name: the class itself checks what it is given.
-        split=config.SplitConfig(**split),  # type: ignore[arg-type]
+        split=SplitConfig(**split),  # type: ignore[arg-type]
     )
 
 

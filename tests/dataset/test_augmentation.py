@@ -6,20 +6,21 @@ import pytest
 import scipy.signal
 import tiny
 
-from lstm_gen import config, training_config
 from lstm_gen.audio import representations, stft
+from lstm_gen.config.audio import AudioConfig
+from lstm_gen.config.training import AugmentationConfig, WindowConfig
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.input import augmentation, pipeline
 from lstm_gen.platform import errors
 
-AUDIO = config.AudioConfig(sample_rate=8000, n_fft=256, hop_length=128, n_mels=20)
+AUDIO = AudioConfig(sample_rate=8000, n_fft=256, hop_length=128, n_mels=20)
 SILENCE = math.log(AUDIO.log_floor)
-WINDOW = config.WindowConfig(timesteps=8)
+WINDOW = WindowConfig(timesteps=8)
 
 
 def vary(frames: np.ndarray, chance: float, **settings: Any) -> np.ndarray:
     """Return one window varied by the same chance in every respect."""
-    varied = augmentation.make(training_config.AugmentationConfig(**settings), AUDIO)(
+    varied = augmentation.make(AugmentationConfig(**settings), AUDIO)(
         frames[np.newaxis], np.full((1, 4), chance, np.float32)
     )
     return np.asarray(varied)[0]
@@ -58,10 +59,8 @@ def test_a_shift_moves_bands_and_lets_silence_in(chance: float, shift: int) -> N
 @pytest.mark.parametrize(("chance", "semitones"), [(0.0, -2), (0.25, -1), (0.5, 0), (0.875, 1.5)])
 def test_a_transposition_moves_what_lies_between_bins_too(chance: float, semitones: float) -> None:
     """Against the transform of the same tone, evaluated between its bins."""
-    audio = config.AudioConfig(
-        sample_rate=8000, n_fft=1024, hop_length=256, representation="log_stft"
-    )
-    augment = training_config.AugmentationConfig(transpose_semitones=2)
+    audio = AudioConfig(sample_rate=8000, n_fft=1024, hop_length=256, representation="log_stft")
+    augment = AugmentationConfig(transpose_semitones=2)
     tone = 0.3 * np.sin(2 * np.pi * 1003 / audio.sample_rate * np.arange(8000))
     frames = representations.extract(tone, audio)[8:20]
     chances = np.full((1, 4), chance, np.float32)
@@ -91,10 +90,10 @@ def test_a_transposition_moves_what_lies_between_bins_too(chance: float, semiton
     ids=lambda settings: "-".join(map(str, settings.values())),
 )
 def test_every_representation_is_amplified_as_its_sound(settings: dict[str, Any]) -> None:
-    audio = config.AudioConfig(sample_rate=8000, n_fft=256, hop_length=128, **settings)
+    audio = AudioConfig(sample_rate=8000, n_fft=256, hop_length=128, **settings)
     # Twice: a power of two moves no rounding, on which the phase of a silent bin rests.
     quiet, loud = (representations.extract(sound() * gain, audio) for gain in (1, 2))
-    augment = training_config.AugmentationConfig(gain_db=2 * 20 * math.log10(2))
+    augment = AugmentationConfig(gain_db=2 * 20 * math.log10(2))
     varied = augmentation.make(augment, audio)(
         quiet[np.newaxis], np.full((1, 4), 0.75, np.float32)
     )[0]
@@ -103,19 +102,19 @@ def test_every_representation_is_amplified_as_its_sound(settings: dict[str, Any]
 
 @pytest.mark.parametrize("chance", [0.25, 0.75])
 def test_polarity_changes_the_sign_of_half(chance: float) -> None:
-    audio = config.AudioConfig(representation="waveform", hop_length=16)
-    augment = training_config.AugmentationConfig(polarity=True)
+    audio = AudioConfig(representation="waveform", hop_length=16)
+    augment = AugmentationConfig(polarity=True)
     frames = tiny.make_frames(10, 0, 16)[np.newaxis]
     varied = augmentation.make(augment, audio)(frames, np.full((1, 4), chance, np.float32))
     np.testing.assert_array_equal(varied, -frames if chance < 0.5 else frames)
 
 
 def test_what_does_not_fit_the_frames_is_refused() -> None:
-    waveform = config.AudioConfig(representation="waveform")
+    waveform = AudioConfig(representation="waveform")
     for augment, audio in (
-        (training_config.AugmentationConfig(polarity=True), AUDIO),
-        (training_config.AugmentationConfig(shift_mels=1), waveform),
-        (training_config.AugmentationConfig(transpose_semitones=1), AUDIO),
+        (AugmentationConfig(polarity=True), AUDIO),
+        (AugmentationConfig(shift_mels=1), waveform),
+        (AugmentationConfig(transpose_semitones=1), AUDIO),
     ):
         with pytest.raises(errors.InputError, match=r"Received: .*representation="):
             augmentation.make(augment, audio)
@@ -128,7 +127,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> manifest.Dataset:
 
 def read(dataset: manifest.Dataset, n_steps: int, **arguments: Any) -> np.ndarray:
     """Return the frames of some batches, [windows, frames, channels]."""
-    augment = training_config.AugmentationConfig(gain_db=20, shift_mels=3)
+    augment = AugmentationConfig(gain_db=20, shift_mels=3)
     settings = {"batch_size": 4, "seed": 1, "augment": augment, **arguments}
     stream = pipeline.windows(dataset, "train", WINDOW, **settings)
     return np.concatenate([b["frames"] for b in stream.take(n_steps).as_numpy_iterator()])
@@ -160,14 +159,14 @@ def test_settings_out_of_range_are_refused() -> None:
     ):
         with pytest.raises(errors.InputError, match=f"{field}={value}"):
             # A field by its name, whose type is then not known.
-            training_config.AugmentationConfig(**{field: value})  # type: ignore[arg-type]
+            AugmentationConfig(**{field: value})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("moved", [{"transpose_semitones": 1.0}, {"shift_mels": 1}])
 def test_a_pitch_that_is_told_must_stay(moved: dict[str, Any]) -> None:
-    augment = training_config.AugmentationConfig(**moved)
+    augment = AugmentationConfig(**moved)
     augmentation.require_true_labels(augment, ["instrument"], "pitch")
-    still = training_config.AugmentationConfig(gain_db=3)
+    still = AugmentationConfig(gain_db=3)
     augmentation.require_true_labels(still, ["pitch"], "pitch")
     with pytest.raises(errors.InputError, match="no longer has the pitch that the model is told"):
         augmentation.require_true_labels(augment, ["instrument", "pitch"], "pitch")

@@ -17,8 +17,8 @@ import material
 import numpy as np
 import pytest
 
-from lstm_gen import config
 from lstm_gen.audio import file_status, files
+from lstm_gen.config.audio import AudioConfig
 from lstm_gen.dataset.format import file_hashes, manifest, records
 from lstm_gen.dataset.inspect import summary
 from lstm_gen.dataset.prepare import discover, plan, receipts, splits, worker_limits
@@ -283,7 +283,7 @@ def test_the_details_survive_json() -> None:
 
 
 def test_long_frames_shorten_the_longest_recording() -> None:
-    usual = config.AudioConfig()
+    usual = AudioConfig()
     assert worker_limits.longest_seconds(usual, "float16") == 4 * 3600
-    dense = config.AudioConfig(hop_length=64, n_mels=1024)
+    dense = AudioConfig(hop_length=64, n_mels=1024)
     assert 60 < worker_limits.longest_seconds(dense, "float32") < 600

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from lstm_gen import config
+from lstm_gen.config.audio import AudioConfig
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.inspect import dataset_plots
 from lstm_gen.dataset.prepare import prepare
@@ -20,7 +20,7 @@ from lstm_gen.platform import errors
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-def prepare_tones(folder: pathlib.Path, audio: config.AudioConfig) -> manifest.Dataset:
+def prepare_tones(folder: pathlib.Path, audio: AudioConfig) -> manifest.Dataset:
     """Make a dataset of a loud tone and a soft one of 781 Hz, split into blocks."""
     (folder / "in").mkdir()
     tone = np.sin(2 * np.pi * 781 * np.arange(6 * material.RATE) / material.RATE)
@@ -41,7 +41,7 @@ def prepare_tones(folder: pathlib.Path, audio: config.AudioConfig) -> manifest.D
     ],
     ids=["log_mel", "log_stft", "complex_stft", "real_imaginary", "waveform"],
 )
-def test_every_representation_is_drawn(audio: config.AudioConfig, tmp_path: pathlib.Path) -> None:
+def test_every_representation_is_drawn(audio: AudioConfig, tmp_path: pathlib.Path) -> None:
     dataset = prepare_tones(tmp_path, audio)
     view = dataset_plots.look(dataset, "train")
     frequent = [level for level, _ in view.levels_db.most_common(2)]

@@ -9,15 +9,17 @@ import numpy as np
 import pytest
 import soundfile
 
-from lstm_gen import config
 from lstm_gen.audio import dtypes, normalisation, representations, stft
+from lstm_gen.config.audio import AudioConfig
+from lstm_gen.config.dataset import SegmentConfig, SplitConfig
+from lstm_gen.config.training import WindowConfig
 from lstm_gen.dataset.format import manifest, records
 from lstm_gen.dataset.input import pipeline
 from lstm_gen.dataset.inspect import check, summary
 from lstm_gen.dataset.prepare import cut, prepare, receipts, segments, splits
 
 RATE = material.RATE
-WAVEFORM = config.AudioConfig(sample_rate=RATE, representation="waveform", hop_length=200)
+WAVEFORM = AudioConfig(sample_rate=RATE, representation="waveform", hop_length=200)
 SETTINGS = [
     (dataclasses.replace(material.AUDIO, representation="log_stft"), "float16"),
     (dataclasses.replace(material.AUDIO, representation="complex_stft", n_bins=128), "float16"),
@@ -44,8 +46,8 @@ def make(
         data_dir=str(folder / "out"),
         plots_dir="",
         audio=audio,
-        segment=config.SegmentConfig(**segment),
-        split=config.SplitConfig(split="recording", validation_fraction=0),
+        segment=SegmentConfig(**segment),
+        split=SplitConfig(split="recording", validation_fraction=0),
     )
     dataset, _ = prepare.prepare(job, n_workers=1)
     lines = {line["name"]: line for line in manifest.load_lines(dataset.data_dir)}
@@ -92,7 +94,7 @@ def test_examples_are_exactly_as_long_as_asked(tmp_path: pathlib.Path) -> None:
 
 @pytest.mark.parametrize(("audio", "dtype"), SETTINGS)
 def test_an_example_of_any_representation_sounds_again(
-    tmp_path: pathlib.Path, audio: config.AudioConfig, dtype: str
+    tmp_path: pathlib.Path, audio: AudioConfig, dtype: str
 ) -> None:
     dataset, _ = make(tmp_path, {"a.wav": 4.0}, audio, example_seconds=2, dtype=dtype)
     assert not list(check.find_problems(dataset, deep=True))
@@ -115,7 +117,7 @@ def test_an_example_of_any_representation_sounds_again(
 
 @pytest.mark.parametrize(("audio", "dtype"), SETTINGS)
 def test_long_segments_of_any_representation_stand_on_their_own(
-    tmp_path: pathlib.Path, audio: config.AudioConfig, dtype: str
+    tmp_path: pathlib.Path, audio: AudioConfig, dtype: str
 ) -> None:
     lengths = {"a.wav": 3.0, "b.wav": 2.0}
     dataset, _ = make(tmp_path, lengths, audio, segment_frames=50, dtype=dtype)
@@ -137,7 +139,7 @@ def test_long_segments_of_any_representation_stand_on_their_own(
 @pytest.mark.parametrize(("audio", "dtype"), SETTINGS)
 @pytest.mark.parametrize("kind", ["standard", "min_max"])
 def test_a_model_sees_what_the_normalisation_says(
-    tmp_path: pathlib.Path, audio: config.AudioConfig, dtype: str, kind: str
+    tmp_path: pathlib.Path, audio: AudioConfig, dtype: str, kind: str
 ) -> None:
     audio = dataclasses.replace(audio, normalisation=kind)
     dataset, _ = make(tmp_path, {"a.wav": 2.0, "b.wav": 1.0}, audio, dtype=dtype, trim_db=0)
@@ -153,14 +155,14 @@ def test_a_model_sees_what_the_normalisation_says(
     for frames, stored in zip(seen, read(dataset), strict=True):
         back = normal.undo(frames)
         np.testing.assert_allclose(back, dtypes.load(stored.frames), atol=2e-4 * np.abs(back).max())
-    window = config.WindowConfig(timesteps=10)
+    window = WindowConfig(timesteps=10)
     batch = next(iter(pipeline.windows(dataset, "train", window, 2, seed=0, training=False)))
     np.testing.assert_allclose(batch["frames"][0], seen[0][:11], atol=1e-4)
 
 
 def test_quiet_examples_are_left_out_whole() -> None:
     loud, quiet = (level * material.tone(1, 300).astype("f4") for level in (1, 1e-4))
-    segment = config.SegmentConfig(example_seconds=1)
+    segment = SegmentConfig(example_seconds=1)
     found = cut.analyse([quiet, loud, quiet], material.AUDIO, segment)
     np.testing.assert_array_equal(
         found.active.reshape(3, found.example_frames), [[False], [True], [False]] * np.ones(63)

@@ -3,7 +3,7 @@ import pathlib
 
 import pytest
 
-from lstm_gen.dataset.format import labels
+from lstm_gen.config.dataset import LabelConfig
 from lstm_gen.dataset.prepare import label_sources
 from lstm_gen.platform import errors
 
@@ -13,7 +13,7 @@ NAMES = ["rock/a.wav", "rock/b.flac", "jazz/deep/c.wav", "d.wav"]
 def read(
     folder: pathlib.Path | str = "", names: list[str] | None = None, **source: str
 ) -> label_sources.Table:
-    return label_sources.read(labels.LabelConfig(**source), str(folder), names or NAMES)
+    return label_sources.read(LabelConfig(**source), str(folder), names or NAMES)
 
 
 def read_csv(folder: pathlib.Path, text: str, **source: str) -> label_sources.Table:

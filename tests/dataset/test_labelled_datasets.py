@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from lstm_gen import config
+from lstm_gen.config.dataset import LabelConfig
+from lstm_gen.config.training import WindowConfig
 from lstm_gen.dataset.format import labels, manifest, records, tfds
 from lstm_gen.dataset.input import excerpts as primers
 from lstm_gen.dataset.input import index, pipeline
@@ -36,7 +37,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> receipts.Job:
     (folder / "songs.csv").write_text(f"{TABLE}gone,1,,\n")
     return dataclasses.replace(
         material.make_job(folder / "in", folder / "out", validation_fraction=0.2),
-        label_source=labels.LabelConfig(labels="csv", labels_file=str(folder / "songs.csv")),
+        label_source=LabelConfig(labels="csv", labels_file=str(folder / "songs.csv")),
     )
 
 
@@ -78,7 +79,7 @@ def test_records_hold_the_labels_of_their_recordings(labelled: manifest.Dataset)
 
 
 def test_batches_hold_the_labels_of_their_windows(labelled: manifest.Dataset) -> None:
-    window = config.WindowConfig(timesteps=8)
+    window = WindowConfig(timesteps=8)
     (batch,) = (
         pipeline.windows(labelled, "train", window, batch_size=32, seed=1).take(1)
     ).as_numpy_iterator()
@@ -103,7 +104,7 @@ def test_the_vocabulary_is_loaded(labelled: manifest.Dataset) -> None:
     assert loaded.labels == labelled.labels
     assert loaded.labels["genre"].values == ("jazz", "rock")
     assert (loaded.labels["pitch"].minimum, loaded.labels["pitch"].maximum) == (60.0, 71.0)
-    assert loaded.label_source == labels.LabelConfig(labels="csv", labels_file="songs.csv")
+    assert loaded.label_source == LabelConfig(labels="csv", labels_file="songs.csv")
     assert loaded.unused_rows == (1, ("gone",))
 
 
@@ -147,7 +148,7 @@ def test_a_row_of_no_recording_redoes_nothing_but_is_counted(copy: receipts.Job)
 
 def test_labels_of_another_source_are_refused(copy: receipts.Job) -> None:
     with pytest.raises(errors.InputError, match="a dataset with labels='csv' instead of 'none'"):
-        prepare.prepare(dataclasses.replace(copy, label_source=labels.LabelConfig()))
+        prepare.prepare(dataclasses.replace(copy, label_source=LabelConfig()))
 
 
 def test_a_good_dataset_has_no_problem(labelled: manifest.Dataset) -> None:

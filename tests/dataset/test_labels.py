@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from lstm_gen.config.dataset import LabelConfig
 from lstm_gen.dataset.format import labels, records
 from lstm_gen.platform import errors
 
@@ -45,7 +46,7 @@ GOLDEN = (
 )
 def test_a_source_that_contradicts_itself_is_refused(values: dict[str, str], message: str) -> None:
     with pytest.raises(errors.InputError, match=message):
-        labels.LabelConfig(**values)
+        LabelConfig(**values)
 
 
 def test_the_vocabulary_is_what_occurs_sorted() -> None:

@@ -8,14 +8,14 @@ import pytest
 import soundfile
 import tensorflow as tf
 
-from lstm_gen import config
 from lstm_gen.audio import normalisation, stft
+from lstm_gen.config.training import WindowConfig
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.input import pipeline, shuffle
 from lstm_gen.dataset.prepare import prepare
 from lstm_gen.platform import errors
 
-WINDOW = config.WindowConfig(timesteps=20, shift=3, window_hop=10)
+WINDOW = WindowConfig(timesteps=20, shift=3, window_hop=10)
 BATCH = 4
 
 Batch = dict[str, Any]
@@ -163,7 +163,7 @@ def test_validation_is_one_pass_in_order_filled_with_weight_0(dataset: manifest.
 def test_short_segments_give_nothing(dataset: manifest.Dataset) -> None:
     lengths = [n for shard in dataset.splits["train"].shards for n in shard.frames]
     longest = max(lengths)
-    window = config.WindowConfig(timesteps=longest - 1, shift=1)
+    window = WindowConfig(timesteps=longest - 1, shift=1)
     count = pipeline.windows_per_epoch(dataset, "train", window)
     assert count == lengths.count(longest)
     for training in (True, False):
@@ -173,7 +173,7 @@ def test_short_segments_give_nothing(dataset: manifest.Dataset) -> None:
 
 
 def test_no_window_at_all_is_an_error(dataset: manifest.Dataset) -> None:
-    window = config.WindowConfig(timesteps=500)
+    window = WindowConfig(timesteps=500)
     with pytest.raises(errors.InputError, match=r"501 frames must fit.*longest segment \d+ frames"):
         pipeline.windows(dataset, "train", window, BATCH, seed=0)
     with pytest.raises(errors.InputError, match=r"longest segment 0 frames"):

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lstm_gen import config
+from lstm_gen.config.training import WindowConfig
 from lstm_gen.dataset.input import shuffle
 
-WINDOW = config.WindowConfig(timesteps=20, shift=3, window_hop=10)
+WINDOW = WindowConfig(timesteps=20, shift=3, window_hop=10)
 LENGTHS = np.array([100, 22, 97, 23, 88, 5, 41])  # two of them too short for a window
 N_WINDOWS = int(shuffle.count_windows(LENGTHS, WINDOW).sum())
 Place = tuple[int, int]

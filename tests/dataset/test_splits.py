@@ -3,7 +3,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from lstm_gen import config
+from lstm_gen.config.dataset import SegmentConfig, SplitConfig
 from lstm_gen.dataset.prepare import segments, splits
 from lstm_gen.platform import errors
 
@@ -16,13 +16,13 @@ def hashes(count: int) -> list[str]:
 
 @pytest.mark.parametrize(("count", "mode"), [(1, "blocks"), (2, "blocks"), (3, "recording")])
 def test_auto_is_blocks_for_one_or_two(count: int, mode: str) -> None:
-    assert splits.resolve(config.SplitConfig(), count).split == mode
-    fixed = config.SplitConfig(split="blocks")
+    assert splits.resolve(SplitConfig(), count).split == mode
+    fixed = SplitConfig(split="blocks")
     assert splits.resolve(fixed, count) is fixed
 
 
 def test_fractions_are_kept_by_many_recordings() -> None:
-    split = config.SplitConfig(validation_fraction=0.2, test_fraction=0.1)
+    split = SplitConfig(validation_fraction=0.2, test_fraction=0.1)
     found = splits.assign_recordings(hashes(4000), split)
     # Three standard deviations of a binomial count.
     assert abs(found.count("validation") / 4000 - 0.2) < 3 * (0.2 * 0.8 / 4000) ** 0.5
@@ -30,14 +30,14 @@ def test_fractions_are_kept_by_many_recordings() -> None:
 
 
 def test_another_recording_moves_none() -> None:
-    split = config.SplitConfig(validation_fraction=0.2)
+    split = SplitConfig(validation_fraction=0.2)
     many = hashes(200)
     before = splits.assign_recordings(many[:150], split)
     assert splits.assign_recordings(many, split)[:150] == before
 
 
 def test_the_order_does_not_matter() -> None:
-    split = config.SplitConfig(validation_fraction=0.2)
+    split = SplitConfig(validation_fraction=0.2)
     many = hashes(50)
     forwards = dict(zip(many, splits.assign_recordings(many, split), strict=True))
     backwards = dict(zip(many[::-1], splits.assign_recordings(many[::-1], split), strict=True))
@@ -49,18 +49,18 @@ def test_the_order_does_not_matter() -> None:
 @pytest.mark.parametrize("first", range(0, 40, 5))
 def test_no_wanted_split_is_empty(first: int, count: int, fraction: float) -> None:
     some = hashes(60)[first : first + count]
-    split = config.SplitConfig(validation_fraction=fraction, test_fraction=0.001)
+    split = SplitConfig(validation_fraction=fraction, test_fraction=0.001)
     found = splits.assign_recordings(some, split)
     wanted = {"train", "validation"} if count == 2 else {"train", "validation", "test"}
     assert wanted <= set(found)
 
 
 def test_one_recording_trains() -> None:
-    assert splits.assign_recordings(hashes(1), config.SplitConfig()) == ["train"]
+    assert splits.assign_recordings(hashes(1), SplitConfig()) == ["train"]
 
 
 def test_blocks_are_held_out_in_the_middle_of_each_period() -> None:
-    split = config.SplitConfig(split="blocks")  # 10 s of every 100 s, 1 s of guard
+    split = SplitConfig(split="blocks")  # 10 s of every 100 s, 1 s of guard
     labels = splits.label_frames(20_000, FPS, split)  # 400 s
     held_out = np.flatnonzero(labels == 1).reshape(4, -1)
     assert held_out.shape == (4, 500)
@@ -69,17 +69,17 @@ def test_blocks_are_held_out_in_the_middle_of_each_period() -> None:
 
 
 def test_a_short_recording_is_one_period() -> None:
-    labels = splits.label_frames(1500, FPS, config.SplitConfig(split="blocks"))  # 30 s
+    labels = splits.label_frames(1500, FPS, SplitConfig(split="blocks"))  # 30 s
     held_out = np.flatnonzero(labels == 1)
     assert len(held_out) == 500
     assert held_out.mean() == pytest.approx(749.5)
-    tiny = splits.label_frames(300, FPS, config.SplitConfig(split="blocks"))
+    tiny = splits.label_frames(300, FPS, SplitConfig(split="blocks"))
     assert np.count_nonzero(tiny == 1) == 100  # a third, not ten seconds
-    assert not len(splits.label_frames(0, FPS, config.SplitConfig(split="blocks")))
+    assert not len(splits.label_frames(0, FPS, SplitConfig(split="blocks")))
 
 
 def test_nothing_is_held_out_when_nothing_is_wanted() -> None:
-    split = config.SplitConfig(split="blocks", validation_fraction=0.0)
+    split = SplitConfig(split="blocks", validation_fraction=0.0)
     assert (splits.label_frames(1000, FPS, split) == 0).all()
 
 
@@ -89,7 +89,7 @@ def test_nothing_is_held_out_when_nothing_is_wanted() -> None:
 def test_no_frame_is_within_the_guard_of_another_split(
     n_frames: int, validation: float, test: float, guard_seconds: float
 ) -> None:
-    split = config.SplitConfig(
+    split = SplitConfig(
         split="blocks",
         validation_fraction=validation,
         test_fraction=test,
@@ -117,9 +117,7 @@ def test_segments_keep_to_runs_and_splits() -> None:
     labels = np.zeros(291, np.int8)
     labels[90:130] = -1
     labels[130:150] = 1
-    pieces, too_short = segments.cut_recording(
-        active, labels, config.SegmentConfig(segment_frames=64)
-    )
+    pieces, too_short = segments.cut_recording(active, labels, SegmentConfig(segment_frames=64))
     assert pieces == [
         ("train", 10, 55),
         ("train", 55, 100),
@@ -132,13 +130,11 @@ def test_segments_keep_to_runs_and_splits() -> None:
 
 
 def test_nothing_kept_gives_nothing() -> None:
-    nothing = segments.cut_recording(
-        np.zeros(9, bool), np.zeros(0, np.int8), config.SegmentConfig()
-    )
+    nothing = segments.cut_recording(np.zeros(9, bool), np.zeros(0, np.int8), SegmentConfig())
     assert nothing == ([], 0)
 
 
-NAMED = config.SplitConfig(split="pattern", validation_pattern=r"_\d*[05]_")
+NAMED = SplitConfig(split="pattern", validation_pattern=r"_\d*[05]_")
 
 
 def test_a_pattern_holds_out_by_name() -> None:
@@ -152,6 +148,6 @@ def test_a_pattern_holds_out_by_name() -> None:
     [("(", "must be a regular expression"), ("x", "matched=0"), ("_", "matched=2, recordings=2")],
 )
 def test_a_pattern_that_leaves_a_side_empty_is_refused(pattern: str, message: str) -> None:
-    split = config.SplitConfig(split="pattern", validation_pattern=pattern)
+    split = SplitConfig(split="pattern", validation_pattern=pattern)
     with pytest.raises(errors.InputError, match=message):
         splits.assign_named(["a_1", "a_2"], split)

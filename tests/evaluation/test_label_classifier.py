@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tiny
 
-from lstm_gen import config
 from lstm_gen.audio import normalisation
+from lstm_gen.config.audio import AudioConfig
 from lstm_gen.evaluation import labels
 from lstm_gen.platform import errors
 
@@ -61,6 +61,6 @@ def test_what_cannot_be_told_apart_is_refused() -> None:
     described, _ = make_set(0, 6)
     with pytest.raises(errors.InputError, match="two classes"):
         labels.teach(described, ["one"] * 6)
-    waves = config.AudioConfig(representation="waveform", hop_length=8)
+    waves = AudioConfig(representation="waveform", hop_length=8)
     with pytest.raises(errors.InputError, match="logarithms of power"):
         labels.describe([make_sound("up", 1)], waves, PLAIN)

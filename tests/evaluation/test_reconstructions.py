@@ -10,15 +10,16 @@ import pytest
 import soundfile
 import tiny
 
-from lstm_gen import config, training_config
 from lstm_gen.audio import normalisation
+from lstm_gen.config.audio import AudioConfig
+from lstm_gen.config.training import AugmentationConfig, TrainingConfig, WindowConfig
 from lstm_gen.dataset.format import manifest
 from lstm_gen.evaluation import reconstructions
 from lstm_gen.models import base
 from lstm_gen.models.autoencoder import model as autoencoder
 from lstm_gen.runs import run as runs
 
-SIGNAL = base.Signal(audio=config.AudioConfig(n_mels=6), timesteps=8, shift=0)
+SIGNAL = base.Signal(audio=AudioConfig(n_mels=6), timesteps=8, shift=0)
 SEGMENTS = [tiny.make_frames(n, seed, 6) for seed, n in enumerate((24, 31, 24, 8))]
 
 
@@ -33,7 +34,7 @@ def test_the_share_is_that_of_the_mean_predictors_error() -> None:
 
 
 def test_phases_of_silent_bins_do_not_count() -> None:
-    audio = config.AudioConfig(representation="complex_stft", n_fft=32, hop_length=8)
+    audio = AudioConfig(representation="complex_stft", n_fft=32, hop_length=8)
     signal = dataclasses.replace(SIGNAL, audio=audio)
     frames = np.zeros((5, audio.channels), np.float32)
     frames[:, 1:17] = -14  # nats below the only bin that sounds
@@ -121,13 +122,13 @@ def _make_run(folder: pathlib.Path, dataset: manifest.Dataset, **settings: Any) 
     run = runs.Run(
         family=autoencoder.FAMILY,
         settings=autoencoder.AutoencoderConfig(width=4, blocks=1, **settings),
-        window=config.WindowConfig(timesteps=8, shift=0),
-        training=training_config.TrainingConfig(batch_size=4, steps=1),
+        window=WindowConfig(timesteps=8, shift=0),
+        training=TrainingConfig(batch_size=4, steps=1),
         audio=dataset.audio,
         normalisation=normalisation.Normalisation(mean=dataset.mean, std=dataset.std),
         data_dir=dataset.data_dir,
         fingerprint=dataset.fingerprint,
-        augmentation=training_config.AugmentationConfig(),
+        augmentation=AugmentationConfig(),
         vocabulary=dataset.labels,
     )
     runs.open_or_create(str(folder), run)

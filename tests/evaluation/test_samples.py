@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import tiny
 
-from lstm_gen import config
 from lstm_gen.audio import normalisation
+from lstm_gen.config.audio import AudioConfig
 from lstm_gen.evaluation import samples
 from lstm_gen.platform import errors
 
-WAVES = config.AudioConfig(sample_rate=4000, representation="waveform", hop_length=64)
+WAVES = AudioConfig(sample_rate=4000, representation="waveform", hop_length=64)
 
 
 def plain(channels: int) -> normalisation.Normalisation:

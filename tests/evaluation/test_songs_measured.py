@@ -5,11 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from lstm_gen import config
+from lstm_gen.config.audio import AudioConfig
 from lstm_gen.evaluation import songs
 from lstm_gen.platform import errors
 
-_AUDIO = config.AudioConfig()
+_AUDIO = AudioConfig()
 _RATE = _AUDIO.frames_per_second
 _MELS = 24
 _MEAN, _STD = np.full(_MELS, -4.0), np.full(_MELS, 2.0)

@@ -12,7 +12,8 @@ import soundfile
 import tensorflow as tf
 import tiny
 
-from lstm_gen.generation import export, song_config, songs
+from lstm_gen.config.generation import GenerationConfig
+from lstm_gen.generation import export, songs
 from lstm_gen.models import base
 from lstm_gen.platform import errors
 from lstm_gen.runs import run as runs
@@ -68,7 +69,7 @@ def serve(loaded: Any, **inputs: Any) -> np.ndarray:
 def test_it_gives_what_generate_songs_writes(
     folder: pathlib.Path, loaded: Any, tmp_path: pathlib.Path, seconds: float
 ) -> None:
-    asked = song_config.SongConfig(
+    asked = GenerationConfig(
         n_songs=1,
         seconds=seconds,
         seed=3,
@@ -92,7 +93,7 @@ def test_its_frames_are_those_of_the_kernels(folder: pathlib.Path) -> None:
     """Up to the inversion, whose search makes much of rounding, both ways agree as closely."""
     run = runs.load(str(folder / "run"))
     model = runs.load_model(str(folder / "run"), run)
-    asked = song_config.SongConfig(n_songs=1, seconds=6.0, seed=5, primer=str(folder / "clip.wav"))
+    asked = GenerationConfig(n_songs=1, seconds=6.0, seed=5, primer=str(folder / "clip.wav"))
     primer = songs.load_primer(run, asked, "")
     controls = songs.controls(asked, run)
     expected = run.family.generate(model, run.signal, controls, primer, lambda _: None)
@@ -151,4 +152,4 @@ def test_a_family_that_cannot_be_exported_says_so(folder: pathlib.Path) -> None:
 def test_what_is_portable_is_one_song_of_a_clip(changed: dict[str, Any]) -> None:
     asked: dict[str, Any] = {"n_songs": 1, "primer": "clip.wav", "portable": True} | changed
     with pytest.raises(errors.InputError, match="--portable makes what an exported"):
-        song_config.SongConfig(**asked)
+        GenerationConfig(**asked)

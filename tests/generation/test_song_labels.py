@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lstm_gen import config, models
+from lstm_gen import models
+from lstm_gen.config.audio import AudioConfig
+from lstm_gen.config.generation import GenerationConfig
 from lstm_gen.dataset.format import labels
-from lstm_gen.generation import conditioning, song_config, songs
+from lstm_gen.generation import conditioning, songs
 from lstm_gen.platform import errors
 
 VOCABULARY = {
@@ -27,12 +29,12 @@ def make_run(model: str = "gan") -> Any:
         told=VOCABULARY,
         condition=condition,
         family=models.by_name(model),
-        audio=config.AudioConfig(),
+        audio=AudioConfig(),
     )
 
 
-def asked(*label: str, n_songs: int = 5) -> song_config.SongConfig:
-    return song_config.SongConfig(label=label, n_songs=n_songs, seed=3)
+def asked(*label: str, n_songs: int = 5) -> GenerationConfig:
+    return GenerationConfig(label=label, n_songs=n_songs, seed=3)
 
 
 def test_a_number_goes_from_one_value_to_the_other_in_equal_steps() -> None:

@@ -12,10 +12,11 @@ import pytest
 import soundfile
 import tiny
 
-from lstm_gen import config
 from lstm_gen.audio import stft
+from lstm_gen.config import fields
+from lstm_gen.config.generation import GenerationConfig
 from lstm_gen.dataset.format import manifest
-from lstm_gen.generation import output, request, rollout, song_config, songs
+from lstm_gen.generation import output, request, rollout, songs
 from lstm_gen.models import base
 from lstm_gen.platform import errors
 from lstm_gen.runs import run as runs
@@ -53,7 +54,7 @@ def made(
 ) -> tuple[pathlib.Path, list[str], list[int]]:
     """Return a folder with two songs of a second, their paths and the progress that was told."""
     folder, told = tmp_path_factory.mktemp("songs"), list[int]()
-    asked = song_config.SongConfig(n_songs=2, seconds=1.0, seed=3)
+    asked = GenerationConfig(n_songs=2, seconds=1.0, seed=3)
     return folder, songs.make(run_dir, str(folder), asked, progress=told.append), told
 
 
@@ -76,8 +77,8 @@ def test_each_song_is_a_sound_a_picture_and_its_settings(
         assert (folder / f"song-00{index}.png").read_bytes().startswith(b"\x89PNG")
         settings = json.loads((folder / f"song-00{index}.json").read_text())
         digests.add(settings.pop("frames_sha256"))
-        asked = song_config.SongConfig(n_songs=2, seconds=1.0, seed=3)
-        expected = json.loads(config.to_json(config.to_dict(asked)))
+        asked = GenerationConfig(n_songs=2, seconds=1.0, seed=3)
+        expected = json.loads(fields.to_json(fields.to_dict(asked)))
         assert settings == expected | {"run_dir": run_dir, "song": index, "step": 7, "labels": {}}
     assert len(digests) == 2
 
@@ -85,7 +86,7 @@ def test_each_song_is_a_sound_a_picture_and_its_settings(
 def test_the_same_seed_makes_the_same_songs(
     made: tuple[pathlib.Path, list[str], list[int]], run_dir: str, tmp_path: pathlib.Path
 ) -> None:
-    asked = song_config.SongConfig(n_songs=2, seconds=1.0, seed=3)
+    asked = GenerationConfig(n_songs=2, seconds=1.0, seed=3)
     for old, new in zip(made[1], songs.make(run_dir, str(tmp_path), asked), strict=True):
         assert pathlib.Path(old).read_bytes() == pathlib.Path(new).read_bytes()
 
@@ -97,7 +98,7 @@ from lstm_gen import distribute
 from lstm_gen.generation import song_config, songs
 run_dir, folder = sys.argv[1:]
 devices = distribute.devices("cpu", 2)
-asked = song_config.SongConfig(n_songs=4, songs_at_once=2, seconds=1.0, seed=3)
+asked = GenerationConfig(n_songs=4, songs_at_once=2, seconds=1.0, seed=3)
 told = []
 songs.make(run_dir, folder, asked, devices=devices, progress=told.append)
 assert sum(told) == 2 * 31, told
@@ -110,7 +111,7 @@ def test_any_devices_and_processes_make_the_same_songs(
     root = str(pathlib.Path(__file__).parents[2])
     script = [sys.executable, "-c", SPLIT, run_dir, str(tmp_path / "two")]
     subprocess.run(script, env=os.environ | {"PYTHONPATH": root}, check=True, timeout=120)
-    asked = song_config.SongConfig(n_songs=4, songs_at_once=2, seconds=1.0, seed=3)
+    asked = GenerationConfig(n_songs=4, songs_at_once=2, seconds=1.0, seed=3)
     songs.make(run_dir, str(tmp_path / "one"), asked)
     for index, names in enumerate((["0", "1"], ["2", "3"])):
         task = {"type": "worker", "index": index}
@@ -132,7 +133,7 @@ def test_any_devices_and_processes_make_the_same_songs(
 
 def test_bfloat16_songs_start_as_those_of_float32_do(run_dir: str) -> None:
     run = runs.load(run_dir)
-    primer = songs.load_primer(run, song_config.SongConfig(), run.data_dir)
+    primer = songs.load_primer(run, GenerationConfig(), run.data_dir)
     controls = base.Controls(n_songs=4, n_frames=3, sigma_scale=0.0)
     exact, coarse = (
         rollout.roll_out(run_dir, run, controls, primer, [range(4)], ["/cpu:0"], compute)
@@ -149,7 +150,7 @@ def test_a_clip_is_used_whole_and_stands_in_front(
     run_dir: str, clip: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     run = runs.load(run_dir)
-    asked = song_config.SongConfig(n_songs=3, seconds=0.5, primer=str(clip), include_primer=True)
+    asked = GenerationConfig(n_songs=3, seconds=0.5, primer=str(clip), include_primer=True)
     primer = songs.load_primer(run, asked, "no dataset is needed")
     n_primer = 1 + 6000 // HOP  # 1.5 seconds at 4000 Hz
     assert primer.shape == (3, n_primer, tiny.AUDIO.n_mels)
@@ -165,10 +166,10 @@ def test_a_clip_is_used_whole_and_stands_in_front(
 
 def test_a_short_primer_is_enough(run_dir: str, tmp_path: pathlib.Path) -> None:
     soundfile.write(tmp_path / "click.wav", [0.5], RATE)
-    asked = song_config.SongConfig(n_songs=1, seconds=0.1, primer=str(tmp_path / "click.wav"))
+    asked = GenerationConfig(n_songs=1, seconds=0.1, primer=str(tmp_path / "click.wav"))
     assert soundfile.info(songs.make(run_dir, str(tmp_path / "songs"), asked)[0]).frames == 3 * HOP
     run = runs.load(run_dir)
-    tiny_excerpt = song_config.SongConfig(n_songs=2, primer_seconds=1e-4)
+    tiny_excerpt = GenerationConfig(n_songs=2, primer_seconds=1e-4)
     assert songs.load_primer(run, tiny_excerpt, run.data_dir).shape[:2] == (2, 1)
 
 
@@ -187,7 +188,7 @@ def test_files_are_of_the_asked_kind_and_length_and_do_not_clip(
     tmp_path: pathlib.Path, asked: dict[str, Any], container: str, subtype: str
 ) -> None:
     loud = tiny.make_frames(20, 1) + 12
-    settings = song_config.SongConfig(**asked)
+    settings = GenerationConfig(**asked)
     assert np.abs(output.invert(loud, tiny.AUDIO, settings)).max() > 2, "the test must be loud"
     path = output.write_song(str(tmp_path / "song"), loud, tiny.AUDIO, settings)
     info = soundfile.info(path)
@@ -235,14 +236,14 @@ def test_files_are_of_the_asked_kind_and_length_and_do_not_clip(
 )
 def test_what_cannot_be_made_is_refused(changed: dict[str, Any], message: str) -> None:
     with pytest.raises(errors.InputError, match=message):
-        song_config.SongConfig(**changed)
+        GenerationConfig(**changed)
 
 
 def test_a_primer_that_is_no_recording_is_refused(run_dir: str, tmp_path: pathlib.Path) -> None:
     (tmp_path / "notes.wav").write_text("do re mi")
     (tmp_path / "empty.wav").touch()
     for name in ("missing.wav", "notes.wav", "empty.wav", "."):
-        asked = song_config.SongConfig(primer=str(tmp_path / name))
+        asked = GenerationConfig(primer=str(tmp_path / name))
         with pytest.raises(errors.InputError, match=r"Received: path="):
             songs.make(run_dir, str(tmp_path / "songs"), asked)
     assert not (tmp_path / "songs").exists()
@@ -250,12 +251,12 @@ def test_a_primer_that_is_no_recording_is_refused(run_dir: str, tmp_path: pathli
 
 def test_a_dataset_that_is_gone_or_another_is_refused(run_dir: str, tmp_path: pathlib.Path) -> None:
     with pytest.raises(errors.InputError, match="must hold a finished dataset"):
-        songs.make(run_dir, str(tmp_path), song_config.SongConfig(), data_dir=str(tmp_path))
+        songs.make(run_dir, str(tmp_path), GenerationConfig(), data_dir=str(tmp_path))
     other = tiny.make_dataset(tmp_path / "other", train=[tiny.make_frames(60, 9)])
     with pytest.raises(errors.InputError, match="must be the one that the run was trained on"):
-        songs.make(run_dir, str(tmp_path), song_config.SongConfig(), data_dir=other.data_dir)
+        songs.make(run_dir, str(tmp_path), GenerationConfig(), data_dir=other.data_dir)
     moved = tiny.make_dataset(tmp_path / "moved")
-    asked = song_config.SongConfig(n_songs=1)
+    asked = GenerationConfig(n_songs=1)
     run = runs.load(run_dir)
     np.testing.assert_array_equal(
         songs.load_primer(run, asked, moved.data_dir), songs.load_primer(run, asked, run.data_dir)
@@ -267,7 +268,7 @@ def test_a_run_without_weights_is_refused(
 ) -> None:
     runs.open_or_create(str(tmp_path / "run"), tiny.make_run(dataset))
     with pytest.raises(errors.InputError, match="must hold trained weights"):
-        songs.make(str(tmp_path / "run"), str(tmp_path / "songs"), song_config.SongConfig())
+        songs.make(str(tmp_path / "run"), str(tmp_path / "songs"), GenerationConfig())
 
 
 def test_songs_do_not_land_in_the_dataset_or_the_run(
@@ -278,7 +279,7 @@ def test_songs_do_not_land_in_the_dataset_or_the_run(
     before = [sorted(folder.iterdir()) for folder in (data_dir, folders[-1])]
     for folder, what in zip(folders, ("a dataset", "in the dataset", "a run"), strict=True):
         with pytest.raises(errors.InputError, match=f"a place of its own, and this is {what}"):
-            songs.make(run_dir, str(folder), song_config.SongConfig(n_songs=1))
+            songs.make(run_dir, str(folder), GenerationConfig(n_songs=1))
     assert before == [sorted(folder.iterdir()) for folder in (data_dir, folders[-1])]
 
 
@@ -286,7 +287,7 @@ def test_songs_do_not_land_among_recordings(
     run_dir: str, clip: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     """They would be taken for recordings by the next preparation."""
-    given = song_config.SongConfig(n_songs=1, primer=str(clip))
+    given = GenerationConfig(n_songs=1, primer=str(clip))
     with pytest.raises(errors.InputError, match="the folder of a recording that goes in"):
         songs.make(run_dir, str(clip.parent), given)
     dataset = tiny.make_dataset(tmp_path / "dataset")
@@ -295,7 +296,7 @@ def test_songs_do_not_land_among_recordings(
     for name in ("in/a.wav", "in/solo/b.wav", "alone/a.wav"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    run, asked = tiny.make_run(dataset), song_config.SongConfig()
+    run, asked = tiny.make_run(dataset), GenerationConfig()
     for folder in ("in", "in/solo", "in/songs/new"):
         with pytest.raises(errors.InputError, match="among the recordings that the model was"):
             request.require_apart(str(tmp_path / folder), run, asked)
@@ -322,4 +323,4 @@ def test_what_the_model_knows_nothing_of_is_refused(
     changed: dict[str, Any], message: str, run_dir: str, tmp_path: pathlib.Path
 ) -> None:
     with pytest.raises(errors.InputError, match=message):
-        songs.make(run_dir, str(tmp_path / "songs"), song_config.SongConfig(**changed))
+        songs.make(run_dir, str(tmp_path / "songs"), GenerationConfig(**changed))

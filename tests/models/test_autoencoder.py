@@ -11,10 +11,13 @@ import soundfile
 import tensorflow as tf
 import tiny
 
-from lstm_gen import config
 from lstm_gen.audio import normalisation
+from lstm_gen.config.audio import PHASES, AudioConfig
+from lstm_gen.config.dataset import SegmentConfig, SplitConfig
+from lstm_gen.config.generation import GenerationConfig
+from lstm_gen.config.training import WindowConfig
 from lstm_gen.dataset.prepare import prepare, receipts
-from lstm_gen.generation import song_config, songs
+from lstm_gen.generation import songs
 from lstm_gen.models import base
 from lstm_gen.models.autoencoder import model as autoencoder
 from lstm_gen.models.common import phase_weight, rng
@@ -26,7 +29,7 @@ CHANNELS, STRIDE, SIZE = 6, 3, 5
 SETTINGS = autoencoder.AutoencoderConfig(latent_size=SIZE, stride=STRIDE, width=8, blocks=2)
 REACH = 2 * SETTINGS.blocks  # steps, encoder and decoder
 SIGNAL = base.Signal(
-    audio=config.AudioConfig(n_mels=CHANNELS),
+    audio=AudioConfig(n_mels=CHANNELS),
     timesteps=12,
     shift=0,
     classes=(base.Condition(name="kind", kind="class", n_values=3),),
@@ -212,7 +215,7 @@ def test_labels_are_told_to_the_decoder_alone() -> None:
 
 
 def test_phases_of_silent_bins_do_not_count() -> None:
-    audio = config.AudioConfig(representation="complex_stft", n_fft=16, hop_length=4, n_bins=2)
+    audio = AudioConfig(representation="complex_stft", n_fft=16, hop_length=4, n_bins=2)
     statistics = normalisation.Normalisation(
         mean=np.array([-2, -2, 0, 0], np.float32), std=np.array([3, 3, 0.5, 0.5], np.float32)
     )
@@ -228,9 +231,9 @@ def test_phases_of_silent_bins_do_not_count() -> None:
 
 
 @pytest.mark.parametrize("representation", ["log_mel", "log_stft", "complex_stft"])
-@pytest.mark.parametrize("phase", config.PHASES)
+@pytest.mark.parametrize("phase", PHASES)
 def test_any_spectrogram_is_learnt(representation: str, phase: str) -> None:
-    audio = config.AudioConfig(
+    audio = AudioConfig(
         representation=representation, n_fft=32, hop_length=8, n_mels=5, phase=phase
     )
     signal = base.Signal(audio=audio, timesteps=12, shift=0)
@@ -273,28 +276,28 @@ def test_a_recording_comes_back_as_long_and_as_loud_as_it_was(tmp_path: pathlib.
     So the normalisation is taken back, and analysis and synthesis agree.
     """
     paths = make_recordings(tmp_path / "notes")
-    audio = config.AudioConfig(sample_rate=8000, n_fft=256, hop_length=128, n_mels=8)
+    audio = AudioConfig(sample_rate=8000, n_fft=256, hop_length=128, n_mels=8)
     job = receipts.Job(
         input_dir=str(tmp_path / "notes"),
         data_dir=str(tmp_path / "dataset"),
         plots_dir="",
         audio=audio,
-        segment=config.SegmentConfig(trim_db=0, dtype="float32"),
-        split=config.SplitConfig(split="recording", validation_fraction=0.25),
+        segment=SegmentConfig(trim_db=0, dtype="float32"),
+        split=SplitConfig(split="recording", validation_fraction=0.25),
     )
     dataset, _ = prepare.prepare(job, n_workers=1)
     run = dataclasses.replace(
         tiny.make_run(dataset),
         family=autoencoder.FAMILY,
         settings=dataclasses.replace(SETTINGS, latent_size=24),
-        window=config.WindowConfig(timesteps=12, shift=0),
+        window=WindowConfig(timesteps=12, shift=0),
     )
     run_dir = str(tmp_path / "run")
     runs.open_or_create(run_dir, run)
     model = run.build_model()
     autoencoder.initialise(model, run.signal, batches.examples(run, dataset))
     runs.save_model(run_dir, model, 1, {})
-    asked = song_config.SongConfig(reconstruct=(str(paths[0]),), subtype="FLOAT")
+    asked = GenerationConfig(reconstruct=(str(paths[0]),), subtype="FLOAT")
     made = songs.make(run_dir, str(tmp_path / "songs"), asked)
     names = [pathlib.Path(path).name for path in made]
     assert names == [f"note-0-{what}.wav" for what in ("original", "inverted", "reconstructed")]

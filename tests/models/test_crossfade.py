@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lstm_gen import config
 from lstm_gen.audio import complex_stft, normalisation
+from lstm_gen.config.audio import AudioConfig
 from lstm_gen.models import base
 from lstm_gen.models.notes import crossfade
 
-AUDIO = config.AudioConfig(
+AUDIO = AudioConfig(
     sample_rate=4000, representation="complex_stft", n_fft=128, hop_length=32, n_bins=40
 )
 FRAMES, BINS = 12, 40

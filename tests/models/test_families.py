@@ -11,7 +11,10 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from lstm_gen import config, models, training_config
+from lstm_gen import models
+from lstm_gen.config import fields
+from lstm_gen.config.audio import AudioConfig
+from lstm_gen.config.training import TrainingConfig
 from lstm_gen.models import base as families
 from lstm_gen.platform import devices, errors, traced_functions
 from lstm_gen.platform import precision as precisions
@@ -20,9 +23,9 @@ from lstm_gen.training import step as steps
 from tools.tpu import lowering
 
 AUDIOS = {  # of families that do not read log_mel
-    "waveform_vae": config.AudioConfig(representation="waveform", hop_length=24),
-    "note_vae": config.AudioConfig(representation="complex_stft", n_fft=64, hop_length=16),
-    "gan": config.AudioConfig(representation="complex_stft", n_fft=64, hop_length=16),
+    "waveform_vae": AudioConfig(representation="waveform", hop_length=24),
+    "note_vae": AudioConfig(representation="complex_stft", n_fft=64, hop_length=16),
+    "gan": AudioConfig(representation="complex_stft", n_fft=64, hop_length=16),
 }
 CONDITIONS = (
     families.Condition(name="instrument", kind="class", n_values=3),
@@ -30,7 +33,7 @@ CONDITIONS = (
     families.Condition(name="qualities", kind="multi", n_values=2),
 )
 BATCH_SIZE = 8
-TRAINING = training_config.TrainingConfig(batch_size=BATCH_SIZE, steps=100, learning_rate=0.01)
+TRAINING = TrainingConfig(batch_size=BATCH_SIZE, steps=100, learning_rate=0.01)
 
 
 @pytest.fixture(params=models.FAMILIES, ids=lambda family: family.name)
@@ -46,7 +49,7 @@ def make_model(family: families.Family, seed: int = 0) -> Any:
 def signal_of(family: families.Family) -> families.Signal:
     """Return what the family's models are tested on, told all that they can be told."""
     return families.Signal(
-        audio=AUDIOS.get(family.name, config.AudioConfig(n_mels=6)),
+        audio=AUDIOS.get(family.name, AudioConfig(n_mels=6)),
         timesteps=10,
         shift=2 if family.predicts else 0,
         conditions=CONDITIONS if family.conditional else (),
@@ -111,7 +114,7 @@ def test_names_find_their_family(family: families.Family) -> None:
 
 def test_settings_survive_json(family: families.Family) -> None:
     settings = family.config_class(**tiny.FAMILY_SETTINGS[family.name])
-    assert config.from_dict(family.config_class, config.to_dict(settings), "here") == settings
+    assert fields.from_dict(family.config_class, fields.to_dict(settings), "here") == settings
 
 
 def test_objectives_are_as_they_say(family: families.Family) -> None:

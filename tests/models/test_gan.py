@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lstm_gen import config
+from lstm_gen.config.audio import AudioConfig
 from lstm_gen.models import base
 from lstm_gen.models.common import rng
 from lstm_gen.models.notes import crossfade, gan, networks, spectrogram_image
 from lstm_gen.platform import errors
 
-AUDIO = config.AudioConfig(
+AUDIO = AudioConfig(
     sample_rate=4000, representation="complex_stft", n_fft=128, hop_length=32, n_bins=40
 )
 CONDITIONS = (
@@ -279,6 +279,6 @@ def test_settings_that_make_no_sense_are_refused(change: dict[str, Any], message
 
 
 def test_spectrograms_without_phase_are_refused() -> None:
-    signal = dataclasses.replace(SIGNAL, audio=config.AudioConfig(), conditions=())
+    signal = dataclasses.replace(SIGNAL, audio=AudioConfig(), conditions=())
     with pytest.raises(errors.InputError, match="complex_stft"):
         make_model(signal)

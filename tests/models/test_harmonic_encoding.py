@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lstm_gen import config
 from lstm_gen.audio import normalisation, representations
+from lstm_gen.config.audio import AudioConfig
 from lstm_gen.models import base
 from lstm_gen.models.notes import harmonic_encoding, spectrogram_image
 from lstm_gen.platform import errors
 
-AUDIO = config.AudioConfig(
+AUDIO = AudioConfig(
     sample_rate=16000, representation="complex_stft", n_fft=2048, hop_length=512, n_bins=512
 )
 
@@ -150,8 +150,8 @@ def test_a_first_frame_of_levels_alone_still_sounds_as_the_tone() -> None:
 
 def test_other_representations_are_refused() -> None:
     for audio in (
-        config.AudioConfig(),
-        config.AudioConfig(representation="complex_stft", phase="real_imaginary"),
+        AudioConfig(),
+        AudioConfig(representation="complex_stft", phase="real_imaginary"),
     ):
         with pytest.raises(errors.InputError, match="--phase=instantaneous_frequency"):
             spectrogram_image.require_phase(audio)

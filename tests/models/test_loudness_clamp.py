@@ -2,8 +2,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from lstm_gen import config
 from lstm_gen.audio import normalisation
+from lstm_gen.config.audio import AudioConfig
 from lstm_gen.models import base
 from lstm_gen.models.lstm import loudness_clamp
 
@@ -12,7 +12,7 @@ STD = np.array([1.0, 2.0, 0.5, 1.0, 3.0], np.float32)
 STATISTICS = normalisation.Normalisation(mean=np.zeros(CHANNELS, np.float32), std=STD)
 
 
-def make_signal(audio: config.AudioConfig) -> base.Signal:
+def make_signal(audio: AudioConfig) -> base.Signal:
     return base.Signal(audio=audio, timesteps=8, shift=1, statistics=STATISTICS)
 
 
@@ -32,7 +32,7 @@ def make_bound() -> loudness_clamp.LoudnessBound:
 
 def test_what_was_heard_stays_and_what_is_louder_is_lowered_alike() -> None:
     bound = make_bound()
-    bound.fit(make_signal(config.AudioConfig(n_mels=CHANNELS)), examples)
+    bound.fit(make_signal(AudioConfig(n_mels=CHANNELS)), examples)
     heard = np.concatenate([batch["frames"][:3].reshape(-1, CHANNELS) for batch in examples()])
     np.testing.assert_allclose(bound(heard, STD), heard, atol=1e-5)
     loud = np.tile(heard.max(axis=0) - 0.1, (1, 1))  # each channel heard, but never all at once
@@ -48,6 +48,6 @@ def test_before_it_is_fitted_and_for_samples_nothing_is_bounded() -> None:
     bound = make_bound()
     loud = np.full((2, CHANNELS), 1e4, np.float32)
     np.testing.assert_array_equal(bound(loud, STD), loud)
-    waves = config.AudioConfig(representation="waveform", hop_length=CHANNELS)
+    waves = AudioConfig(representation="waveform", hop_length=CHANNELS)
     bound.fit(make_signal(waves), examples)
     np.testing.assert_array_equal(bound(loud, STD), loud)

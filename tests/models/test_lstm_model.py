@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from lstm_gen import config
+from lstm_gen.config.audio import AudioConfig
 from lstm_gen.models import base
 from lstm_gen.models.common import rng
 from lstm_gen.models.lstm import model as lstm
@@ -27,7 +27,7 @@ VARIANTS = {
 
 def make_model(settings: lstm.LSTMConfig, shift: int = 1) -> tuple[lstm.SongLSTM, base.Signal]:
     """Return a model with every weight moved from its start, so that none hides behind a 0."""
-    signal = base.Signal(audio=config.AudioConfig(n_mels=CHANNELS), timesteps=12, shift=shift)
+    signal = base.Signal(audio=AudioConfig(n_mels=CHANNELS), timesteps=12, shift=shift)
     keras.utils.set_random_seed(5)
     model = lstm.build(settings, signal)
     random = np.random.default_rng(6)

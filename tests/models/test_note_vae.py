@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lstm_gen import config
+from lstm_gen.config.audio import AudioConfig
 from lstm_gen.models import base
 from lstm_gen.models.common import conditioning, rng
 from lstm_gen.models.notes import note_vae, spectrogram_image
 from lstm_gen.platform import errors
 
-AUDIO = config.AudioConfig(
+AUDIO = AudioConfig(
     sample_rate=4000, representation="complex_stft", n_fft=128, hop_length=32, n_bins=40
 )
 INSTRUMENT = base.Condition(name="instrument", kind="class", n_values=3)
@@ -145,6 +145,6 @@ def test_settings_and_frames_that_make_no_sense_are_refused() -> None:
     ):
         with pytest.raises(errors.InputError, match=message):
             note_vae.NoteVAEConfig(**change)
-    signal = dataclasses.replace(SIGNAL, audio=config.AudioConfig(), conditions=(), classes=())
+    signal = dataclasses.replace(SIGNAL, audio=AudioConfig(), conditions=(), classes=())
     with pytest.raises(errors.InputError, match="complex_stft"):
         note_vae.build(note_vae.NoteVAEConfig(noise_size=4, width=8), signal)

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from lstm_gen import config
+from lstm_gen.config.audio import AudioConfig
 from lstm_gen.generation import latents
 from lstm_gen.models import base as families
 from lstm_gen.models.common import convolutions, overlap_add
@@ -20,7 +20,7 @@ from lstm_gen.platform import errors
 from lstm_gen.training import nan_guard
 
 DIGIT = families.Condition(name="digit", kind="class", n_values=3)
-SIGNAL = families.Signal(audio=config.AudioConfig(n_mels=6), timesteps=16, shift=0)
+SIGNAL = families.Signal(audio=AudioConfig(n_mels=6), timesteps=16, shift=0)
 TOLD = dataclasses.replace(SIGNAL, conditions=(DIGIT,), classes=(DIGIT,))
 SMALL: dict[str, Any] = {"latent_size": 3, "width": 8}
 
@@ -286,7 +286,7 @@ def test_a_learned_mixture_is_held_to_and_drawn_from() -> None:
 
 @pytest.mark.parametrize("representation", ["log_stft", "complex_stft"])
 def test_other_spectrograms_go_through_as_well(representation: str) -> None:
-    audio = config.AudioConfig(representation=representation, n_fft=32, hop_length=8)
+    audio = AudioConfig(representation=representation, n_fft=32, hop_length=8)
     signal = dataclasses.replace(SIGNAL, audio=audio)
     model = make_model(signal)
     frames = np.random.default_rng(0).standard_normal((1, 16, audio.channels), np.float32)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lstm_gen import config
+from lstm_gen.config.audio import AudioConfig
 from lstm_gen.models import base as families
 from lstm_gen.models.common import chunked
 from lstm_gen.models.waveform_vae import model as waveform_vae
@@ -14,7 +14,7 @@ from lstm_gen.models.waveform_vae import spectral_loss
 from lstm_gen.platform import errors, traced_functions
 
 SIGNAL = families.Signal(
-    audio=config.AudioConfig(sample_rate=3000, representation="waveform", hop_length=16),
+    audio=AudioConfig(sample_rate=3000, representation="waveform", hop_length=16),
     timesteps=64,
     shift=0,
     classes=(families.Condition(name="hand", kind="class", n_values=3),),

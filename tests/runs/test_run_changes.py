@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from lstm_gen import config, models
+from lstm_gen import models
+from lstm_gen.config.audio import AudioConfig
 from lstm_gen.dataset.format import manifest
 from lstm_gen.platform import errors
 from lstm_gen.runs import checkpoints, clear, lease
@@ -149,8 +150,8 @@ def test_a_run_at_work_is_not_cleared(run_dir: str) -> None:
 
 
 AUDIOS = {  # of families that do not read log_mel
-    "complex_stft": config.AudioConfig(representation="complex_stft", n_fft=256, hop_length=64),
-    "waveform": config.AudioConfig(representation="waveform", hop_length=64),
+    "complex_stft": AudioConfig(representation="complex_stft", n_fft=256, hop_length=64),
+    "waveform": AudioConfig(representation="waveform", hop_length=64),
 }
 
 

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from lstm_gen import config, models, training_config
+from lstm_gen import models
+from lstm_gen.config.audio import AudioConfig
+from lstm_gen.config.training import TrainingConfig
 from lstm_gen.models import base as families
 from lstm_gen.platform import errors
 from tools.tpu import chips, costs, lowering, preflight, refusals
@@ -45,8 +47,8 @@ def check(batch_size: int, topology: str = "v5e:1x1", largest: bool = True) -> p
     plan = lowering.Plan(
         family=FAMILY,
         settings=FAMILY.config_class(),
-        signal=families.Signal(audio=config.AudioConfig(n_mels=6), timesteps=10, shift=2),
-        training=training_config.TrainingConfig(batch_size=batch_size),
+        signal=families.Signal(audio=AudioConfig(n_mels=6), timesteps=10, shift=2),
+        training=TrainingConfig(batch_size=batch_size),
     )
     return preflight.check(plan, CONTROLS, 5, chips.parse(topology), largest)
 

@@ -5,7 +5,9 @@ import sys
 
 import pytest
 
-from lstm_gen import config, models, training_config
+from lstm_gen import models
+from lstm_gen.config.audio import AudioConfig
+from lstm_gen.config.training import TrainingConfig
 from lstm_gen.models import base as families
 from tools.tpu import chips, lowering, preflight, report
 
@@ -23,8 +25,8 @@ VERDICT = preflight.Verdict(
     plan=lowering.Plan(
         family=FAMILY,
         settings=FAMILY.config_class(),
-        signal=families.Signal(audio=config.AudioConfig(n_mels=6), timesteps=10, shift=2),
-        training=training_config.TrainingConfig(batch_size=16),
+        signal=families.Signal(audio=AudioConfig(n_mels=6), timesteps=10, shift=2),
+        training=TrainingConfig(batch_size=16),
     ),
     topology=chips.parse("v5e:2x2"),
     controls=families.Controls(n_songs=4, n_frames=861),

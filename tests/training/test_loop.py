@@ -14,7 +14,7 @@ import soundfile
 import tensorflow as tf
 import tiny
 
-from lstm_gen import config
+from lstm_gen.config import fields
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.input import pipeline
 from lstm_gen.models import base as families
@@ -348,7 +348,7 @@ def test_a_batch_must_be_shared_out_evenly(
 
 def test_progress_survives_json() -> None:
     for progress in (state.Progress(), state.Progress(step=5, best_loss=1.5, best_step=4, stale=1)):
-        text = config.to_json(progress.facts())
+        text = fields.to_json(progress.facts())
         assert "Infinity" not in text
         assert state.Progress.from_facts(progress.facts()) == progress
 

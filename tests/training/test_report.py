@@ -4,7 +4,7 @@ import pathlib
 import pytest
 import tiny
 
-from lstm_gen import config, training_config
+from lstm_gen.config.training import TrainingConfig, WindowConfig
 from lstm_gen.dataset.format import manifest
 from lstm_gen.platform import errors
 from lstm_gen.training import loop, report, state
@@ -15,7 +15,7 @@ RESULT = loop.Result(
     stopped_early=False,
     validation={},
 )
-TRAINING = training_config.TrainingConfig(steps=40, batch_size=4)
+TRAINING = TrainingConfig(steps=40, batch_size=4)
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> manifest.Dataset:
 
 
 def test_data_is_described_in_minutes_windows_and_epochs(dataset: manifest.Dataset) -> None:
-    window = config.WindowConfig(timesteps=50)
+    window = WindowConfig(timesteps=50)
     text = report.describe_data(dataset, window, TRAINING)
     # 1905 frames at 31.25 a second; a window holds 51 frames and moves by 50: 37 of them.
     assert "1.0 min to train on, 0.0 min held out; 37 windows of 50 frames (1.6 s) an epoch" in text
@@ -37,7 +37,7 @@ def test_less_than_a_batch_is_refused(dataset: manifest.Dataset) -> None:
     with pytest.raises(errors.InputError, match="windows=37, batch_size=64, timesteps=50"):
         report.describe_data(
             dataset,
-            config.WindowConfig(timesteps=50),
+            WindowConfig(timesteps=50),
             dataclasses.replace(TRAINING, batch_size=64),
         )
 
@@ -45,7 +45,7 @@ def test_less_than_a_batch_is_refused(dataset: manifest.Dataset) -> None:
 def test_a_validation_split_without_a_window_is_refused_before_training(
     dataset: manifest.Dataset, tmp_path: pathlib.Path
 ) -> None:
-    window = config.WindowConfig(timesteps=60)
+    window = WindowConfig(timesteps=60)
     with pytest.raises(errors.InputError, match="the validation split must hold a window"):
         report.describe_data(dataset, window, TRAINING)
     nothing_held_out = tiny.make_dataset(tmp_path, [tiny.make_frames(600, 1)], validation=())
@@ -67,9 +67,7 @@ def test_a_result_stands_among_the_baselines() -> None:
 
 def test_a_result_says_how_it_came_about() -> None:
     result = dataclasses.replace(RESULT, resumed_from=20, stopped_early=True)
-    first, *rest = report.describe_result(
-        result, training_config.TrainingConfig(steps=90), {}
-    ).splitlines()
+    first, *rest = report.describe_result(result, TrainingConfig(steps=90), {}).splitlines()
     assert first == "steps     40 of 90, resumed after 20, stopped early: " + (
         "validation no longer improves"
     )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lstm_gen import training_config
+from lstm_gen.config.training import TrainingConfig
 from lstm_gen.models import base
 from lstm_gen.models.common import rng
 from lstm_gen.training import step
@@ -33,7 +33,7 @@ def train(
     objectives: list[base.Objective], calls: list[tuple[int, int]], clip_norm: float = 0.0
 ) -> list[dict[str, np.ndarray]]:
     """Run (first step, steps) calls with plain descent at rate 1; the batch's mean is 2."""
-    training = training_config.TrainingConfig(batch_size=4, clip_norm=clip_norm, seed=9)
+    training = TrainingConfig(batch_size=4, clip_norm=clip_norm, seed=9)
     optimizers = [keras.optimizers.SGD(1.0) for _ in objectives]
     for optimizer, objective in zip(optimizers, objectives, strict=True):
         optimizer.build(objective.variables)
@@ -119,7 +119,7 @@ def test_validation_weighs_and_neither_draws_nor_moves() -> None:
 
 @pytest.mark.parametrize("warmup_steps", [0, 10])
 def test_rate_rises_linearly_and_falls_as_a_cosine(warmup_steps: int) -> None:
-    training = training_config.TrainingConfig(
+    training = TrainingConfig(
         steps=50, learning_rate=0.1, warmup_steps=warmup_steps, final_learning_rate_fraction=0.2
     )
     optimizer = step.make_optimizer(training)
@@ -133,7 +133,7 @@ def test_rate_rises_linearly_and_falls_as_a_cosine(warmup_steps: int) -> None:
 
 
 def test_a_warm_up_longer_than_the_run_only_rises() -> None:
-    training = training_config.TrainingConfig(steps=5, learning_rate=0.1, warmup_steps=10)
+    training = TrainingConfig(steps=5, learning_rate=0.1, warmup_steps=10)
     optimizer = step.make_optimizer(training)
     optimizer.build([tf.Variable([0.0])])
     optimizer.iterations.assign(5)
@@ -143,9 +143,7 @@ def test_a_warm_up_longer_than_the_run_only_rises() -> None:
 def test_weight_decay_shrinks_what_has_no_gradient() -> None:
     moved = {}
     for decay in (0.0, 0.5):
-        training = training_config.TrainingConfig(
-            warmup_steps=0, learning_rate=0.1, weight_decay=decay
-        )
+        training = TrainingConfig(warmup_steps=0, learning_rate=0.1, weight_decay=decay)
         optimizer = step.make_optimizer(training)
         variable = tf.Variable([1.0])
         optimizer.build([variable])
@@ -155,7 +153,7 @@ def test_weight_decay_shrinks_what_has_no_gradient() -> None:
     assert moved[0.5] == pytest.approx(1 - 0.1 * 0.5)
 
 
-def fit(training: training_config.TrainingConfig, n_steps: int) -> tuple[Any, Any, dict[str, Any]]:
+def fit(training: TrainingConfig, n_steps: int) -> tuple[Any, Any, dict[str, Any]]:
     """Train a weight on noisy, dropped-out values; return it, its optimizer and the metrics."""
     variable = tf.Variable(WEIGHT)
 
@@ -180,7 +178,7 @@ def fit(training: training_config.TrainingConfig, n_steps: int) -> tuple[Any, An
 @pytest.mark.parametrize("accumulate", [2, 4, 12])
 def test_a_batch_in_parts_is_the_batch(accumulate: int) -> None:
     """Losses, gradients and the noise of each example; but for the order of the sums."""
-    training = training_config.TrainingConfig(batch_size=12, warmup_steps=0, learning_rate=0.1)
+    training = TrainingConfig(batch_size=12, warmup_steps=0, learning_rate=0.1)
     whole, _, expected = fit(training, 5)
     parts = dataclasses.replace(training, accumulate=accumulate)
     variable, _, metrics = fit(parts, 5)
@@ -191,9 +189,7 @@ def test_a_batch_in_parts_is_the_batch(accumulate: int) -> None:
 
 
 def test_averages_are_of_the_weights_after_each_step() -> None:
-    training = training_config.TrainingConfig(
-        batch_size=4, warmup_steps=0, learning_rate=0.1, ema=0.75
-    )
+    training = TrainingConfig(batch_size=4, warmup_steps=0, learning_rate=0.1, ema=0.75)
     averages = None
     for n_steps in (1, 2, 3):
         variable, optimizer, _ = fit(training, n_steps)
@@ -216,7 +212,7 @@ def test_a_loss_knows_how_far_the_training_is(accumulate: int) -> None:
     objective = base.Objective(
         name="one", loss=loss, variables=[variable], metric_names=("progress",)
     )
-    training = training_config.TrainingConfig(batch_size=4, steps=8, accumulate=accumulate)
+    training = TrainingConfig(batch_size=4, steps=8, accumulate=accumulate)
     optimizer = keras.optimizers.SGD(1.0)
     optimizer.build([variable])
     call = step.make_train_call(STRATEGY, [objective], [optimizer], training)

@@ -4,7 +4,7 @@ import dataclasses
 import math
 import re
 
-from lstm_gen import config
+from lstm_gen.platform import errors
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -118,7 +118,7 @@ class Topology:
         Raises:
           InputError: If the batch cannot be shared out evenly.
         """
-        config.require(
+        errors.require(
             batch_size % self.devices == 0,
             f"batch_size must be a multiple of the {self.devices} devices of {self.name}",
             batch_size=batch_size,
@@ -133,7 +133,7 @@ def parse(name: str) -> Topology:
       InputError: If there is no such chip, or the shape cannot be read.
     """
     match = re.fullmatch(r"(\w+):([1-9]\d*(?:x[1-9]\d*){1,2})", name)
-    config.require(
+    errors.require(
         match is not None and match[1] in CHIPS,
         f"topology must be one of {', '.join(CHIPS)} and the chips along each axis, as in v5e:2x2",
         topology=name,

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.compiler.xla.service import hlo_pb2
 
-from lstm_gen import training_config
+from lstm_gen.config.training import TrainingConfig
 from lstm_gen.models import base as families
 from lstm_gen.platform import devices, precision, traced_functions
 from lstm_gen.training import step as steps
@@ -35,7 +35,7 @@ class Plan:
     family: families.Family
     settings: Any
     signal: families.Signal
-    training: training_config.TrainingConfig
+    training: TrainingConfig
 
 
 class Program(NamedTuple):

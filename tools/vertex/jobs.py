@@ -10,7 +10,7 @@ import re
 from typing import Any, NamedTuple
 
 import lstm_gen
-from lstm_gen import config
+from lstm_gen.config import fields
 from lstm_gen.platform import errors, gcs
 
 COMMANDS = {"train": "train_model", "prepare": "create_tfrecord", "generate": "generate_songs"}
@@ -106,19 +106,19 @@ class JobConfig:
     def __post_init__(self) -> None:
         for name in ("project", "region", "bucket"):
             value = getattr(self, name)
-            config.require(bool(value), f"a job in the cloud needs --{name}", **{name: value})
-        config.require(
+            errors.require(bool(value), f"a job in the cloud needs --{name}", **{name: value})
+        errors.require(
             _NAME.fullmatch(self.name) is not None,
             "name must be lower-case letters, digits and dashes, 63 at most, a letter first",
             name=self.name,
         )
-        config.require_choice("command", self.command, tuple(COMMANDS))
-        config.require_choice("machine", self.machine, tuple(MACHINES))
-        config.require_least(self, 1, "hosts")
-        config.require_least(self, 100, "disk_gb")
-        config.require_sign(self, "timeout_hours", zero=False)
+        errors.require_choice("command", self.command, tuple(COMMANDS))
+        errors.require_choice("machine", self.machine, tuple(MACHINES))
+        fields.require_least(self, 1, "hosts")
+        fields.require_least(self, 100, "disk_gb")
+        fields.require_sign(self, "timeout_hours", zero=False)
         self._check_machine()
-        config.require(
+        errors.require(
             not self.tensorboard or (self.command == "train" and bool(self.service_account)),
             "--tensorboard is for trainings, and needs --service_account=NAME@PROJECT.iam."
             "gserviceaccount.com, an account that may write to it",
@@ -128,7 +128,7 @@ class JobConfig:
 
     def _check_machine(self) -> None:
         machine = MACHINES[self.machine]
-        config.require(
+        errors.require(
             self.hosts == 1 or (self.command == "train" and not machine.is_tpu),
             "several hosts train together, on processors or GPUs; a TPU is one host here, and to "
             "prepare on several see --runner of create_tfrecord.py",
@@ -136,7 +136,7 @@ class JobConfig:
             command=self.command,
             machine=self.machine,
         )
-        config.require(
+        errors.require(
             self.command != "prepare" or self.machine == "cpu",
             "preparing needs processors only; use --machine=cpu",
             machine=self.machine,

@@ -13,7 +13,6 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from lstm_gen import config
 from lstm_gen.platform import errors, storage
 
 STATE_DIR = ".state"
@@ -88,7 +87,7 @@ class Digests:
             remembered = self._known.get(path)
             if remembered and remembered[0] == stamp.token:
                 return Digest(remembered[1], stamp.n_bytes, token=stamp.token)
-            config.require(stamp.is_file, "must be a regular file", path=path)
+            errors.require(stamp.is_file, "must be a regular file", path=path)
             sha256 = hash_file(path)
         except (OSError, errors.InputError) as error:
             return Digest("", 0, getattr(error, "strerror", None) or str(error))

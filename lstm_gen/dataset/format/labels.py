@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from lstm_gen import config
+from lstm_gen.platform import errors
 
 KINDS = ("class", "multi", "number")
 PREFIX = "label/"
@@ -30,37 +30,6 @@ _LISTED = 40  # in an error
 
 Value = tuple[str, ...] | float | None
 Values = Mapping[str, Value]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class LabelConfig:
-    """What is known of each recording beside its sound.
-
-    Attributes:
-      labels: Where it is written: "none", "folder", "csv", "nsynth" or "pattern".
-      labels_file: The file, for csv and nsynth; empty for one among the recordings.
-      labels_pattern: Regular expression with named groups over recordings' names, for pattern.
-      label_names: Which labels to take, with their kinds if need be: "pitch:number,player".
-    """
-
-    labels: str = "none"
-    labels_file: str = ""
-    labels_pattern: str = ""
-    label_names: str = ""
-
-    def __post_init__(self) -> None:
-        config.require(
-            self.labels in ("none", "folder", "csv", "nsynth", "pattern"),
-            "labels must be none, folder, csv, nsynth or pattern",
-            labels=self.labels,
-        )
-        config.require(
-            (self.labels_pattern != "") == (self.labels == "pattern")
-            and (self.labels_file == "" or self.labels in ("csv", "nsynth"))
-            and (self.label_names == "" or self.labels != "none"),
-            "labels=pattern needs labels_pattern; labels_file is for csv or nsynth; none has names",
-            **dataclasses.asdict(self),
-        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,7 +49,7 @@ class Label:
     maximum: float | None = None
 
     def __post_init__(self) -> None:
-        config.require(
+        errors.require(
             self.kind in KINDS, f"the kind of a label must be {' or '.join(KINDS)}", kind=self.kind
         )
 
@@ -156,7 +125,7 @@ def parse(vocabulary: Vocabulary, name: str, text: str) -> Value:
     Raises:
       InputError: If there is no such label or value, naming those that there are.
     """
-    config.require(
+    errors.require(
         name in vocabulary,
         f"the labels of this dataset are: {', '.join(vocabulary) or 'none'}",
         label=f"{name}={text}",
@@ -167,10 +136,10 @@ def parse(vocabulary: Vocabulary, name: str, text: str) -> Value:
             number = float(text)
         except ValueError:
             number = math.nan
-        config.require(math.isfinite(number), f"label {name} must be a number", label=text)
+        errors.require(math.isfinite(number), f"label {name} must be a number", label=text)
         return number
     texts = tuple(text.split("|")) if label.kind == "multi" else (text,)
-    config.require(
+    errors.require(
         set(texts) <= set(label.values),
         f"label {name} must be one of {', '.join(label.values[:_LISTED])}"
         + (", ..." if len(label.values) > _LISTED else ""),
@@ -251,7 +220,7 @@ def _encode(name: str, label: Label, value: Value) -> np.ndarray:
         return np.array(math.nan if value is None else value, np.float32)
     texts = value if isinstance(value, tuple) else ()
     unknown = sorted(set(texts) - set(label.values))
-    config.require(not unknown, f"label {name} must have values of the vocabulary", values=unknown)
+    errors.require(not unknown, f"label {name} must have values of the vocabulary", values=unknown)
     if label.kind == "multi":
         return np.array([text in texts for text in label.values], np.float32)
     return np.array(label.values.index(texts[0]) if texts else UNLABELLED, np.int64)

@@ -16,10 +16,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lstm_gen import config
 from lstm_gen.audio import dtypes
+from lstm_gen.config import fields
+from lstm_gen.config.audio import AudioConfig
+from lstm_gen.config.dataset import LabelConfig, SegmentConfig, SplitConfig
 from lstm_gen.dataset.format import file_hashes, integrity, labels
-from lstm_gen.dataset.format.labels import LabelConfig, Vocabulary
+from lstm_gen.dataset.format.labels import Vocabulary
 from lstm_gen.dataset.prepare import plan, splits
 from lstm_gen.platform import errors, storage
 
@@ -118,9 +120,9 @@ class Dataset:
     """
 
     data_dir: str
-    audio: config.AudioConfig
-    segment: config.SegmentConfig
-    split: config.SplitConfig
+    audio: AudioConfig
+    segment: SegmentConfig
+    split: SplitConfig
     mean: np.ndarray
     std: np.ndarray
     splits: dict[str, Split]
@@ -150,7 +152,7 @@ class Dataset:
 def fingerprint(plan_digest: str, shards: Mapping[str, tuple[Shard, ...]]) -> str:
     """Return one digest for all that a dataset holds."""
     described = {name: [shard.sha256 for shard in shards[name]] for name in splits.SPLITS}
-    return hashlib.sha256(config.to_json({"plan": plan_digest, **described}).encode()).hexdigest()
+    return hashlib.sha256(fields.to_json({"plan": plan_digest, **described}).encode()).hexdigest()
 
 
 def save(dataset: Dataset) -> Dataset:
@@ -164,20 +166,20 @@ def save(dataset: Dataset) -> Dataset:
     lines = Lines(name=MANIFEST_FILE, bytes=len(content), sha256=sha256)
     values = {
         "schema": plan.SCHEMA,
-        "audio": config.to_dict(dataset.audio),
-        "segment": config.to_dict(dataset.segment),
-        "split": config.to_dict(dataset.split),
+        "audio": fields.to_dict(dataset.audio),
+        "segment": fields.to_dict(dataset.segment),
+        "split": fields.to_dict(dataset.split),
         "normalisation": {"mean": _to_floats(dataset.mean), "std": _to_floats(dataset.std)},
         "splits": {name: _split_values(split) for name, split in dataset.splits.items()},
         "labels": labels.to_json(dataset.labels),
-        "label_source": config.to_dict(dataset.label_source),
+        "label_source": fields.to_dict(dataset.label_source),
         "unused_rows": dataset.unused_rows._asdict(),
         "plan": dataset.plan,
         "fingerprint": dataset.fingerprint,
         "manifest": dataclasses.asdict(lines),
     }
     values["checksum"] = checksum(values)
-    storage.write_text(storage.join(dataset.data_dir, DATASET_FILE), config.to_json(values))
+    storage.write_text(storage.join(dataset.data_dir, DATASET_FILE), fields.to_json(values))
     return dataclasses.replace(dataset, lines=lines)
 
 
@@ -232,13 +234,13 @@ def describe(data_dir: str) -> Dataset:
     """
     values = read_values(data_dir)
     where = storage.join(data_dir, DATASET_FILE)
-    config.require(
+    errors.require(
         values.get("schema") == plan.SCHEMA,
         f"{DATASET_FILE} must have schema version {plan.SCHEMA}; {_AGAIN}",
         schema=values.get("schema"),
         path=where,
     )
-    config.require(
+    errors.require(
         values.get("checksum") == checksum(values),
         f"{DATASET_FILE} must be as it was written, but has been changed since; {_AGAIN}",
         path=where,
@@ -258,7 +260,7 @@ def read_values(data_dir: str) -> dict[str, Any]:
       InputError: If there is none.
     """
     where = storage.join(data_dir, DATASET_FILE)
-    config.require(
+    errors.require(
         storage.exists(where),
         f"--data_dir must hold a finished dataset with {DATASET_FILE}; "
         "make one with create_tfrecord.py",
@@ -270,7 +272,7 @@ def read_values(data_dir: str) -> dict[str, Any]:
         raise errors.InputError(
             f"{DATASET_FILE} must be JSON ({error}); {_AGAIN}. Received: {where!r}"
         ) from error
-    config.require(
+    errors.require(
         isinstance(values, dict), f"{DATASET_FILE} must be a JSON object; {_AGAIN}", path=where
     )
     return dict(values)
@@ -302,10 +304,10 @@ def load_lines(data_dir: str) -> list[dict[str, Any]]:
 
 def _build(data_dir: str, values: Mapping[str, Any], where: str) -> Dataset:
     """Return the dataset that the values of `dataset.json` describe."""
-    audio = config.from_dict(config.AudioConfig, values["audio"], f"{where}: audio")
+    audio = fields.from_dict(AudioConfig, values["audio"], f"{where}: audio")
     normalisation, unused = values["normalisation"], values["unused_rows"]
     mean, std = (np.asarray(normalisation[key], np.float32) for key in ("mean", "std"))
-    config.require(
+    errors.require(
         mean.shape == std.shape == (audio.channels,)
         and bool(np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()),
         f"{DATASET_FILE} must hold a finite mean and a positive std per channel; {_AGAIN}",
@@ -314,15 +316,15 @@ def _build(data_dir: str, values: Mapping[str, Any], where: str) -> Dataset:
     return Dataset(
         data_dir=data_dir,
         audio=audio,
-        segment=config.from_dict(config.SegmentConfig, values["segment"], f"{where}: segment"),
-        split=config.from_dict(config.SplitConfig, values["split"], f"{where}: split"),
+        segment=fields.from_dict(SegmentConfig, values["segment"], f"{where}: segment"),
+        split=fields.from_dict(SplitConfig, values["split"], f"{where}: split"),
         mean=mean,
         std=std,
         splits={name: _build_split(values["splits"][name]) for name in splits.SPLITS},
         plan=values["plan"],
         fingerprint=values["fingerprint"],
         labels=labels.from_json(values["labels"]),
-        label_source=config.from_dict(
+        label_source=fields.from_dict(
             LabelConfig, values["label_source"], f"{where}: label_source"
         ),
         unused_rows=UnusedRows(unused["total"], tuple(unused["first"])),

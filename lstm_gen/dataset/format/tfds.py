@@ -14,7 +14,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from lstm_gen import config
+from lstm_gen.config import fields
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.prepare import plan
 from lstm_gen.platform import storage
@@ -29,7 +29,7 @@ _PLACE = re.compile(r".*-(?P<index>\d{5})-of-(?P<count>\d{5})\.tfrecord")
 def save(dataset: manifest.Dataset) -> None:
     """Write the two files."""
     for name, values in ((INFO_FILE, _info(dataset)), (FEATURES_FILE, _features(dataset))):
-        storage.write_text(storage.join(dataset.data_dir, name), config.to_json(values))
+        storage.write_text(storage.join(dataset.data_dir, name), fields.to_json(values))
 
 
 def _info(dataset: manifest.Dataset) -> dict[str, Any]:

@@ -11,26 +11,28 @@ from typing import Any
 
 import tensorflow as tf
 
-from lstm_gen import config, training_config
+from lstm_gen.config.audio import AudioConfig
+from lstm_gen.config.training import AugmentationConfig
+from lstm_gen.platform import errors
 
 _NATS_PER_DB = math.log(10) / 10  # of power
 
 
-def require_fit(augment: training_config.AugmentationConfig, audio: config.AudioConfig) -> None:
+def require_fit(augment: AugmentationConfig, audio: AudioConfig) -> None:
     """Raise InputError if the frames cannot be varied so."""
-    config.require(
+    errors.require(
         not (augment.polarity and audio.is_logarithmic),
         "polarity is for frames of samples or of their transform, not of loudness; drop --polarity",
         polarity=augment.polarity,
         representation=audio.representation,
     )
-    config.require(
+    errors.require(
         augment.shift_mels == 0 or audio.representation == "log_mel",
         "shift_mels moves the bands of log_mel; leave it at 0",
         shift_mels=augment.shift_mels,
         representation=audio.representation,
     )
-    config.require(
+    errors.require(
         augment.transpose_semitones == 0 or audio.representation == "log_stft",
         "transpose_semitones stretches the bins of log_stft; leave it at 0",
         transpose_semitones=augment.transpose_semitones,
@@ -39,11 +41,11 @@ def require_fit(augment: training_config.AugmentationConfig, audio: config.Audio
 
 
 def require_true_labels(
-    augment: training_config.AugmentationConfig, told: Collection[str], pitch_label: str
+    augment: AugmentationConfig, told: Collection[str], pitch_label: str
 ) -> None:
     """Raise InputError if sounds were moved to another pitch than a model is told they have."""
     moved = augment.transpose_semitones or augment.shift_mels
-    config.require(
+    errors.require(
         not moved or pitch_label not in told,
         f"what is transposed no longer has the {pitch_label} that the model is told; drop "
         "--transpose_semitones and --shift_mels, or do not condition on it",
@@ -53,9 +55,7 @@ def require_true_labels(
     )
 
 
-def make(
-    augment: training_config.AugmentationConfig, audio: config.AudioConfig
-) -> Callable[[Any, Any], Any]:
+def make(augment: AugmentationConfig, audio: AudioConfig) -> Callable[[Any, Any], Any]:
     """Return the function that varies a batch.
 
     Args:
@@ -89,7 +89,7 @@ def make(
     return vary
 
 
-def _amplify(frames: Any, gain_db: Any, audio: config.AudioConfig) -> Any:
+def _amplify(frames: Any, gain_db: Any, audio: AudioConfig) -> Any:
     """Return frames of sound made this much louder; silence stays at the floor."""
     nats = gain_db * _NATS_PER_DB
     if not audio.is_logarithmic:

@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lstm_gen import config
 from lstm_gen.dataset.format import labels, manifest, records
 from lstm_gen.dataset.format.labels import Values
 from lstm_gen.platform import errors
@@ -68,7 +67,7 @@ class Index:
         for number, shard in enumerate(shards):
             self._files.append(os.open(self._paths[number], os.O_RDONLY))
             found, known = self._locate(number)
-            config.require(
+            errors.require(
                 tuple(place[2] for place in found) == shard.frames,
                 f"shard {shard.name} must hold the segments that {manifest.DATASET_FILE} lists; "
                 "make the dataset again with create_tfrecord.py",

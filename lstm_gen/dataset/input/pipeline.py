@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from lstm_gen import config, training_config
 from lstm_gen.audio import dtypes
+from lstm_gen.config.training import AugmentationConfig, WindowConfig
 from lstm_gen.dataset.format import manifest, records
 from lstm_gen.dataset.input import augmentation, index, shuffle
 from lstm_gen.platform import errors
@@ -25,7 +25,7 @@ _SCHEDULED_STEPS = 64  # at a time: one costs about as much as many
 _PREFETCH_BATCHES = 2
 
 
-def windows_per_epoch(dataset: manifest.Dataset, split: str, window: config.WindowConfig) -> int:
+def windows_per_epoch(dataset: manifest.Dataset, split: str, window: WindowConfig) -> int:
     """Return how many windows a pass over a split gives, known without reading it."""
     return int(shuffle.count_windows(_segment_frames(dataset, split), window).sum())
 
@@ -33,14 +33,14 @@ def windows_per_epoch(dataset: manifest.Dataset, split: str, window: config.Wind
 def windows(
     dataset: manifest.Dataset,
     split: str,
-    window: config.WindowConfig,
+    window: WindowConfig,
     batch_size: int,
     seed: int,
     start_step: int = 0,
     training: bool = True,
     replicas: range = range(1),
     n_replicas: int = 1,
-    augment: training_config.AugmentationConfig | None = None,
+    augment: AugmentationConfig | None = None,
 ) -> tf.data.Dataset:
     """Return the batches of a split, as `lstm_gen.models.base` documents them.
 
@@ -63,14 +63,14 @@ def windows(
     """
     n_windows = windows_per_epoch(dataset, split, window)
     _require_windows(n_windows, dataset, split, window)
-    config.require(
+    errors.require(
         batch_size >= 1 and batch_size % n_replicas == 0,
         "batch_size must be at least 1 and a multiple of the number of devices",
         batch_size=batch_size,
         devices=n_replicas,
     )
-    config.require(0 <= seed < 1 << 31, "seed must be from 0 to 2147483647", seed=seed)
-    config.require(start_step >= 0, "start_step must not be negative", start_step=start_step)
+    errors.require(0 <= seed < 1 << 31, "seed must be from 0 to 2147483647", seed=seed)
+    errors.require(start_step >= 0, "start_step must not be negative", start_step=start_step)
     found = index.Index(dataset, split)
     scheduled = shuffle.Schedule(
         n_frames=found.segments.n_frames,
@@ -89,7 +89,7 @@ def windows(
                 found,
                 window,
                 batch_size // n_replicas,
-                augment or training_config.AugmentationConfig(),
+                augment or AugmentationConfig(),
             ),
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
@@ -111,12 +111,12 @@ def shared_windows(
     strategy: tf.distribute.Strategy,
     dataset: manifest.Dataset,
     split: str,
-    window: config.WindowConfig,
+    window: WindowConfig,
     batch_size: int,
     seed: int,
     start_step: int = 0,
     training: bool = True,
-    augment: training_config.AugmentationConfig | None = None,
+    augment: AugmentationConfig | None = None,
 ) -> tf.distribute.DistributedDataset:
     """Return the batches of a split shared out over a strategy's replicas; see `windows`.
 
@@ -165,14 +165,14 @@ def shard_segments(
 
 def _segment_frames(dataset: manifest.Dataset, split: str) -> np.ndarray:
     """Return the length of every segment of a split, int64 [segments]."""
-    config.require(
+    errors.require(
         split in dataset.splits, f"split must be one of {', '.join(dataset.splits)}", split=split
     )
     return np.array([n for shard in dataset.splits[split].shards for n in shard.frames], np.int64)
 
 
 def _require_windows(
-    n_windows: int, dataset: manifest.Dataset, split: str, window: config.WindowConfig
+    n_windows: int, dataset: manifest.Dataset, split: str, window: WindowConfig
 ) -> None:
     """Refuse a split that has no window at all."""
     longest = _segment_frames(dataset, split).max(initial=0)
@@ -206,9 +206,9 @@ def _excerpts(scheduled: shuffle.Schedule, start_step: int) -> tf.data.Dataset:
 def _reader(
     dataset: manifest.Dataset,
     found: index.Index,
-    window: config.WindowConfig,
+    window: WindowConfig,
     n_rows: int,
-    augment: training_config.AugmentationConfig,
+    augment: AugmentationConfig,
 ) -> Callable[..., Any]:
     """Return the function that reads a batch, widens it to float32, varies and normalises it."""
     scale, offset = 1 / dataset.std, -dataset.mean / dataset.std

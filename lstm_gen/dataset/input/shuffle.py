@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lstm_gen import config
+from lstm_gen.config.training import WindowConfig
 from lstm_gen.dataset.input import draws, order
 
 
@@ -32,7 +32,7 @@ class Excerpts(NamedTuple):
     chances: np.ndarray
 
 
-def count_windows(n_frames: int | np.ndarray, window: config.WindowConfig) -> np.ndarray:
+def count_windows(n_frames: int | np.ndarray, window: WindowConfig) -> np.ndarray:
     """Return how many windows segments of these lengths give; the phase does not change it."""
     return np.maximum(0, 1 + (np.asarray(n_frames) - window.frames) // window.hop)
 
@@ -58,7 +58,7 @@ class Schedule:
     """
 
     n_frames: np.ndarray
-    window: config.WindowConfig
+    window: WindowConfig
     seed: int
     training: bool
     batch_size: int

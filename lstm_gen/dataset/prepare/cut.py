@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from lstm_gen import config
 from lstm_gen.audio import representations, stft
+from lstm_gen.config.audio import AudioConfig
+from lstm_gen.config.dataset import SegmentConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,9 +37,7 @@ class Recording:
     example_frames: int = 0
 
 
-def analyse(
-    blocks: Iterable[np.ndarray], audio: config.AudioConfig, segment: config.SegmentConfig
-) -> Recording:
+def analyse(blocks: Iterable[np.ndarray], audio: AudioConfig, segment: SegmentConfig) -> Recording:
     """Return a recording's frames.
 
     Args:
@@ -59,8 +58,8 @@ def analyse(
 
 def _analyse_examples(
     blocks: Iterable[np.ndarray],
-    audio: config.AudioConfig,
-    segment: config.SegmentConfig,
+    audio: AudioConfig,
+    segment: SegmentConfig,
     example_samples: int,
 ) -> Recording:
     """Return the frames of each example, one after another."""

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from lstm_gen import config
 from lstm_gen.audio import ffmpeg, files
 from lstm_gen.platform import errors, storage
 
@@ -41,7 +40,7 @@ def find(input_dir: str) -> tuple[list[str], list[LeftOut]]:
       InputError: If there is no such folder, or no file with a suffix of audio in it.
       OSError: If a folder cannot be listed; nothing is passed over in silence.
     """
-    config.require(
+    errors.require(
         storage.is_directory(input_dir),
         "--input_dir must be a folder of recordings",
         input_dir=input_dir,

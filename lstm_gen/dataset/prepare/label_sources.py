@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lstm_gen import config
+from lstm_gen.config.dataset import LabelConfig
 from lstm_gen.dataset.format import labels
 from lstm_gen.platform import errors, storage
 
@@ -60,7 +60,7 @@ class _Found(NamedTuple):
     unused_rows: Sequence[str] = ()
 
 
-def read(source: labels.LabelConfig, input_dir: str, names: Sequence[str]) -> Table:
+def read(source: LabelConfig, input_dir: str, names: Sequence[str]) -> Table:
     """Return the labels of recordings.
 
     Args:
@@ -86,7 +86,7 @@ def read(source: labels.LabelConfig, input_dir: str, names: Sequence[str]) -> Ta
         }
         for name, values in texts.items()
     }
-    config.require(
+    errors.require(
         any(value not in ((), None) for values in table.values() for value in values.values()),
         f"--labels={source.labels} must give at least one recording a label; see --help",
         recordings=list(names[:3]),
@@ -95,18 +95,18 @@ def read(source: labels.LabelConfig, input_dir: str, names: Sequence[str]) -> Ta
     return Table(kinds=kinds, values=table, unused_rows=tuple(found.unused_rows))
 
 
-def without_folder(source: labels.LabelConfig) -> labels.LabelConfig:
+def without_folder(source: LabelConfig) -> LabelConfig:
     """Return a source that does not tell where its file was: a dataset is the same anywhere."""
     return dataclasses.replace(source, labels_file=storage.name(source.labels_file))
 
 
-def _read_folders(_: labels.LabelConfig, __: str, names: Sequence[str]) -> _Found:
+def _read_folders(_: LabelConfig, __: str, names: Sequence[str]) -> _Found:
     """Take the first folder of a name."""
     texts = {name: {"folder": name.split("/")[0]} for name in names if "/" in name}
     return _Found({"folder": "class"}, texts)
 
 
-def _read_pattern(source: labels.LabelConfig, _: str, names: Sequence[str]) -> _Found:
+def _read_pattern(source: LabelConfig, _: str, names: Sequence[str]) -> _Found:
     """Take the named groups of a regular expression."""
     try:
         pattern = re.compile(source.labels_pattern)
@@ -115,7 +115,7 @@ def _read_pattern(source: labels.LabelConfig, _: str, names: Sequence[str]) -> _
             f"--labels_pattern must be a regular expression ({error}). "
             f"Received: labels_pattern={source.labels_pattern!r}"
         ) from error
-    config.require(
+    errors.require(
         bool(pattern.groupindex),
         r"--labels_pattern must name what it finds, as in '(?P<pitch>\d+)_(?P<player>\w+)'",
         labels_pattern=source.labels_pattern,
@@ -125,12 +125,12 @@ def _read_pattern(source: labels.LabelConfig, _: str, names: Sequence[str]) -> _
     return _Found(dict.fromkeys(pattern.groupindex, ""), texts)
 
 
-def _read_csv(source: labels.LabelConfig, input_dir: str, names: Sequence[str]) -> _Found:
+def _read_csv(source: LabelConfig, input_dir: str, names: Sequence[str]) -> _Found:
     """Take the columns of a CSV whose column "file" names the recordings."""
     path = _path(source, input_dir)
     reader = csv.DictReader(io.StringIO(_read_text(path).removeprefix("\ufeff"), newline=""))
     columns = [column.strip() for column in reader.fieldnames or ()]
-    config.require(
+    errors.require(
         _FILE_COLUMN in columns and len(columns) > 1,
         f"--labels_file must begin with the line {_FILE_COLUMN},NAME_OF_A_LABEL,...",
         labels_file=path,
@@ -140,7 +140,7 @@ def _read_csv(source: labels.LabelConfig, input_dir: str, names: Sequence[str]) 
     rows: Texts = {}
     for row in reader:
         key = (row[_FILE_COLUMN] or "").strip()
-        config.require(
+        errors.require(
             None not in row and None not in row.values() and key != "" and key not in rows,
             f"--labels_file must have a row per file and {len(columns)} values in each, but has "
             f"not in line {reader.line_num}",
@@ -152,7 +152,7 @@ def _read_csv(source: labels.LabelConfig, input_dir: str, names: Sequence[str]) 
     return _Found(kinds, *_match(rows, names))
 
 
-def _read_nsynth(source: labels.LabelConfig, input_dir: str, names: Sequence[str]) -> _Found:
+def _read_nsynth(source: LabelConfig, input_dir: str, names: Sequence[str]) -> _Found:
     """Take NSynth's notes, each by the stem of its file.
 
     Source: https://magenta.tensorflow.org/datasets/nsynth (Engel et al., 2017).
@@ -181,7 +181,7 @@ def _read_note(note: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-_READERS: dict[str, Callable[[labels.LabelConfig, str, Sequence[str]], _Found]] = {
+_READERS: dict[str, Callable[[LabelConfig, str, Sequence[str]], _Found]] = {
     "folder": _read_folders,
     "csv": _read_csv,
     "nsynth": _read_nsynth,
@@ -189,10 +189,10 @@ _READERS: dict[str, Callable[[labels.LabelConfig, str, Sequence[str]], _Found]] 
 }
 
 
-def _path(source: labels.LabelConfig, input_dir: str) -> str:
+def _path(source: LabelConfig, input_dir: str) -> str:
     """Return where a source's file is: by default among the recordings."""
     path = source.labels_file or storage.join(input_dir, _FILES[source.labels])
-    config.require(
+    errors.require(
         storage.exists(path) and not storage.is_directory(path),
         f"--labels={source.labels} needs a file; name it with --labels_file",
         labels_file=path,
@@ -227,7 +227,7 @@ def _match(rows: Texts, names: Sequence[str]) -> tuple[Texts, list[str]]:
             matched[name] = key
             by_key[key].append(name)
     for key, several in by_key.items():
-        config.require(
+        errors.require(
             len(several) == 1,
             "a row of --labels_file must be of one recording; write the names with their folders",
             row=key,
@@ -248,7 +248,7 @@ def _choose(label_names: str, kinds: Mapping[str, str]) -> dict[str, str]:
     chosen = {}
     for entry in filter(None, (part.strip() for part in label_names.split(","))):
         name, _, kind = entry.partition(":")
-        config.require(
+        errors.require(
             name in kinds and (kind in labels.KINDS or entry == name),
             f"--label_names must be of {', '.join(kinds)}, each alone or with :class, :multi or "
             ":number",
@@ -257,7 +257,7 @@ def _choose(label_names: str, kinds: Mapping[str, str]) -> dict[str, str]:
         chosen[name] = kind or kinds[name]
     chosen = chosen or dict(kinds)
     for name in chosen:
-        config.require(
+        errors.require(
             bool(labels.NAME.fullmatch(name)),
             "a label's name must be of the letters a-z, digits and _; rename the column or group, "
             "or choose others with --label_names",
@@ -276,7 +276,7 @@ def _infer(texts: Collection[str]) -> str:
 def _parse(text: str, kind: str, label: str, name: str) -> labels.Value:
     """Return the value that a text means."""
     if kind == "number":
-        config.require(
+        errors.require(
             text == "" or _is_number(text), f"label {label} must be a number", **{name: text}
         )
         return float(text) if text else None

@@ -10,9 +10,11 @@ import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
 
-from lstm_gen import config
+from lstm_gen.config import fields
+from lstm_gen.config.audio import AudioConfig
+from lstm_gen.config.dataset import LabelConfig, SegmentConfig, SplitConfig
 from lstm_gen.dataset.format import file_hashes
-from lstm_gen.dataset.format.labels import LabelConfig, Values
+from lstm_gen.dataset.format.labels import Values
 from lstm_gen.dataset.prepare import discover, label_sources, splits
 from lstm_gen.platform import storage
 
@@ -94,7 +96,7 @@ class Plan:
 
     recordings: tuple[Recording, ...]
     left_out: tuple[discover.LeftOut, ...]
-    split: config.SplitConfig
+    split: SplitConfig
     kinds: Mapping[str, str]
     unused_rows: tuple[str, ...]
     tasks: tuple[Task, ...]
@@ -103,9 +105,9 @@ class Plan:
 
 def make(
     input_dir: str,
-    audio: config.AudioConfig,
-    segment: config.SegmentConfig,
-    split: config.SplitConfig,
+    audio: AudioConfig,
+    segment: SegmentConfig,
+    split: SplitConfig,
     known: file_hashes.Digests,
     label_source: LabelConfig = _NO_LABELS,
 ) -> Plan:
@@ -121,14 +123,14 @@ def make(
     split = splits.resolve(split, len(usable))
     settings = {
         "schema": SCHEMA,
-        "audio": config.to_dict(audio),
-        "segment": config.to_dict(segment),
-        "split": config.to_dict(split),
+        "audio": fields.to_dict(audio),
+        "segment": fields.to_dict(segment),
+        "split": fields.to_dict(split),
     }
     found = {
         "recordings": [[r.name, r.sha256, r.labels] for r in recordings],
         "left_out": left_out,
-        "label_source": config.to_dict(label_sources.without_folder(label_source)),
+        "label_source": fields.to_dict(label_sources.without_folder(label_source)),
         "kinds": table.kinds,
         "unused_rows": table.unused_rows,
     }
@@ -179,9 +181,9 @@ def _mark_duplicates(recordings: list[Recording]) -> list[Recording]:
 
 def _assign(
     recordings: list[Recording],
-    audio: config.AudioConfig,
-    segment: config.SegmentConfig,
-    split: config.SplitConfig,
+    audio: AudioConfig,
+    segment: SegmentConfig,
+    split: SplitConfig,
     settings: dict[str, object],
 ) -> list[Task]:
     """Return the tasks: one per shard, or under split "blocks" one per shard of each split."""
@@ -244,12 +246,10 @@ def share_out(recordings: Sequence[Recording], record_bytes: float) -> list[list
 
 def _digest(values: dict[str, object]) -> str:
     """Return sha256 of the one JSON text of the values."""
-    return hashlib.sha256(config.to_json(values).encode()).hexdigest()
+    return hashlib.sha256(fields.to_json(values).encode()).hexdigest()
 
 
-def _record_bytes(
-    recording: Recording, audio: config.AudioConfig, segment: config.SegmentConfig
-) -> float:
+def _record_bytes(recording: Recording, audio: AudioConfig, segment: SegmentConfig) -> float:
     """Return a guess, from the size of its file, of what a recording will take in records."""
     suffix = discover.suffix(recording.name)
     coded = _FLAC_BYTES_PER_SECOND if suffix == ".flac" else _CODED_BYTES_PER_SECOND

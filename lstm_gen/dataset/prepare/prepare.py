@@ -15,8 +15,8 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from lstm_gen import config
 from lstm_gen.audio import normalisation
+from lstm_gen.config import fields
 from lstm_gen.dataset.format import file_hashes, labels, manifest, tfds
 from lstm_gen.dataset.prepare import beam, label_sources, plan, splits, workers
 from lstm_gen.dataset.prepare import receipts as jobs
@@ -133,7 +133,7 @@ def _require_apart(input_dir: str, data_dir: str) -> None:
         pathlib.PurePosixPath(path) if storage.is_remote(path) else pathlib.Path(path).resolve()
         for path in (input_dir, data_dir)
     )
-    config.require(
+    errors.require(
         not (first.is_relative_to(second) or second.is_relative_to(first)),
         "--input_dir and --data_dir must not be inside one another",
         input_dir=input_dir,
@@ -145,7 +145,7 @@ def _require_ours(job: jobs.Job, overwrite: bool) -> None:
     """Refuse a directory that is not ours to fill, or holds what was made otherwise."""
     names = storage.list_names(job.data_dir)
     foreign = [n for n in names if not (_is_ours(n) or n == file_hashes.STATE_DIR)]
-    config.require(
+    errors.require(
         not foreign and (bool(names) or not _is_file(job.data_dir)),
         f"--data_dir must be empty or hold a dataset, and nothing else; {_ELSEWHERE}",
         data_dir=job.data_dir,
@@ -265,7 +265,7 @@ def _difference(values: dict[str, Any], job: jobs.Job) -> str:
         return f"schema version {values.get('schema')} instead of {plan.SCHEMA}"
     job = dataclasses.replace(job, label_source=label_sources.without_folder(job.label_source))
     for part in ("audio", "segment", "split", "label_source"):
-        there, wanted = values.get(part), config.to_dict(getattr(job, part))
+        there, wanted = values.get(part), fields.to_dict(getattr(job, part))
         for name, value in wanted.items():
             found = there.get(name) if isinstance(there, dict) else None
             if found != value and not (name == "split" and value == "auto"):

@@ -9,10 +9,12 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from lstm_gen import config
 from lstm_gen.audio import normalisation
+from lstm_gen.config import dataset as dataset_config
+from lstm_gen.config import fields
+from lstm_gen.config.audio import AudioConfig
+from lstm_gen.config.dataset import LabelConfig, SegmentConfig, SplitConfig
 from lstm_gen.dataset.format import file_hashes, manifest
-from lstm_gen.dataset.format.labels import LabelConfig
 from lstm_gen.dataset.prepare import plan
 from lstm_gen.platform import failpoints, storage
 
@@ -28,13 +30,13 @@ class Job:
     input_dir: str
     data_dir: str
     plots_dir: str
-    audio: config.AudioConfig
-    segment: config.SegmentConfig
-    split: config.SplitConfig
+    audio: AudioConfig
+    segment: SegmentConfig
+    split: SplitConfig
     label_source: LabelConfig = dataclasses.field(default_factory=LabelConfig)
 
     def __post_init__(self) -> None:
-        config.require_fit(self.audio, self.segment)
+        dataset_config.require_fit(self.audio, self.segment)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -95,7 +97,7 @@ def save_receipt(data_dir: str, task: plan.Task, receipt: Receipt) -> None:
     """Write down that a task is done, which is what makes it so."""
     values = dataclasses.asdict(receipt)
     values["statistics"] = receipt.statistics.to_dict()
-    storage.write_text(_receipt_path(data_dir, task), config.to_json(values))
+    storage.write_text(_receipt_path(data_dir, task), fields.to_json(values))
     failpoints.reach("receipt.written")
 
 

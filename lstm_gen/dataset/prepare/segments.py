@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lstm_gen import config
+from lstm_gen.config.dataset import SegmentConfig
 from lstm_gen.dataset.prepare import splits
 
 _SHORTEST = 2  # frames; a single frame has no next one to predict
@@ -20,7 +20,7 @@ class Piece(NamedTuple):
 
 
 def cut_recording(
-    active: np.ndarray, labels: np.ndarray, segment: config.SegmentConfig
+    active: np.ndarray, labels: np.ndarray, segment: SegmentConfig
 ) -> tuple[list[Piece], int]:
     """Return the segments of a recording and how many kept frames are in none.
 

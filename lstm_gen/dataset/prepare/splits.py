@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lstm_gen import config
+from lstm_gen.config.dataset import SplitConfig
 from lstm_gen.platform import errors
 
 SPLITS = ("train", "validation", "test")
@@ -20,14 +20,14 @@ _DROPPED = -1
 _TRAIN, _VALIDATION, _TEST = range(3)
 
 
-def resolve(split: config.SplitConfig, n_recordings: int) -> config.SplitConfig:
+def resolve(split: SplitConfig, n_recordings: int) -> SplitConfig:
     """Return the configuration with "auto" decided: blocks for one or two recordings."""
     if split.split != "auto":
         return split
     return dataclasses.replace(split, split="blocks" if n_recordings <= 2 else "recording")
 
 
-def assign_named(names: Sequence[str], split: config.SplitConfig) -> list[str]:
+def assign_named(names: Sequence[str], split: SplitConfig) -> list[str]:
     """Return the split of each recording under split "pattern".
 
     Args:
@@ -45,7 +45,7 @@ def assign_named(names: Sequence[str], split: config.SplitConfig) -> list[str]:
             f"Received: validation_pattern={split.validation_pattern!r}"
         ) from error
     chosen = ["validation" if pattern.search(name) else "train" for name in names]
-    config.require(
+    errors.require(
         len(set(chosen)) == 2 or not chosen,
         "validation_pattern must match some names and not all",
         validation_pattern=split.validation_pattern,
@@ -55,7 +55,7 @@ def assign_named(names: Sequence[str], split: config.SplitConfig) -> list[str]:
     return chosen
 
 
-def assign_recordings(hashes: Sequence[str], split: config.SplitConfig) -> list[str]:
+def assign_recordings(hashes: Sequence[str], split: SplitConfig) -> list[str]:
     """Return the split of each recording, decided by its content hash alone.
 
     A hash is a number in [0, 1) that is compared with the fractions, so another
@@ -79,7 +79,7 @@ def assign_recordings(hashes: Sequence[str], split: config.SplitConfig) -> list[
     return chosen
 
 
-def _fractions(split: config.SplitConfig) -> list[tuple[str, float]]:
+def _fractions(split: SplitConfig) -> list[tuple[str, float]]:
     """Return the share of each split, the ones that must not be empty first."""
     held_out = split.validation_fraction + split.test_fraction
     return [
@@ -89,7 +89,7 @@ def _fractions(split: config.SplitConfig) -> list[tuple[str, float]]:
     ]
 
 
-def label_frames(n_frames: int, frames_per_second: float, split: config.SplitConfig) -> np.ndarray:
+def label_frames(n_frames: int, frames_per_second: float, split: SplitConfig) -> np.ndarray:
     """Return the split of each frame of a recording under split "blocks".
 
     The recording is divided into equal periods, each with a validation block (and a test
@@ -117,7 +117,7 @@ def _clear_around(labels: np.ndarray, label: int, start: int, stop: int, guard: 
 
 
 def _held_out_blocks(
-    n_frames: int, block_frames: float, split: config.SplitConfig
+    n_frames: int, block_frames: float, split: SplitConfig
 ) -> list[tuple[int, int, int]]:
     """Return (label, start, stop) of each held-out block."""
     held_out = [

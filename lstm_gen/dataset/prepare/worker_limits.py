@@ -4,8 +4,8 @@ import contextlib
 
 import numpy as np
 
-from lstm_gen import config
 from lstm_gen.audio import files
+from lstm_gen.config.audio import AudioConfig
 
 # With the libraries that a worker maps, 1.5 GB resident. A worker at rest has 0.1 GB of data (0.3
 # with TensorFlow, for a bucket), and at most three arrays as large as a recording's frames.
@@ -28,7 +28,7 @@ def limit_process() -> None:
             resource.setrlimit(what, (limit, hard))
 
 
-def longest_seconds(audio: config.AudioConfig, dtype: str) -> float:
+def longest_seconds(audio: AudioConfig, dtype: str) -> float:
     """Return the length of the longest recording whose frames fit a worker's memory, seconds."""
     frame_bytes = np.dtype(dtype).itemsize * audio.channels
     return min(files.MOST_SECONDS, _MOST_FRAME_BYTES / (audio.frames_per_second * frame_bytes))

@@ -30,11 +30,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from lstm_gen import config as configs
+from lstm_gen.config import fields
 from lstm_gen.models import base
 from lstm_gen.models.common import chunked, conditioning, pca, phase_weight
 from lstm_gen.models.latents import latent_stats, priors
-from lstm_gen.platform import traced_functions
+from lstm_gen.platform import errors, traced_functions
 
 _STEPS_PER_PIECE = 64
 _KERNEL = 3
@@ -58,14 +58,14 @@ class AutoencoderConfig:
     blocks: int = 2
 
     def __post_init__(self) -> None:
-        configs.require(
+        errors.require(
             1 <= self.latent_size <= 4096,
             "latent_size must be from 1 to 4096",
             latent_size=self.latent_size,
         )
-        configs.require(1 <= self.stride <= 64, "stride must be from 1 to 64", stride=self.stride)
-        configs.require_least(self, 1, "width")
-        configs.require(0 <= self.blocks <= 32, "blocks must be from 0 to 32", blocks=self.blocks)
+        errors.require(1 <= self.stride <= 64, "stride must be from 1 to 64", stride=self.stride)
+        fields.require_least(self, 1, "width")
+        errors.require(0 <= self.blocks <= 32, "blocks must be from 0 to 32", blocks=self.blocks)
 
     @property
     def context(self) -> int:

@@ -26,11 +26,10 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from lstm_gen import config
 from lstm_gen.models import base
 from lstm_gen.models.common import conditioning, rng
 from lstm_gen.models.latents import densities, posterior
-from lstm_gen.platform import traced_functions
+from lstm_gen.platform import errors, traced_functions
 
 KINDS = ("sequence", "gmm", "gaussian", "standard", "mixture")
 _FITTED = ("sequence", "gmm", "gaussian")
@@ -131,7 +130,7 @@ class Priors(keras.layers.Layer):
         Raises:
           InputError: If the training has not ended.
         """
-        config.require(
+        errors.require(
             any(one.fitted for one in self._densities.values()),
             "spread and class means are found when training ends; finish the training first",
             fitted=False,
@@ -151,18 +150,18 @@ class Priors(keras.layers.Layer):
             if found == "standard" != self.kinds[0]:
                 logging.log_first_n(logging.WARNING, _UNFITTED, 1)
             return found
-        config.require(
+        errors.require(
             asked != "mixture" or self.learned > 0,
             "this model was trained without a mixture to draw from; train it with "
             "--prior_components=10, or draw from another prior",
             prior=asked,
         )
-        config.require(
+        errors.require(
             asked in self.kinds,
             f"the priors of this model are: {', '.join(self.kinds)}",
             prior=asked,
         )
-        config.require(
+        errors.require(
             self._can_draw(asked),
             "this prior is fitted when training ends, and sequence to latents that are one; finish "
             "the training, or use --prior=standard",
@@ -216,7 +215,7 @@ class Priors(keras.layers.Layer):
           seed: Of where fitting starts.
         """
         rows = np.concatenate(latents).astype(np.float64)
-        config.require(
+        errors.require(
             len(rows) > 1 and rows.shape[1] == self.size,
             "latents must be two steps or more of the priors' size",
             latents=rows.shape,

@@ -21,13 +21,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from lstm_gen import config as configs
+from lstm_gen.config import fields
 from lstm_gen.models import base
 from lstm_gen.models.common import conditioning, rng
 from lstm_gen.models.lstm import attention, loudness_clamp
 from lstm_gen.models.lstm import head as heads
 from lstm_gen.models.lstm.recurrent import layer as lstm
-from lstm_gen.platform import devices, traced_functions
+from lstm_gen.platform import devices, errors, traced_functions
 
 _NOISE, _DROPOUT = 0, 1  # purposes of a step's seed
 _FRAMES_PER_CALL = 128
@@ -64,28 +64,28 @@ class LSTMConfig:
     input_noise: float = 0.15
 
     def __post_init__(self) -> None:
-        configs.require(1 <= self.layers <= 100, "layers must be from 1 to 100", layers=self.layers)
-        configs.require_least(self, 1, "units", "components", "attention_heads")
-        configs.require_share(self, "dropout", "input_noise")
-        configs.require(
+        errors.require(1 <= self.layers <= 100, "layers must be from 1 to 100", layers=self.layers)
+        fields.require_least(self, 1, "units", "components", "attention_heads")
+        fields.require_share(self, "dropout", "input_noise")
+        errors.require(
             self.attention_window >= 0,
             "attention_window must be 0 (off) or positive, in frames",
             attention_window=self.attention_window,
         )
-        configs.require(
+        errors.require(
             self.attention_window == 0 or self.layers > 1,
             "attention stands between layers; use layers=2 or more, or attention_window=0",
             attention_window=self.attention_window,
             layers=self.layers,
         )
-        configs.require(
+        errors.require(
             self.attention_window == 0 or self.units % self.attention_heads == 0,
             "attention_heads must divide units",
             attention_heads=self.attention_heads,
             units=self.units,
         )
-        configs.require_choice("head", self.head, heads.KINDS)
-        configs.require(
+        errors.require_choice("head", self.head, heads.KINDS)
+        errors.require(
             self.sigma_floor > 0,
             "sigma_floor must be positive, or the likelihood has no bound",
             sigma_floor=self.sigma_floor,
@@ -196,7 +196,7 @@ def _make_head(settings: LSTMConfig, channels: int) -> keras.layers.Layer:
 
 def build(settings: LSTMConfig, signal: base.Signal) -> SongLSTM:
     """Return the model with its weights created."""
-    configs.require(
+    errors.require(
         signal.shift >= 1, "shift must be at least 1 to predict anything", shift=signal.shift
     )
     model = SongLSTM(settings, signal)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from lstm_gen import config
 from lstm_gen.audio import complex_stft
+from lstm_gen.config.audio import AudioConfig
 from lstm_gen.models import base
 
 
@@ -71,13 +71,13 @@ def follow(frames: Any, signal: base.Signal) -> Any:
     return tf.reshape(joined, [sequences, examples * length, frames.shape[-1]])
 
 
-def _phases(features: Any, audio: config.AudioConfig) -> Any:
+def _phases(features: Any, audio: AudioConfig) -> Any:
     """Return the phases of examples, half turns, float32 [examples, frames, bins]."""
     steps = features[..., audio.n_bins_resolved :]
     return tf.cumsum(steps, axis=1) + _centre(audio, 0, features.shape[1])
 
 
-def _centre(audio: config.AudioConfig, start: int, stop: int) -> Any:
+def _centre(audio: AudioConfig, start: int, stop: int) -> Any:
     """Return how far bins turn at their centre frequency, half turns, float32 [frames, bins]."""
     return tf.constant(complex_stft.centre_phase(slice(start, stop), audio), tf.float32)
 

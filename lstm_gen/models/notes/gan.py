@@ -31,10 +31,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from lstm_gen import config as configs
+from lstm_gen.config import fields
 from lstm_gen.models import base
 from lstm_gen.models.common import rng
 from lstm_gen.models.notes import networks, note_model, spectrogram_image
+from lstm_gen.platform import errors
 
 LOSSES = ("non_saturating", "hinge", "bce")
 
@@ -62,9 +63,9 @@ class GANConfig(note_model.Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        configs.require_choice("loss", self.loss, LOSSES)
-        configs.require_sign(self, "r1", "vary_db", zero=True)
-        configs.require_least(self, 0, "vary_frames")
+        errors.require_choice("loss", self.loss, LOSSES)
+        fields.require_sign(self, "r1", "vary_db", zero=True)
+        fields.require_least(self, 0, "vary_frames")
 
 
 class SoundGAN(note_model.Maker):

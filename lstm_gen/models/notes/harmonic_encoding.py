@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from lstm_gen import config
+from lstm_gen.config.audio import AudioConfig
 from lstm_gen.models import base
+from lstm_gen.platform import errors
 
 CHANNELS = 4
 """cos and sin of 2 pi f / f0, the lobe of the nearest harmonic, the phase step it would have."""
@@ -32,7 +33,7 @@ def midi_numbers(condition: base.Condition, values: Any) -> Any:
     Raises:
       InputError: If it is a set of values, or its values are no numbers.
     """
-    config.require(
+    errors.require(
         condition.kind != "multi",
         "a pitch must be one number or one class; choose another --pitch_label",
         pitch_label=condition.name,
@@ -43,7 +44,7 @@ def midi_numbers(condition: base.Condition, values: Any) -> Any:
     known = len(condition.values) == condition.n_values and all(
         value.isdecimal() for value in condition.values
     )
-    config.require(
+    errors.require(
         known,
         "classes of a pitch must be MIDI note numbers, as 60; choose another --pitch_label",
         pitch_label=condition.name,
@@ -55,7 +56,7 @@ def midi_numbers(condition: base.Condition, values: Any) -> Any:
     return tf.gather(table, tf.cast(values, tf.int32) + 1)  # -1 is a class that is not known
 
 
-def channels(midi: Any, audio: config.AudioConfig) -> Any:
+def channels(midi: Any, audio: AudioConfig) -> Any:
     """Return what every bin has to do with the harmonics of a note.
 
     Args:

@@ -9,11 +9,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from lstm_gen import config as configs
+from lstm_gen.config import fields
 from lstm_gen.models import base
 from lstm_gen.models.common import conditioning
 from lstm_gen.models.notes import crossfade, harmonic_encoding, networks, spectrogram_image
-from lstm_gen.platform import traced_functions
+from lstm_gen.platform import errors, traced_functions
 
 _OVERLAP = 8  # part of an example that is faded into the next
 
@@ -33,8 +33,8 @@ class Settings:
     pitch_label: str = "pitch"
 
     def __post_init__(self) -> None:
-        configs.require_least(self, 1, "noise_size")
-        configs.require(
+        fields.require_least(self, 1, "noise_size")
+        errors.require(
             self.width >= 4 and self.width % 4 == 0,
             "width must be a multiple of 4",
             width=self.width,

@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from lstm_gen import config as configs
+from lstm_gen.config import fields
 from lstm_gen.models import base
 from lstm_gen.models.common import conditioning, rng
 from lstm_gen.models.latents import latent_stats, posterior, priors
@@ -54,7 +54,7 @@ class NoteVAEConfig(note_model.Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        configs.require_sign(self, "divergence", zero=True)
+        fields.require_sign(self, "divergence", zero=True)
 
 
 class NoteVAE(note_model.Maker):

@@ -17,20 +17,21 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from lstm_gen import config
+from lstm_gen.config.audio import AudioConfig
 from lstm_gen.models import base
+from lstm_gen.platform import errors
 
 _UNIT = 40 * math.log(10) / 10  # nats of power in a level of 1
 _LOUDEST = 50.0  # nats; frames must stay below 60
 
 
-def require_phase(audio: config.AudioConfig) -> None:
+def require_phase(audio: AudioConfig) -> None:
     """Refuse frames that are not levels and phase steps.
 
     Raises:
       InputError: Naming the phase.
     """
-    config.require(
+    errors.require(
         audio.representation == "complex_stft" and audio.is_logarithmic,
         "frames must hold levels and phase steps; make the dataset with "
         "--representation=complex_stft --phase=instantaneous_frequency",

@@ -37,11 +37,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from lstm_gen import config as configs
+from lstm_gen.config import fields
 from lstm_gen.models import base
 from lstm_gen.models.common import chunked, conditioning, convolutions, mirrored, overlap_add, rng
 from lstm_gen.models.latents import latent_stats, posterior, priors
-from lstm_gen.platform import traced_functions
+from lstm_gen.platform import errors, traced_functions
 
 LATENTS = ("sequence", "global")
 _PRIORS = ("sequence", "gmm", "gaussian", "standard", "mixture")
@@ -80,21 +80,21 @@ class VAEConfig:
     sigma_floor: float = 0.02
 
     def __post_init__(self) -> None:
-        configs.require_choice("latents", self.latents, LATENTS)
-        configs.require(
+        errors.require_choice("latents", self.latents, LATENTS)
+        errors.require(
             1 <= self.stride <= 64 and self.stride & (self.stride - 1) == 0,
             "stride must be 1, 2, 4, ... or 64 frames",
             stride=self.stride,
         )
-        configs.require_least(self, 1, "latent_size", "width")
-        configs.require_least(self, 0, "blocks", "prior_components")
-        configs.require_sign(self, "beta", zero=True)
-        configs.require(
+        fields.require_least(self, 1, "latent_size", "width")
+        fields.require_least(self, 0, "blocks", "prior_components")
+        fields.require_sign(self, "beta", zero=True)
+        errors.require(
             0 <= self.beta_warmup <= 1,
             "beta_warmup must be a share of the training, 0 (off) to 1",
             beta_warmup=self.beta_warmup,
         )
-        configs.require_sign(self, "sigma_floor", zero=False)
+        fields.require_sign(self, "sigma_floor", zero=False)
 
     @property
     def context(self) -> int:

@@ -40,12 +40,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from lstm_gen import config as configs
+from lstm_gen.config import fields
 from lstm_gen.models import base
 from lstm_gen.models.common import chunked, convolutions, rng
 from lstm_gen.models.latents import latent_stats, posterior, priors
 from lstm_gen.models.waveform_vae import spectral_loss
-from lstm_gen.platform import traced_functions
+from lstm_gen.platform import errors, traced_functions
 
 NORMS = ("none", "original")
 _MOST_SAMPLES_PER_STEP = 64
@@ -87,33 +87,33 @@ class WaveformVAEConfig:
 
     def __post_init__(self) -> None:
         strides, channels = self.each_stride, self.each_channels
-        configs.require(
+        errors.require(
             bool(strides) and min(strides) >= 2 and self.stride <= _MOST_SAMPLES_PER_STEP,
             "strides must be 2 or more each, and their product, the samples of a latent step, at "
             f"most {_MOST_SAMPLES_PER_STEP}, or the decoder ignores its latents",
             strides=self.strides,
         )
-        configs.require(
+        errors.require(
             len(channels) == len(strides) and min(channels) >= 1,
             "channels must be positive, one for each stride",
             channels=self.channels,
             strides=self.strides,
         )
         windows = self.each_window
-        configs.require(
+        errors.require(
             bool(windows) and min(windows) >= 16 and not any(window % 4 for window in windows),
             "windows must be multiples of 4 samples, from 16 on",
             windows=self.windows,
         )
-        configs.require_least(self, 1, "blocks", "latent_size")
-        configs.require_sign(self, "beta", "spectral_weight", "waveform_weight", zero=True)
-        configs.require(
+        fields.require_least(self, 1, "blocks", "latent_size")
+        fields.require_sign(self, "beta", "spectral_weight", "waveform_weight", zero=True)
+        errors.require(
             self.spectral_weight + self.waveform_weight > 0,
             "spectral_weight and waveform_weight must not both be 0",
             spectral_weight=self.spectral_weight,
             waveform_weight=self.waveform_weight,
         )
-        configs.require_choice("norm", self.norm, NORMS)
+        errors.require_choice("norm", self.norm, NORMS)
 
     @property
     def each_stride(self) -> tuple[int, ...]:
@@ -148,7 +148,7 @@ class WaveformVAEConfig:
 def _integers(name: str, text: str) -> tuple[int, ...]:
     """Return the integers of "4,4,4"."""
     parts = [part.strip() for part in text.split(",")]
-    configs.require(
+    errors.require(
         all(part.isdigit() for part in parts),
         f"{name} must be whole numbers separated by commas, as in 4,4,4",
         **{name: text},
@@ -239,7 +239,7 @@ def objectives(model: WaveformVAE, signal: base.Signal) -> tuple[base.Objective,
     settings = model.settings
     n_samples = signal.timesteps * signal.channels
     windows = [one for one in settings.each_window if one <= n_samples]
-    configs.require(
+    errors.require(
         bool(windows),
         "timesteps * hop_length samples must hold the shortest of windows",
         samples=n_samples,

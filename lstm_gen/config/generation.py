@@ -1,12 +1,13 @@
-"""What is asked of generation."""
+"""Settings of generation: how many songs, how long, from what, in which format."""
 
 import dataclasses
 import math
 import pathlib
 
-from lstm_gen import config
-from lstm_gen.audio import inversion
-from lstm_gen.platform import precision
+from lstm_gen.config import fields
+from lstm_gen.config.audio import INVERSION_ITERATIONS
+from lstm_gen.config.training import PRECISIONS
+from lstm_gen.platform import errors
 
 FORMATS = ("wav", "flac", "ogg", "mp3")
 SUBTYPES = ("PCM_16", "PCM_24", "FLOAT")
@@ -14,7 +15,7 @@ INVERSIONS = ("joint", "griffin_lim")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SongConfig:
+class GenerationConfig:
     """What songs are asked for, and how they are written.
 
     Attributes:
@@ -73,38 +74,38 @@ class SongConfig:
     portable: bool = False
 
     def __post_init__(self) -> None:
-        config.require_least(self, 1, "n_songs", "songs_at_once")
-        config.require(
+        fields.require_least(self, 1, "n_songs", "songs_at_once")
+        errors.require(
             0 <= self.seed < 1 << 31, "seed must be from 0 to 2147483647", seed=self.seed
         )
         for name in ("seconds", "temperature", "primer_seconds", "note_seconds"):
             value = getattr(self, name)
-            config.require(
+            errors.require(
                 0 < value < math.inf, f"{name} must be positive and finite", **{name: value}
             )
-        config.require(
+        errors.require(
             self.sigma_scale >= 0, "sigma_scale must not be negative", sigma_scale=self.sigma_scale
         )
         self._check_recordings()
         choices = {
             "format": FORMATS,
             "subtype": SUBTYPES,
-            "precision": precision.CHOICES,
+            "precision": PRECISIONS,
             "inversion": INVERSIONS,
-            "inversion_quality": tuple(inversion.QUALITY),
+            "inversion_quality": tuple(INVERSION_ITERATIONS),
         }
         for name, allowed in choices.items():
             value = getattr(self, name)
-            config.require(
+            errors.require(
                 value in allowed, f"{name} must be one of {', '.join(allowed)}", **{name: value}
             )
-        config.require(
+        errors.require(
             self.format != "flac" or self.subtype != "FLOAT",
             "FLAC holds integers; use --subtype=PCM_24 or --format=wav",
             format=self.format,
             subtype=self.subtype,
         )
-        config.require(
+        errors.require(
             not self.portable
             or (
                 (self.n_songs, self.inversion, self.precision) == (1, "joint", "float32")
@@ -122,31 +123,31 @@ class SongConfig:
 
     def _check_recordings(self) -> None:
         """Refuse what cannot be done with recordings, or not at once."""
-        config.require_sign(self, "perturb", zero=True)
-        config.require(
+        fields.require_sign(self, "perturb", zero=True)
+        errors.require(
             len(self.interpolate) in (0, 2),
             "interpolate takes two recordings",
             interpolate=",".join(self.interpolate),
         )
         instead = ("portable", "melody", "reconstruct", "interpolate")
         asked = [f"--{name}" for name in instead if getattr(self, name)]
-        config.require(
+        errors.require(
             len(asked) < 2,
             "one thing at a time, of " + ", ".join(f"--{name}" for name in instead),
             asked=" ".join(asked),
         )
-        config.require(
+        errors.require(
             not (self.prior and (self.reconstruct or self.interpolate)),
             "prior is what songs are drawn from, and a recording has its own latents; leave it out",
             prior=self.prior,
         )
         stems = [pathlib.PurePosixPath(path).stem for path in self.reconstruct]
-        config.require(
+        errors.require(
             len(set(stems)) == len(stems),
             "recordings to reconstruct must differ in their names, which sounds are named after",
             reconstruct=",".join(self.reconstruct),
         )
-        config.require(
+        errors.require(
             bool(self.reconstruct) or (self.perturb == 0 and not self.transfer),
             "perturb and transfer change a recording; name one with --reconstruct=FILE",
             perturb=self.perturb,

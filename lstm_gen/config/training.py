@@ -1,38 +1,47 @@
-"""Frozen configurations of a training: how a model is fitted, and how one looks on."""
+"""Settings of training: windows, optimisation, augmentation, monitoring."""
 
 import dataclasses
 
-from lstm_gen import config
+from lstm_gen.config import fields
+from lstm_gen.platform import errors
+
+PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class AugmentationConfig:
-    """How training windows are varied as they are read; by default not at all.
+class WindowConfig:
+    """What a model sees at once; cut from segments as they are read.
 
     Attributes:
-      gain_db: Most that a window is made louder or quieter, dB; 0 for off.
-      polarity: Whether half of the windows have their sign changed, which nobody hears
-        (waveform, and complex_stft as real and imaginary parts).
-      shift_mels: Most mel bands that a window is moved up or down; 0 for off (log_mel).
-      transpose_semitones: Most semitones that a window is transposed by, up or down; 0 for off
-        (log_stft).
+      timesteps: Input frames per window.
+      shift: Frames from an input frame to the frame it predicts; a window therefore holds
+        `timesteps + shift` frames. 0 where nothing is predicted.
+      window_hop: Frames from one window of a segment to the next; 0 for windows that touch.
     """
 
-    gain_db: float = 0.0
-    polarity: bool = False
-    shift_mels: int = 0
-    transpose_semitones: float = 0.0
+    timesteps: int = 256
+    shift: int = 1
+    window_hop: int = 0
 
     def __post_init__(self) -> None:
-        config.require(
-            0 <= self.gain_db <= 60, "gain_db must be from 0 (off) to 60", gain_db=self.gain_db
+        fields.require_least(self, 2, "timesteps")
+        errors.require(
+            0 <= self.shift <= self.timesteps,
+            "shift must be from 0 to timesteps",
+            shift=self.shift,
+            timesteps=self.timesteps,
         )
-        config.require_least(self, 0, "shift_mels")
-        config.require(
-            0 <= self.transpose_semitones <= 12,
-            "transpose_semitones must be from 0 (off) to 12",
-            transpose_semitones=self.transpose_semitones,
-        )
+        fields.require_sign(self, "window_hop", zero=True)
+
+    @property
+    def frames(self) -> int:
+        """Frames that one window holds."""
+        return self.timesteps + self.shift
+
+    @property
+    def hop(self) -> int:
+        """Frames from one window to the next."""
+        return self.window_hop or self.timesteps
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,30 +77,60 @@ class TrainingConfig:
     precision: str = "float32"
 
     def __post_init__(self) -> None:
-        config.require(
+        errors.require(
             0 <= self.seed < 1 << 31, "seed must be from 0 to 2147483647", seed=self.seed
         )
-        config.require_least(self, 1, "batch_size", "steps", "accumulate")
-        config.require_sign(self, "learning_rate", zero=False)
-        config.require_sign(self, "warmup_steps", "weight_decay", zero=True)
-        config.require(
+        fields.require_least(self, 1, "batch_size", "steps", "accumulate")
+        fields.require_sign(self, "learning_rate", zero=False)
+        fields.require_sign(self, "warmup_steps", "weight_decay", zero=True)
+        errors.require(
             0 <= self.final_learning_rate_fraction <= 1,
             "final_learning_rate_fraction must be from 0 to 1",
             final_learning_rate_fraction=self.final_learning_rate_fraction,
         )
-        config.require(
+        errors.require(
             self.clip_norm >= 0, "clip_norm must be 0 (off) or positive", clip_norm=self.clip_norm
         )
-        config.require(
+        errors.require(
             0 <= self.ema < 1, "ema must be from 0 (off) to below 1, as 0.999", ema=self.ema
         )
-        config.require(
+        errors.require(
             self.batch_size % self.accumulate == 0,
             "accumulate must divide batch_size",
             accumulate=self.accumulate,
             batch_size=self.batch_size,
         )
-        config.require_choice("precision", self.precision, ("float32", "bfloat16"))
+        errors.require_choice("precision", self.precision, ("float32", "bfloat16"))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AugmentationConfig:
+    """How training windows are varied as they are read; by default not at all.
+
+    Attributes:
+      gain_db: Most that a window is made louder or quieter, dB; 0 for off.
+      polarity: Whether half of the windows have their sign changed, which nobody hears
+        (waveform, and complex_stft as real and imaginary parts).
+      shift_mels: Most mel bands that a window is moved up or down; 0 for off (log_mel).
+      transpose_semitones: Most semitones that a window is transposed by, up or down; 0 for off
+        (log_stft).
+    """
+
+    gain_db: float = 0.0
+    polarity: bool = False
+    shift_mels: int = 0
+    transpose_semitones: float = 0.0
+
+    def __post_init__(self) -> None:
+        errors.require(
+            0 <= self.gain_db <= 60, "gain_db must be from 0 (off) to 60", gain_db=self.gain_db
+        )
+        fields.require_least(self, 0, "shift_mels")
+        errors.require(
+            0 <= self.transpose_semitones <= 12,
+            "transpose_semitones must be from 0 (off) to 12",
+            transpose_semitones=self.transpose_semitones,
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -123,11 +162,11 @@ class MonitorConfig:
     keep_checkpoints: int = 2
 
     def __post_init__(self) -> None:
-        config.require_least(
+        fields.require_least(
             self, 1, "steps_per_call", "validate_every_steps", "checkpoint_every_steps"
         )
-        config.require_least(self, 1, "n_samples", "keep_checkpoints")
+        fields.require_least(self, 1, "n_samples", "keep_checkpoints")
         for name in ("sample_every_steps", "histogram_every_steps", "patience"):
             value = getattr(self, name)
-            config.require(value >= 0, f"{name} must be 0 (off) or positive", **{name: value})
-        config.require_sign(self, "sample_seconds", zero=False)
+            errors.require(value >= 0, f"{name} must be 0 (off) or positive", **{name: value})
+        fields.require_sign(self, "sample_seconds", zero=False)

@@ -1,0 +1,1 @@
+"""Settings of every stage: frozen dataclasses, no TensorFlow."""

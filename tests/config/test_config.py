@@ -1,0 +1,273 @@
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+
+from lstm_gen.config import audio as audio_config
+from lstm_gen.config import dataset as dataset_config
+from lstm_gen.config import fields
+from lstm_gen.config import training as training_config
+from lstm_gen.config.audio import AudioConfig
+from lstm_gen.config.dataset import LabelConfig, SegmentConfig, SplitConfig
+from lstm_gen.config.training import AugmentationConfig, MonitorConfig, TrainingConfig, WindowConfig
+from lstm_gen.platform import errors
+
+CLASSES = [
+    AudioConfig,
+    SegmentConfig,
+    SplitConfig,
+    WindowConfig,
+    AugmentationConfig,
+    TrainingConfig,
+    MonitorConfig,
+]
+REFUSED: list[tuple[type, dict[str, object], str]] = [
+    (AudioConfig, {"sample_rate": 999}, "sample_rate must be"),
+    (AudioConfig, {"sample_rate": 384_001}, "sample_rate must be"),
+    (AudioConfig, {"n_fft": 2047}, "n_fft must be even"),
+    (AudioConfig, {"n_fft": 14}, "n_fft must be even"),
+    (AudioConfig, {"n_fft": 65538}, "n_fft must be even"),
+    (AudioConfig, {"hop_length": 0}, "hop_length must be"),
+    (AudioConfig, {"hop_length": 1025}, "hop_length must be"),
+    (AudioConfig, {"n_mels": 0}, "n_mels must be"),
+    (AudioConfig, {"n_mels": 1025}, "n_mels must be"),
+    (AudioConfig, {"fmin_hz": -1.0}, "fmin_hz must be"),
+    (AudioConfig, {"fmin_hz": 8000.0, "fmax_hz": 8000.0}, "fmin_hz must be"),
+    (AudioConfig, {"fmax_hz": 11025.1}, "fmin_hz must be"),
+    (AudioConfig, {"fmax_hz": float("nan")}, "fmin_hz must be"),
+    (AudioConfig, {"log_floor": 0.0}, "log_floor must be"),
+    (AudioConfig, {"log_floor": float("inf")}, "log_floor must be"),
+    (SegmentConfig, {"segment_frames": 1}, "segment_frames must be"),
+    (AudioConfig, {"representation": "mfcc"}, "representation must be one of log_mel, log"),
+    (AudioConfig, {"phase": "none"}, "phase must be one of instantaneous_frequency, real"),
+    (AudioConfig, {"normalisation": "rank"}, "normalisation must be one of standard, min"),
+    (AudioConfig, {"n_bins": 8}, "n_bins keeps bins of log_stft and complex_stft"),
+    (SegmentConfig, {"trim_db": -0.1}, "trim_db must not"),
+    (SegmentConfig, {"trim_db": float("inf")}, "trim_db must not"),
+    (SegmentConfig, {"example_seconds": -1.0}, "example_seconds must not"),
+    (SegmentConfig, {"max_examples": -1}, "max_examples must not be negative"),
+    (SegmentConfig, {"dtype": "float64"}, "dtype must be"),
+    (SplitConfig, {"split": "random"}, "split must be"),
+    (SplitConfig, {"split": "pattern"}, "split=pattern, which needs one"),
+    (SplitConfig, {"validation_pattern": "a"}, "validation_pattern is for split=pattern"),
+    (SplitConfig, {"validation_fraction": -0.1}, "leave at least a fifth"),
+    (SplitConfig, {"test_fraction": -0.1}, "leave at least a fifth"),
+    (SplitConfig, {"validation_fraction": 0.5, "test_fraction": 0.4}, "at least a fifth"),
+    (SplitConfig, {"block_seconds": 0.0}, "block_seconds must be"),
+    (SplitConfig, {"guard_seconds": -1.0}, "guard_seconds not negative"),
+    (WindowConfig, {"timesteps": 1}, "timesteps must be"),
+    (WindowConfig, {"shift": -1}, "shift must be"),
+    (WindowConfig, {"timesteps": 8, "shift": 9}, "shift must be"),
+    (AugmentationConfig, {"gain_db": 61.0}, "gain_db must be"),
+    (AugmentationConfig, {"shift_mels": -1}, "shift_mels must be"),
+    (AugmentationConfig, {"transpose_semitones": 13.0}, "transpose_semitones must"),
+    (WindowConfig, {"window_hop": -1}, "window_hop must not"),
+    (TrainingConfig, {"batch_size": 0}, "batch_size must be"),
+    (TrainingConfig, {"steps": 0}, "steps must be"),
+    (TrainingConfig, {"learning_rate": 0.0}, "learning_rate must be"),
+    (TrainingConfig, {"learning_rate": float("inf")}, "learning_rate must be"),
+    (TrainingConfig, {"warmup_steps": -1}, "warmup_steps must not"),
+    (TrainingConfig, {"final_learning_rate_fraction": 1.1}, "must be from 0 to 1"),
+    (TrainingConfig, {"clip_norm": -1.0}, "clip_norm must be"),
+    (TrainingConfig, {"weight_decay": -1.0}, "weight_decay must not"),
+    (TrainingConfig, {"precision": "float16"}, "precision must be"),
+    (TrainingConfig, {"ema": 1.0}, "ema must be from 0"),
+    (TrainingConfig, {"accumulate": 0}, "accumulate must be"),
+    (TrainingConfig, {"accumulate": 3}, "accumulate must divide batch_size"),
+    (
+        MonitorConfig,
+        {"histogram_every_steps": -1},
+        "histogram_every_steps must be",
+    ),
+    (MonitorConfig, {"steps_per_call": 0}, "steps_per_call must be"),
+    (MonitorConfig, {"validate_every_steps": 0}, "validate_every_steps must be"),
+    (
+        MonitorConfig,
+        {"checkpoint_every_steps": 0},
+        "checkpoint_every_steps must be",
+    ),
+    (MonitorConfig, {"sample_every_steps": -1}, "sample_every_steps must be"),
+    (MonitorConfig, {"patience": -1}, "patience must be"),
+    (MonitorConfig, {"n_samples": 0}, "n_samples must be"),
+    (MonitorConfig, {"keep_checkpoints": 0}, "keep_checkpoints must be"),
+    (MonitorConfig, {"sample_seconds": 0.0}, "sample_seconds must be"),
+]
+
+
+def changed(kind: type, **values: object) -> dict[str, object]:
+    """Return the default configuration as JSON values, with some of them changed."""
+    return {**fields.to_dict(kind()), **values}
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_a_configuration_survives_json(kind: type) -> None:
+    text = fields.to_json(fields.to_dict(kind()))
+    assert fields.from_dict(kind, json.loads(text), "file.json") == kind()
+
+
+def test_every_field_survives_json() -> None:
+    audio = AudioConfig(
+        sample_rate=44100,
+        representation="complex_stft",
+        n_bins=2048,
+        phase="real_imaginary",
+        normalisation="min_max",
+        n_fft=4096,
+        hop_length=1024,
+        n_mels=80,
+        fmin_hz=20.0,
+        fmax_hz=16000.0,
+        log_floor=1e-7,
+    )
+    defaults = fields.to_dict(AudioConfig())
+    values = json.loads(fields.to_json(fields.to_dict(audio)))
+    assert all(values[name] != defaults[name] for name in defaults)
+    assert fields.from_dict(AudioConfig, values, "file.json") == audio
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_a_configuration_is_frozen(kind: type) -> None:
+    field = dataclasses.fields(kind)[0].name
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(kind(), field, 1)
+
+
+@pytest.mark.parametrize(("kind", "values", "message"), REFUSED)
+def test_a_bad_value_is_refused_by_name(
+    kind: type, values: dict[str, object], message: str
+) -> None:
+    with pytest.raises(errors.InputError, match=message) as caught:
+        kind(**values)
+    text = str(caught.value)
+    assert "\n" not in text
+    for name, value in values.items():
+        assert f"{name}={value!r}" in text.partition("Received: ")[2]
+
+
+def test_every_class_and_every_field_that_can_be_wrong_is_tested() -> None:
+    classes = {
+        value
+        for module in (audio_config, dataset_config, training_config)
+        for value in vars(module).values()
+        if dataclasses.is_dataclass(value) and isinstance(value, type)
+    }
+    assert classes - {LabelConfig} == set(CLASSES)  # that is tested with its sources
+    free = {"best_weights", "polarity", "seed"}  # every value of their type is a good one
+    fields = {(kind, field.name) for kind in CLASSES for field in dataclasses.fields(kind)}
+    tested = {(kind, name) for kind, values, _ in REFUSED for name in values}
+    assert {name for _, name in fields - tested} == free
+
+
+def test_values_at_the_edge_are_taken() -> None:
+    AudioConfig(n_fft=16, hop_length=8, n_mels=8, fmin_hz=0.0, fmax_hz=11025.0)
+    SplitConfig(validation_fraction=0.4, test_fraction=0.4)
+    WindowConfig(timesteps=2, shift=2)
+    SegmentConfig(segment_frames=2, trim_db=0.0)
+
+
+@pytest.mark.parametrize(
+    ("audio", "segment", "message"),
+    [
+        ({}, {"dtype": "int16"}, "int16 holds samples of a waveform.*representation='log_mel'"),
+        ({"hop_length": 1000}, {"example_seconds": 0.09}, "long enough for two frames"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(
+    audio: dict[str, Any], segment: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(errors.InputError, match=message):
+        dataset_config.require_fit(AudioConfig(**audio), SegmentConfig(**segment))
+
+
+def test_limits_that_are_a_representations_own() -> None:
+    with pytest.raises(errors.InputError, match=r"n_bins must be from 1 to 1 .*n_bins=1026"):
+        AudioConfig(representation="log_stft", n_bins=1026)
+    with pytest.raises(errors.InputError, match=r"hop_length must be from 1 to 65536 .*=65537"):
+        AudioConfig(representation="waveform", hop_length=65537)
+
+
+def test_what_a_representation_has_no_use_for_is_not_looked_at() -> None:
+    AudioConfig(representation="log_stft", n_fft=64, hop_length=16)  # fewer bins than n_mels
+    AudioConfig(representation="waveform", n_fft=2, hop_length=4096)
+
+
+def test_channels_are_those_of_the_representation() -> None:
+    def channels(representation: str, **values: Any) -> int:
+        return AudioConfig(representation=representation, **values).channels
+
+    assert channels("log_mel", n_mels=80) == 80
+    assert channels("log_stft") == 1025
+    assert channels("log_stft", n_bins=1024) == 1024
+    assert channels("complex_stft", n_bins=512) == 1024
+    assert channels("waveform", hop_length=300) == 300
+
+
+def test_derived_values() -> None:
+    audio = AudioConfig(sample_rate=16000, hop_length=160)
+    assert audio.frames_per_second == 100.0
+    assert audio.fmax_resolved_hz == 8000.0
+    assert AudioConfig(fmax_hz=4000.0).fmax_resolved_hz == 4000.0
+    window = WindowConfig(timesteps=100, shift=5)
+    assert (window.frames, window.hop) == (105, 100)
+    assert WindowConfig(timesteps=100, window_hop=30).hop == 30
+
+
+def test_an_unknown_field_is_named() -> None:
+    with pytest.raises(errors.InputError, match=r"file\.json does not have .* unknown=\['hopp'\]"):
+        fields.from_dict(AudioConfig, changed(AudioConfig, hopp=1), "file.json")
+
+
+def test_a_missing_field_is_named() -> None:
+    values = changed(AudioConfig)
+    del values["n_mels"]
+    with pytest.raises(errors.InputError, match=r"missing=\['n_mels'\]"):
+        fields.from_dict(AudioConfig, values, "file.json")
+
+
+@pytest.mark.parametrize("values", [None, 3, "text", [["n_fft", 2048]]])
+def test_what_is_no_object_is_refused(values: object) -> None:
+    with pytest.raises(errors.InputError, match=r"file\.json must be a JSON object"):
+        fields.from_dict(AudioConfig, values, "file.json")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value", "expected"),
+    [
+        (AudioConfig, "n_fft", "2048", "int"),
+        (AudioConfig, "n_fft", 2048.0, "int"),
+        (AudioConfig, "n_fft", True, "int"),
+        (AudioConfig, "n_fft", None, "int"),
+        (AudioConfig, "log_floor", "tiny", "float"),
+        (AudioConfig, "log_floor", True, "float"),
+        (AudioConfig, "fmax_hz", "high", "float or null"),
+        (SegmentConfig, "dtype", 16, "str"),
+        (MonitorConfig, "best_weights", 1, "bool"),
+    ],
+)
+def test_a_wrong_type_is_refused(kind: type, name: str, value: object, expected: str) -> None:
+    with pytest.raises(errors.InputError) as caught:
+        fields.from_dict(kind, changed(kind, **{name: value}), "file.json")
+    assert str(caught.value) == f"file.json: {name} must be {expected}. Received: {value!r}"
+
+
+def test_a_value_out_of_range_in_a_file_is_refused() -> None:
+    with pytest.raises(errors.InputError, match="n_fft must be even"):
+        fields.from_dict(AudioConfig, changed(AudioConfig, n_fft=3), "file.json")
+
+
+def test_a_whole_number_is_taken_where_a_float_is_meant() -> None:
+    values = changed(AudioConfig, fmin_hz=30)
+    fmin_hz = fields.from_dict(AudioConfig, values, "file.json").fmin_hz
+    assert fmin_hz == 30.0
+    assert isinstance(fmin_hz, float)
+
+
+def test_json_text_does_not_depend_on_order() -> None:
+    assert fields.to_json({"b": 1, "a": [2]}) == fields.to_json({"a": [2], "b": 1})
+    assert fields.to_json({"a": 1}) == '{\n  "a": 1\n}\n'
+
+
+def test_json_refuses_what_json_does_not_have() -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        fields.to_json({"loss": float("nan")})
