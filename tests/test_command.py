@@ -18,7 +18,7 @@ import sys
 from absl import flags
 
 from flags import command, storage_flags
-from lstm_gen import errors
+from lstm_gen.platform import errors
 
 _N = flags.DEFINE_integer("n", 1, "How many.", lower_bound=1)
 

@@ -35,7 +35,7 @@ def test_targets_are_in_the_makefile(code: str) -> None:
 
 
 def test_flags_are_defined(code: str) -> None:
-    sources = [*ROOT.glob("*.py"), *ROOT.glob("flags/*.py"), *ROOT.glob("tools/*.py")]
+    sources = [*ROOT.glob("*.py"), *ROOT.glob("flags/*.py"), *ROOT.glob("tools/**/*.py")]
     text = "\n".join(path.read_text("utf-8") for path in [*sources, *ROOT.glob("benchmarks/*.py")])
     known = set(re.findall(r'DEFINE_\w+\(\s*"(\w+)"', text)) | set(re.findall(r'"--(\w+)', text))
     ours = [line for line in code.splitlines() if not re.search(r"\b(pip|docker|git)\b", line)]

@@ -89,7 +89,7 @@ def test_sound_is_made_with_the_settings_of_the_analysis_alone(command: str) -> 
 import dataclasses
 import {command}
 from absl import flags
-from lstm_gen import config
+from lstm_gen.config.audio import AudioConfig
 print(*{{one.name for one in dataclasses.fields(AudioConfig)}} & set(flags.FLAGS))
 """
     found = subprocess.run(

@@ -14,12 +14,11 @@ from flags import (
     latent_flags,
     model_flags,
     pitch_flags,
-    tpu_flags,
     training_flags,
     window_flags,
 )
 from lstm_gen.models import base as families
-from tools.tpu import lowering, preflight, report
+from tools.tpu import lowering, preflight, report, tpu_flags
 
 
 def main() -> int:

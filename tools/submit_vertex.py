@@ -11,9 +11,9 @@ needs no account. Images are made by `make image`.
 
 import shlex
 
-from flags import command, vertex_flags
+from flags import command
 from lstm_gen.platform import storage
-from tools.vertex import jobs
+from tools.vertex import jobs, vertex_flags
 
 
 def main(arguments: list[str]) -> None:

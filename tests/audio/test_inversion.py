@@ -182,7 +182,7 @@ def test_kernels_work_where_nothing_can_be_cached(tmp_path: pathlib.Path) -> Non
     package = tmp_path / "lstm_gen"
     source = pathlib.Path(inversion.__file__).parents[1]
     shutil.copytree(source, package, ignore=shutil.ignore_patterns("__pycache__"))
-    code = "from lstm_gen.audio import kernels; print(kernels.__file__)"
+    code = "from lstm_gen.audio import inversion_kernels; print(inversion_kernels.__file__)"
     (package / "audio" / "__pycache__").write_text("a file, so that no folder can be made")
     blocked = str(package / "audio" / "__pycache__" / "no")
     environment = {**os.environ, "HOME": blocked, "XDG_CACHE_HOME": blocked}

@@ -205,8 +205,8 @@ def test_a_file_that_may_not_be_looked_at(
 
 def test_memory_is_bounded() -> None:
     code = (
-        "from lstm_gen.data import limits, writer; import numpy as np\n"
-        "limits.limit_process()\n"
+        "from lstm_gen.dataset.prepare import shards, worker_limits; import numpy as np\n"
+        "worker_limits.limit_process()\n"
         "np.ones(900 << 20, np.uint8)\n"
         "try: np.ones(1500 << 20, np.uint8)\n"
         "except MemoryError: print('refused')"
@@ -250,7 +250,7 @@ def test_whatever_a_decoder_does_costs_one_recording(
 
 
 def test_every_verdict_is_listed_and_used() -> None:
-    sources = [p for p in (ROOT / "lstm_gen").rglob("*.py") if p.name != "verdicts.py"]
+    sources = [p for p in (ROOT / "lstm_gen").rglob("*.py") if p.name != "file_status.py"]
     literals = {
         node.value
         for path in sources
@@ -262,7 +262,7 @@ def test_every_verdict_is_listed_and_used() -> None:
         argument.value
         for path in sources
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("verdicts.")
+        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("file_status.")
         for argument in node.args[:2]
         if isinstance(argument, ast.Constant) and re.fullmatch("[a-z_]+", str(argument.value))
     }

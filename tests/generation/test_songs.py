@@ -94,10 +94,11 @@ def test_the_same_seed_makes_the_same_songs(
 SPLIT = """
 import pathlib, sys
 import tensorflow as tf
-from lstm_gen import distribute
-from lstm_gen.generation import song_config, songs
+from lstm_gen.config.generation import GenerationConfig
+from lstm_gen.generation import songs
+from lstm_gen.platform import devices as found
 run_dir, folder = sys.argv[1:]
-devices = distribute.devices("cpu", 2)
+devices = found.devices("cpu", 2)
 asked = GenerationConfig(n_songs=4, songs_at_once=2, seconds=1.0, seed=3)
 told = []
 songs.make(run_dir, folder, asked, devices=devices, progress=told.append)

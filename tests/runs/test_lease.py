@@ -14,7 +14,7 @@ from lstm_gen.runs import lease
 
 HOLDER = """
 import sys
-from lstm_gen import lease
+from lstm_gen.runs import lease
 with lease.hold(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.read()

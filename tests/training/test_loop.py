@@ -357,7 +357,8 @@ TWO_DEVICES = """
 import pathlib, sys
 import numpy as np
 import tiny
-from lstm_gen import distribute, runs
+from lstm_gen.platform import devices as distribute
+from lstm_gen.runs import run as runs
 from lstm_gen.training import loop
 folder = pathlib.Path(sys.argv[1])
 dataset = tiny.make_dataset(folder / "dataset")

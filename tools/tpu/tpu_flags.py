@@ -12,7 +12,7 @@ from lstm_gen.config.generation import GenerationConfig
 from lstm_gen.platform import errors
 from tools.tpu import chips
 
-_PRESETS = pathlib.Path(__file__).with_name("presets")
+_PRESETS = pathlib.Path(__file__).parents[2] / "flags" / "presets"
 
 _PRESET = flags.DEFINE_string(
     "preset",
