@@ -80,7 +80,7 @@ def main() -> None:
         found = dry_run.measure(run, dataset, settings.steps_per_call, strategy)
         print(dry_run.describe(found, run.training.steps))
         return
-    with devices.place_to_write(strategy, run_dir) as own_dir:
+    with devices.chief_output_dir(strategy, run_dir) as own_dir:
         print(report.describe_data(dataset, run.window, run.training))
         for line in clear.clear(own_dir) if training_flags.fresh() else ():
             print(line)

@@ -1,12 +1,12 @@
-"""What can be said of a file that was found: one stable code, for manifests and summaries.
+"""File statuses: a stable code for each outcome of preparing a file, and its meaning.
 
-Every code that the preparation uses is in this table, and docs/formats.md repeats it.
+Manifests and summaries show the codes; docs/formats.md repeats this table.
 """
 
 from lstm_gen.platform import errors
 
 # fmt: off
-VERDICTS = {
+STATUSES = {
     "ok": "its frames are in the dataset",
     "duplicate": "the same content as a recording whose name comes earlier, or a link to a folder "
                  "that is searched anyway",
@@ -32,7 +32,7 @@ VERDICTS = {
 }
 # fmt: on
 
-# Every other verdict is on a recording that is lost to the dataset.
+# Every other status means that a recording is missing from the dataset.
 NOT_BAD = frozenset({"ok", "duplicate", "not_audio"})
 
 
@@ -40,7 +40,7 @@ class AudioError(errors.InputError):
     """A recording cannot be used; the others are not touched by it.
 
     Attributes:
-      reason: A code in `VERDICTS`.
+      reason: A code in `STATUSES`.
       expected: What was expected, and what to do.
       received: The values that were found instead, by name; `path` says where.
     """

@@ -17,7 +17,6 @@ from lstm_gen.config.audio import AudioConfig
 # 96 frames of 2048 samples and their spectrum are 1.6 MB: they stay in a core's cache.
 _CHUNK_FRAMES = 96
 _PIECE_BANDS = 16
-_SILENCE_SECONDS = 1.0
 ROUNDING = 1e-5
 
 
@@ -150,35 +149,6 @@ def log_to_power(logs: np.ndarray, audio: AudioConfig) -> np.ndarray:
     power = np.exp(np.asarray(logs, np.float32)) - floor
     power[power < floor * np.float32(ROUNDING)] = 0
     return power
-
-
-def active_frames(power: np.ndarray, trim_db: float, audio: AudioConfig) -> np.ndarray:
-    """Say which frames of a recording to keep.
-
-    A frame is quiet if its power is more than `trim_db` below the 99th percentile of the
-    recording's. Quiet frames at both ends (lead-in and fade-out) and quiet runs longer than
-    a second are left out; shorter rests belong to the music.
-
-    Args:
-      power: float [frames], how loud each is, as `representations.analyse` says.
-      trim_db: How far below the loud level is quiet, dB; 0 keeps every frame.
-      audio: Gives the floor and the frame rate.
-
-    Returns:
-      bool [frames]; all false for digital silence (unless `trim_db` is 0).
-    """
-    if trim_db == 0 or not len(power):
-        return np.ones(len(power), bool)
-    loud = float(np.percentile(power, 99))
-    if max(loud, float(power.max())) < audio.log_floor:
-        return np.zeros(len(power), bool)
-    active = power >= max(loud, audio.log_floor) * 10 ** (-trim_db / 10)
-    longest = round(_SILENCE_SECONDS * audio.frames_per_second)
-    edges = np.flatnonzero(np.diff(np.pad(active, 1, constant_values=True).astype(np.int8)))
-    for start, stop in zip(edges[::2], edges[1::2], strict=True):
-        at_an_end = start == 0 or stop == len(active)
-        active[start:stop] = not at_an_end and stop - start <= longest
-    return active
 
 
 @functools.cache

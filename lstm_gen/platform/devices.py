@@ -67,11 +67,11 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
 
 
 @contextlib.contextmanager
-def place_to_write(strategy: tf.distribute.Strategy, path: str) -> Iterator[str]:
-    """Yield where this process writes: `path` if it is the chief, else a directory soon deleted.
+def chief_output_dir(strategy: tf.distribute.Strategy, path: str) -> Iterator[str]:
+    """Yield the directory this process writes to: `path` for the chief, else a temporary one.
 
-    So processes that work together do the same and leave one set of checkpoints, logs and
-    samples; what the others print is dropped as well. What is read is read from `path` by all.
+    All processes run the same code, and leave one set of checkpoints, logs and samples. Nothing
+    that the others print is shown. All of them read from `path`.
     """
     if is_chief(strategy):
         yield path

@@ -258,14 +258,6 @@ def remove_tree(path: str) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def sync(directory: str) -> None:
-    """Make the files directly inside a local directory durable."""
-    if is_remote(directory):
-        return  # an upload that has ended is durable
-    for entry in pathlib.Path(directory).iterdir():
-        _flush(entry)
-
-
 @contextlib.contextmanager
 def local_copy(path: str) -> Iterator[str]:
     """Yield a local file with the content of `path` (itself, when it is local already)."""

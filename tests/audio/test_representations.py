@@ -7,6 +7,7 @@ import pytest
 
 from lstm_gen.audio import complex_stft, dtypes, log_stft, plots, representations, stft
 from lstm_gen.config.audio import REPRESENTATIONS, AudioConfig
+from lstm_gen.dataset.prepare import cut
 from lstm_gen.platform import errors
 
 RATE = 16000
@@ -188,7 +189,7 @@ def test_streamed_frames_are_the_same_to_the_bit(setting: AudioConfig) -> None:
 def test_loud_is_told_from_silent(setting: AudioConfig) -> None:
     def active(samples: Any) -> Any:
         power = representations.analyse([samples.astype("f4")], setting).power
-        return stft.active_frames(power, 30, setting)
+        return cut.active_frames(power, 30, setting)
 
     assert not active(np.zeros(50_000)).any()
     assert not active(np.full(50_000, 1e-7)).any()

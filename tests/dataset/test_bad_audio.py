@@ -257,7 +257,7 @@ def test_every_verdict_is_listed_and_used() -> None:
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
-    assert set(file_status.VERDICTS) <= literals
+    assert set(file_status.STATUSES) <= literals
     raised = {
         argument.value
         for path in sources
@@ -267,12 +267,12 @@ def test_every_verdict_is_listed_and_used() -> None:
         if isinstance(argument, ast.Constant) and re.fullmatch("[a-z_]+", str(argument.value))
     }
     assert raised
-    assert raised <= set(file_status.VERDICTS)
+    assert raised <= set(file_status.STATUSES)
 
 
 def test_every_verdict_is_documented() -> None:
     text = (ROOT / "docs" / "formats.md").read_text()
-    for code, meaning in file_status.VERDICTS.items():
+    for code, meaning in file_status.STATUSES.items():
         assert f"| `{code}` | {meaning} |" in text
 
 

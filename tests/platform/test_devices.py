@@ -80,7 +80,7 @@ def test_the_chief_writes_in_place_and_the_others_nowhere(
         strategy: Any = types.SimpleNamespace(
             extended=types.SimpleNamespace(should_checkpoint=index == 0)
         )
-        with distribute.place_to_write(strategy, str(tmp_path)) as place:
+        with distribute.chief_output_dir(strategy, str(tmp_path)) as place:
             print(f"process {index}")
             (pathlib.Path(place) / "file").write_text("x")
         places.append(pathlib.Path(place))

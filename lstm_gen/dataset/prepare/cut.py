@@ -11,9 +11,11 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from lstm_gen.audio import representations, stft
+from lstm_gen.audio import representations
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.config.dataset import SegmentConfig
+
+_LONGEST_REST_SECONDS = 1.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,7 +54,7 @@ def analyse(blocks: Iterable[np.ndarray], audio: AudioConfig, segment: SegmentCo
     if example_samples:
         return _analyse_examples(blocks, audio, segment, example_samples)
     whole = representations.analyse(blocks, audio, segment.dtype)
-    active = stft.active_frames(whole.power, segment.trim_db, audio)
+    active = active_frames(whole.power, segment.trim_db, audio)
     return Recording(frames=whole.frames, active=active, n_samples=whole.n_samples)
 
 
@@ -77,7 +79,7 @@ def _analyse_examples(
         found.append(representations.analyse([padded], audio, segment.dtype))
     example_frames = representations.n_frames(example_samples, audio)
     power = np.concatenate([one.power for one in found])
-    active = stft.active_frames(power, segment.trim_db, audio)
+    active = active_frames(power, segment.trim_db, audio)
     whole = active.reshape(-1, example_frames).any(axis=1)
     return Recording(
         frames=np.concatenate([one.frames for one in found]),
@@ -87,6 +89,35 @@ def _analyse_examples(
         n_left_over=n_left_over,
         example_frames=example_frames,
     )
+
+
+def active_frames(power: np.ndarray, trim_db: float, audio: AudioConfig) -> np.ndarray:
+    """Return a mask of the frames of a recording that trimming keeps.
+
+    A frame is quiet if its power is more than `trim_db` below the 99th percentile of the
+    recording's. Quiet frames at both ends (lead-in and fade-out) and quiet runs longer than
+    a second are left out; shorter rests belong to the music.
+
+    Args:
+      power: float [frames], as `representations.analyse` returns it.
+      trim_db: How far below the loud level is quiet, dB; 0 keeps every frame.
+      audio: Gives the log floor and the frame rate.
+
+    Returns:
+      bool [frames]; all false for digital silence (unless `trim_db` is 0).
+    """
+    if trim_db == 0 or not len(power):
+        return np.ones(len(power), bool)
+    loud = float(np.percentile(power, 99))
+    if max(loud, float(power.max())) < audio.log_floor:
+        return np.zeros(len(power), bool)
+    active = power >= max(loud, audio.log_floor) * 10 ** (-trim_db / 10)
+    longest = round(_LONGEST_REST_SECONDS * audio.frames_per_second)
+    edges = np.flatnonzero(np.diff(np.pad(active, 1, constant_values=True).astype(np.int8)))
+    for start, stop in zip(edges[::2], edges[1::2], strict=True):
+        at_an_end = start == 0 or stop == len(active)
+        active[start:stop] = not at_an_end and stop - start <= longest
+    return active
 
 
 def cut_samples(blocks: Iterable[np.ndarray], length: int) -> Iterator[np.ndarray]:

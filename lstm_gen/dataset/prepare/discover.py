@@ -16,7 +16,7 @@ _SUFFIXES = files.EXTENSIONS | ffmpeg.EXTENSIONS
 
 
 class LeftOut(NamedTuple):
-    """A file that will not be opened: its name, the code in `VERDICTS`, and why in a sentence."""
+    """A file that will not be opened: its name, the code in `STATUSES`, and why in a sentence."""
 
     name: str
     verdict: str
