@@ -37,7 +37,6 @@ from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.input import augmentation, pipeline
 from lstm_gen.evaluation import baselines
 from lstm_gen.platform import devices
-from lstm_gen.runs import clear
 from lstm_gen.runs import run as runs
 from lstm_gen.training import dry_run, loop, report
 
@@ -82,7 +81,7 @@ def main() -> None:
         return
     with devices.chief_output_dir(strategy, run_dir) as own_dir:
         print(report.describe_data(dataset, run.window, run.training))
-        for line in clear.clear(own_dir) if training_flags.fresh() else ():
+        for line in runs.clear(own_dir) if training_flags.fresh() else ():
             print(line)
         runs.open_or_create(own_dir, run)
         result = loop.train(own_dir, run, dataset, settings, strategy, resume_dir=run_dir)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from lstm_gen.config.audio import AudioConfig
+from lstm_gen.platform import errors
 
 # Channels that hardly change are not blown up to a deviation of 1. In nats, about 0.9 dB: the
 # highest bands of many recordings stay at the log floor but for a rare event; divided by their
@@ -29,6 +30,33 @@ class Normalisation:
 
     mean: np.ndarray
     std: np.ndarray
+
+    @classmethod
+    def from_dict(
+        cls, values: Mapping[str, Any], channels: int, path: str, remedy: str
+    ) -> "Normalisation":
+        """Return the normalisation that a file holds as two lists, `mean` and `std`.
+
+        Args:
+          values: JSON values.
+          channels: Length of both lists.
+          path: The file, for the error.
+          remedy: What to do if the values are wrong, for the error.
+
+        Raises:
+          InputError: If a list is of another length, a value is NaN or infinite, or a deviation is
+            not positive.
+        """
+        mean, std = (np.asarray(values[name], np.float32) for name in ("mean", "std"))
+        errors.require(
+            mean.shape == std.shape == (channels,)
+            and bool(np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()),
+            f"{path} must hold a finite mean and a positive std per channel; {remedy}",
+            mean=mean.shape,
+            std=std.shape,
+            channels=channels,
+        )
+        return cls(mean=mean, std=std)
 
     def apply(self, frames: np.ndarray) -> np.ndarray:
         """Return features [..., channels] as a model sees them, float32."""

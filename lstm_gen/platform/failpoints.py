@@ -26,9 +26,9 @@ POINTS = (
 
 TRAINING_POINTS = (
     *("state.written", "file.written", "file.synced", "file.renamed", "state.replaced"),
-    *("state.committed", "state.removed", "call.done"),
+    *("state.committed", "state.removed", "call.done", "model.saved"),
 )
-"""Every point of a training, in the order in which a step's end first reaches them."""
+"""Every point of a training; all but `model.saved` (only after a best validation) at each save."""
 
 
 def reach(point: str) -> None:

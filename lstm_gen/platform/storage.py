@@ -5,6 +5,7 @@ whole: a reader sees the old content or the new one. Without TensorFlow: no impo
 """
 
 import contextlib
+import fcntl
 import os
 import pathlib
 import shutil
@@ -256,6 +257,25 @@ def remove_tree(path: str) -> None:
         gcs.delete_tree(path)
     else:
         shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def lock(path: str, content: str = "") -> Iterator[None]:
+    """Hold an exclusive lock on a local file, which stays; the lock ends with the process.
+
+    Args:
+      path: The file, made if need be; its folder exists.
+      content: Written to it once the lock is held.
+
+    Raises:
+      BlockingIOError: If another process holds the lock.
+    """
+    with pathlib.Path(path).open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        file.truncate(0)
+        file.write(content)
+        file.flush()
+        yield
 
 
 @contextlib.contextmanager

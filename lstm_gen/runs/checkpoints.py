@@ -9,7 +9,6 @@ Only arrays that the program expects are ever read: no pickles, no saved program
 import contextlib
 import hashlib
 import json
-import pathlib
 import re
 import tempfile
 import uuid
@@ -20,6 +19,7 @@ import numpy as np
 from absl import logging
 
 from lstm_gen.config import fields
+from lstm_gen.dataset.format import file_hashes
 from lstm_gen.platform import errors, failpoints, storage
 from lstm_gen.runs import safetensors
 
@@ -27,7 +27,6 @@ _COMMIT = "commit.json"
 _ARRAYS = "state.safetensors"
 _NAME = re.compile(r"step-(\d{8})")
 _MAX_COMMIT_BYTES = 16 << 20
-_READ_BYTES = 1 << 20
 
 Variables = Mapping[str, Any]
 
@@ -102,7 +101,7 @@ def write(parent: str, step: int, variables: Variables, facts: dict[str, Any]) -
         arrays = storage.join(work, _ARRAYS)
         safetensors.write(arrays, specs, (variables[name].numpy() for name in sorted(variables)))
         failpoints.reach("state.written")
-        state = State(final, step, facts, specs, _sha256(arrays))
+        state = State(final, step, facts, specs, file_hashes.hash_file(arrays))
         storage.write_text(storage.join(work, _COMMIT), fields.to_json(_commit_values(state)))
         if storage.is_remote(parent):
             # A bucket cannot rename a directory, but there the commit alone makes a state exist.
@@ -230,7 +229,7 @@ def _is_whole(state: State) -> bool:
     return (
         storage.is_plain_file(path, n_bytes)
         and storage.size_bytes(path) == n_bytes
-        and _sha256(path) == state.sha256
+        and file_hashes.hash_file(path) == state.sha256
     )
 
 
@@ -254,11 +253,3 @@ def _describe(spec: safetensors.Spec | None) -> str:
 def _dtype_name(variable: Any) -> str:
     """Return the type's name of a variable of Keras, which is one, or of TensorFlow."""
     return str(getattr(variable.dtype, "name", variable.dtype))
-
-
-def _sha256(path: str) -> str:
-    digest = hashlib.sha256()
-    with storage.local_copy(path) as local, pathlib.Path(local).open("rb") as file:
-        while block := file.read(_READ_BYTES):
-            digest.update(block)
-    return digest.hexdigest()

@@ -7,10 +7,8 @@ two clocks are compared.
 """
 
 import contextlib
-import fcntl
 import json
 import os
-import pathlib
 import socket
 import threading
 import time
@@ -54,14 +52,11 @@ def hold(run_dir: str) -> Iterator[Lease]:
 @contextlib.contextmanager
 def _locked(path: str) -> Iterator[Lease]:
     """Hold the lock of a local file; the file stays, the lock goes with the process."""
-    with pathlib.Path(path).open("a+") as file:
+    with contextlib.ExitStack() as held:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+            held.enter_context(storage.lock(path, _claim()))
+        except BlockingIOError as error:
             raise _held(path, storage.read_bytes(path)) from error
-        file.truncate(0)
-        file.write(_claim())
-        file.flush()
         yield Lease()
 
 

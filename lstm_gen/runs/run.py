@@ -13,7 +13,6 @@ import pathlib
 from typing import Any
 
 import keras
-import numpy as np
 
 from lstm_gen import models
 from lstm_gen.audio import normalisation
@@ -29,6 +28,7 @@ SCHEMA_VERSION = 4
 CONFIG_FILE = "config.json"
 _MAX_CONFIG_BYTES = 4 << 20
 _STATES = ("checkpoints", "model")
+_MADE = (*_STATES, "logs", "samples", CONFIG_FILE)  # in the order in which `clear` deletes them
 _MAY_CHANGE = ("training.steps", "dataset.data_dir")
 
 
@@ -179,6 +179,35 @@ def require_untrained(run_dir: str) -> None:
         )
 
 
+def clear(run_dir: str) -> list[str]:
+    """Delete what training has made in a run directory, and nothing else.
+
+    Returns:
+      A line for each thing deleted, with the range of what was in it.
+
+    Raises:
+      InputError: If a training is running in it.
+    """
+    if not storage.is_directory(run_dir):
+        return []
+    lines = []
+    with lease.hold(run_dir):
+        for name in _MADE:
+            path = storage.join(run_dir, name)
+            inside: list[str] = []
+            if storage.is_link(path):
+                storage.remove(path)  # the link; its target may belong to somebody else
+            elif storage.is_directory(path):
+                inside = storage.list_names(path)
+                storage.remove_tree(path)
+            elif storage.exists(path):
+                storage.remove(path)
+            else:
+                continue
+            lines.append(f"deleted {path}{_describe_names(inside)}")
+    return lines
+
+
 def load(run_dir: str) -> Run:
     """Return what a run directory says of itself.
 
@@ -302,25 +331,15 @@ def _from_dict(values: dict[str, Any], path: str) -> Run:
     family = models.by_name(values["model"])
     dataset = values["dataset"]
     audio = fields.from_dict(AudioConfig, dataset["audio"], f"{path}: audio")
-    mean, std = (np.asarray(dataset[key], np.float32) for key in ("mean", "std"))
-    errors.require(
-        mean.shape == std.shape == (audio.channels,),
-        f"{path} must hold a mean and a std per channel; restore it or train again",
-        mean=mean.shape,
-        std=std.shape,
-    )
-    errors.require(
-        bool(np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()),
-        f"{path} must hold a finite mean and a positive std per channel; restore it or train again",
-        path=path,
-    )
     return Run(
         family=family,
         settings=fields.from_dict(family.config_class, values["settings"], f"{path}: settings"),
         window=fields.from_dict(WindowConfig, values["window"], f"{path}: window"),
         training=fields.from_dict(TrainingConfig, values["training"], f"{path}: training"),
         audio=audio,
-        normalisation=normalisation.Normalisation(mean=mean, std=std),
+        normalisation=normalisation.Normalisation.from_dict(
+            dataset, audio.channels, path, "restore it or train again"
+        ),
         data_dir=dataset["data_dir"],
         fingerprint=dataset["fingerprint"],
         augmentation=fields.from_dict(
@@ -346,6 +365,12 @@ def _condition(name: str, label: labels.Label) -> families.Condition:
 def _names_of(attribute: str) -> str:
     """Return the families of which something holds."""
     return ", ".join(one.name for one in models.FAMILIES if getattr(one, attribute)) or "none yet"
+
+
+def _describe_names(names: list[str]) -> str:
+    if not names:
+        return ""
+    return f": {names[0]}" if len(names) == 1 else f": {names[0]} to {names[-1]}, {len(names)}"
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -43,7 +43,7 @@ def test_the_claim_goes_with_the_process(tmp_path: pathlib.Path) -> None:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        cwd=pathlib.Path(__file__).parents[1],
+        cwd=pathlib.Path(__file__).parents[2],
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"

@@ -12,7 +12,7 @@ from lstm_gen import models
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.dataset.format import manifest
 from lstm_gen.platform import errors
-from lstm_gen.runs import checkpoints, clear, lease
+from lstm_gen.runs import checkpoints, lease
 from lstm_gen.runs import run as runs
 from lstm_gen.training import state
 
@@ -131,7 +131,7 @@ def test_clearing_deletes_what_training_made_and_says_so(run_dir: str) -> None:
     (folder / "elsewhere").mkdir()
     (folder / "elsewhere" / "precious").touch()
     (folder / "logs").symlink_to(folder / "elsewhere")
-    assert clear.clear(run_dir) == [
+    assert runs.clear(run_dir) == [
         f"deleted {run_dir}/checkpoints: step-00000000",
         f"deleted {run_dir}/model: step-00000000",
         f"deleted {run_dir}/logs",
@@ -139,13 +139,13 @@ def test_clearing_deletes_what_training_made_and_says_so(run_dir: str) -> None:
     ]
     left = sorted(path.name for path in folder.rglob("*"))
     assert left == [lease.FILE, "elsewhere", "notes.txt", "precious"]
-    assert clear.clear(run_dir) == []
-    assert clear.clear(str(folder / "missing")) == []
+    assert runs.clear(run_dir) == []
+    assert runs.clear(str(folder / "missing")) == []
 
 
 def test_a_run_at_work_is_not_cleared(run_dir: str) -> None:
     with lease.hold(run_dir), pytest.raises(errors.InputError, match="another train_model"):
-        clear.clear(run_dir)
+        runs.clear(run_dir)
     assert checkpoints.newest(runs.checkpoints_dir(run_dir)) is not None
 
 

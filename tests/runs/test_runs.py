@@ -160,7 +160,7 @@ def edited(**changed: Any) -> Any:
         (edited(dataset=3), "is damaged"),
         (edited(dataset={"audio": {}}), "does not have the fields of AudioConfig"),
         (edited(dataset={"mean": ["loud"] * 8}), "is damaged"),
-        (edited(dataset={"mean": [0.0]}), "a mean and a std per channel"),
+        (edited(dataset={"mean": [0.0]}), "a finite mean and a positive std per channel"),
         (edited(dataset={"std": [0.0] * 8}), "a finite mean and a positive std"),
         (edited(dataset={"mean": [1e999] * 8}), "a finite mean and a positive std"),
     ],

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lstm_gen.audio import dtypes
+from lstm_gen.audio import dtypes, normalisation
 from lstm_gen.config import fields
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.config.dataset import LabelConfig, SegmentConfig, SplitConfig
@@ -305,21 +305,17 @@ def load_lines(data_dir: str) -> list[dict[str, Any]]:
 def _build(data_dir: str, values: Mapping[str, Any], where: str) -> Dataset:
     """Return the dataset that the values of `dataset.json` describe."""
     audio = fields.from_dict(AudioConfig, values["audio"], f"{where}: audio")
-    normalisation, unused = values["normalisation"], values["unused_rows"]
-    mean, std = (np.asarray(normalisation[key], np.float32) for key in ("mean", "std"))
-    errors.require(
-        mean.shape == std.shape == (audio.channels,)
-        and bool(np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()),
-        f"{DATASET_FILE} must hold a finite mean and a positive std per channel; {_AGAIN}",
-        path=where,
+    unused = values["unused_rows"]
+    statistics = normalisation.Normalisation.from_dict(
+        values["normalisation"], audio.channels, where, _AGAIN
     )
     return Dataset(
         data_dir=data_dir,
         audio=audio,
         segment=fields.from_dict(SegmentConfig, values["segment"], f"{where}: segment"),
         split=fields.from_dict(SplitConfig, values["split"], f"{where}: split"),
-        mean=mean,
-        std=std,
+        mean=statistics.mean,
+        std=statistics.std,
         splits={name: _build_split(values["splits"][name]) for name in splits.SPLITS},
         plan=values["plan"],
         fingerprint=values["fingerprint"],

@@ -8,7 +8,6 @@ first: a directory that has it holds a whole dataset.
 import concurrent.futures
 import contextlib
 import dataclasses
-import fcntl
 import pathlib
 import re
 from collections import Counter
@@ -169,12 +168,11 @@ def _only_one(data_dir: str) -> Iterator[None]:
     if storage.is_remote(data_dir):
         yield  # objects appear whole, and those of two runs with the same settings are the same
         return
-    path = jobs.state_path(data_dir, "lock")
     storage.make_directory(jobs.state_path(data_dir))
-    with pathlib.Path(path).open("w") as file:
+    with contextlib.ExitStack() as held:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+            held.enter_context(storage.lock(jobs.state_path(data_dir, "lock")))
+        except BlockingIOError as error:
             raise errors.InputError(
                 "another create_tfrecord.py is writing here; wait for it, or choose another "
                 f"--data_dir. Received: data_dir={data_dir!r}"
