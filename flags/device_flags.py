@@ -3,7 +3,7 @@
 import tensorflow as tf
 from absl import flags
 
-from lstm_gen.config.training import PRECISIONS
+from lstm_gen.config.training import TrainingConfig
 from lstm_gen.platform import devices as distribute
 
 _DEVICE = flags.DEFINE_enum(
@@ -25,8 +25,8 @@ _CPU_DEVICES = flags.DEFINE_integer(
 )
 _PRECISION = flags.DEFINE_enum(
     "precision",
-    PRECISIONS[0],
-    PRECISIONS,
+    TrainingConfig.precision,
+    ("float32", "bfloat16"),
     "Of what flows through the model; weights, losses and likelihoods are float32 under both. "
     "bfloat16 pays on TPU and recent GPUs, not on CPU. Songs may be made in another precision "
     "than a model was trained in.",

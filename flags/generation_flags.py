@@ -87,18 +87,18 @@ _INCLUDE_PRIMER = flags.DEFINE_boolean(
     "include_primer", GenerationConfig.include_primer, "Put the primer in front of the song."
 )
 _FORMAT = flags.DEFINE_enum(
-    "format", GenerationConfig.format, generation_config.FORMATS, "File format."
+    "format", GenerationConfig.format, ("wav", "flac", "ogg", "mp3"), "File format."
 )
 _SUBTYPE = flags.DEFINE_enum(
     "subtype",
     GenerationConfig.subtype,
-    generation_config.SUBTYPES,
+    ("PCM_16", "PCM_24", "FLOAT"),
     "16 or 24 bits per sample or 32-bit float, for WAV; FLAC takes the first two.",
 )
 _INVERSION = flags.DEFINE_enum(
     "inversion",
     GenerationConfig.inversion,
-    generation_config.INVERSIONS,
+    ("joint", "griffin_lim"),
     "How frames become sound: joint estimation of magnitude and phase, or, of log_mel, plain "
     "Griffin-Lim.",
 )

@@ -1,4 +1,4 @@
-"""Settings of the analysis: how sound becomes frames."""
+"""Settings of the analysis."""
 
 import dataclasses
 
@@ -12,85 +12,117 @@ INVERSION_ITERATIONS = {"preview": 8, "standard": 16, "high": 24, "final": 64}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class AudioConfig:
-    """How sound becomes frames, and so also how it is taken back.
+class AudioConfig(fields.Settings):
+    """Analysis of sound into frames, and its inversion.
 
-    A frame is one row of `channels` values. What a representation has no use for is ignored.
-
-    Attributes:
-      sample_rate: Samples per second of the mono signal, Hz.
-      representation: What a frame holds. "log_mel": ln(power) of mel bands. "log_stft":
-        ln(power) of FFT bins. "complex_stft": the same with phase, see `phase`. "waveform":
-        the `hop_length` samples themselves.
-      n_fft: Length of the analysis window and of the FFT, samples (not waveform).
-      hop_length: Samples from one frame to the next.
-      n_mels: Mel bands per frame, Slaney scale and normalisation, as librosa's default (log_mel).
-      fmin_hz: Lower edge of the lowest band, Hz (log_mel).
-      fmax_hz: Upper edge of the highest band, Hz; None for half the sample rate (log_mel).
-      n_bins: FFT bins kept, from 0 Hz up; 0 for all 1 + n_fft / 2 (log_stft, complex_stft).
-      phase: "instantaneous_frequency": ln(power) of every bin, then its phase step from the
-        frame before; "real_imaginary": the real part of every bin, then its imaginary part
-        (complex_stft).
-      log_floor: Power added before the natural logarithm; also what silence becomes.
-      normalisation: How a model sees a channel. "standard": mean 0 and deviation 1 over the
-        training split; "min_max": its extremes there become -1 and 1.
+    A frame is one row of `channels` values. Settings of other representations are ignored.
     """
 
-    sample_rate: int = 22050
-    representation: str = "log_mel"
-    n_fft: int = 2048
-    hop_length: int = 512
-    n_mels: int = 128
-    fmin_hz: float = 0.0
-    fmax_hz: float | None = None
-    n_bins: int = 0
-    phase: str = "instantaneous_frequency"
-    log_floor: float = 1e-5
-    normalisation: str = "standard"
+    sample_rate: int = fields.setting(
+        22050,
+        "Sample rate that recordings are resampled to, and of the songs. Half of it is the "
+        "highest frequency that songs can have.",
+        unit="Hz",
+        at_least=1000,
+        at_most=384_000,
+    )
+    representation: str = fields.setting(
+        "log_mel",
+        "Content of a frame. log_mel: log power of mel bands; few values, close to hearing, "
+        "inverted by estimating the phase. log_stft: log power of FFT bins. complex_stft: the same "
+        "with phase, inverted exactly. waveform: hop_length samples.",
+        choices=REPRESENTATIONS,
+    )
+    n_fft: int = fields.setting(
+        2048,
+        "Length of the analysis window and of the FFT, even. Longer windows separate low notes; "
+        "shorter ones place attacks more exactly. Not for waveform.",
+        unit="samples",
+        at_least=16,
+        at_most=65536,
+    )
+    hop_length: int = fields.setting(
+        512,
+        "Samples from one frame to the next, at most n_fft / 2. n_fft / 4 inverts well; smaller "
+        "hops mean more frames to model per second. For waveform, the samples of a frame.",
+        unit="samples",
+        at_least=1,
+        at_most=65536,
+    )
+    n_mels: int = fields.setting(
+        128,
+        "Mel bands of a frame (Slaney's scale and normalisation, as librosa's default), at most "
+        "n_fft / 2. 80 is coarse. log_mel only.",
+        at_least=1,
+    )
+    fmin_hz: float = fields.setting(
+        0.0, "Lower edge of the lowest mel band. log_mel only.", unit="Hz", at_least=0
+    )
+    fmax_hz: float | None = fields.setting(
+        None,
+        "Upper edge of the highest mel band, at most half the sample rate, which is the default. "
+        "log_mel only.",
+        unit="Hz",
+        above=0,
+    )
+    n_bins: int = fields.setting(
+        0,
+        "FFT bins kept, from 0 Hz up, at most 1 + n_fft / 2. Higher ones are silent after "
+        "inversion. 1024 of 1025 bins give a model even shapes. log_stft and complex_stft only.",
+        at_least=0,
+        zero="all",
+    )
+    phase: str = fields.setting(
+        "instantaneous_frequency",
+        "Phase in complex_stft. instantaneous_frequency: log power of every bin, and its phase "
+        "step from the frame before, which is smooth within notes. real_imaginary: real and "
+        "imaginary part of every bin.",
+        choices=PHASES,
+    )
+    log_floor: float = fields.setting(
+        1e-5,
+        "Power added before the natural logarithm, and so the level of silence. 1e-5 suits "
+        "recordings of full scale 1.",
+        above=0,
+    )
+    normalisation: str = fields.setting(
+        "standard",
+        "Normalisation of each channel for the model. standard: mean 0, deviation 1 over the "
+        "training split. min_max: its extremes there become -1 and 1. Shards hold values as they "
+        "are before it.",
+        choices=NORMALISATIONS,
+    )
 
-    def __post_init__(self) -> None:
-        errors.require(
-            1000 <= self.sample_rate <= 384_000,
-            "sample_rate must be from 1000 to 384000 Hz",
-            sample_rate=self.sample_rate,
+    def unused(self) -> frozenset[str]:
+        """Return the fields that the representation does not need."""
+        mels = {"n_mels", "fmin_hz", "fmax_hz"}
+        return frozenset(
+            {"log_mel": set(), "waveform": {*mels, "n_fft"}}.get(self.representation, mels)
         )
-        errors.require_choice("representation", self.representation, REPRESENTATIONS)
-        errors.require_choice("phase", self.phase, PHASES)
-        errors.require_choice("normalisation", self.normalisation, NORMALISATIONS)
-        fields.require_sign(self, "log_floor", zero=False)
+
+    def check(self) -> None:
+        """Raise InputError where bins, hop and bands do not fit the FFT."""
         errors.require(
             self.n_bins == 0 or self.representation in ("log_stft", "complex_stft"),
             "n_bins keeps bins of log_stft and complex_stft; leave it at 0",
             n_bins=self.n_bins,
             representation=self.representation,
         )
-        if self.representation == "waveform":
-            self._check_samples()
-        else:
+        if self.representation != "waveform":
             self._check_transform()
         if self.representation == "log_mel":
             self._check_mels()
 
-    def _check_samples(self) -> None:
-        hop = self.hop_length
-        errors.require(
-            1 <= hop <= 65536, "hop_length must be from 1 to 65536 samples", hop_length=hop
-        )
-
     def _check_transform(self) -> None:
+        errors.require(self.n_fft % 2 == 0, "n_fft must be even", n_fft=self.n_fft)
         errors.require(
-            16 <= self.n_fft <= 65536 and self.n_fft % 2 == 0,
-            "n_fft must be even and from 16 to 65536 samples",
-            n_fft=self.n_fft,
-        )
-        errors.require(
-            1 <= self.hop_length <= self.n_fft // 2,
-            "hop_length must be from 1 to n_fft / 2 samples, or the signal cannot be taken back",
+            self.hop_length <= self.n_fft // 2,
+            "hop_length must be at most n_fft / 2 samples, or frames cannot be inverted",
             hop_length=self.hop_length,
             n_fft=self.n_fft,
         )
         errors.require(
-            0 <= self.n_bins <= 1 + self.n_fft // 2,
+            self.n_bins <= 1 + self.n_fft // 2,
             "n_bins must be from 1 to 1 + n_fft / 2, or 0 for all",
             n_bins=self.n_bins,
             n_fft=self.n_fft,
@@ -98,13 +130,13 @@ class AudioConfig:
 
     def _check_mels(self) -> None:
         errors.require(
-            1 <= self.n_mels <= self.n_fft // 2,
+            self.n_mels <= self.n_fft // 2,
             "n_mels must be from 1 to n_fft / 2",
             n_mels=self.n_mels,
             n_fft=self.n_fft,
         )
         errors.require(
-            0 <= self.fmin_hz < self.fmax_resolved_hz <= self.sample_rate / 2,
+            self.fmin_hz < self.fmax_resolved_hz <= self.sample_rate / 2,
             "fmin_hz must be below fmax_hz, and fmax_hz at most half the sample rate",
             fmin_hz=self.fmin_hz,
             fmax_hz=self.fmax_hz,

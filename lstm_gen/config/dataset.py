@@ -6,35 +6,50 @@ from lstm_gen.config import fields
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.platform import errors
 
-DTYPES = ("float16", "float32", "int16")
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SegmentConfig:
-    """How a recording's frames are cut and stored.
+class SegmentConfig(fields.Settings):
+    """Records of the dataset: segments of recordings."""
 
-    Attributes:
-      segment_frames: Longest segment, frames; a recording is cut into near-equal segments.
-      example_seconds: Length of a fixed-length example, seconds, which is then what a segment
-        is; 0 for segments of `segment_frames`.
-      max_examples: Most examples of a recording, from its beginning on; 0 for all.
-      trim_db: Frames at either end (and silences inside) that stay this many dB under the
-        recording's loud level are left out; 0 keeps everything. Of examples, those that are
-        quiet throughout are left out.
-      dtype: How a frame's values are stored: "float16", "float32", or, for a waveform,
-        "int16" (sample * 32768).
-    """
-
-    segment_frames: int = 1024
-    example_seconds: float = 0.0
-    max_examples: int = 0
-    trim_db: float = 30.0
-    dtype: str = "float16"
-
-    def __post_init__(self) -> None:
-        fields.require_least(self, 2, "segment_frames")
-        fields.require_sign(self, "example_seconds", "max_examples", "trim_db", zero=True)
-        errors.require_choice("dtype", self.dtype, DTYPES)
+    segment_frames: int = fields.setting(
+        1024,
+        "Longest segment; recordings are cut into segments of nearly equal length. Training "
+        "windows (timesteps + shift frames) are cut from within a segment, so it must be at least "
+        "as long; several times as long wastes less.",
+        unit="frames",
+        at_least=2,
+    )
+    example_seconds: float = fields.setting(
+        0.0,
+        "Length of fixed-length examples, as for single notes, in place of segments of up to "
+        "segment_frames. A longer recording gives consecutive examples; a shorter one is padded "
+        "with silence, and so is a remainder of at least half the length.",
+        unit="s",
+        at_least=0,
+        zero="off",
+    )
+    max_examples: int = fields.setting(
+        0,
+        "Most examples of a recording, from its beginning on: 1 keeps the attacks of notes.",
+        at_least=0,
+        zero="all",
+    )
+    trim_db: float = fields.setting(
+        30.0,
+        "Frames at either end of a recording, and long pauses, that stay this far below its loud "
+        "level are left out: a model trained on fades falls silent. Of fixed-length examples, "
+        "those that are quiet throughout are left out.",
+        unit="dB",
+        at_least=0,
+        zero="keep everything",
+    )
+    dtype: str = fields.setting(
+        "float16",
+        "Type of stored values. float16 takes half the bytes and is precise to 0.03 dB or better. "
+        "int16 (sample * 32768) is for waveform: 16-bit recordings that keep their sample rate are "
+        "stored exactly.",
+        choices=("float16", "float32", "int16"),
+    )
 
     def example_samples(self, audio: AudioConfig) -> int:
         """Return the samples of an example, 0 for none."""
@@ -42,10 +57,10 @@ class SegmentConfig:
 
 
 def require_fit(audio: AudioConfig, segment: SegmentConfig) -> None:
-    """Refuse what a type cannot hold, examples of less than two frames, and some of no examples.
+    """Raise InputError where segments do not suit the analysis.
 
     Raises:
-      InputError: Naming what does not fit.
+      InputError: Naming the settings that do not go together.
     """
     errors.require(
         segment.dtype != "int16" or audio.representation == "waveform",
@@ -68,31 +83,50 @@ def require_fit(audio: AudioConfig, segment: SegmentConfig) -> None:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SplitConfig:
-    """Which frames are held out.
+class SplitConfig(fields.Settings):
+    """Splits: what is held out for validation and test."""
 
-    Attributes:
-      split: "recording" keeps each recording whole on one side; "blocks" holds out
-        interleaved blocks of every recording with a guard on each side; "pattern" holds out the
-        recordings whose names `validation_pattern` matches; "auto" is blocks for one or two
-        recordings, else recording.
-      validation_pattern: Regular expression that is looked for in the name of each recording,
-        folders included (pattern only).
-      validation_fraction: Share of the material held out for validation.
-      test_fraction: Share held out for the test split.
-      block_seconds: Length of one held-out block, seconds (blocks only).
-      guard_seconds: Material dropped on each side of a held-out block, seconds (blocks only).
-    """
+    split: str = fields.setting(
+        "auto",
+        "Unit that is held out. recording: whole recordings, chosen by their content. blocks: "
+        "interleaved blocks of every recording, with a guard on each side. pattern: recordings "
+        "whose names match validation_pattern. auto: blocks for one or two recordings, else "
+        "recording.",
+        choices=("auto", "recording", "blocks", "pattern"),
+    )
+    validation_pattern: str = fields.setting(
+        "",
+        r"Regular expression searched for in each name, folders included; for split=pattern. "
+        r"'_\d*[05]_' holds out every fifth pitch of names like piano_060_75.flac.",
+    )
+    validation_fraction: float = fields.setting(
+        0.1,
+        "Fraction of the material held out to validate a model while it trains.",
+        at_least=0,
+        at_most=0.8,
+    )
+    test_fraction: float = fields.setting(
+        0.0,
+        "Fraction held out for a test at the end; with validation_fraction at most 0.8.",
+        at_least=0,
+        at_most=0.8,
+    )
+    block_seconds: float = fields.setting(
+        10.0,
+        "Length of a held-out block, longer than a training window. For split=blocks.",
+        unit="s",
+        above=0,
+    )
+    guard_seconds: float = fields.setting(
+        1.0,
+        "Material dropped on each side of a held-out block, so that no note rings across. For "
+        "split=blocks.",
+        unit="s",
+        at_least=0,
+    )
 
-    split: str = "auto"
-    validation_pattern: str = ""
-    validation_fraction: float = 0.1
-    test_fraction: float = 0.0
-    block_seconds: float = 10.0
-    guard_seconds: float = 1.0
-
-    def __post_init__(self) -> None:
-        errors.require_choice("split", self.split, ("auto", "recording", "blocks", "pattern"))
+    def check(self) -> None:
+        """Raise InputError for a pattern without its split, and where too little is left."""
         errors.require(
             (self.validation_pattern != "") == (self.split == "pattern"),
             "validation_pattern is for split=pattern, which needs one",
@@ -100,44 +134,46 @@ class SplitConfig:
             validation_pattern=self.validation_pattern,
         )
         errors.require(
-            self.validation_fraction >= 0
-            and self.test_fraction >= 0
-            and self.validation_fraction + self.test_fraction <= 0.8,
-            "validation_fraction and test_fraction must not be negative and leave at least "
-            "a fifth for training",
+            self.validation_fraction + self.test_fraction <= 0.8,
+            "validation_fraction and test_fraction must leave at least a fifth for training",
             validation_fraction=self.validation_fraction,
             test_fraction=self.test_fraction,
-        )
-        errors.require(
-            self.block_seconds > 0 and self.guard_seconds >= 0,
-            "block_seconds must be positive and guard_seconds not negative",
-            block_seconds=self.block_seconds,
-            guard_seconds=self.guard_seconds,
         )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class LabelConfig:
-    """What is known of each recording beside its sound.
+class LabelConfig(fields.Settings):
+    """Labels of the recordings: a genre, a pitch, a player."""
 
-    Attributes:
-      labels: Where it is written: "none", "folder", "csv", "nsynth" or "pattern".
-      labels_file: The file, for csv and nsynth; empty for one among the recordings.
-      labels_pattern: Regular expression with named groups over recordings' names, for pattern.
-      label_names: Which labels to take, with their kinds if need be: "pitch:number,player".
-    """
+    labels: str = fields.setting(
+        "none",
+        "Source of labels. folder: rock/song.wav has the label folder=rock. csv: a table whose "
+        "column `file` names the recordings; every other column is a label, as in "
+        "`file,pitch,mood` and `a.wav,60,calm|slow`. nsynth: NSynth's examples.json. pattern: the "
+        "recordings' names.",
+        choices=("none", "folder", "csv", "nsynth", "pattern"),
+    )
+    labels_file: str = fields.setting(
+        "",
+        "Table for labels=csv or nsynth. Default: labels.csv or examples.json in input_dir. The "
+        "names in it may lack folder and suffix.",
+        path="input",
+    )
+    labels_pattern: str = fields.setting(
+        "",
+        r"Regular expression searched for in each name, folders included; its named groups are "
+        r"labels. '(?P<digit>\d)_(?P<speaker>\w+)_' finds digit 7, speaker theo in 7_theo_0.wav.",
+    )
+    label_names: str = fields.setting(
+        "",
+        "Labels to keep, by default all, each with its kind if need be: class (one of several), "
+        "multi (any of several, separated by | in a table) or number, as in digit:class,speaker. "
+        "The default kind is number if all values are numbers, else multi if any value has a |, "
+        "else class.",
+    )
 
-    labels: str = "none"
-    labels_file: str = ""
-    labels_pattern: str = ""
-    label_names: str = ""
-
-    def __post_init__(self) -> None:
-        errors.require(
-            self.labels in ("none", "folder", "csv", "nsynth", "pattern"),
-            "labels must be none, folder, csv, nsynth or pattern",
-            labels=self.labels,
-        )
+    def check(self) -> None:
+        """Raise InputError for options of another source of labels."""
         errors.require(
             (self.labels_pattern != "") == (self.labels == "pattern")
             and (self.labels_file == "" or self.labels in ("csv", "nsynth"))

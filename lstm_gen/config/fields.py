@@ -1,15 +1,147 @@
-"""Settings as dataclass fields: validation, and JSON."""
+"""Settings as dataclass fields: one declaration of default, help, unit and range; validation; JSON.
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class FilterConfig(fields.Settings):
+        cutoff_hz: float = fields.setting(20.0, "Cutoff frequency.", unit="Hz", above=0)
+
+The command line makes its flags from the same declarations (`lstm_gen.cli.settings`).
+"""
 
 import dataclasses
 import json
+import math
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from lstm_gen.platform import errors
 
 T = TypeVar("T")
+_KEY = "setting"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Setting:
+    """Documentation and bounds of a field.
+
+    Attributes:
+      help: Meaning and consequences, for somebody who sees the setting for the first time.
+      unit: Unit, as it follows a number: "Hz".
+      at_least: Smallest value.
+      above: Value that must be exceeded.
+      at_most: Largest value.
+      below: Value that must not be reached.
+      zero: Meaning of 0, where it is special: "off".
+      choices: Every value there is; empty for any.
+      flag: Name of the flag, where it is not that of the field.
+      repeatable: Of a tuple: given by repeating the flag, and not as a list with commas.
+      path: "input" or "output" for paths, which the command line may place in a bucket.
+    """
+
+    help: str
+    unit: str = ""
+    at_least: float | None = None
+    above: float | None = None
+    at_most: float | None = None
+    below: float | None = None
+    zero: str = ""
+    choices: tuple[str, ...] = ()
+    flag: str = ""
+    repeatable: bool = False
+    path: str = ""
+
+    @property
+    def range(self) -> str:
+        """The range in words, with the unit; "" for any value."""
+        low, high = self.at_least, self.at_most
+        zero = f" ({self.zero})" if self.zero else ""
+        unit = f" {self.unit}" if self.unit else ""
+        top = f"{high}" if high is not None else f"below {self.below}"
+        most = f"at most {high}" if high is not None else top
+        bounded = high is not None or self.below is not None
+        if low is not None:
+            least = f"{low}{zero if low == 0 else ''}"
+            return f"from {least} to {top}{unit}" if bounded else f"at least {least}{unit}"
+        if self.above is not None:
+            return f"above {self.above}" + (f" and {most}" if bounded else "") + unit
+        return f"{most}{unit}" if bounded else ""
+
+    def contains(self, value: float) -> bool:
+        """Whether a number is finite and in the range."""
+        return (
+            math.isfinite(value)
+            and (self.at_least is None or value >= self.at_least)
+            and (self.above is None or value > self.above)
+            and (self.at_most is None or value <= self.at_most)
+            and (self.below is None or value < self.below)
+        )
+
+
+def setting(default: Any, help: str, **options: Any) -> Any:
+    """Return a dataclass field with a default, a help text and the bounds of `Setting`."""
+    return dataclasses.field(default=default, metadata={_KEY: Setting(help=help, **options)})
+
+
+def like(kind: type, name: str, **changes: Any) -> Any:
+    """Return a field declared as another class's, with some of its properties changed.
+
+    Args:
+      kind: The other class.
+      name: The field's name there.
+      **changes: A new `default`, or properties of `Setting`.
+    """
+    field = next(one for one in dataclasses.fields(kind) if one.name == name)
+    default = changes.pop("default", field.default)
+    changed = dataclasses.replace(field.metadata[_KEY], **changes)
+    return dataclasses.field(default=default, metadata={_KEY: changed})
+
+
+def settings_of(kind: Any) -> dict[str, Setting]:
+    """Return the settings of a class or instance, by the name of the field."""
+    return {field.name: field.metadata[_KEY] for field in dataclasses.fields(kind)}
+
+
+class Settings:
+    """Base of settings: frozen dataclasses whose fields `setting` declares.
+
+    The first line of a subclass's docstring is the heading of its flags in a command's help.
+    """
+
+    removed: ClassVar[Mapping[str, Any]] = {}
+    """Fields of earlier versions, each with the one value that is still what happens."""
+
+    def __post_init__(self) -> None:
+        unused = self.unused()
+        for name, setting in settings_of(self).items():
+            if name not in unused:
+                require_valid(setting, setting.flag or name, getattr(self, name))
+        self.check()
+
+    def unused(self) -> frozenset[str]:
+        """Return the fields that others make irrelevant; they are not validated."""
+        return frozenset()
+
+    def check(self) -> None:
+        """Raise InputError where valid values do not go together."""
+
+
+def require_valid(setting: Setting, name: str, value: Any) -> None:
+    """Raise the one-line error unless a value is in the setting's range and of its choices.
+
+    Args:
+      setting: The declaration.
+      name: Name of the flag, for the message.
+      value: Value; None is unset, and always valid.
+
+    Raises:
+      InputError: Naming the setting, its range or choices, and the value.
+    """
+    if setting.choices:
+        errors.require_choice(name, value, setting.choices)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        expected = setting.range or "finite"
+        errors.require(setting.contains(value), f"{name} must be {expected}", **{name: value})
 
 
 def require_least(config: object, least: float, *names: str) -> None:
@@ -40,21 +172,38 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def from_dict(kind: type[T], values: Mapping[str, Any], where: str) -> T:
-    """Build a configuration from JSON values, refusing what does not fit.
+    """Build a configuration from JSON values.
+
+    Missing fields, as in files of earlier versions, take their defaults. Fields that a class
+    lists in `removed` must have the value listed there.
 
     Args:
-      kind: A frozen dataclass of this package.
+      kind: A frozen dataclass of settings.
       values: Field name to value, as `to_dict` wrote it.
-      where: What the values come from, named in errors.
+      where: Source of the values, named in errors.
 
     Raises:
-      InputError: For a missing, unknown or wrongly typed field, naming it.
+      InputError: For an unknown, removed or wrongly typed field, naming it.
     """
     # A type variable cannot be bound to "a dataclass".
-    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    fields = dataclasses.fields(kind)  # type: ignore[arg-type]
     errors.require(isinstance(values, Mapping), f"{where} must be a JSON object", value=values)
-    unknown = sorted(set(values) - set(fields))
-    missing = sorted(set(fields) - set(values))
+    removed: Mapping[str, Any] = getattr(kind, "removed", {})
+    for name in sorted(set(values) & set(removed)):
+        errors.require(
+            values[name] == removed[name],
+            f"{where}: {name} can only be {removed[name]!r} since its other values were removed; "
+            "use the version that it was written with, or make it again",
+            **{name: values[name]},
+        )
+    unknown = sorted(set(values) - {field.name for field in fields} - set(removed))
+    missing = sorted(
+        field.name
+        for field in fields
+        if field.name not in values
+        and field.default is dataclasses.MISSING
+        and field.default_factory is dataclasses.MISSING
+    )
     errors.require(
         not unknown and not missing,
         f"{where} does not have the fields of {kind.__name__}; it was written by another version, "
@@ -63,12 +212,12 @@ def from_dict(kind: type[T], values: Mapping[str, Any], where: str) -> T:
         missing=missing,
     )
     hints = typing.get_type_hints(kind)
-    checked = {name: _checked(values[name], hints[name], f"{where}: {name}") for name in fields}
-    return kind(**checked)
+    names = [field.name for field in fields if field.name in values]
+    return kind(**{name: _checked(values[name], hints[name], f"{where}: {name}") for name in names})
 
 
 def _checked(value: Any, hint: Any, where: str) -> Any:
-    """Return `value` if it is what the type hint says (an int where a float is meant is fine)."""
+    """Return `value` if it is of the type of the hint; an int is accepted as a float."""
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     for option in options:
         if option is type(None) and value is None:
@@ -86,5 +235,5 @@ def _checked(value: Any, hint: Any, where: str) -> Any:
 
 
 def to_json(values: Mapping[str, Any]) -> str:
-    """Return the one JSON text of a mapping: sorted keys, indented, ending in a newline."""
+    """Return a mapping as JSON: sorted keys, indented, a newline at the end."""
     return json.dumps(values, indent=2, sort_keys=True, allow_nan=False) + "\n"

@@ -1,104 +1,133 @@
-"""Settings of generation: how many songs, how long, from what, in which format."""
+"""Settings of generation: songs, their sources, and files."""
 
 import dataclasses
-import math
 import pathlib
 
 from lstm_gen.config import fields
 from lstm_gen.config.audio import INVERSION_ITERATIONS
-from lstm_gen.config.training import PRECISIONS
+from lstm_gen.config.training import TrainingConfig
 from lstm_gen.platform import errors
-
-FORMATS = ("wav", "flac", "ogg", "mp3")
-SUBTYPES = ("PCM_16", "PCM_24", "FLOAT")
-INVERSIONS = ("joint", "griffin_lim")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GenerationConfig:
-    """What songs are asked for, and how they are written.
+class GenerationConfig(fields.Settings):
+    """Songs and their files."""
 
-    Attributes:
-      n_songs: Songs.
-      songs_at_once: Songs that are rolled out in one batch, on one device.
-      seconds: Length of each, seconds.
-      seed: Song i of a seed is the same on any number of devices.
-      temperature: How far draws go from what is likeliest; below 1 onsets vanish and rollouts fall
-        silent.
-      sigma_scale: Factor on the deviation that is sampled; 0.8 to 1 sounds natural.
-      prior: What latents are drawn from; "" for the family's default.
-      label: What the songs are to be, as `NAME=VALUE`; a label that the model is told and that is
-        not here is drawn anew for each song.
-      reconstruct: Recordings to send through the model and back, instead of making songs.
-      interpolate: Two recordings, to make songs on the way from one to the other.
-      perturb: Noise on the latents of a recording that is reconstructed, in deviations.
-      transfer: Class to move a recording that is reconstructed from and to, `NAME:FROM:TO`.
-      melody: Notes to play, or a MIDI file, with a model that is told pitches; "" for songs.
-      note_seconds: Length of a note of a melody that is written without one.
-      pitch_label: The label that holds the pitch, as MIDI note number.
-      primer: Recording to continue; "" for excerpts of the dataset.
-      primer_seconds: Length of a dataset excerpt, seconds (a recording is used whole).
-      include_primer: Put the primer in front of the song.
-      format: "wav", "flac", "ogg" or "mp3".
-      subtype: "PCM_16", "PCM_24" or "FLOAT" (WAV; FLAC has the first two).
-      precision: "float32" or "bfloat16", of the rollout's activations.
-      inversion: "joint", or "griffin_lim" as the simple alternative (log_mel).
-      inversion_quality: "preview", "standard", "high" or "final".
-      portable: Make the song as an exported generator does, sample for sample: one song, of a
-        primer recording, in TensorFlow operations alone.
-    """
+    n_songs: int = fields.setting(4, "Songs to make.", at_least=1)
+    songs_at_once: int = fields.setting(
+        16,
+        "Songs rolled out as one batch, on one device: with four devices and four songs, 1 keeps "
+        "all of them busy. The last bits of a song depend on it, but not on the devices.",
+        at_least=1,
+    )
+    seconds: float = fields.setting(20.0, "Length of each song.", unit="s", above=0)
+    seed: int = fields.setting(
+        0,
+        "Seed: another seed makes other songs, the same seed the same songs, on any number of "
+        "devices.",
+        at_least=0,
+        at_most=2147483647,
+    )
+    temperature: float = fields.setting(
+        1.0,
+        "Sampling temperature. lstm: of the choice among mixture components; below 1 onsets vanish "
+        "and songs fall silent. Others: factor on the deviation of latents.",
+        above=0,
+    )
+    sigma_scale: float = fields.setting(
+        1.0,
+        "Factor on the sampled deviation: 1 is as learned, 0.8 calmer, 0 takes the mean.",
+        at_least=0,
+    )
+    prior: str = fields.setting(
+        "",
+        "Prior that latents are drawn from. sequence: a mixture, each step given the ones before; "
+        "gmm: a mixture of Gaussians; gaussian: one Gaussian with full covariance; these three are "
+        "fitted to the training split. standard: the standard normal. mixture: a mixture learned "
+        "in training (vae with --prior_components). The default is the first of these that the "
+        "model has.",
+    )
+    label: tuple[str, ...] = fields.setting(
+        (),
+        "Label of the songs, of a model trained with --condition: --label pitch=60 --label "
+        "instrument=altosax. Labels that are not given are drawn for each song. Where the model "
+        "can, songs move from one value to another: 'pitch=60|72' plays a scale (keep the quotes), "
+        "'instrument=altosax|grandpiano' changes from one instrument to the other.",
+        repeatable=True,
+    )
+    reconstruct: tuple[str, ...] = fields.setting(
+        (),
+        "Recordings to encode and decode in place of making songs; written with the original and "
+        "with the original inverted without the model.",
+        path="input",
+    )
+    interpolate: tuple[str, ...] = fields.setting(
+        (),
+        "Two recordings, A,B: the songs are --n_songs steps of an interpolation between them.",
+        path="input",
+    )
+    perturb: float = fields.setting(
+        0.0,
+        "With --reconstruct, --n_songs more with this much noise on the latents, in deviations "
+        "over the dataset.",
+        at_least=0,
+    )
+    transfer: str = fields.setting(
+        "",
+        "With --reconstruct, once more as another class: NAME:FROM:TO, as in folder:piano:guitar.",
+    )
+    melody: str = fields.setting(
+        "",
+        "Melody for a model conditioned on pitch: MIDI note numbers, with seconds if need be "
+        "(60,62:1.5,-:0.5,64; - is a rest), or a .mid file, which needs pip install "
+        "'lstm_gen[midi]'.",
+    )
+    note_seconds: float = fields.setting(
+        0.5, "Length of notes of --melody that state none.", unit="s", above=0
+    )
+    pitch_label: str = fields.setting(
+        "pitch",
+        "Label that is a pitch, as MIDI note number. gan and note_vae encode it as harmonics, "
+        "melodies are played by it, and evaluations measure it.",
+    )
+    primer: str = fields.setting(
+        "",
+        "Recording that the songs continue; all of it warms up the model's state. By default each "
+        "song continues an excerpt of the dataset.",
+        path="input",
+    )
+    primer_seconds: float = fields.setting(4.0, "Length of a dataset excerpt.", unit="s", above=0)
+    include_primer: bool = fields.setting(False, "Put the primer in front of the song.")
+    format: str = fields.setting("wav", "File format.", choices=("wav", "flac", "ogg", "mp3"))
+    subtype: str = fields.setting(
+        "PCM_16",
+        "16 or 24 bits per sample or 32-bit float, for WAV; FLAC takes the first two.",
+        choices=("PCM_16", "PCM_24", "FLOAT"),
+    )
+    precision: str = fields.like(TrainingConfig, "precision")
+    inversion: str = fields.setting(
+        "joint",
+        "Inversion of frames to sound: joint estimation of magnitude and phase, or, of log_mel, "
+        "plain Griffin-Lim.",
+        choices=("joint", "griffin_lim"),
+    )
+    inversion_quality: str = fields.setting(
+        "standard",
+        "Iterations of the joint inversion: "
+        + ", ".join(f"{name} {count}" for name, count in INVERSION_ITERATIONS.items())
+        + ".",
+        choices=tuple(INVERSION_ITERATIONS),
+    )
+    portable: bool = fields.setting(
+        False,
+        "Make one song as an exported generator does (`lstm_gen export`), sample for sample. By "
+        "default kernels compiled for this machine are used, which round differently; inversion "
+        "amplifies that, so that samples differ from about the third digit on, inaudibly.",
+    )
 
-    n_songs: int = 4
-    songs_at_once: int = 16
-    seconds: float = 20.0
-    seed: int = 0
-    temperature: float = 1.0
-    sigma_scale: float = 1.0
-    prior: str = ""
-    label: tuple[str, ...] = ()
-    reconstruct: tuple[str, ...] = ()
-    interpolate: tuple[str, ...] = ()
-    perturb: float = 0.0
-    transfer: str = ""
-    melody: str = ""
-    note_seconds: float = 0.5
-    pitch_label: str = "pitch"
-    primer: str = ""
-    primer_seconds: float = 4.0
-    include_primer: bool = False
-    format: str = "wav"
-    subtype: str = "PCM_16"
-    precision: str = "float32"
-    inversion: str = "joint"
-    inversion_quality: str = "standard"
-    portable: bool = False
-
-    def __post_init__(self) -> None:
-        fields.require_least(self, 1, "n_songs", "songs_at_once")
-        errors.require(
-            0 <= self.seed < 1 << 31, "seed must be from 0 to 2147483647", seed=self.seed
-        )
-        for name in ("seconds", "temperature", "primer_seconds", "note_seconds"):
-            value = getattr(self, name)
-            errors.require(
-                0 < value < math.inf, f"{name} must be positive and finite", **{name: value}
-            )
-        errors.require(
-            self.sigma_scale >= 0, "sigma_scale must not be negative", sigma_scale=self.sigma_scale
-        )
+    def check(self) -> None:
+        """Raise InputError for formats and tasks that exclude each other."""
         self._check_recordings()
-        choices = {
-            "format": FORMATS,
-            "subtype": SUBTYPES,
-            "precision": PRECISIONS,
-            "inversion": INVERSIONS,
-            "inversion_quality": tuple(INVERSION_ITERATIONS),
-        }
-        for name, allowed in choices.items():
-            value = getattr(self, name)
-            errors.require(
-                value in allowed, f"{name} must be one of {', '.join(allowed)}", **{name: value}
-            )
         errors.require(
             self.format != "flac" or self.subtype != "FLOAT",
             "FLAC holds integers; use --subtype=PCM_24 or --format=wav",
@@ -122,23 +151,22 @@ class GenerationConfig:
         )
 
     def _check_recordings(self) -> None:
-        """Refuse what cannot be done with recordings, or not at once."""
-        fields.require_sign(self, "perturb", zero=True)
+        """Raise InputError for recordings that cannot be processed, or not at once."""
         errors.require(
             len(self.interpolate) in (0, 2),
             "interpolate takes two recordings",
             interpolate=",".join(self.interpolate),
         )
         instead = ("portable", "melody", "reconstruct", "interpolate")
-        asked = [f"--{name}" for name in instead if getattr(self, name)]
+        given = [f"--{name}" for name in instead if getattr(self, name)]
         errors.require(
-            len(asked) < 2,
-            "one thing at a time, of " + ", ".join(f"--{name}" for name in instead),
-            asked=" ".join(asked),
+            len(given) < 2,
+            "only one of " + ", ".join(f"--{name}" for name in instead) + " can be given",
+            given=" ".join(given),
         )
         errors.require(
             not (self.prior and (self.reconstruct or self.interpolate)),
-            "prior is what songs are drawn from, and a recording has its own latents; leave it out",
+            "prior is for songs, and a recording has latents of its own; leave it out",
             prior=self.prior,
         )
         stems = [pathlib.PurePosixPath(path).stem for path in self.reconstruct]
@@ -156,5 +184,5 @@ class GenerationConfig:
 
 
 def is_midi(melody: str) -> bool:
-    """Say whether a melody is a MIDI file rather than notes written out."""
+    """Whether a melody is a MIDI file rather than a list of notes."""
     return melody.lower().endswith((".mid", ".midi"))

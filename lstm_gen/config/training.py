@@ -1,37 +1,45 @@
-"""Settings of training: windows, optimisation, augmentation, monitoring."""
+"""Settings of training: windows, optimisation, augmentation, monitoring, devices."""
 
 import dataclasses
 
 from lstm_gen.config import fields
 from lstm_gen.platform import errors
 
-PRECISIONS = ("float32", "bfloat16")
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class WindowConfig:
-    """What a model sees at once; cut from segments as they are read.
+class WindowConfig(fields.Settings):
+    """Training windows, cut from segments as they are read."""
 
-    Attributes:
-      timesteps: Input frames per window.
-      shift: Frames from an input frame to the frame it predicts; a window therefore holds
-        `timesteps + shift` frames. 0 where nothing is predicted.
-      window_hop: Frames from one window of a segment to the next; 0 for windows that touch.
-    """
+    timesteps: int = fields.setting(
+        256,
+        "Input frames of a window; 43 frames are a second of the default analysis.",
+        unit="frames",
+        at_least=2,
+    )
+    shift: int = fields.setting(
+        1,
+        "Frames from an input frame to the frame predicted from it, at most timesteps; 1 predicts "
+        "the next frame. Only models that predict use it.",
+        unit="frames",
+        at_least=0,
+    )
+    window_hop: int = fields.setting(
+        0,
+        "Frames from one window of a segment to the next. The first one starts at a random frame, "
+        "another in each epoch.",
+        unit="frames",
+        at_least=0,
+        zero="windows that touch",
+    )
 
-    timesteps: int = 256
-    shift: int = 1
-    window_hop: int = 0
-
-    def __post_init__(self) -> None:
-        fields.require_least(self, 2, "timesteps")
+    def check(self) -> None:
+        """Raise InputError if the prediction lies beyond the window."""
         errors.require(
-            0 <= self.shift <= self.timesteps,
+            self.shift <= self.timesteps,
             "shift must be from 0 to timesteps",
             shift=self.shift,
             timesteps=self.timesteps,
         )
-        fields.require_sign(self, "window_hop", zero=True)
 
     @property
     def frames(self) -> int:
@@ -45,128 +53,168 @@ class WindowConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
-    """How a model is fitted.
+class TrainingConfig(fields.Settings):
+    """Optimisation."""
 
-    Attributes:
-      batch_size: Windows per optimizer step, over all devices together.
-      steps: Optimizer steps in all.
-      learning_rate: Highest learning rate of Adam, reached after the warm-up.
-      warmup_steps: Steps over which the rate rises linearly from 0.
-      final_learning_rate_fraction: Share of the rate that the cosine decay ends at.
-      clip_norm: Largest global norm of the gradients; 0 for no clipping.
-      weight_decay: Decoupled weight decay of AdamW; 0 for none.
-      ema: Share of the running average of the weights that a step keeps, so that it spans about
-        the last 1 / (1 - ema) steps; validation and generation use it. 0 for no average.
-      accumulate: Parts that a step's batch is worked off in, one after the other: nearly the
-        same numbers in less memory.
-      seed: Of the weights, the order of the windows and every draw.
-      precision: "float32" or "bfloat16" (activations; weights and losses stay float32).
-    """
+    batch_size: int = fields.setting(
+        16, "Windows per optimizer step, over all devices together.", at_least=1
+    )
+    steps: int = fields.setting(
+        2000, "Optimizer steps in all; a run that is resumed continues to this step.", at_least=1
+    )
+    learning_rate: float = fields.setting(
+        2e-3, "Highest learning rate of Adam, reached after the warm-up.", above=0
+    )
+    warmup_steps: int = fields.setting(
+        50, "Steps over which the learning rate rises linearly from 0.", at_least=0
+    )
+    final_learning_rate_fraction: float = fields.setting(
+        0.05,
+        "Fraction of the learning rate that the cosine decay ends at.",
+        at_least=0,
+        at_most=1,
+    )
+    clip_norm: float = fields.setting(
+        1.0,
+        "Largest global norm of the gradients; larger ones are scaled down.",
+        at_least=0,
+        zero="off",
+    )
+    weight_decay: float = fields.setting(
+        0.0, "Decoupled weight decay (AdamW).", at_least=0, zero="off"
+    )
+    ema: float = fields.setting(
+        0.0,
+        "Decay of an exponential moving average of the weights, used for validation, samples and "
+        "generation, where it is steadier than the last weights. 0.999 averages about 1000 steps, "
+        "0.99 about 100; choose far fewer than --steps.",
+        at_least=0,
+        below=1,
+        zero="off",
+    )
+    accumulate: int = fields.setting(
+        1,
+        "Micro-batches per step (gradient accumulation), a divisor of batch_size: nearly the same "
+        "numbers in less memory.",
+        at_least=1,
+    )
+    seed: int = fields.setting(
+        0,
+        "Seed of the weights, the order of windows and every random draw.",
+        at_least=0,
+        at_most=2147483647,
+    )
+    precision: str = fields.setting(
+        "float32",
+        "Precision of activations; weights, losses and likelihoods are float32 with both. bfloat16 "
+        "pays on TPUs and recent GPUs, not on CPUs. Songs may be made in another precision than "
+        "the model was trained in.",
+        choices=("float32", "bfloat16"),
+    )
 
-    batch_size: int = 16
-    steps: int = 2000
-    learning_rate: float = 2e-3
-    warmup_steps: int = 50
-    final_learning_rate_fraction: float = 0.05
-    clip_norm: float = 1.0
-    weight_decay: float = 0.0
-    ema: float = 0.0
-    accumulate: int = 1
-    seed: int = 0
-    precision: str = "float32"
-
-    def __post_init__(self) -> None:
-        errors.require(
-            0 <= self.seed < 1 << 31, "seed must be from 0 to 2147483647", seed=self.seed
-        )
-        fields.require_least(self, 1, "batch_size", "steps", "accumulate")
-        fields.require_sign(self, "learning_rate", zero=False)
-        fields.require_sign(self, "warmup_steps", "weight_decay", zero=True)
-        errors.require(
-            0 <= self.final_learning_rate_fraction <= 1,
-            "final_learning_rate_fraction must be from 0 to 1",
-            final_learning_rate_fraction=self.final_learning_rate_fraction,
-        )
-        errors.require(
-            self.clip_norm >= 0, "clip_norm must be 0 (off) or positive", clip_norm=self.clip_norm
-        )
-        errors.require(
-            0 <= self.ema < 1, "ema must be from 0 (off) to below 1, as 0.999", ema=self.ema
-        )
+    def check(self) -> None:
+        """Raise InputError if micro-batches are not of equal size."""
         errors.require(
             self.batch_size % self.accumulate == 0,
             "accumulate must divide batch_size",
             accumulate=self.accumulate,
             batch_size=self.batch_size,
         )
-        errors.require_choice("precision", self.precision, ("float32", "bfloat16"))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class AugmentationConfig:
-    """How training windows are varied as they are read; by default not at all.
+class AugmentationConfig(fields.Settings):
+    """Augmentation of training windows, drawn anew in each epoch; off by default."""
 
-    Attributes:
-      gain_db: Most that a window is made louder or quieter, dB; 0 for off.
-      polarity: Whether half of the windows have their sign changed, which nobody hears
-        (waveform, and complex_stft as real and imaginary parts).
-      shift_mels: Most mel bands that a window is moved up or down; 0 for off (log_mel).
-      transpose_semitones: Most semitones that a window is transposed by, up or down; 0 for off
-        (log_stft).
-    """
-
-    gain_db: float = 0.0
-    polarity: bool = False
-    shift_mels: int = 0
-    transpose_semitones: float = 0.0
-
-    def __post_init__(self) -> None:
-        errors.require(
-            0 <= self.gain_db <= 60, "gain_db must be from 0 (off) to 60", gain_db=self.gain_db
-        )
-        fields.require_least(self, 0, "shift_mels")
-        errors.require(
-            0 <= self.transpose_semitones <= 12,
-            "transpose_semitones must be from 0 (off) to 12",
-            transpose_semitones=self.transpose_semitones,
-        )
+    gain_db: float = fields.setting(
+        0.0,
+        "Largest random gain of a window, up or down. 6 is a start where recordings differ in "
+        "level for no musical reason.",
+        unit="dB",
+        at_least=0,
+        at_most=60,
+        zero="off",
+    )
+    polarity: bool = fields.setting(
+        False,
+        "Invert the sign of half of the windows, which is inaudible. For waveform, and for "
+        "complex_stft with phase=real_imaginary.",
+    )
+    shift_mels: int = fields.setting(
+        0,
+        "Largest random shift of a window, up or down, in mel bands; nearly a transposition above "
+        "1 kHz, where bands widen with pitch. 1 is a start. For log_mel.",
+        unit="bands",
+        at_least=0,
+        zero="off",
+    )
+    transpose_semitones: float = fields.setting(
+        0.0,
+        "Largest random transposition of a window, up or down. Labels stay as they are, so not "
+        "with --condition=pitch. For log_stft.",
+        unit="semitones",
+        at_least=0,
+        at_most=12,
+        zero="off",
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MonitorConfig:
-    """What a run looks at while it trains; may change from one start of a run to the next.
+class MonitorConfig(fields.Settings):
+    """Monitoring: validation, checkpoints, samples; may change when a run is resumed."""
 
-    Attributes:
-      steps_per_call: Optimizer steps between two looks at the loss.
-      validate_every_steps: Steps between validations.
-      checkpoint_every_steps: Steps between checkpoints.
-      sample_every_steps: Steps between free rollouts written as WAV and PNG; 0 for none.
-      histogram_every_steps: Steps between histograms of every weight; 0 for none.
-      sample_seconds: Length of such a rollout, seconds.
-      n_samples: Rollouts at a time.
-      patience: Validations without a better one before training stops early; 0 for never.
-      best_weights: Keep the weights of the best validation for generation, not the last.
-      keep_checkpoints: Checkpoints kept.
-    """
+    steps_per_call: int = fields.setting(
+        10,
+        "Steps per execution: optimizer steps on the device between two readings of the loss.",
+        at_least=1,
+    )
+    validate_every_steps: int = fields.setting(100, "Steps between validations.", at_least=1)
+    checkpoint_every_steps: int = fields.setting(200, "Steps between checkpoints.", at_least=1)
+    sample_every_steps: int = fields.setting(
+        500,
+        "Steps between samples: free rollouts written as WAV and PNG and logged to TensorBoard.",
+        at_least=0,
+        zero="off",
+    )
+    histogram_every_steps: int = fields.setting(
+        0, "Steps between histograms of every weight in TensorBoard.", at_least=0, zero="off"
+    )
+    sample_seconds: float = fields.setting(10.0, "Length of a sample.", unit="s", above=0)
+    n_samples: int = fields.setting(2, "Samples at a time.", at_least=1)
+    patience: int = fields.setting(
+        0,
+        "Validations without an improvement before training stops early.",
+        at_least=0,
+        zero="never",
+    )
+    best_weights: bool = fields.setting(
+        True,
+        "Keep the weights of the best validation for generation; --nobest_weights keeps the last.",
+    )
+    keep_checkpoints: int = fields.setting(2, "Newest checkpoints kept.", at_least=1)
 
-    steps_per_call: int = 10
-    validate_every_steps: int = 100
-    checkpoint_every_steps: int = 200
-    sample_every_steps: int = 500
-    histogram_every_steps: int = 0
-    sample_seconds: float = 10.0
-    n_samples: int = 2
-    patience: int = 0
-    best_weights: bool = True
-    keep_checkpoints: int = 2
 
-    def __post_init__(self) -> None:
-        fields.require_least(
-            self, 1, "steps_per_call", "validate_every_steps", "checkpoint_every_steps"
-        )
-        fields.require_least(self, 1, "n_samples", "keep_checkpoints")
-        for name in ("sample_every_steps", "histogram_every_steps", "patience"):
-            value = getattr(self, name)
-            errors.require(value >= 0, f"{name} must be 0 (off) or positive", **{name: value})
-        fields.require_sign(self, "sample_seconds", zero=False)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DeviceConfig(fields.Settings):
+    """Devices: CPU, GPUs or TPU."""
+
+    device: str = fields.setting(
+        "auto",
+        "auto uses every GPU there is, else the CPU. In training several devices share each batch; "
+        "in generation each makes songs of its own. Results are those of one device but for "
+        "rounding. For several machines set TF_CONFIG on each, as Vertex AI does, and start the "
+        "same command on all.",
+        choices=("auto", "cpu", "gpu", "tpu"),
+    )
+    use_tpu: bool = fields.setting(False, "The same as --device=tpu: the TPU of this TPU VM.")
+    cpu_devices: int = fields.setting(
+        1,
+        "Virtual devices that the CPU is divided into, with --device=cpu. Not faster; it behaves "
+        "as this many GPUs would.",
+        at_least=1,
+    )
+
+    @property
+    def kind(self) -> str:
+        """Kind of device: "auto", "cpu", "gpu" or "tpu"."""
+        return "tpu" if self.use_tpu else self.device

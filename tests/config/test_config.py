@@ -10,7 +10,13 @@ from lstm_gen.config import fields
 from lstm_gen.config import training as training_config
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.config.dataset import LabelConfig, SegmentConfig, SplitConfig
-from lstm_gen.config.training import AugmentationConfig, MonitorConfig, TrainingConfig, WindowConfig
+from lstm_gen.config.training import (
+    AugmentationConfig,
+    DeviceConfig,
+    MonitorConfig,
+    TrainingConfig,
+    WindowConfig,
+)
 from lstm_gen.platform import errors
 
 CLASSES = [
@@ -21,13 +27,14 @@ CLASSES = [
     AugmentationConfig,
     TrainingConfig,
     MonitorConfig,
+    DeviceConfig,
 ]
 REFUSED: list[tuple[type, dict[str, object], str]] = [
     (AudioConfig, {"sample_rate": 999}, "sample_rate must be"),
     (AudioConfig, {"sample_rate": 384_001}, "sample_rate must be"),
     (AudioConfig, {"n_fft": 2047}, "n_fft must be even"),
-    (AudioConfig, {"n_fft": 14}, "n_fft must be even"),
-    (AudioConfig, {"n_fft": 65538}, "n_fft must be even"),
+    (AudioConfig, {"n_fft": 14}, "n_fft must be from 16 to 65536 samples"),
+    (AudioConfig, {"n_fft": 65538}, "n_fft must be from 16 to 65536 samples"),
     (AudioConfig, {"hop_length": 0}, "hop_length must be"),
     (AudioConfig, {"hop_length": 1025}, "hop_length must be"),
     (AudioConfig, {"n_mels": 0}, "n_mels must be"),
@@ -35,7 +42,7 @@ REFUSED: list[tuple[type, dict[str, object], str]] = [
     (AudioConfig, {"fmin_hz": -1.0}, "fmin_hz must be"),
     (AudioConfig, {"fmin_hz": 8000.0, "fmax_hz": 8000.0}, "fmin_hz must be"),
     (AudioConfig, {"fmax_hz": 11025.1}, "fmin_hz must be"),
-    (AudioConfig, {"fmax_hz": float("nan")}, "fmin_hz must be"),
+    (AudioConfig, {"fmax_hz": float("nan")}, "fmax_hz must be"),
     (AudioConfig, {"log_floor": 0.0}, "log_floor must be"),
     (AudioConfig, {"log_floor": float("inf")}, "log_floor must be"),
     (SegmentConfig, {"segment_frames": 1}, "segment_frames must be"),
@@ -43,35 +50,37 @@ REFUSED: list[tuple[type, dict[str, object], str]] = [
     (AudioConfig, {"phase": "none"}, "phase must be one of instantaneous_frequency, real"),
     (AudioConfig, {"normalisation": "rank"}, "normalisation must be one of standard, min"),
     (AudioConfig, {"n_bins": 8}, "n_bins keeps bins of log_stft and complex_stft"),
-    (SegmentConfig, {"trim_db": -0.1}, "trim_db must not"),
-    (SegmentConfig, {"trim_db": float("inf")}, "trim_db must not"),
-    (SegmentConfig, {"example_seconds": -1.0}, "example_seconds must not"),
-    (SegmentConfig, {"max_examples": -1}, "max_examples must not be negative"),
+    (SegmentConfig, {"trim_db": -0.1}, "trim_db must be at least 0 .keep everything. dB"),
+    (SegmentConfig, {"trim_db": float("inf")}, "trim_db must be at least 0 .keep everything. dB"),
+    (SegmentConfig, {"example_seconds": -1.0}, "example_seconds must be at least 0 .off. s"),
+    (SegmentConfig, {"max_examples": -1}, "max_examples must be at least 0 .all."),
     (SegmentConfig, {"dtype": "float64"}, "dtype must be"),
     (SplitConfig, {"split": "random"}, "split must be"),
     (SplitConfig, {"split": "pattern"}, "split=pattern, which needs one"),
     (SplitConfig, {"validation_pattern": "a"}, "validation_pattern is for split=pattern"),
-    (SplitConfig, {"validation_fraction": -0.1}, "leave at least a fifth"),
-    (SplitConfig, {"test_fraction": -0.1}, "leave at least a fifth"),
+    (SplitConfig, {"validation_fraction": -0.1}, "validation_fraction must be from 0 to 0.8"),
+    (SplitConfig, {"test_fraction": -0.1}, "test_fraction must be from 0 to 0.8"),
     (SplitConfig, {"validation_fraction": 0.5, "test_fraction": 0.4}, "at least a fifth"),
     (SplitConfig, {"block_seconds": 0.0}, "block_seconds must be"),
-    (SplitConfig, {"guard_seconds": -1.0}, "guard_seconds not negative"),
+    (SplitConfig, {"guard_seconds": -1.0}, "guard_seconds must be at least 0 s"),
     (WindowConfig, {"timesteps": 1}, "timesteps must be"),
     (WindowConfig, {"shift": -1}, "shift must be"),
     (WindowConfig, {"timesteps": 8, "shift": 9}, "shift must be"),
     (AugmentationConfig, {"gain_db": 61.0}, "gain_db must be"),
     (AugmentationConfig, {"shift_mels": -1}, "shift_mels must be"),
     (AugmentationConfig, {"transpose_semitones": 13.0}, "transpose_semitones must"),
-    (WindowConfig, {"window_hop": -1}, "window_hop must not"),
+    (WindowConfig, {"window_hop": -1}, "window_hop must be"),
     (TrainingConfig, {"batch_size": 0}, "batch_size must be"),
     (TrainingConfig, {"steps": 0}, "steps must be"),
     (TrainingConfig, {"learning_rate": 0.0}, "learning_rate must be"),
     (TrainingConfig, {"learning_rate": float("inf")}, "learning_rate must be"),
-    (TrainingConfig, {"warmup_steps": -1}, "warmup_steps must not"),
+    (TrainingConfig, {"warmup_steps": -1}, "warmup_steps must be"),
     (TrainingConfig, {"final_learning_rate_fraction": 1.1}, "must be from 0 to 1"),
     (TrainingConfig, {"clip_norm": -1.0}, "clip_norm must be"),
-    (TrainingConfig, {"weight_decay": -1.0}, "weight_decay must not"),
+    (TrainingConfig, {"weight_decay": -1.0}, "weight_decay must be"),
     (TrainingConfig, {"precision": "float16"}, "precision must be"),
+    (TrainingConfig, {"seed": -1}, "seed must be from 0 to 2147483647"),
+    (TrainingConfig, {"seed": 1 << 31}, "seed must be from 0 to 2147483647"),
     (TrainingConfig, {"ema": 1.0}, "ema must be from 0"),
     (TrainingConfig, {"accumulate": 0}, "accumulate must be"),
     (TrainingConfig, {"accumulate": 3}, "accumulate must divide batch_size"),
@@ -92,6 +101,8 @@ REFUSED: list[tuple[type, dict[str, object], str]] = [
     (MonitorConfig, {"n_samples": 0}, "n_samples must be"),
     (MonitorConfig, {"keep_checkpoints": 0}, "keep_checkpoints must be"),
     (MonitorConfig, {"sample_seconds": 0.0}, "sample_seconds must be"),
+    (DeviceConfig, {"device": "abacus"}, "device must be one of auto, cpu, gpu, tpu"),
+    (DeviceConfig, {"cpu_devices": 0}, "cpu_devices must be at least 1"),
 ]
 
 
@@ -153,7 +164,7 @@ def test_every_class_and_every_field_that_can_be_wrong_is_tested() -> None:
         if dataclasses.is_dataclass(value) and isinstance(value, type)
     }
     assert classes - {LabelConfig} == set(CLASSES)  # that is tested with its sources
-    free = {"best_weights", "polarity", "seed"}  # every value of their type is a good one
+    free = {"best_weights", "polarity", "use_tpu"}  # every value of their type is a good one
     fields = {(kind, field.name) for kind in CLASSES for field in dataclasses.fields(kind)}
     tested = {(kind, name) for kind, values, _ in REFUSED for name in values}
     assert {name for _, name in fields - tested} == free
@@ -218,11 +229,12 @@ def test_an_unknown_field_is_named() -> None:
         fields.from_dict(AudioConfig, changed(AudioConfig, hopp=1), "file.json")
 
 
-def test_a_missing_field_is_named() -> None:
-    values = changed(AudioConfig)
+def test_a_missing_field_takes_its_default() -> None:
+    values = changed(AudioConfig, n_fft=512, hop_length=128)
     del values["n_mels"]
-    with pytest.raises(errors.InputError, match=r"missing=\['n_mels'\]"):
-        fields.from_dict(AudioConfig, values, "file.json")
+    assert fields.from_dict(AudioConfig, values, "file.json") == AudioConfig(
+        n_fft=512, hop_length=128
+    )
 
 
 @pytest.mark.parametrize("values", [None, 3, "text", [["n_fft", 2048]]])
@@ -253,7 +265,7 @@ def test_a_wrong_type_is_refused(kind: type, name: str, value: object, expected:
 
 def test_a_value_out_of_range_in_a_file_is_refused() -> None:
     with pytest.raises(errors.InputError, match="n_fft must be even"):
-        fields.from_dict(AudioConfig, changed(AudioConfig, n_fft=3), "file.json")
+        fields.from_dict(AudioConfig, changed(AudioConfig, n_fft=33), "file.json")
 
 
 def test_a_whole_number_is_taken_where_a_float_is_meant() -> None:
