@@ -94,7 +94,15 @@ def _make_trainer(
     runs.open_or_create(run_dir, run)
     primer = excerpts.Excerpts(np.zeros([1, 1, run.audio.channels], np.float32), {})
     return loop.Trainer(
-        run_dir, run, dataset, _QUIET, strategy, primer, lease.Lease(), stop_request.Request(), ""
+        run_dir,
+        run,
+        dataset,
+        _QUIET,
+        strategy,
+        primer,
+        lease.Lease(),
+        stop_request.StopRequest(),
+        "",
     )
 
 

@@ -1,4 +1,4 @@
-"""What a training will take, found out by training a little of it in memory; nothing is kept."""
+"""Dry run: memory, speed and time to finish, measured by some training steps in memory."""
 
 import resource
 import statistics
@@ -17,23 +17,22 @@ from lstm_gen.runs import run as runs
 from lstm_gen.training import batches, loop
 from lstm_gen.training import step as steps
 
-_SECONDS = 5.0  # of steps that are timed
-_FEWEST_CALLS, _MOST_CALLS = 3, 30
+_TIMED_SECONDS = 5.0
+_MIN_CALLS, _MAX_CALLS = 3, 30
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
-class Preflight(NamedTuple):
-    """What a training takes on this machine.
+class Measurement(NamedTuple):
+    """Memory and speed of a training on this machine.
 
     Attributes:
       n_parameters: Trainable values of the model.
-      state_bytes: What is kept from step to step: the model and its optimizers' state.
-      peak_bytes: Most memory that was in use so far: of the GPU where there is one, else of this
-        process, the program itself included.
-      on_gpu: Whether that is a GPU's memory.
-      steps_per_epoch: Steps that see every window once.
-      start_seconds: Of building, tracing and compiling, up to the end of the first steps.
-      step_seconds: Of one step, reading its windows included; the median.
+      state_bytes: Size of the model and its optimizers' state.
+      peak_bytes: Peak memory: of the fullest GPU if there is one, else of this process.
+      on_gpu: Whether `peak_bytes` is a GPU's memory.
+      steps_per_epoch: Steps in which every window is seen once.
+      start_seconds: Time to build, trace and compile, and for the first steps.
+      step_seconds: Median time of a step, with reading its windows.
     """
 
     n_parameters: int
@@ -47,17 +46,17 @@ class Preflight(NamedTuple):
 
 def measure(
     run: runs.Run, dataset: manifest.Dataset, steps_per_call: int, strategy: tf.distribute.Strategy
-) -> Preflight:
-    """Train for some seconds, in memory, and say what the whole would take.
+) -> Measurement:
+    """Train for some seconds without writing anything, and measure.
 
     Args:
-      run: The run that is planned.
-      dataset: What it would be trained on.
-      steps_per_call: Optimizer steps between two looks at the loss.
-      strategy: Where the model lives.
+      run: The planned run.
+      dataset: Its dataset.
+      steps_per_call: Optimizer steps per call of the compiled loop.
+      strategy: Devices of the model.
 
     Raises:
-      InputError: If the batch cannot be shared out among the devices.
+      InputError: If the batch cannot be divided among the devices.
     """
     start = time.perf_counter()
     loop.set_up(run.training, strategy)
@@ -81,7 +80,7 @@ def measure(
     start_seconds = time.perf_counter() - start
     step_seconds = _median_seconds(call) / steps_per_call
     peak_bytes, on_gpu = _peak_bytes()
-    return Preflight(
+    return Measurement(
         n_parameters=sum(int(np.prod(v.shape)) for v in model.trainable_variables),
         state_bytes=sum(_bytes(owner.variables) for owner in (model, *optimizers)),
         peak_bytes=peak_bytes,
@@ -93,28 +92,28 @@ def measure(
     )
 
 
-def describe(found: Preflight, n_steps: int) -> str:
-    """Return in lines what a training of so many steps takes."""
+def describe(found: Measurement, n_steps: int) -> str:
+    """Return lines for the terminal, with the estimated time of a training of `n_steps`."""
     seconds = found.start_seconds + n_steps * found.step_seconds
-    whose = "the GPU's, at its peak" if found.on_gpu else "this process at its peak"
+    memory = "peak of the GPU" if found.on_gpu else "peak of this process"
     return "\n".join(
         [
             f"model     {found.n_parameters:,} parameters; with the optimizer's state "
             f"{found.state_bytes / 1e6:.1f} MB",
-            f"memory    {found.peak_bytes / 1e9:.2f} GB, {whose}",
+            f"memory    {found.peak_bytes / 1e9:.2f} GB, {memory}",
             f"epoch     {found.steps_per_epoch:.1f} steps, "
             f"{_duration(found.steps_per_epoch * found.step_seconds)}",
-            f"speed     {found.step_seconds:.4f} s a step on this machine, measured; "
-            f"{found.start_seconds:.0f} s to start",
-            f"finish    {_duration(seconds)} for {n_steps} steps; validations, rollouts and "
-            "checkpoints come on top",
+            f"speed     {found.step_seconds:.4f} s a step, measured on this machine; "
+            f"{found.start_seconds:.0f} s to start and compile",
+            f"finish    about {_duration(seconds)} for {n_steps} steps, without validations, "
+            "rollouts and checkpoints",
         ]
     )
 
 
 def _median_seconds(call: Callable[[], None]) -> float:
     taken: list[float] = []
-    while len(taken) < _FEWEST_CALLS or (sum(taken) < _SECONDS and len(taken) < _MOST_CALLS):
+    while len(taken) < _MIN_CALLS or (sum(taken) < _TIMED_SECONDS and len(taken) < _MAX_CALLS):
         start = time.perf_counter()
         call()
         taken.append(time.perf_counter() - start)
@@ -126,16 +125,17 @@ def _bytes(variables: list[Any]) -> int:
 
 
 def _peak_bytes() -> tuple[int, bool]:
-    """Return the most memory that was in use, bytes, and whether it is a GPU's."""
+    """Return the peak memory, bytes, and whether it is a GPU's."""
     gpus = tf.config.list_logical_devices("GPU")
     if gpus:
-        peaks = (tf.config.experimental.get_memory_info(gpu.name[-5:])["peak"] for gpu in gpus)
-        return max(peaks), True
+        # "/device:GPU:10" is "GPU:10" to this function.
+        names = [gpu.name.rpartition("device:")[2] for gpu in gpus]
+        return max(tf.config.experimental.get_memory_info(name)["peak"] for name in names), True
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT, False
 
 
 def _duration(seconds: float) -> str:
-    """Return a time as people say it."""
+    """Return a time in hours, minutes or seconds, whichever is readable."""
     for unit, length in (("h", 3600), ("min", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.1f} {unit}"

@@ -68,7 +68,7 @@ class Trainer:
         strategy: tf.distribute.Strategy,
         primer: excerpts.Excerpts,
         owner: lease.Lease,
-        stop: stop_request.Request,
+        stop: stop_request.StopRequest,
         resume_dir: str,
     ) -> None:
         self._run_dir, self._run, self._dataset = run_dir, run, dataset
@@ -155,7 +155,7 @@ class Trainer:
         seconds = time.perf_counter() - start
         failpoints.reach("call.done")
         nan_guard.require_finite(metrics, first)
-        for warning in self._saturation.note(metrics):
+        for warning in self._saturation.update(metrics):
             tqdm.tqdm.write(f"step {first + n_steps}: {warning}")
         self._progress.step = first + n_steps
         rates = self._pace.note(n_steps, seconds)
@@ -277,7 +277,7 @@ class Trainer:
             return
         tqdm.tqdm.write(f"fitting what songs are drawn from to the weights of step {weights.step}")
         model = runs.load_model(self._run_dir, self._run)
-        with self._stop.at_once("all steps are saved, and the same command fits anew"):
+        with self._stop.immediate("all steps are saved, and the same command fits anew"):
             fit(model, self._run.signal, batches.examples(self._run, self._dataset))
         facts = weights.facts | {"fitted": True}
         runs.save_model(self._run_dir, model, weights.step, facts)
@@ -373,7 +373,7 @@ def train(
     primer = excerpts.draw_excerpts(
         dataset, split, settings.n_samples, primer_frames, run.training.seed
     )
-    with lease.hold(run_dir) as owner, stop_request.noted() as stop:
+    with lease.hold(run_dir) as owner, stop_request.listen() as stop:
         trainer = Trainer(
             run_dir, run, dataset, settings, strategy, primer, owner, stop, resume_dir
         )

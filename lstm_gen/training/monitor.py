@@ -43,7 +43,7 @@ class Monitor:
         run: runs.Run,
         settings: MonitorConfig,
         primer: excerpts.Excerpts,
-        stop: stop_request.Request,
+        stop: stop_request.StopRequest,
     ) -> None:
         self._run_dir = run_dir
         self._run = run

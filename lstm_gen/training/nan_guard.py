@@ -1,4 +1,4 @@
-"""What must never get into a checkpoint, numbers that are none; and losses that teach no more."""
+"""NaN guard: refuses losses, gradients and weights that are NaN or infinite; detects saturation."""
 
 import collections
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,18 +11,18 @@ from lstm_gen.dataset.inspect import summary
 from lstm_gen.models import base
 
 _NAMED_RECORDINGS = 3
-_SATURATED = 0.95  # of the way
-_SATURATION_SHARE = 0.05  # of all steps, that a loss must have been there
-_SATURATION_STEPS = 20  # at least
+_SATURATED_FRACTION = 0.95  # of the way from an untrained model's loss to its limit
+_SATURATED_STEPS_FRACTION = 0.05  # of all steps, over which the loss is averaged
+_MIN_SATURATED_STEPS = 20
 
 
 class NonFiniteError(ArithmeticError):
-    """A loss, a gradient or a weight has become infinite or no number.
+    """A loss, a gradient or a weight is NaN or infinite.
 
     Attributes:
-      name: What it is.
-      step: The optimizer step that it happened in, counted from 1.
-      split: Whose windows brought it up.
+      name: Name of the metric or variable.
+      step: Optimizer step, counted from 1.
+      split: "train" or "validation", the split of the windows.
     """
 
     def __init__(self, name: str, value: float, step: int, split: str = "train") -> None:
@@ -31,11 +31,11 @@ class NonFiniteError(ArithmeticError):
 
 
 def require_finite(metrics: Mapping[str, np.ndarray], first: int) -> None:
-    """Raise NonFiniteError unless every metric of every step is a number.
+    """Raise NonFiniteError unless every metric of every step is finite.
 
     Args:
       metrics: Name to float [steps].
-      first: Steps done before these.
+      first: Number of steps before these.
     """
     for name, values in metrics.items():
         bad = np.flatnonzero(~np.isfinite(values))
@@ -44,14 +44,14 @@ def require_finite(metrics: Mapping[str, np.ndarray], first: int) -> None:
 
 
 def require_finite_validation(metrics: Mapping[str, float], step: int) -> None:
-    """Raise NonFiniteError unless every metric of the validation after a step is a number."""
+    """Raise NonFiniteError unless every validation metric is finite."""
     for name, value in metrics.items():
         if not np.isfinite(value):
             raise NonFiniteError(f"validation {name}", value, step, "validation")
 
 
 def require_finite_variables(variables: Mapping[str, Any], step: int) -> None:
-    """Raise NonFiniteError unless every value of every variable is a number."""
+    """Raise NonFiniteError unless every value of every variable is finite."""
     for name, variable in variables.items():
         values = variable.numpy()
         if not np.isfinite(values).all():
@@ -59,41 +59,40 @@ def require_finite_variables(variables: Mapping[str, Any], step: int) -> None:
 
 
 class Saturation:
-    """Sees when a loss has nothing more to say, as that of a player who always wins.
+    """Detects losses near their limit, as a discriminator's that is always right.
 
     Args:
-      objectives: What a step lowers, each with the values that its losses end at.
-      n_steps: Of the whole run.
+      objectives: Objectives of a step, each with the range of its losses.
+      n_steps: Steps of the whole run.
     """
 
     def __init__(self, objectives: Sequence[base.Objective], n_steps: int) -> None:
-        ends = {name: pair for one in objectives for name, pair in one.saturation.items()}
-        length = max(_SATURATION_STEPS, round(_SATURATION_SHARE * n_steps))
-        self._ends = ends
-        self._seen = {name: collections.deque[float](maxlen=length) for name in ends}
+        limits = {name: pair for one in objectives for name, pair in one.saturation.items()}
+        length = max(_MIN_SATURATED_STEPS, round(_SATURATED_STEPS_FRACTION * n_steps))
+        self._limits = limits
+        self._recent = {name: collections.deque[float](maxlen=length) for name in limits}
         self._warned: set[str] = set()
 
-    def note(self, metrics: Mapping[str, np.ndarray]) -> Iterator[str]:
-        """Take in the metrics of more steps, and yield a warning for each newly saturated one."""
-        for name, (start, end) in self._ends.items():
-            seen = self._seen[name]
-            seen.extend(metrics[name].tolist())
-            mean = sum(seen) / len(seen)
-            there = len(seen) == seen.maxlen and (mean - start) / (end - start) > _SATURATED
-            if there and name not in self._warned:
+    def update(self, metrics: Mapping[str, np.ndarray]) -> Iterator[str]:
+        """Add the metrics of more steps; yield a warning for each newly saturated loss."""
+        for name, (start, limit) in self._limits.items():
+            recent = self._recent[name]
+            recent.extend(metrics[name].tolist())
+            mean = sum(recent) / len(recent)
+            fraction = (mean - start) / (limit - start)
+            saturated = len(recent) == recent.maxlen and fraction > _SATURATED_FRACTION
+            if saturated and name not in self._warned:
                 yield (
-                    f"warning: {name} has been at {mean:.3g} for {len(seen)} steps, and {end:g} is "
-                    "as far as it goes: little is learnt from it any more"
+                    f"warning: {name} has been {mean:.3g} on average for {len(recent)} steps; it "
+                    f"has saturated near its limit {limit:g}, and its gradient is now small"
                 )
-            (self._warned.add if there else self._warned.discard)(name)
+            (self._warned.add if saturated else self._warned.discard)(name)
 
 
 def describe_recordings(batches: Iterable[base.Batch], dataset: manifest.Dataset) -> str:
-    """Return in words which recordings to look at: those of frames that are no numbers, or all.
+    """Return the recordings that batches were cut from, as part of a message.
 
-    Args:
-      batches: Where to look, to their end.
-      dataset: The dataset that they are of.
+    Those with NaN or infinite frames if there are any, else all.
     """
     seen: set[int] = set()
     bad: set[int] = set()
@@ -106,4 +105,4 @@ def describe_recordings(batches: Iterable[base.Batch], dataset: manifest.Dataset
     found = sorted(names.get(number, f"recording {number}") for number in bad or seen)
     more = len(found) - _NAMED_RECORDINGS
     listed = ", ".join(found[:_NAMED_RECORDINGS]) + (f" and {more} more" if more > 0 else "")
-    return f"{'with frames that are no numbers' if bad else 'with windows'} of {listed}"
+    return f"{'with NaN or infinite frames' if bad else 'with windows'} of {listed}"

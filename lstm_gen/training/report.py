@@ -1,4 +1,4 @@
-"""What a training run says in words: before it starts, and when it ends."""
+"""Summary of a training run for the terminal: its data before, its result after."""
 
 from lstm_gen.config.training import TrainingConfig, WindowConfig
 from lstm_gen.dataset.format import manifest
@@ -8,11 +8,11 @@ from lstm_gen.training import loop
 
 
 def describe_data(dataset: manifest.Dataset, window: WindowConfig, training: TrainingConfig) -> str:
-    """Return how much there is to train on, in the units that the loop counts in.
+    """Return the size of the splits and of an epoch, in minutes, windows and steps.
 
     Raises:
-      InputError: If there is less than a batch to train on, or a validation split in which
-        no window fits.
+      InputError: If the training split holds less than a batch of windows, or the validation split
+        is neither empty nor as long as a window.
     """
     split = dataset.splits["train"]
     windows = pipeline.windows_per_epoch(dataset, "train", window)
@@ -45,11 +45,16 @@ def describe_result(
     result: loop.Result,
     training: TrainingConfig,
     baseline_scores: dict[str, float],
-    competes: bool = False,
+    adversarial: bool = False,
 ) -> str:
-    """Return what was reached, beside the baselines where both are likelihoods.
+    """Return the steps done, the best validation and, for likelihoods, the baselines beside it.
 
-    Of players that compete no step is the best.
+    Args:
+      result: Of the training.
+      training: Its settings.
+      baseline_scores: Name of a simple predictor to its negative log-likelihood, nats per frame and
+        dimension.
+      adversarial: Whether the model's losses are a minimax game, which has no best step.
     """
     progress = result.progress
     lines = [f"steps     {progress.step} of {training.steps}"]
@@ -57,7 +62,7 @@ def describe_result(
         lines[0] += f", resumed after {result.resumed_from}"
     if result.stopped_early:
         lines[0] += ", stopped early: validation no longer improves"
-    if progress.best_step and not competes:
+    if progress.best_step and not adversarial:
         lines.append(f"best      step {progress.best_step}, loss {progress.best_loss:.4f}")
     scores = dict(baseline_scores)
     if "nats_per_dim" in result.validation:

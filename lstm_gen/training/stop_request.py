@@ -1,4 +1,4 @@
-"""A request to stop, noted when it comes and heeded when the training can."""
+"""Stop request: SIGTERM or Ctrl-C, recorded when it arrives and handled between calls of steps."""
 
 import contextlib
 import signal
@@ -13,63 +13,68 @@ from lstm_gen.platform import errors
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-class Request:
-    """Whether somebody asked this program to stop.
+class StopRequest:
+    """A request to stop this program; true once a signal has arrived.
 
     Attributes:
-      signal: The signal that asked for it, or None.
+      signal: The signal, or None.
     """
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
-        self._said: str | None = None
+        self._message: str | None = None
 
     def __bool__(self) -> bool:
         return self.signal is not None
 
     @contextlib.contextmanager
-    def at_once(self, what: str) -> Iterator[None]:
-        """Have a request end what is in the block where it stands, rather than note it.
+    def immediate(self, message: str) -> Iterator[None]:
+        """Stop at once when a signal arrives inside the block, for work that can be repeated.
 
         Args:
-          what: Said to the user: what is kept, and what becomes of the rest.
+          message: For the user: what is saved, and what is repeated.
 
         Raises:
-          StoppedError: When somebody asks, or has asked already.
+          StoppedError: When a signal arrives, or has arrived before.
         """
-        self._said = what
+        self._message = message
         try:
-            self.heed()
+            self.raise_if_immediate()
             yield
         finally:
-            self._said = None
+            self._message = None
 
-    def heed(self) -> None:
-        """Raise StoppedError if somebody asked to stop and nothing is to be waited for."""
-        if self.signal is not None and self._said is not None:
-            raise errors.StoppedError(f"stopped by {self.signal.name}; {self._said}", self.signal)
+    def raise_if_immediate(self) -> None:
+        """Raise StoppedError if a signal has arrived and the work can be interrupted."""
+        if self.signal is not None and self._message is not None:
+            raise errors.StoppedError(
+                f"stopped by {self.signal.name}; {self._message}", self.signal
+            )
 
 
 @contextlib.contextmanager
-def noted() -> Iterator[Request]:
-    """Yield what the first SIGTERM or SIGINT is noted in; a second one acts as it always would.
+def listen() -> Iterator[StopRequest]:
+    """Yield a request that the first SIGTERM or SIGINT sets; a second one has its default effect.
 
-    Outside the main thread, where Python sets no handlers, nothing is noted.
+    Outside the main thread, where Python allows no signal handlers, no signal sets it.
     """
-    request = Request()
+    request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
 
-    def note(number: int, _frame: Any) -> None:
+    def handle(number: int, _frame: Any) -> None:
         request.signal = signal.Signals(number)
         _restore(before)
-        request.heed()
-        tqdm.tqdm.write(f"{request.signal.name}: saving, then stopping; once more stops at once")
+        request.raise_if_immediate()
+        tqdm.tqdm.write(
+            f"{request.signal.name}: saving a checkpoint, then stopping; a second signal stops "
+            "at once, without saving"
+        )
 
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     for number in _SIGNALS:
-        signal.signal(number, note)
+        signal.signal(number, handle)
     try:
         yield request
     finally:

@@ -162,7 +162,7 @@ def test_latents_that_say_nothing_are_what_the_log_warns_of() -> None:
 
     def warnings() -> list[str]:
         nats = losses(model, make_batch(), True).metrics["kl"].numpy().mean()
-        return list(nan_guard.Saturation([objective], 100).note({"kl": np.repeat(nats, 30)}))
+        return list(nan_guard.Saturation([objective], 100).update({"kl": np.repeat(nats, 30)}))
 
     assert not warnings()
     last = model.encoder[-1]

@@ -3,6 +3,7 @@
 import pathlib
 
 import pytest
+import tensorflow as tf
 import tiny
 
 from lstm_gen.dataset.format import manifest
@@ -20,7 +21,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> manifest.Dataset:
 def test_it_counts_what_there_is_and_keeps_nothing(
     dataset: manifest.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dry_run, "_SECONDS", 0.0)
+    monkeypatch.setattr(dry_run, "_TIMED_SECONDS", 0.0)
     folder = pathlib.Path(dataset.data_dir)
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     run = tiny.make_run(dataset)
@@ -50,7 +51,7 @@ def test_a_batch_that_cannot_be_shared_out_is_refused(dataset: manifest.Dataset)
 
 
 def test_what_it_says() -> None:
-    found = dry_run.Preflight(
+    found = dry_run.Measurement(
         n_parameters=1_234_567,
         state_bytes=14_800_000,
         peak_bytes=1_500_000_000,
@@ -60,8 +61,26 @@ def test_what_it_says() -> None:
         step_seconds=0.25,
     )
     text = dry_run.describe(found, n_steps=1000)
-    for part in ("1,234,567 parameters", "14.8 MB", "1.50 GB, this process", "12.5 steps, 3.1 s"):
+    for part in (
+        "1,234,567 parameters",
+        "14.8 MB",
+        "1.50 GB, peak of this process",
+        "12.5 steps, 3.1 s",
+    ):
         assert part in text
     assert "0.2500 s a step" in text
-    assert "finish    4.5 min for 1000 steps" in text
-    assert "GPU's" in dry_run.describe(found._replace(on_gpu=True), n_steps=1)
+    assert "finish    about 4.5 min for 1000 steps" in text
+    assert "peak of the GPU" in dry_run.describe(found._replace(on_gpu=True), n_steps=1)
+
+
+def test_the_peak_of_every_gpu_is_asked_for_by_its_whole_index(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = [f"/job:worker/replica:0/task:0/device:GPU:{index}" for index in (0, 9, 10, 123)]
+    gpus = [tf.config.LogicalDevice(name, "GPU") for name in names]
+    peaks = {"GPU:0": 1, "GPU:9": 2, "GPU:10": 40, "GPU:123": 3}
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda _: gpus)
+    monkeypatch.setattr(
+        tf.config.experimental, "get_memory_info", lambda name: {"peak": peaks[name]}
+    )
+    assert dry_run._peak_bytes() == (40, True)

@@ -124,7 +124,7 @@ def test_a_request_to_stop_saves_and_the_run_ends_as_an_unbroken_one(
 
 
 def test_a_second_request_stops_at_once() -> None:
-    with stop_request.noted() as request:
+    with stop_request.listen() as request:
         os.kill(os.getpid(), signal.SIGTERM)
         assert request
         assert request.signal == signal.SIGTERM
@@ -137,7 +137,7 @@ def test_outside_the_main_thread_no_signal_is_noted() -> None:
     before = signal.getsignal(signal.SIGTERM)
 
     def note() -> None:
-        with stop_request.noted() as request:
+        with stop_request.listen() as request:
             assert not request
             assert signal.getsignal(signal.SIGTERM) == before
 
@@ -237,7 +237,7 @@ def test_recordings_are_named_as_the_manifest_has_them(
     frames[1, 2, 1] = np.inf
     filled = {"frames": frames + np.nan, "recording": np.full(5, -1)}
     said = nan_guard.describe_recordings([batch, filled], dataset)
-    assert said == "with frames that are no numbers of b.wav, d.wav"
+    assert said == "with NaN or infinite frames of b.wav, d.wav"
 
 
 def make_objective() -> base.Objective:
@@ -256,7 +256,7 @@ def test_a_loss_that_has_nothing_more_to_say_is_told_of_once_each_time() -> None
     warned = [
         step
         for step, loss in enumerate(losses)
-        if list(saturation.note({"judge_loss": np.array([loss])}))
+        if list(saturation.update({"judge_loss": np.array([loss])}))
     ]
     assert len(warned) == 2
     assert 30 + 19 <= warned[0] < 60
@@ -265,10 +265,10 @@ def test_a_loss_that_has_nothing_more_to_say_is_told_of_once_each_time() -> None
 
 def test_a_loss_on_its_way_is_no_warning() -> None:
     saturation = nan_guard.Saturation([make_objective()], n_steps=100)
-    assert not list(saturation.note({"judge_loss": np.linspace(1.4, 0.1, 100)}))
-    text = list(saturation.note({"judge_loss": np.full(40, 0.02)}))
+    assert not list(saturation.update({"judge_loss": np.linspace(1.4, 0.1, 100)}))
+    text = list(saturation.update({"judge_loss": np.full(40, 0.02)}))
     assert len(text) == 1
-    assert "judge_loss has been at 0.02" in text[0]
+    assert "judge_loss has been 0.02 on average for 20 steps" in text[0]
 
 
 def test_what_can_be_done_again_is_ended_where_it_stands() -> None:
@@ -278,17 +278,17 @@ def test_what_can_be_done_again_is_ended_where_it_stands() -> None:
             pass
 
     said = pytest.raises(errors.StoppedError, match="SIGTERM; all is kept")
-    with stop_request.noted() as request, said, request.at_once("all is kept"):
+    with stop_request.listen() as request, said, request.immediate("all is kept"):
         fit()
-    with stop_request.noted() as request:
+    with stop_request.listen() as request:
         os.kill(os.getpid(), signal.SIGTERM)
         assert request
-        with pytest.raises(errors.StoppedError), request.at_once("kept"):
+        with pytest.raises(errors.StoppedError), request.immediate("kept"):
             pytest.fail("it began, though asked to stop before")
 
 
 def test_a_rollout_is_not_waited_for(dataset: manifest.Dataset, tmp_path: pathlib.Path) -> None:
-    request = stop_request.Request()
+    request = stop_request.StopRequest()
 
     def generate(*arguments: Any) -> Any:
         arguments[-1](1)  # so many frames are done

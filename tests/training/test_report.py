@@ -72,6 +72,6 @@ def test_a_result_says_how_it_came_about() -> None:
         "validation no longer improves"
     )
     assert rest == ["best      step 30, loss 0.2500"]
-    assert report.describe_result(RESULT, TRAINING, {}, competes=True) == "steps     40 of 40"
+    assert report.describe_result(RESULT, TRAINING, {}, adversarial=True) == "steps     40 of 40"
     unvalidated = dataclasses.replace(RESULT, progress=state.Progress(step=40))
     assert report.describe_result(unvalidated, TRAINING, {}) == "steps     40 of 40"
