@@ -20,6 +20,7 @@ from lstm_gen.config.training import TrainingConfig
 from lstm_gen.models import base
 from lstm_gen.models.common import rng
 from lstm_gen.models.lstm import model as lstm
+from lstm_gen.models.lstm.config import LSTMConfig
 from lstm_gen.platform import devices
 from lstm_gen.training import step as steps
 
@@ -77,7 +78,7 @@ def _time_step() -> float:
     """Return the seconds of a step of this process and those that it works with."""
     strategy = devices.strategy("cpu")
     with strategy.scope():
-        model = lstm.build(lstm.LSTMConfig(), _SIGNAL)
+        model = lstm.build(LSTMConfig(), _SIGNAL)
         objectives = lstm.objectives(model, _SIGNAL)
         optimizers = [steps.make_optimizer(_TRAINING) for _ in objectives]
         for optimizer, objective in zip(optimizers, objectives, strict=True):

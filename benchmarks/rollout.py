@@ -13,6 +13,7 @@ from benchmarks import harness
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.models import base
 from lstm_gen.models.lstm import model as lstm
+from lstm_gen.models.lstm.config import LSTMConfig
 from lstm_gen.platform import devices
 
 _AUDIO = AudioConfig()
@@ -23,7 +24,7 @@ _ROUNDS = 5
 
 def rows() -> list[harness.Row]:
     """Return the figures of the rollout."""
-    model = lstm.build(lstm.LSTMConfig(), _SIGNAL)
+    model = lstm.build(LSTMConfig(), _SIGNAL)
     n_frames = round(_SECONDS * _AUDIO.frames_per_second)
     rerun = _rerun(model)
     times = harness.take_turns(

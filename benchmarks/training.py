@@ -20,6 +20,7 @@ from lstm_gen.config.training import AugmentationConfig, MonitorConfig, Training
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.input import excerpts
 from lstm_gen.models.lstm import model
+from lstm_gen.models.lstm.config import LSTMConfig
 from lstm_gen.platform import devices
 from lstm_gen.runs import lease
 from lstm_gen.runs import run as runs
@@ -75,7 +76,7 @@ def _make_run(scratch: pathlib.Path) -> tuple[runs.Run, manifest.Dataset]:
     dataset = manifest.load(str(scratch / "dataset"))
     run = runs.Run(
         family=model.FAMILY,
-        settings=model.LSTMConfig(),
+        settings=LSTMConfig(),
         window=WindowConfig(),
         training=TrainingConfig(steps=_NEVER),
         audio=dataset.audio,

@@ -3,7 +3,7 @@
 from absl import flags
 
 from flags import latent_flags
-from lstm_gen.models.autoencoder.model import AutoencoderConfig
+from lstm_gen.models.autoencoder.config import AutoencoderConfig
 
 _STRIDE = flags.DEFINE_integer(
     "autoencoder_stride", AutoencoderConfig.stride, "Frames of a latent step."

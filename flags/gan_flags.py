@@ -3,8 +3,7 @@
 from absl import flags
 
 from flags import pitch_flags
-from lstm_gen.models.notes import gan
-from lstm_gen.models.notes.gan import GANConfig
+from lstm_gen.models.notes.config import GANConfig
 
 _NOISE_SIZE = flags.DEFINE_integer(
     "noise_size", GANConfig.noise_size, "Values that a note of gan or note_vae is made of."
@@ -13,13 +12,6 @@ _WIDTH = flags.DEFINE_integer(
     "note_width",
     GANConfig.width,
     "Channels of gan and note_vae, in proportion; a multiple of 4.",
-)
-_LOSS = flags.DEFINE_enum(
-    "gan_loss",
-    GANConfig.loss,
-    gan.LOSSES,
-    "The game that is played. bce is the first one ever written, whose generator learns hardly "
-    "anything once nobody believes it.",
 )
 _R1 = flags.DEFINE_float(
     "r1", GANConfig.r1, "Penalty on the discriminator's gradient at real examples; 0 for none."
@@ -51,7 +43,6 @@ def config() -> GANConfig:
     return GANConfig(
         noise_size=_NOISE_SIZE.value,
         width=_WIDTH.value,
-        loss=_LOSS.value,
         r1=_R1.value,
         vary_db=_VARY_DB.value,
         vary_frames=_VARY_FRAMES.value,

@@ -34,7 +34,7 @@ _PRIOR = flags.DEFINE_string(
     "prior",
     GenerationConfig.prior,
     "What latents are drawn from, for models that have several priors: "
-    + "; ".join(f"{one.name}: {', '.join(one.priors)}" for one in models.FAMILIES if one.priors)
+    + "; ".join(f"{one.family}: {', '.join(one.priors)}" for one in models.CONFIGS if one.priors)
     + ". The default is the first that could be fitted.",
 )
 _LABEL = flags.DEFINE_multi_string(

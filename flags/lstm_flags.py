@@ -2,8 +2,8 @@
 
 from absl import flags
 
-from lstm_gen.models.lstm import head
-from lstm_gen.models.lstm.model import LSTMConfig
+from lstm_gen.models.lstm import config as lstm_config
+from lstm_gen.models.lstm.config import LSTMConfig
 
 _LAYERS = flags.DEFINE_integer("layers", LSTMConfig.layers, "LSTM layers.")
 _UNITS = flags.DEFINE_integer("units", LSTMConfig.units, "Width of each layer.")
@@ -29,7 +29,7 @@ _ATTENTION_HEADS = flags.DEFINE_integer(
 _HEAD = flags.DEFINE_enum(
     "head",
     LSTMConfig.head,
-    head.KINDS,
+    lstm_config.HEADS,
     "What is predicted: a mixture of Gaussians, or for comparison one Gaussian or the mean (mse), "
     "whose rollouts collapse into a drone.",
 )

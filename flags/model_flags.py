@@ -13,7 +13,6 @@ from flags import (
     waveform_vae_flags,
 )
 from lstm_gen import models
-from lstm_gen.models.base import Family
 
 MODULES = {
     "lstm": lstm_flags,
@@ -26,9 +25,9 @@ MODULES = {
 
 _MODEL = flags.DEFINE_enum(
     "model",
-    models.FAMILIES[0].name,
-    [family.name for family in models.FAMILIES],
-    "; ".join(f"{family.name}: {family.summary}" for family in models.FAMILIES),
+    models.NAMES[0],
+    models.NAMES,
+    "; ".join(f"{one.family}: {one.summary}" for one in models.CONFIGS),
 )
 _CONDITION = flags.DEFINE_string(
     "condition",
@@ -43,7 +42,7 @@ def condition() -> tuple[str, ...]:
     return tuple(sorted({name.strip() for name in _CONDITION.value.split(",") if name.strip()}))
 
 
-def family() -> Family:
+def family() -> Any:
     """Return the family asked for."""
     return models.by_name(_MODEL.value)
 

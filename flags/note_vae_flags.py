@@ -3,7 +3,7 @@
 from absl import flags
 
 from flags import gan_flags, pitch_flags
-from lstm_gen.models.notes.note_vae import NoteVAEConfig
+from lstm_gen.models.notes.config import NoteVAEConfig
 
 _DIVERGENCE = flags.DEFINE_float(
     "divergence",

@@ -3,13 +3,13 @@
 from absl import flags
 
 from flags import latent_flags
-from lstm_gen.models.vae import model
-from lstm_gen.models.vae.model import VAEConfig
+from lstm_gen.models.vae import config as vae_config
+from lstm_gen.models.vae.config import VAEConfig
 
 _LATENTS = flags.DEFINE_enum(
     "vae_latents",
     VAEConfig.latents,
-    model.LATENTS,
+    vae_config.LATENTS,
     "sequence: a latent for every --vae_stride frames; global: one for a whole window, as in the "
     "papers, which blurs time and decodes to near stills.",
 )

@@ -1,10 +1,9 @@
-"""The waveform_vae family: scales, latents, losses and norms."""
+"""The waveform_vae family: scales, latents and losses."""
 
 from absl import flags
 
 from flags import latent_flags
-from lstm_gen.models.waveform_vae import model
-from lstm_gen.models.waveform_vae.model import WaveformVAEConfig
+from lstm_gen.models.waveform_vae.config import WaveformVAEConfig
 
 _STRIDES = flags.DEFINE_string(
     "wave_strides",
@@ -33,13 +32,6 @@ _WINDOWS = flags.DEFINE_string(
     WaveformVAEConfig.windows,
     "Lengths of the windows that spectra are taken of, samples; longer ones at higher rates.",
 )
-_NORM = flags.DEFINE_enum(
-    "wave_norm",
-    WaveformVAEConfig.norm,
-    model.NORMS,
-    "Norms inside the residual branches: none, or original, instance norms to encode and batch "
-    "norms to decode. With those an example's loss depends on the others of its batch.",
-)
 
 
 def config() -> WaveformVAEConfig:
@@ -53,5 +45,4 @@ def config() -> WaveformVAEConfig:
         spectral_weight=_SPECTRAL_WEIGHT.value,
         waveform_weight=_WAVEFORM_WEIGHT.value,
         windows=_WINDOWS.value,
-        norm=_NORM.value,
     )

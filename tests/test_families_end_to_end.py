@@ -63,7 +63,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=models.FAMILIES, ids=lambda family: family.name)
+@pytest.fixture(scope="module", params=models.families(), ids=lambda family: family.name)
 def trained(
     request: pytest.FixtureRequest,
     recordings: pathlib.Path,

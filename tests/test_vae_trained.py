@@ -17,6 +17,7 @@ from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.prepare import prepare, receipts
 from lstm_gen.generation import songs
 from lstm_gen.models.vae import model
+from lstm_gen.models.vae.config import VAEConfig
 from lstm_gen.platform import devices
 from lstm_gen.runs import checkpoints
 from lstm_gen.runs import run as runs
@@ -66,7 +67,7 @@ def make_run(dataset: manifest.Dataset, condition: tuple[str, ...] = ()) -> runs
     return dataclasses.replace(
         like,
         family=model.FAMILY,
-        settings=model.VAEConfig(latent_size=3, width=12),
+        settings=VAEConfig(latent_size=3, width=12),
         window=WindowConfig(timesteps=16, shift=0),
         augmentation=AugmentationConfig(gain_db=3),
         vocabulary=dataset.labels,

@@ -3,7 +3,6 @@
 import dataclasses
 import pathlib
 import shutil
-from typing import Any
 
 import numpy as np
 import processes
@@ -19,6 +18,7 @@ from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.prepare import prepare, receipts
 from lstm_gen.generation import songs
 from lstm_gen.models.waveform_vae import model
+from lstm_gen.models.waveform_vae.config import WaveformVAEConfig
 from lstm_gen.platform import devices
 from lstm_gen.runs import checkpoints
 from lstm_gen.runs import run as runs
@@ -59,12 +59,11 @@ def dataset(recordings: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) 
     return prepare.prepare(job, n_workers=1)[0]
 
 
-def make_run(dataset: manifest.Dataset, **changed: Any) -> runs.Run:
-    settings = model.WaveformVAEConfig(strides="4,4", channels="4,6", latent_size=2)
+def make_run(dataset: manifest.Dataset) -> runs.Run:
     return dataclasses.replace(
         tiny.make_run(dataset, steps=4),
         family=model.FAMILY,
-        settings=dataclasses.replace(settings, **changed),
+        settings=WaveformVAEConfig(strides="4,4", channels="4,6", latent_size=2),
         window=WindowConfig(timesteps=32, shift=0),
         augmentation=AugmentationConfig(gain_db=3, polarity=True),
     )
@@ -101,12 +100,10 @@ def test_the_same_held_out_clip_is_heard_step_by_step_and_shown_in_a_gif(run_dir
     assert abs(np.argmax(np.abs(np.fft.rfft(held_out))) * RATE / len(held_out) - 500) < 2
 
 
-@pytest.mark.parametrize("norm", [norm for norm in model.NORMS if norm != "none"])
-def test_a_run_with_norms_that_goes_on_ends_as_one_that_never_stopped(
-    dataset: manifest.Dataset, tmp_path: pathlib.Path, norm: str
+def test_a_run_that_goes_on_ends_as_one_that_never_stopped(
+    dataset: manifest.Dataset, run_dir: str, tmp_path: pathlib.Path
 ) -> None:
-    run, run_dir = make_run(dataset, norm=norm), str(tmp_path / "unbroken")
-    train(run_dir, run, dataset)
+    run = make_run(dataset)
     again = tmp_path / "again"
     shutil.copytree(run_dir, again)
     shutil.rmtree(again / "checkpoints" / "step-00000004")  # as if killed after step 2

@@ -16,10 +16,11 @@ from lstm_gen.config.training import AugmentationConfig, MonitorConfig, Training
 from lstm_gen.dataset.format import manifest, records
 from lstm_gen.dataset.prepare import splits
 from lstm_gen.models.lstm import model
+from lstm_gen.models.lstm.config import LSTMConfig
 from lstm_gen.runs import run
 
 AUDIO = AudioConfig(sample_rate=4000, n_fft=256, hop_length=128, n_mels=8)
-SETTINGS = model.LSTMConfig(layers=1, units=8, components=3)
+SETTINGS = LSTMConfig(layers=1, units=8, components=3)
 FAMILY_SETTINGS: dict[str, dict[str, Any]] = {
     "lstm": {"layers": 2, "units": 8, "components": 3, "dropout": 0.1},
     "autoencoder": {"latent_size": 4, "stride": 3, "width": 8, "blocks": 1},

@@ -134,7 +134,7 @@ def _ends(run: runs.Run, songs: GenerationConfig, name: str, text: str) -> list[
     parts = text.split("|")
     if len(parts) != 2 or name not in run.told or run.told[name].kind == "multi":
         return []
-    able = ", ".join(one.name for one in models.FAMILIES if "between" in one.controls)
+    able = ", ".join(one.name for one in models.families() if "between" in one.controls)
     errors.require(
         "between" in run.family.controls or bool(songs.interpolate),
         f"a label from one value to another is for models {able}; give it one value",

@@ -48,7 +48,7 @@ class Generator(tf.Module):
         errors.require(
             run.family.generate_in_graph is not None,
             "a model of this family cannot be exported, those of these can: "
-            + ", ".join(one.name for one in models.FAMILIES if one.generate_in_graph),
+            + ", ".join(one.name for one in models.families() if one.generate_in_graph),
             model=run.family.name,
         )
         errors.require(

@@ -33,7 +33,7 @@ def require_honoured(songs: GenerationConfig, run: runs.Run) -> None:
       InputError: Naming the families that do.
     """
     for wish in _wishes(songs):
-        able = ", ".join(one.name for one in models.FAMILIES if wish.can(one))
+        able = ", ".join(one.name for one in models.families() if wish.can(one))
         errors.require(
             not wish.is_made or wish.can(run.family),
             f"--{wish.flag} is for models {able}; leave it out",

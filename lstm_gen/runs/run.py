@@ -364,7 +364,7 @@ def _condition(name: str, label: labels.Label) -> families.Condition:
 
 def _names_of(attribute: str) -> str:
     """Return the families of which something holds."""
-    return ", ".join(one.name for one in models.FAMILIES if getattr(one, attribute)) or "none yet"
+    return ", ".join(one.name for one in models.families() if getattr(one, attribute)) or "none yet"
 
 
 def _describe_names(names: list[str]) -> str:

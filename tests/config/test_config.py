@@ -1,6 +1,7 @@
 import dataclasses
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import pytest
 
@@ -229,12 +230,29 @@ def test_an_unknown_field_is_named() -> None:
         fields.from_dict(AudioConfig, changed(AudioConfig, hopp=1), "file.json")
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Later:
+    """A class that has lost a field and gained one since a file was written."""
+
+    removed: ClassVar[Mapping[str, object]] = {"norm": "none"}
+
+    units: int
+    gained: int = 3
+
+
 def test_a_missing_field_takes_its_default() -> None:
-    values = changed(AudioConfig, n_fft=512, hop_length=128)
+    values = changed(AudioConfig)
     del values["n_mels"]
-    assert fields.from_dict(AudioConfig, values, "file.json") == AudioConfig(
-        n_fft=512, hop_length=128
-    )
+    assert fields.from_dict(AudioConfig, values, "file.json") == AudioConfig()
+    assert fields.from_dict(Later, {"units": 2}, "file.json") == Later(units=2, gained=3)
+    with pytest.raises(errors.InputError, match=r"missing=\['units'\]"):
+        fields.from_dict(Later, {"gained": 3}, "file.json")
+
+
+def test_a_removed_field_may_hold_the_value_that_is_still_what_happens() -> None:
+    assert fields.from_dict(Later, {"units": 2, "norm": "none"}, "file.json") == Later(units=2)
+    with pytest.raises(errors.InputError, match=r"norm can only be 'none'.*norm='original'"):
+        fields.from_dict(Later, {"units": 2, "norm": "original"}, "file.json")
 
 
 @pytest.mark.parametrize("values", [None, 3, "text", [["n_fft", 2048]]])

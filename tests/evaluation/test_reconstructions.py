@@ -17,6 +17,7 @@ from lstm_gen.dataset.format import manifest
 from lstm_gen.evaluation import reconstructions
 from lstm_gen.models import base
 from lstm_gen.models.autoencoder import model as autoencoder
+from lstm_gen.models.autoencoder.config import AutoencoderConfig
 from lstm_gen.runs import run as runs
 
 SIGNAL = base.Signal(audio=AudioConfig(n_mels=6), timesteps=8, shift=0)
@@ -80,7 +81,7 @@ def test_rates(size: int, stride: float, patch: tuple[int, int], per_second: flo
 
 
 def test_a_models_rate_and_reconstructions_are_found_by_its_coder() -> None:
-    settings = autoencoder.AutoencoderConfig(latent_size=3, stride=4, width=4, blocks=1)
+    settings = AutoencoderConfig(latent_size=3, stride=4, width=4, blocks=1)
     model = autoencoder.build(settings, SIGNAL)
     rate = reconstructions.rate(autoencoder.FAMILY, model, SIGNAL, {})
     assert rate == reconstructions.Rate(size=3, stride=4)
@@ -121,7 +122,7 @@ def _make_run(folder: pathlib.Path, dataset: manifest.Dataset, **settings: Any) 
     """Write a run that is linear still: its principal components, and nothing trained."""
     run = runs.Run(
         family=autoencoder.FAMILY,
-        settings=autoencoder.AutoencoderConfig(width=4, blocks=1, **settings),
+        settings=AutoencoderConfig(width=4, blocks=1, **settings),
         window=WindowConfig(timesteps=8, shift=0),
         training=TrainingConfig(batch_size=4, steps=1),
         audio=dataset.audio,

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lstm_gen.models.lstm import attention, model
+from lstm_gen.models.lstm import attention
+from lstm_gen.models.lstm.config import LSTMConfig
 from lstm_gen.platform import errors
 
 WINDOW, HEADS, WIDTH, FRAMES = 4, 2, 6, 11
@@ -95,10 +96,10 @@ def test_gradients_do_not_come_from_later_frames(
 
 def test_heads_must_divide_the_width() -> None:
     with pytest.raises(errors.InputError, match="attention_heads must divide"):
-        model.LSTMConfig(units=10, attention_heads=4, attention_window=8)
+        LSTMConfig(units=10, attention_heads=4, attention_window=8)
     with pytest.raises(errors.InputError, match="attention_heads"):
-        model.LSTMConfig(attention_heads=0)
-    assert model.LSTMConfig(units=10, attention_heads=4).attention_window == 0
+        LSTMConfig(attention_heads=0)
+    assert LSTMConfig(units=10, attention_heads=4).attention_window == 0
 
 
 def test_config_rebuilds_the_layer() -> None:

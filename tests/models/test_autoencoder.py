@@ -20,13 +20,14 @@ from lstm_gen.dataset.prepare import prepare, receipts
 from lstm_gen.generation import songs
 from lstm_gen.models import base
 from lstm_gen.models.autoencoder import model as autoencoder
+from lstm_gen.models.autoencoder.config import AutoencoderConfig
 from lstm_gen.models.common import phase_weight, rng
 from lstm_gen.platform import errors
 from lstm_gen.runs import run as runs
 from lstm_gen.training import batches
 
 CHANNELS, STRIDE, SIZE = 6, 3, 5
-SETTINGS = autoencoder.AutoencoderConfig(latent_size=SIZE, stride=STRIDE, width=8, blocks=2)
+SETTINGS = AutoencoderConfig(latent_size=SIZE, stride=STRIDE, width=8, blocks=2)
 REACH = 2 * SETTINGS.blocks  # steps, encoder and decoder
 SIGNAL = base.Signal(
     audio=AudioConfig(n_mels=CHANNELS),
@@ -251,7 +252,7 @@ def test_any_spectrogram_is_learnt(representation: str, phase: str) -> None:
 def test_settings_out_of_range_are_refused() -> None:
     for field, value in (("latent_size", 0), ("stride", 0), ("blocks", -1), ("width", 0)):
         with pytest.raises(errors.InputError, match=f"{field}={value}"):
-            autoencoder.AutoencoderConfig(**{field: value})
+            AutoencoderConfig(**{field: value})
 
 
 def test_samples_are_refused() -> None:

@@ -12,10 +12,11 @@ from lstm_gen.config.audio import AudioConfig
 from lstm_gen.models import base
 from lstm_gen.models.common import rng
 from lstm_gen.models.lstm import model as lstm
+from lstm_gen.models.lstm.config import LSTMConfig
 from lstm_gen.platform import errors
 
 CHANNELS = 6
-SMALL = lstm.LSTMConfig(layers=3, units=8, components=3, attention_heads=2)
+SMALL = LSTMConfig(layers=3, units=8, components=3, attention_heads=2)
 VARIANTS = {
     "plain": SMALL,
     "attention": dataclasses.replace(SMALL, attention_window=3),
@@ -25,7 +26,7 @@ VARIANTS = {
 }
 
 
-def make_model(settings: lstm.LSTMConfig, shift: int = 1) -> tuple[lstm.SongLSTM, base.Signal]:
+def make_model(settings: LSTMConfig, shift: int = 1) -> tuple[lstm.SongLSTM, base.Signal]:
     """Return a model with every weight moved from its start, so that none hides behind a 0."""
     signal = base.Signal(audio=AudioConfig(n_mels=CHANNELS), timesteps=12, shift=shift)
     keras.utils.set_random_seed(5)
@@ -288,4 +289,4 @@ def test_progress_adds_up_to_the_frames() -> None:
 )
 def test_settings_out_of_range_are_refused(changed: dict[str, Any], named: str) -> None:
     with pytest.raises(errors.InputError, match=rf"{named}.*Received: .*{named}="):
-        lstm.LSTMConfig(**changed)
+        LSTMConfig(**changed)

@@ -13,6 +13,7 @@ from lstm_gen.config.audio import AudioConfig
 from lstm_gen.models import base
 from lstm_gen.models.common import conditioning, rng
 from lstm_gen.models.notes import note_vae, spectrogram_image
+from lstm_gen.models.notes.config import NoteVAEConfig
 from lstm_gen.platform import errors
 
 AUDIO = AudioConfig(
@@ -28,7 +29,7 @@ SIGNAL = base.Signal(
 def make_model(**settings: Any) -> note_vae.NoteVAE:
     keras.utils.set_random_seed(0)
     values = {"noise_size": 4, "width": 8} | settings
-    return note_vae.build(note_vae.NoteVAEConfig(**values), SIGNAL)
+    return note_vae.build(NoteVAEConfig(**values), SIGNAL)
 
 
 def make_batch(count: int = 8) -> dict[str, np.ndarray]:
@@ -144,7 +145,7 @@ def test_settings_and_frames_that_make_no_sense_are_refused() -> None:
         ({"noise_size": 0}, "noise_size must be at least 1"),
     ):
         with pytest.raises(errors.InputError, match=message):
-            note_vae.NoteVAEConfig(**change)
+            NoteVAEConfig(**change)
     signal = dataclasses.replace(SIGNAL, audio=AudioConfig(), conditions=(), classes=())
     with pytest.raises(errors.InputError, match="complex_stft"):
-        note_vae.build(note_vae.NoteVAEConfig(noise_size=4, width=8), signal)
+        note_vae.build(NoteVAEConfig(noise_size=4, width=8), signal)

@@ -16,6 +16,7 @@ from lstm_gen.generation import latents
 from lstm_gen.models import base as families
 from lstm_gen.models.common import convolutions, overlap_add
 from lstm_gen.models.vae import model as vae
+from lstm_gen.models.vae.config import VAEConfig
 from lstm_gen.platform import errors
 from lstm_gen.training import nan_guard
 
@@ -27,7 +28,7 @@ SMALL: dict[str, Any] = {"latent_size": 3, "width": 8}
 
 def make_model(signal: families.Signal = SIGNAL, **settings: Any) -> vae.VAE:
     keras.utils.set_random_seed(1)
-    return vae.build(vae.VAEConfig(**SMALL | settings), signal)
+    return vae.build(VAEConfig(**SMALL | settings), signal)
 
 
 def make_frames(n_frames: int, n_examples: int = 2, seed: int = 0) -> np.ndarray:
@@ -306,4 +307,4 @@ def test_other_spectrograms_go_through_as_well(representation: str) -> None:
 )
 def test_settings_that_cannot_be_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(errors.InputError, match=message):
-        vae.VAEConfig(**settings)
+        VAEConfig(**settings)

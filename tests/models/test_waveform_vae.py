@@ -11,6 +11,7 @@ from lstm_gen.models import base as families
 from lstm_gen.models.common import chunked
 from lstm_gen.models.waveform_vae import model as waveform_vae
 from lstm_gen.models.waveform_vae import spectral_loss
+from lstm_gen.models.waveform_vae.config import WaveformVAEConfig
 from lstm_gen.platform import errors, traced_functions
 
 SIGNAL = families.Signal(
@@ -19,7 +20,7 @@ SIGNAL = families.Signal(
     shift=0,
     classes=(families.Condition(name="hand", kind="class", n_values=3),),
 )
-SETTINGS = waveform_vae.WaveformVAEConfig(strides="4,4", channels="6,8", latent_size=3)
+SETTINGS = WaveformVAEConfig(strides="4,4", channels="6,8", latent_size=3)
 STRIDE = 16
 FAMILY = waveform_vae.FAMILY
 
@@ -63,7 +64,6 @@ def reconstruct(model: waveform_vae.WaveformVAE, frames: np.ndarray) -> np.ndarr
         ({"strides": ""}, "whole numbers separated by commas"),
         ({"channels": "8"}, "one for each stride"),
         ({"windows": "8"}, "multiples of 4 samples, from 16 on"),
-        ({"norm": "batch"}, "norm must be one of none, original"),
         ({"latent_size": 0}, "latent_size must be at least 1"),
         ({"beta": -1.0}, "beta must not be negative"),
         ({"spectral_weight": 0.0, "waveform_weight": 0.0}, "must not both be 0"),
@@ -75,7 +75,7 @@ def test_settings_that_cannot_be_are_refused(changed: dict[str, Any], message: s
 
 
 def test_64_samples_a_latent_step_are_the_default_and_the_most() -> None:
-    assert waveform_vae.WaveformVAEConfig().stride == 64
+    assert WaveformVAEConfig().stride == 64
 
 
 def test_windows_too_short_for_any_spectrum_are_refused() -> None:
@@ -329,30 +329,7 @@ def test_a_song_costs_programs_of_one_length_however_long_it_is() -> None:
     assert len(calls) == 2
 
 
-def test_the_originals_norms_stand_in_the_branches_and_average_for_use() -> None:
-    model = make_model(norm="original")
-    (objective,) = waveform_vae.objectives(model, SIGNAL)
-    batch, seed = make_batch(), tf.constant([1, 2, 0])
-    part = {name: values[:2] for name, values in batch.items()}
-    # What the family's contract asks, it gives where it is used ...
-    whole = objective.loss(batch, seed, False).per_example
-    np.testing.assert_allclose(objective.loss(part, seed, False).per_example, whole[:2], rtol=1e-4)
-    # ... and not while a batch norm is trained, which no such norm can.
-    before = [weight.numpy() for weight in model.non_trainable_weights]
-    trained = objective.loss(batch, seed, True).per_example
-    beside_others = objective.loss(part, seed, True).per_example
-    assert np.abs(beside_others - trained[:2]).max() > 1e-4
-    moved = [
-        weight.path
-        for weight, old in zip(model.non_trainable_weights, before, strict=True)
-        if np.any(weight.numpy() != old)
-    ]
-    assert moved
-    assert all("moving" in path for path in moved)
-
-
-@pytest.mark.parametrize("norm", waveform_vae.NORMS)
-def test_a_level_reaches_the_latents_whatever_the_norm(norm: str) -> None:
-    model, frames = make_model(norm=norm), make_frames(2, 64)
+def test_a_level_reaches_the_latents() -> None:
+    model, frames = make_model(), make_frames(2, 64)
     quiet, loud = encode(model, frames), encode(model, 4 * frames)
     assert np.abs(loud - quiet).mean() > np.abs(quiet).mean()

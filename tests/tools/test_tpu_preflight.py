@@ -12,7 +12,7 @@ from lstm_gen.models import base as families
 from lstm_gen.platform import errors
 from tools.tpu import chips, costs, lowering, preflight, refusals
 
-FAMILY = models.FAMILIES[0]
+FAMILY = models.families()[0]
 CONTROLS = families.Controls(n_songs=2, n_frames=300)
 WINDOW_BYTES = 1e8  # so that 171 windows fit the 16 GiB of a chip
 

@@ -11,7 +11,7 @@ from lstm_gen.config.training import TrainingConfig
 from lstm_gen.models import base as families
 from tools.tpu import chips, lowering, preflight, report
 
-FAMILY = models.FAMILIES[0]
+FAMILY = models.families()[0]
 WORK = preflight.Work(
     needed_bytes=1.5e9,
     held_bytes=58.1e6,

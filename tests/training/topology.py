@@ -18,11 +18,11 @@ import tiny
 
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.input import pipeline
-from lstm_gen.models.lstm import model as lstm
+from lstm_gen.models.lstm.config import LSTMConfig
 from lstm_gen.platform import cluster, devices
 from lstm_gen.training import step as steps
 
-SETTINGS = lstm.LSTMConfig(layers=1, units=16, components=3, dropout=0.2, input_noise=0.3)
+SETTINGS = LSTMConfig(layers=1, units=16, components=3, dropout=0.2, input_noise=0.3)
 
 
 def train(strategy: tf.distribute.Strategy, path: str, n_steps: int) -> dict[str, Any]:

@@ -21,7 +21,6 @@ Source: autoencoders started from principal components, Hinton and Salakhutdinov
 corrections that start at 0, Goyal et al. 2017 (arXiv 1706.02677).
 """
 
-import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -30,47 +29,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from lstm_gen.config import fields
 from lstm_gen.models import base
+from lstm_gen.models.autoencoder.config import KERNEL_SIZE, AutoencoderConfig
 from lstm_gen.models.common import chunked, conditioning, pca, phase_weight
 from lstm_gen.models.latents import latent_stats, priors
-from lstm_gen.platform import errors, traced_functions
+from lstm_gen.platform import traced_functions
 
 _STEPS_PER_PIECE = 64
-_KERNEL = 3
-_PRIORS = ("sequence", "gaussian", "standard")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class AutoencoderConfig:
-    """Size of the model.
-
-    Attributes:
-      latent_size: Numbers of a latent step.
-      stride: Frames of a latent step.
-      width: Channels of the corrections.
-      blocks: Convolutions over time of the encoder's correction, and of the decoder's.
-    """
-
-    latent_size: int = 64
-    stride: int = 4
-    width: int = 256
-    blocks: int = 2
-
-    def __post_init__(self) -> None:
-        errors.require(
-            1 <= self.latent_size <= 4096,
-            "latent_size must be from 1 to 4096",
-            latent_size=self.latent_size,
-        )
-        errors.require(1 <= self.stride <= 64, "stride must be from 1 to 64", stride=self.stride)
-        fields.require_least(self, 1, "width")
-        errors.require(0 <= self.blocks <= 32, "blocks must be from 0 to 32", blocks=self.blocks)
-
-    @property
-    def context(self) -> int:
-        """Steps to either side that a step of the encoder or the decoder can see."""
-        return self.blocks * (_KERNEL // 2)
 
 
 class Projection(keras.layers.Layer):
@@ -124,7 +89,7 @@ class Correction(keras.layers.Layer):
         super().__init__(**kwargs)
         self.first = keras.layers.Dense(width, name="first")
         self.convolutions = [
-            keras.layers.Conv1D(width, _KERNEL, padding="same", name=f"conv_{i}")
+            keras.layers.Conv1D(width, KERNEL_SIZE, padding="same", name=f"conv_{i}")
             for i in range(blocks)
         ]
         self.last = keras.layers.Dense(size, kernel_initializer="zeros", name="last")
@@ -161,7 +126,7 @@ class Autoencoder(keras.Model):
         self.decoder = Correction(settings.width, settings.blocks, patch, name="decoder")
         self.tell = keras.layers.Dense(settings.width, use_bias=False, name="tell")
         self.priors = priors.Priors(
-            size, _PRIORS, signal.conditions, signal.classes, sequence_components=1
+            size, AutoencoderConfig.priors, signal.conditions, signal.classes, sequence_components=1
         )
 
     def build(self, input_shape: Any = None) -> None:
@@ -332,7 +297,7 @@ def _told(signal: base.Signal, labels: Mapping[str, Any], n_examples: Any) -> An
 
 FAMILY = base.Family(
     name="autoencoder",
-    summary="convolutional autoencoder of spectrograms that starts as their principal components",
+    summary=AutoencoderConfig.summary,
     config_class=AutoencoderConfig,
     build=build,
     objectives=objectives,
@@ -340,7 +305,7 @@ FAMILY = base.Family(
     predict=predict,
     representations=("log_mel", "log_stft", "complex_stft"),
     controls=frozenset({"temperature", "prior", "reconstruct"}),
-    priors=_PRIORS,
+    priors=AutoencoderConfig.priors,
     conditional=True,
     initialise=initialise,
     fit=fit,

@@ -1,7 +1,4 @@
-"""Residual blocks of convolutions over time, with a norm inside the branch by choice.
-
-A norm on the trunk would take the level of the sound away (measured: an instance norm there leaves
-nothing of it). Inside a branch it cannot: what comes in is added again.
+"""Residual blocks of convolutions over time, without norms: those would remove a sound's level.
 
 Source: K. He et al., Identity Mappings in Deep Residual Networks, 2016 (arXiv 1603.05027).
 """
@@ -21,22 +18,16 @@ def leaky_relu(values: Any) -> Any:
 
 
 class ResidualBlock(keras.layers.Layer):
-    """x + conv(act(norm(conv(act(norm(x)))))), [batch, steps, channels] to the same.
+    """x + conv(act(conv(act(x)))), [batch, steps, channels] to the same.
 
     Args:
       filters: Channels of input and output.
       kernel_size: Steps that a convolution sees, odd.
-      norm: "none"; "instance", over the steps of an example, which so depends on the length that is
-        looked at; or "batch", over a training batch, that of all devices, so that an example's
-        output depends on those beside it, and over running averages of those otherwise.
     """
 
-    def __init__(
-        self, filters: int, kernel_size: int = 3, norm: str = "none", **kwargs: Any
-    ) -> None:
+    def __init__(self, filters: int, kernel_size: int = 3, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.filters = filters
-        self.norms = [_make_norm(norm, f"norm_{index}") for index in range(2)]
         self.convolutions = [
             convolution(filters, kernel_size, f"conv_{index}") for index in range(2)
         ]
@@ -44,26 +35,15 @@ class ResidualBlock(keras.layers.Layer):
     def build(self, input_shape: Any) -> None:
         """Create the weights."""
         del input_shape
-        for layer in [*self.norms, *self.convolutions]:
-            if layer is not None:
-                layer.build((None, None, self.filters))
+        for layer in self.convolutions:
+            layer.build((None, None, self.filters))
 
-    def call(self, inputs: Any, training: bool = False) -> Any:
-        """Return the block's output; a batch norm looks at the batch only when training."""
+    def call(self, inputs: Any) -> Any:
+        """Return the block's output."""
         values = inputs
-        for norm, layer in zip(self.norms, self.convolutions, strict=True):
-            if norm is not None:
-                values = norm(values, training=training)
+        for layer in self.convolutions:
             values = layer(leaky_relu(values))
         return inputs + values
-
-
-def _make_norm(kind: str, name: str) -> keras.layers.Layer | None:
-    if kind == "instance":
-        return keras.layers.GroupNormalization(groups=-1, name=name)
-    if kind == "batch":
-        return keras.layers.BatchNormalization(momentum=0.98, synchronized=True, name=name)
-    return None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +67,7 @@ class Scales:
         """Channels next to the signal."""
         return max(1, self.channels[0] // 2)
 
-    def down(self, outputs: int, norm: str) -> list[keras.layers.Layer]:
+    def down(self, outputs: int) -> list[keras.layers.Layer]:
         """Return layers from [batch, samples, 1] to [batch, steps, outputs]."""
         layers: list[keras.layers.Layer] = [convolution(self.finest, self.ends, "encode_first")]
         for index, (stride, width) in enumerate(zip(self.strides, self.channels, strict=True)):
@@ -96,13 +76,13 @@ class Scales:
                     width, 2 * stride, strides=stride, padding="same", name=f"down_{index}"
                 )
             )
-            layers += self._blocks(width, norm, f"encode_{index}")
+            layers += self._blocks(width, f"encode_{index}")
         return [*layers, convolution(outputs, 3, "encode_last")]
 
-    def up(self, norm: str) -> list[keras.layers.Layer]:
+    def up(self) -> list[keras.layers.Layer]:
         """Return layers from [batch, steps, any] to [batch, samples, 1]."""
         layers: list[keras.layers.Layer] = [convolution(self.channels[-1], 3, "decode_first")]
-        layers += self._blocks(self.channels[-1], norm, f"decode_{len(self.channels)}")
+        layers += self._blocks(self.channels[-1], f"decode_{len(self.channels)}")
         widths = (self.finest, *self.channels[:-1])
         for index in reversed(range(len(self.strides))):
             stride, width = self.strides[index], widths[index]
@@ -112,27 +92,22 @@ class Scales:
                 )
             )
             # At the finest scale a block costs as much as all others together.
-            layers += self._blocks(width, norm, f"decode_{index}") if index else []
+            layers += self._blocks(width, f"decode_{index}") if index else []
         return [*layers, convolution(1, self.ends, "decode_last")]
 
-    def _blocks(self, width: int, norm: str, name: str) -> list[keras.layers.Layer]:
+    def _blocks(self, width: int, name: str) -> list[keras.layers.Layer]:
         """Return the residual blocks of one scale."""
-        return [
-            ResidualBlock(width, norm=norm, name=f"{name}_block_{index}")
-            for index in range(self.blocks)
-        ]
+        return [ResidualBlock(width, name=f"{name}_block_{index}") for index in range(self.blocks)]
 
 
-def through(layers: list[Any], values: Any, training: bool = False) -> Any:
+def through(layers: list[Any], values: Any) -> Any:
     """Return values after a stack of layers, float32; activations stand before all but the first.
 
     Residual blocks bring their own.
     """
     for index, layer in enumerate(layers):
-        if isinstance(layer, ResidualBlock):
-            values = layer(values, training=training)
-        else:
-            values = layer(leaky_relu(values) if index else values)
+        plain = isinstance(layer, ResidualBlock) or not index
+        values = layer(values if plain else leaky_relu(values))
     return tf.cast(values, tf.float32)
 
 

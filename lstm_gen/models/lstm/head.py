@@ -24,7 +24,6 @@ import tensorflow as tf
 
 from lstm_gen.models.common import rng
 
-KINDS = ("mixture", "gaussian", "mse")
 _LOG_2PI = math.log(2.0 * math.pi)
 _START_SIGMA = 0.6
 # Of the weights that enter the density: float32 under every policy, also inside `call`.

@@ -19,11 +19,10 @@ matters: there is no batch normalisation and no statistic over a batch.
 
 Sources: Goodfellow et al. 2014 (arXiv 1406.2661); Engel et al. 2019, GANSynth (arXiv 1902.08710);
 Mescheder et al. 2018 (R1, arXiv 1801.04406); Miyato & Koyama 2018 (projection, arXiv 1802.05637);
-Lim & Ye 2017 (hinge, arXiv 1705.02894); Karras et al. 2020 (what is varied is varied for both,
+Karras et al. 2020 (what is varied is varied for both,
 arXiv 2006.06676).
 """
 
-import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any
@@ -31,41 +30,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from lstm_gen.config import fields
 from lstm_gen.models import base
 from lstm_gen.models.common import rng
 from lstm_gen.models.notes import networks, note_model, spectrogram_image
-from lstm_gen.platform import errors
-
-LOSSES = ("non_saturating", "hinge", "bce")
+from lstm_gen.models.notes.config import GANConfig
 
 _DRAW, _ANOTHER_DRAW, _VARY_REAL, _VARY_MADE, _VARY_AGAIN, _PENALTY = range(6)  # of a step's seed
 _PENALISED = 4  # examples, of which one is
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class GANConfig(note_model.Settings):
-    """The game and its players; see `note_maker.Settings` too.
-
-    Attributes:
-      loss: "non_saturating", "hinge", or "bce", the game as first written, in which a generator
-        that nobody believes learns hardly anything.
-      r1: Weight of the penalty on the discriminator's gradient; 0 for none.
-      vary_db: Most that both real and made examples are made louder or quieter before the
-        discriminator sees them, dB; 0 for off.
-      vary_frames: Most that they are moved in time, frames; 0 for off.
-    """
-
-    loss: str = "non_saturating"
-    r1: float = 1.0
-    vary_db: float = 3.0
-    vary_frames: int = 1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        errors.require_choice("loss", self.loss, LOSSES)
-        fields.require_sign(self, "r1", "vary_db", zero=True)
-        fields.require_least(self, 0, "vary_frames")
 
 
 class SoundGAN(note_model.Maker):
@@ -111,7 +82,7 @@ def objectives(model: SoundGAN, signal: base.Signal) -> tuple[base.Objective, ..
             tf.concat(pair, axis=0) for pair in zip((*real, *told), (*fake, *told), strict=True)
         ]
         of_real, of_fake = tf.split(model.discriminator(*both), 2)
-        apart = _discrimination(settings.loss, of_real, of_fake)
+        apart = tf.nn.softplus(-of_real) + tf.nn.softplus(of_fake)
         penalty = tf.zeros([count])
         if training and settings.r1:
             penalty = _penalty(model.discriminator, real, told, rng.seed_for(seed, _PENALTY))
@@ -128,16 +99,15 @@ def objectives(model: SoundGAN, signal: base.Signal) -> tuple[base.Objective, ..
         purposes = (_ANOTHER_DRAW, _VARY_AGAIN)
         fake = made(told, count, _seed(batch, seed, training), purposes, training)
         score = model.discriminator(*fake, *told)
-        return base.Loss(_deception(settings.loss, score), {"believed": tf.sigmoid(score)})
+        return base.Loss(tf.nn.softplus(-score), {"believed": tf.sigmoid(score)})
 
-    knows_nothing = 2.0 if settings.loss == "hinge" else 2.0 * math.log(2.0)
     return (
         base.Objective(
             name="discriminator",
             loss=tell_apart,
             variables=[variable.value for variable in model.discriminator.trainable_variables],
             metric_names=("told_apart", "real_score", "made_score", "gradient_penalty"),
-            saturation={"told_apart": (knows_nothing, 0.0)},
+            saturation={"told_apart": (2.0 * math.log(2.0), 0.0)},
             momentum=0.0,
             plain=True,
         ),
@@ -161,20 +131,6 @@ def _seed(batch: base.Batch, seed: Any, training: bool) -> Any:
 def _told(model: SoundGAN, signal: base.Signal, batch: base.Batch) -> tuple[int, Any]:
     count = batch["frames"].shape[0]
     return count, model.told(signal, batch, count)
-
-
-def _discrimination(loss: str, of_real: Any, of_made: Any) -> Any:
-    """Return what the discriminator lowers, float32 [examples]."""
-    if loss == "hinge":
-        return tf.nn.relu(1.0 - of_real) + tf.nn.relu(1.0 + of_made)
-    return tf.nn.softplus(-of_real) + tf.nn.softplus(of_made)
-
-
-def _deception(loss: str, score: Any) -> Any:
-    """Return what the generator lowers, float32 [examples]."""
-    if loss == "hinge":
-        return -score
-    return tf.nn.softplus(-score) if loss == "non_saturating" else -tf.nn.softplus(score)
 
 
 def _vary(example: tuple[Any, Any], settings: GANConfig, seed: Any) -> tuple[Any, Any]:
@@ -256,7 +212,7 @@ def generate(
 
 FAMILY = base.Family(
     name="gan",
-    summary="adversarial pair over note-length spectrograms with phase, told pitch as harmonics",
+    summary=GANConfig.summary,
     config_class=GANConfig,
     build=build,
     objectives=objectives,

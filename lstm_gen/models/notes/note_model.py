@@ -1,6 +1,5 @@
 """What makes notes of noise and labels, and songs of notes, each faded into the next."""
 
-import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,36 +8,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from lstm_gen.config import fields
 from lstm_gen.models import base
 from lstm_gen.models.common import conditioning
 from lstm_gen.models.notes import crossfade, harmonic_encoding, networks, spectrogram_image
-from lstm_gen.platform import errors, traced_functions
+from lstm_gen.models.notes.config import NoteConfig
+from lstm_gen.platform import traced_functions
 
 _OVERLAP = 8  # part of an example that is faded into the next
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What the settings of every family of makers begin with.
-
-    Attributes:
-      noise_size: Values of the noise that an example is made of.
-      width: Channels of the generator's middle; all others are in proportion.
-      pitch_label: The label that is a pitch as a MIDI note number, if it is among those told.
-    """
-
-    noise_size: int = 16
-    width: int = 64
-    pitch_label: str = "pitch"
-
-    def __post_init__(self) -> None:
-        fields.require_least(self, 1, "noise_size")
-        errors.require(
-            self.width >= 4 and self.width % 4 == 0,
-            "width must be a multiple of 4",
-            width=self.width,
-        )
 
 
 class Maker(keras.Model):
@@ -50,7 +26,7 @@ class Maker(keras.Model):
       generator: Makes images.
     """
 
-    def __init__(self, settings: Settings, signal: base.Signal, **kwargs: Any) -> None:
+    def __init__(self, settings: NoteConfig, signal: base.Signal, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         spectrogram_image.require_phase(signal.audio)
         found = [one for one in signal.conditions if one.name == settings.pitch_label]

@@ -22,7 +22,6 @@ after training (`layers/latents/priors.py`).
 Source: Kingma & Welling 2013 (arXiv 1312.6114); beta, Higgins et al. 2017; the rest is our own.
 """
 
-import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -30,31 +29,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from lstm_gen.config import fields
 from lstm_gen.models import base
 from lstm_gen.models.common import conditioning, rng
 from lstm_gen.models.latents import latent_stats, posterior, priors
 from lstm_gen.models.notes import crossfade, networks, note_model, spectrogram_image
+from lstm_gen.models.notes.config import NoteVAEConfig
 
-_PRIORS = ("gaussian", "standard")
 _LOUD, _STEP, _LOUDNESS = 0.5, 0.5, 0.1  # weights of errors; that of all levels is 1
 _DRAWS = 4  # from each latent's density, to fit priors to
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class NoteVAEConfig(note_model.Settings):
-    """Size and loss of the model; see `note_maker.Settings` too, whose noise is the latent here.
-
-    Attributes:
-      divergence: Weight of the divergence from the standard normal, of which the errors, some
-        hundredths, are to be a multiple.
-    """
-
-    divergence: float = 3e-4
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        fields.require_sign(self, "divergence", zero=True)
 
 
 class NoteVAE(note_model.Maker):
@@ -65,7 +47,10 @@ class NoteVAE(note_model.Maker):
         self.settings = settings
         self.encoder = networks.Encoder(self.size, name="encoder")
         self.priors = priors.Priors(
-            settings.noise_size, _PRIORS, conditions=signal.conditions, classes=signal.classes
+            settings.noise_size,
+            NoteVAEConfig.priors,
+            conditions=signal.conditions,
+            classes=signal.classes,
         )
 
     def build(self, input_shape: Any) -> None:
@@ -219,7 +204,7 @@ def _told(
 
 FAMILY = base.Family(
     name="note_vae",
-    summary="variational autoencoder of notes with phase, told pitch as harmonics",
+    summary=NoteVAEConfig.summary,
     config_class=NoteVAEConfig,
     build=build,
     objectives=objectives,
@@ -227,7 +212,7 @@ FAMILY = base.Family(
     predict=predict,
     representations=("complex_stft",),
     controls=frozenset({"temperature", "prior", "reconstruct", "between"}),
-    priors=_PRIORS,
+    priors=NoteVAEConfig.priors,
     conditional=True,
     initialise=note_model.initialise,
     fit=fit,

@@ -27,7 +27,6 @@ Source: Kingma and Welling 2013 (arXiv 1312.6114); sigma-VAE, Rybkin et al. 2020
 the warm-up of beta, Bowman et al. 2015 (arXiv 1511.06349).
 """
 
-import dataclasses
 import functools
 import math
 from collections.abc import Callable, Mapping
@@ -37,74 +36,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from lstm_gen.config import fields
 from lstm_gen.models import base
 from lstm_gen.models.common import chunked, conditioning, convolutions, mirrored, overlap_add, rng
 from lstm_gen.models.latents import latent_stats, posterior, priors
-from lstm_gen.platform import errors, traced_functions
+from lstm_gen.models.vae.config import VAEConfig
+from lstm_gen.platform import traced_functions
 
-LATENTS = ("sequence", "global")
-_PRIORS = ("sequence", "gmm", "gaussian", "standard", "mixture")
 _SIGMA_SPEED = 10.0  # log sigma goes some nats; an Adam step moves a variable by the learning rate
 _COLLAPSED = 0.1  # nats per value of a latent; where 5 % of it are left, nothing is encoded
 _STEPS_PER_PIECE = 512
 _DRAWS = 4  # from each latent's density, to fit priors to
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class VAEConfig:
-    """Size and loss of the model.
-
-    Attributes:
-      latents: "sequence": one for every `stride` frames; "global": one for a whole window, which
-        decodes to near stills.
-      latent_size: Values of a latent.
-      stride: Frames of a step, a power of 2.
-      width: Channels inside.
-      blocks: Residual blocks of the encoder, and of the decoder.
-      beta: Weight of the divergence from the prior; 1 is the variational bound.
-      beta_warmup: Share of the training over which beta rises from 0.
-      prior_components: Components of a learned mixture that latents are held to; 0 for the
-        standard normal.
-      sigma_floor: Least deviation of a frame, where 1 is that of a channel.
-    """
-
-    latents: str = "sequence"
-    latent_size: int = 16
-    stride: int = 4
-    width: int = 160
-    blocks: int = 1
-    beta: float = 1.0
-    beta_warmup: float = 0.3
-    prior_components: int = 0
-    sigma_floor: float = 0.02
-
-    def __post_init__(self) -> None:
-        errors.require_choice("latents", self.latents, LATENTS)
-        errors.require(
-            1 <= self.stride <= 64 and self.stride & (self.stride - 1) == 0,
-            "stride must be 1, 2, 4, ... or 64 frames",
-            stride=self.stride,
-        )
-        fields.require_least(self, 1, "latent_size", "width")
-        fields.require_least(self, 0, "blocks", "prior_components")
-        fields.require_sign(self, "beta", zero=True)
-        errors.require(
-            0 <= self.beta_warmup <= 1,
-            "beta_warmup must be a share of the training, 0 (off) to 1",
-            beta_warmup=self.beta_warmup,
-        )
-        fields.require_sign(self, "sigma_floor", zero=False)
-
-    @property
-    def context(self) -> int:
-        """Steps to either side that a step of the encoder or the decoder can see, at most."""
-        return 4 + 2 * self.blocks
-
-    @property
-    def scales(self) -> int:
-        """How often the number of steps is halved."""
-        return self.stride.bit_length() - 1
 
 
 class VAE(keras.Model):
@@ -127,7 +68,9 @@ class VAE(keras.Model):
             2 * settings.latent_size,
             self.window_steps if is_global else 0,
         )
-        kinds = [kind for kind in _PRIORS if kind != "mixture" or settings.prior_components]
+        kinds = [
+            kind for kind in VAEConfig.priors if kind != "mixture" or settings.prior_components
+        ]
         self.priors = priors.Priors(
             settings.latent_size,
             [kind for kind in kinds if kind != "sequence" or not is_global],
@@ -369,7 +312,7 @@ def fit(model: VAE, signal: base.Signal, examples: base.Examples) -> None:
 
 FAMILY = base.Family(
     name="vae",
-    summary="variational autoencoder of spectrograms with a sequence of latents and fitted priors",
+    summary=VAEConfig.summary,
     config_class=VAEConfig,
     build=build,
     objectives=objectives,
@@ -377,7 +320,7 @@ FAMILY = base.Family(
     predict=predict,
     representations=("log_mel", "log_stft", "complex_stft"),
     controls=frozenset({"temperature", "prior", "reconstruct"}),
-    priors=_PRIORS,
+    priors=VAEConfig.priors,
     conditional=True,
     fit=fit,
     coder=latent_stats.coder(encode, decode),

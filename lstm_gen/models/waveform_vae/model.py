@@ -22,15 +22,9 @@ one for all. (Were it each example's own, what is learnt already would pull ever
 be left: measured on six tones, four come back at 25 dB and two not at all.) The distance of spectra
 is `layers/spectra.py`.
 
-With `norm="original"` the residual branches hold norms, instance norms to encode and batch norms to
-decode. While training, an example's loss then depends on the others of its batch, on all devices
-(and, with `accumulate`, of its part); validation and generation use running averages and do not.
-Nothing was gained by them; they are there to compare with.
-
 Source: variational autoencoders, Kingma & Welling 2013 (arXiv 1312.6114).
 """
 
-import dataclasses
 import functools
 import math
 from collections.abc import Callable, Mapping
@@ -40,120 +34,18 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from lstm_gen.config import fields
 from lstm_gen.models import base
 from lstm_gen.models.common import chunked, convolutions, rng
 from lstm_gen.models.latents import latent_stats, posterior, priors
 from lstm_gen.models.waveform_vae import spectral_loss
+from lstm_gen.models.waveform_vae.config import END_KERNEL_SIZE, WaveformVAEConfig
 from lstm_gen.platform import errors, traced_functions
 
-NORMS = ("none", "original")
-_MOST_SAMPLES_PER_STEP = 64
 _QUIET = 1e-2  # power below which a sound counts as ever less, where 1 is the data's
 _QUIETEST = 1e-4  # squared error that nobody asks to be less
 _PACE = 10.0  # of the error's variance, which is to keep up with the other weights
-_ENDS = 7  # samples that the first and the last convolution see
 _STEPS_PER_PIECE = 512
-_PRIORS = ("sequence", "gmm", "gaussian", "standard")
 _HISTORY = 4  # latent steps that the next one is drawn by: a tenth of a second at 3 kHz
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class WaveformVAEConfig:
-    """Size, losses and norms of the model.
-
-    Attributes:
-      strides: What each scale divides the samples by, from the finest on: "4,4,4". Their product is
-        the samples of a latent step, at most 64.
-      channels: Of each scale, as many as there are strides.
-      blocks: Residual blocks at each scale, of the encoder and of the decoder.
-      latent_size: Values of a latent step.
-      beta: Weight of the divergence from the prior; 1 is the variational bound.
-      spectral_weight: Weight of the distance of spectra; 0 for the waveform alone.
-      waveform_weight: Weight of the waveform's likelihood; 0 for the spectra alone.
-      windows: Lengths of the windows that spectra are taken of, samples, even, at least 16.
-      norm: "none", or "original": instance norms (encoder) and batch norms (decoder).
-    """
-
-    strides: str = "4,4,4"
-    channels: str = "32,64,128"
-    blocks: int = 1
-    latent_size: int = 16
-    beta: float = 1.0
-    spectral_weight: float = 1.0
-    waveform_weight: float = 1.0
-    windows: str = "64,128,256,512"
-    norm: str = "none"
-
-    def __post_init__(self) -> None:
-        strides, channels = self.each_stride, self.each_channels
-        errors.require(
-            bool(strides) and min(strides) >= 2 and self.stride <= _MOST_SAMPLES_PER_STEP,
-            "strides must be 2 or more each, and their product, the samples of a latent step, at "
-            f"most {_MOST_SAMPLES_PER_STEP}, or the decoder ignores its latents",
-            strides=self.strides,
-        )
-        errors.require(
-            len(channels) == len(strides) and min(channels) >= 1,
-            "channels must be positive, one for each stride",
-            channels=self.channels,
-            strides=self.strides,
-        )
-        windows = self.each_window
-        errors.require(
-            bool(windows) and min(windows) >= 16 and not any(window % 4 for window in windows),
-            "windows must be multiples of 4 samples, from 16 on",
-            windows=self.windows,
-        )
-        fields.require_least(self, 1, "blocks", "latent_size")
-        fields.require_sign(self, "beta", "spectral_weight", "waveform_weight", zero=True)
-        errors.require(
-            self.spectral_weight + self.waveform_weight > 0,
-            "spectral_weight and waveform_weight must not both be 0",
-            spectral_weight=self.spectral_weight,
-            waveform_weight=self.waveform_weight,
-        )
-        errors.require_choice("norm", self.norm, NORMS)
-
-    @property
-    def each_stride(self) -> tuple[int, ...]:
-        """The strides, finest first."""
-        return _integers("strides", self.strides)
-
-    @property
-    def each_channels(self) -> tuple[int, ...]:
-        """The channels after each stride."""
-        return _integers("channels", self.channels)
-
-    @property
-    def each_window(self) -> tuple[int, ...]:
-        """The lengths of windows, samples."""
-        return _integers("windows", self.windows)
-
-    @property
-    def stride(self) -> int:
-        """Samples of a latent step."""
-        return math.prod(self.each_stride)
-
-    @property
-    def context(self) -> int:
-        """Latent steps to either side that a step of the encoder or the decoder can see."""
-        reach, samples = float(2 * (_ENDS // 2)), 1
-        for stride in self.each_stride:
-            samples *= stride
-            reach += samples + 2 * self.blocks * samples + stride
-        return math.ceil((reach + samples) / samples)
-
-
-def _integers(name: str, text: str) -> tuple[int, ...]:
-    """Return the integers of "4,4,4"."""
-    parts = [part.strip() for part in text.split(",")]
-    errors.require(
-        all(part.isdigit() for part in parts),
-        f"{name} must be whole numbers separated by commas, as in 4,4,4",
-        **{name: text},
-    )
-    return tuple(int(part) for part in parts)
 
 
 class WaveformVAE(keras.Model):
@@ -163,18 +55,17 @@ class WaveformVAE(keras.Model):
         super().__init__(name="waveform_vae", **kwargs)
         self.settings = settings
         scales = convolutions.Scales(
-            settings.each_stride, settings.each_channels, settings.blocks, _ENDS
+            settings.each_stride, settings.each_channels, settings.blocks, END_KERNEL_SIZE
         )
-        original = settings.norm == "original"
         outputs = 2 * settings.latent_size  # mean, log deviation
-        self.encoder = scales.down(outputs, "instance" if original else "none")
-        self.decoder = scales.up("batch" if original else "none")
+        self.encoder = scales.down(outputs)
+        self.decoder = scales.up()
         self.log_variance = self.add_weight(
             name="log_variance", shape=(), initializer="zeros", dtype="float32", autocast=False
         )
         self.priors = priors.Priors(
             settings.latent_size,
-            _PRIORS,
+            WaveformVAEConfig.priors,
             classes=signal.classes,
             history=_HISTORY,
             history_size=settings.latent_size,
@@ -189,18 +80,17 @@ class WaveformVAE(keras.Model):
         self.priors.build()
         super().build(input_shape)
 
-    def encode(self, samples: Any, training: bool = False) -> tuple[Any, Any]:
+    def encode(self, samples: Any) -> tuple[Any, Any]:
         """Return the latents' means and log deviations, float32 [batch, steps, latent_size].
 
         Args:
           samples: float32 [batch, steps * stride, 1].
-          training: Whether batch norms, if there are any, look at the batch.
         """
-        return posterior.split(convolutions.through(self.encoder, samples, training))
+        return posterior.split(convolutions.through(self.encoder, samples))
 
-    def decode(self, latents: Any, training: bool = False) -> Any:
+    def decode(self, latents: Any) -> Any:
         """Return samples, float32 [batch, steps * stride, 1], of latents [batch, steps, size]."""
-        return convolutions.through(self.decoder, latents, training)
+        return convolutions.through(self.decoder, latents)
 
     def likelihood(self, error: Any) -> Any:
         """Return nats per sample, but for a constant, of mean squares of errors [batch]."""
@@ -248,12 +138,12 @@ def objectives(model: WaveformVAE, signal: base.Signal) -> tuple[base.Objective,
 
     def loss(batch: base.Batch, seed: Any, training: bool) -> base.Loss:
         wanted = to_samples(batch["frames"], settings.stride)
-        mean, log_sd = model.encode(wanted, training)
+        mean, log_sd = model.encode(wanted)
         latents = mean
         if training:
             shape = [mean.shape[0] or tf.shape(mean)[0], *mean.shape[1:]]
             latents = mean + tf.exp(log_sd) * rng.normal(shape, seed)
-        found = model.decode(latents, training)
+        found = model.decode(latents)
         wanted, found = wanted[:, :n_samples, 0], found[:, :n_samples, 0]
         error = tf.reduce_mean(tf.square(wanted - found), axis=1)
         spectral = spectral_loss.multi_resolution_distance(wanted, found, windows)
@@ -377,7 +267,7 @@ def fit(model: WaveformVAE, signal: base.Signal, examples: base.Examples) -> Non
 
 FAMILY = base.Family(
     name="waveform_vae",
-    summary="residual convolutions from samples to a short sequence of latents and back",
+    summary=WaveformVAEConfig.summary,
     config_class=WaveformVAEConfig,
     build=build,
     objectives=objectives,
@@ -385,7 +275,7 @@ FAMILY = base.Family(
     predict=predict,
     representations=("waveform",),
     controls=frozenset({"temperature", "prior", "reconstruct"}),
-    priors=_PRIORS,
+    priors=WaveformVAEConfig.priors,
     fit=fit,
     coder=latent_stats.coder(encode, decode),
 )
