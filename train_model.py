@@ -32,7 +32,6 @@ from flags import (
     training_flags,
     window_flags,
 )
-from lstm_gen.audio import normalisation
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.input import augmentation, pipeline
 from lstm_gen.evaluation import baselines
@@ -63,7 +62,7 @@ def main() -> None:
         window=window_flags.config(predicts=model_flags.family().predicts),
         training=training_flags.config(),
         audio=dataset.audio,
-        normalisation=normalisation.Normalisation(mean=dataset.mean, std=dataset.std),
+        normalisation=dataset.normalisation,
         data_dir=runs.absolute(dataset.data_dir),
         fingerprint=dataset.fingerprint,
         augmentation=augmentation_flags.config(),

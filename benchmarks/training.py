@@ -15,7 +15,6 @@ import tensorflow as tf
 import tqdm
 
 from benchmarks import harness, preparing
-from lstm_gen.audio import normalisation
 from lstm_gen.config.training import AugmentationConfig, MonitorConfig, TrainingConfig, WindowConfig
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.input import excerpts
@@ -80,7 +79,7 @@ def _make_run(scratch: pathlib.Path) -> tuple[runs.Run, manifest.Dataset]:
         window=WindowConfig(),
         training=TrainingConfig(steps=_NEVER),
         audio=dataset.audio,
-        normalisation=normalisation.Normalisation(mean=dataset.mean, std=dataset.std),
+        normalisation=dataset.normalisation,
         data_dir=dataset.data_dir,
         fingerprint=dataset.fingerprint,
         augmentation=AugmentationConfig(),

@@ -12,7 +12,6 @@ import soundfile
 import tiny
 
 from lstm_gen import models
-from lstm_gen.audio import normalisation
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.config.dataset import LabelConfig, SegmentConfig, SplitConfig
 from lstm_gen.config.generation import GenerationConfig
@@ -94,7 +93,7 @@ def trained(
             batch_size=4, steps=8, warmup_steps=1, learning_rate=0.003, ema=0.5
         ),
         audio=dataset.audio,
-        normalisation=normalisation.Normalisation(mean=dataset.mean, std=dataset.std),
+        normalisation=dataset.normalisation,
         data_dir=dataset.data_dir,
         fingerprint=dataset.fingerprint,
         augmentation=AugmentationConfig(),

@@ -9,7 +9,6 @@ import pytest
 import soundfile
 import tiny
 
-from lstm_gen.audio import normalisation
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.config.dataset import SegmentConfig, SplitConfig
 from lstm_gen.config.generation import GenerationConfig
@@ -65,7 +64,7 @@ def test_a_representation_is_learnt_and_heard(
         window=tiny.WINDOW,
         training=dataclasses.replace(tiny.TRAINING, steps=2),
         audio=dataset.audio,
-        normalisation=normalisation.Normalisation(mean=dataset.mean, std=dataset.std),
+        normalisation=dataset.normalisation,
         data_dir=dataset.data_dir,
         fingerprint=dataset.fingerprint,
         augmentation=AugmentationConfig(),

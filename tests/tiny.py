@@ -14,7 +14,6 @@ from lstm_gen.config.audio import AudioConfig
 from lstm_gen.config.dataset import SegmentConfig, SplitConfig
 from lstm_gen.config.training import AugmentationConfig, MonitorConfig, TrainingConfig, WindowConfig
 from lstm_gen.dataset.format import manifest, records
-from lstm_gen.dataset.prepare import splits
 from lstm_gen.models.lstm import model
 from lstm_gen.models.lstm.config import LSTMConfig
 from lstm_gen.runs import run
@@ -60,22 +59,24 @@ def make_dataset(
     """Write these frames as a dataset, one segment a recording and one shard a split."""
     folder.mkdir(parents=True, exist_ok=True)
     content = {"train": train, "validation": validation, "test": ()}
-    shards = {name: _write_shard(folder, name, content[name]) for name in splits.SPLITS}
+    shards = {name: _write_shard(folder, name, content[name]) for name in manifest.SPLITS}
     known = np.concatenate(train).astype(np.float64)
     dataset = manifest.Dataset(
         data_dir=str(folder),
         audio=AUDIO,
         segment=SegmentConfig(dtype="float32"),
         split=SplitConfig(split="recording"),
-        mean=np.nanmean(known, axis=0).astype(np.float32),
-        std=np.nanstd(known, axis=0).astype(np.float32),
+        normalisation=normalisation.Normalisation(
+            mean=np.nanmean(known, axis=0).astype(np.float32),
+            std=np.nanstd(known, axis=0).astype(np.float32),
+        ),
         splits={
             name: manifest.Split(
                 recordings=len(content[name]),
                 shards=shards[name],
                 seconds=sum(map(len, content[name])) / AUDIO.frames_per_second,
             )
-            for name in splits.SPLITS
+            for name in manifest.SPLITS
         },
         plan="made by tests",
         fingerprint=manifest.fingerprint("made by tests", shards),
@@ -113,7 +114,7 @@ def make_run(dataset: manifest.Dataset, **training: Any) -> run.Run:
         window=WINDOW,
         training=dataclasses.replace(TRAINING, **training),
         audio=dataset.audio,
-        normalisation=normalisation.Normalisation(mean=dataset.mean, std=dataset.std),
+        normalisation=dataset.normalisation,
         data_dir=dataset.data_dir,
         fingerprint=dataset.fingerprint,
         augmentation=AugmentationConfig(),

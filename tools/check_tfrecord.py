@@ -14,7 +14,6 @@ from lstm_gen.audio import files, representations
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.dataset.format import manifest, records
 from lstm_gen.dataset.inspect import check, dataset_plots, summary
-from lstm_gen.dataset.prepare import splits
 from lstm_gen.platform import errors
 
 
@@ -38,7 +37,7 @@ def main() -> int:
 
 def _describe(dataset: manifest.Dataset) -> str:
     """Return what the dataset is, in lines."""
-    audio = dataset.audio
+    audio, normal = dataset.audio, dataset.normalisation
     try:
         table = summary.describe(dataset, manifest.load_lines(dataset.data_dir))
     except (OSError, ValueError, KeyError):
@@ -48,9 +47,9 @@ def _describe(dataset: manifest.Dataset) -> str:
         [
             f"dataset   {dataset.data_dir}, fingerprint {dataset.fingerprint[:16]}",
             f"frames    {_describe_frames(audio)}, {audio.frames_per_second:.2f} per second",
-            f"values    {dataset.segment.dtype}, {audio.representation}; a model sees "
-            f"{dataset.mean.min():.3g} to {dataset.mean.max():.3g} as 0 and "
-            f"{dataset.std.min():.3g} to {dataset.std.max():.3g} more as 1 ({audio.normalisation})",
+            f"values    {dataset.segment.dtype}, {audio.representation}; normalisation "
+            f"{audio.normalisation}: mean {normal.mean.min():.3g} to {normal.mean.max():.3g}, "
+            f"std {normal.std.min():.3g} to {normal.std.max():.3g}",
             f"segments  [{shortest} to {longest}, {audio.channels}]; "
             f"split by {dataset.split.split}",
             table,
@@ -98,7 +97,7 @@ def _dump(dataset: manifest.Dataset, wanted: int, output: str) -> None:
 def _find(dataset: manifest.Dataset, wanted: int) -> records.Segment:
     """Return a segment by its number through all shards."""
     first = 0
-    for shard in (shard for name in splits.SPLITS for shard in dataset.splits[name].shards):
+    for shard in (shard for name in manifest.SPLITS for shard in dataset.splits[name].shards):
         if wanted < first + shard.records:
             found = records.read_segments(
                 dataset.path(shard), dataset.audio.channels, dataset.segment.dtype

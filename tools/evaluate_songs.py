@@ -45,8 +45,9 @@ def main() -> None:
     clips = _cut_real(dataset, held_out, songs)
     for run_dir, run in found.items():
         clips[run_dir] = judging.make_songs(run_dir, run, songs, dataset.data_dir)
+    normal = dataset.normalisation
     reports = {
-        name: rollouts.measure(frames, held_out, train, dataset.audio, dataset.mean, dataset.std)
+        name: rollouts.measure(frames, held_out, train, dataset.audio, normal.mean, normal.std)
         for name, frames in tqdm.tqdm(clips.items(), desc="measuring", leave=False)
     }
     scores = [

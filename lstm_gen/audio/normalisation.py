@@ -58,6 +58,20 @@ class Normalisation:
         )
         return cls(mean=mean, std=std)
 
+    def to_dict(self) -> dict[str, list[float]]:
+        """Return mean and std as JSON values."""
+        return {"mean": self.mean.tolist(), "std": self.std.tolist()}
+
+    @property
+    def scale(self) -> np.ndarray:
+        """Factor of `frames * scale + offset`, which is `apply` but for rounding."""
+        return 1 / self.std
+
+    @property
+    def offset(self) -> np.ndarray:
+        """Summand of `frames * scale + offset`."""
+        return -self.mean / self.std
+
     def apply(self, frames: np.ndarray) -> np.ndarray:
         """Return features [..., channels] as a model sees them, float32."""
         return (np.asarray(frames, np.float32) - self.mean) / self.std

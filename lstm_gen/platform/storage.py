@@ -6,6 +6,7 @@ whole: a reader sees the old content or the new one. Without TensorFlow: no impo
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import pathlib
 import shutil
@@ -17,6 +18,7 @@ from typing import NamedTuple
 from lstm_gen.platform import errors, failpoints, gcs
 
 _MOUNT = "/gcs/"
+_READ_BYTES = 1 << 20
 
 
 def is_remote(path: str) -> bool:
@@ -294,6 +296,15 @@ def local_copy(path: str) -> Iterator[str]:
 def checksum(path: str) -> str:
     """Return a file's CRC-32C as buckets keep it: base64. An object's is known without reading."""
     return gcs.stat(path).crc32c if is_remote(path) else gcs.checksum(path)
+
+
+def sha256(path: str) -> str:
+    """Return SHA-256 of a file's content, hexadecimal."""
+    digest = hashlib.sha256()
+    with local_copy(path) as local, pathlib.Path(local).open("rb") as file:
+        while block := file.read(_READ_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def stage(directory: str, names: Sequence[str], folder: str) -> None:

@@ -19,7 +19,6 @@ import numpy as np
 from absl import logging
 
 from lstm_gen.config import fields
-from lstm_gen.dataset.format import file_hashes
 from lstm_gen.platform import errors, failpoints, storage
 from lstm_gen.runs import safetensors
 
@@ -101,7 +100,7 @@ def write(parent: str, step: int, variables: Variables, facts: dict[str, Any]) -
         arrays = storage.join(work, _ARRAYS)
         safetensors.write(arrays, specs, (variables[name].numpy() for name in sorted(variables)))
         failpoints.reach("state.written")
-        state = State(final, step, facts, specs, file_hashes.hash_file(arrays))
+        state = State(final, step, facts, specs, storage.sha256(arrays))
         storage.write_text(storage.join(work, _COMMIT), fields.to_json(_commit_values(state)))
         if storage.is_remote(parent):
             # A bucket cannot rename a directory, but there the commit alone makes a state exist.
@@ -229,7 +228,7 @@ def _is_whole(state: State) -> bool:
     return (
         storage.is_plain_file(path, n_bytes)
         and storage.size_bytes(path) == n_bytes
-        and file_hashes.hash_file(path) == state.sha256
+        and storage.sha256(path) == state.sha256
     )
 
 

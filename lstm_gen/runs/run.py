@@ -279,8 +279,7 @@ def as_dict(run: Run) -> dict[str, Any]:
             "data_dir": run.data_dir,
             "fingerprint": run.fingerprint,
             "audio": fields.to_dict(run.audio),
-            "mean": run.normalisation.mean.tolist(),
-            "std": run.normalisation.std.tolist(),
+            **run.normalisation.to_dict(),
             "labels": labels.to_json(run.vocabulary),
         },
     }

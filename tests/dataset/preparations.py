@@ -6,7 +6,7 @@ import pathlib
 import subprocess
 import sys
 
-from lstm_gen.dataset.format import file_hashes
+from lstm_gen.dataset.format import integrity
 
 ROOT = pathlib.Path(__file__).parents[2]
 FLAGS = (
@@ -20,7 +20,7 @@ def tree(folder: pathlib.Path) -> dict[str, str]:
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and file_hashes.STATE_DIR not in path.parts
+        if path.is_file() and integrity.STATE_DIR not in path.parts
     }
 
 

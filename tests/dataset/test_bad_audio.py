@@ -19,9 +19,9 @@ import pytest
 
 from lstm_gen.audio import file_status, files
 from lstm_gen.config.audio import AudioConfig
-from lstm_gen.dataset.format import file_hashes, manifest, records
+from lstm_gen.dataset.format import integrity, manifest, records
 from lstm_gen.dataset.inspect import summary
-from lstm_gen.dataset.prepare import discover, plan, receipts, splits, worker_limits
+from lstm_gen.dataset.prepare import discover, plan, receipts, worker_limits
 from lstm_gen.dataset.prepare import shards as writer
 from lstm_gen.platform import errors, storage
 
@@ -56,7 +56,7 @@ def stored(data_dir: pathlib.Path) -> Records:
     """Return the frames of every record by recording and place; all are finite."""
     dataset = manifest.load(str(data_dir))
     found: Records = {}
-    for split in splits.SPLITS:
+    for split in manifest.SPLITS:
         for shard in dataset.splits[split].shards:
             for segment in records.read_segments(dataset.path(shard), 8, "float16"):
                 assert np.isfinite(segment.frames).all()
@@ -238,7 +238,7 @@ def test_whatever_a_decoder_does_costs_one_recording(
     (tmp_path / "out").mkdir()
     (tmp_path / "in" / "a.wav").write_bytes(b"sound")
     job = material.make_job(tmp_path / "in", tmp_path / "out")
-    known = file_hashes.Digests(str(tmp_path / "digests.json"))
+    known = integrity.HashCache(str(tmp_path / "digests.json"))
     planned = plan.make(job.input_dir, job.audio, job.segment, job.split, known)
     job = dataclasses.replace(job, split=planned.split)
     monkeypatch.setattr(files, "read_blocks", fail)

@@ -91,7 +91,8 @@ def test_values_that_are_not_finite_are_found(copy: manifest.Dataset) -> None:
 
 
 def test_another_normalisation_is_found(copy: manifest.Dataset) -> None:
-    damaged = dataclasses.replace(copy, mean=copy.mean + 0.01)
+    other = dataclasses.replace(copy.normalisation, mean=copy.normalisation.mean + 0.01)
+    damaged = dataclasses.replace(copy, normalisation=other)
     assert "normalisation must be that of the training frames" in find(damaged)
 
 

@@ -58,7 +58,9 @@ def test_every_frame_is_counted(dataset: manifest.Dataset) -> None:
             assert view.levels_db.total() == view.rows_db.count == split.n_frames
             assert len(view.examples) == min(3, split.n_records)
     np.testing.assert_allclose(
-        dataset_plots.look(dataset, "train").rows_db.mean, dataset.mean * 10 / np.log(10), rtol=1e-5
+        dataset_plots.look(dataset, "train").rows_db.mean,
+        dataset.normalisation.mean * 10 / np.log(10),
+        rtol=1e-5,
     )
 
 

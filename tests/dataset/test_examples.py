@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from lstm_gen.audio import dtypes, normalisation, representations, stft
+from lstm_gen.audio import dtypes, representations, stft
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.config.dataset import SegmentConfig, SplitConfig
 from lstm_gen.config.training import WindowConfig
 from lstm_gen.dataset.format import manifest, records
 from lstm_gen.dataset.input import pipeline
 from lstm_gen.dataset.inspect import check, summary
-from lstm_gen.dataset.prepare import cut, prepare, receipts, segments, splits
+from lstm_gen.dataset.prepare import cut, prepare, receipts, segments
 
 RATE = material.RATE
 WAVEFORM = AudioConfig(sample_rate=RATE, representation="waveform", hop_length=200)
@@ -151,7 +151,7 @@ def test_a_model_sees_what_the_normalisation_says(
     else:
         assert np.abs(whole.mean()) < 1e-3
         assert 0.05 < whole.std() < 1.001
-    normal = normalisation.Normalisation(mean=dataset.mean, std=dataset.std)
+    normal = dataset.normalisation
     for frames, stored in zip(seen, read(dataset), strict=True):
         back = normal.undo(frames)
         np.testing.assert_allclose(back, dtypes.load(stored.frames), atol=2e-4 * np.abs(back).max())
@@ -174,8 +174,8 @@ def test_an_example_that_the_edge_of_a_split_runs_through_is_in_none() -> None:
     labels = np.array([0] * 4 + [0, 0, -1, -1] + [-1] * 4 + [1] * 4, np.int8)
     pieces, torn = segments.cut_examples(active, labels, 4)
     assert pieces == [
-        segments.Piece(splits.SPLITS[0], 0, 4),
-        segments.Piece(splits.SPLITS[1], 16, 20),
+        segments.Piece(manifest.SPLITS[0], 0, 4),
+        segments.Piece(manifest.SPLITS[1], 16, 20),
     ]
     assert torn == 4
 

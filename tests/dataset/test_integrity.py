@@ -14,9 +14,9 @@ import mutants
 import pytest
 import tiny
 
-from lstm_gen.dataset.format import file_hashes, integrity, manifest
+from lstm_gen.dataset.format import integrity, manifest
 from lstm_gen.dataset.inspect import check
-from lstm_gen.platform import errors
+from lstm_gen.platform import errors, storage
 
 ROOT = pathlib.Path(__file__).parents[2]
 N_MUTANTS = 510  # each kind in turn
@@ -85,7 +85,7 @@ def test_what_never_ends_is_not_read(whole: manifest.Dataset, tmp_path: pathlib.
     os.mkfifo(shard)
     assert f"{shard.name} must be a regular file" in complaint(copy)
     found = list(check.find_problems(manifest.describe(str(copy)), deep=True))
-    assert found[0] == f"{shard.name} must be a regular file, but is none"
+    assert found[0] == f"{shard.name} must be a regular file, but is not"
 
 
 def test_two_shards_in_the_place_of_each_other_are_both_explained(
@@ -98,7 +98,7 @@ def test_two_shards_in_the_place_of_each_other_are_both_explained(
     first.rename(copy / "aside")
     second.rename(first)
     (copy / "aside").rename(second)
-    found = list(integrity.compare_contents(str(copy), files, file_hashes.Digests()))
+    found = list(integrity.compare_contents(str(copy), files, integrity.HashCache()))
     assert found == [
         f"{first.name} must have the content it was written with, but has that of {second.name}",
         f"{second.name} must have the content it was written with, but has that of {first.name}",
@@ -109,13 +109,13 @@ def test_two_shards_in_the_place_of_each_other_are_both_explained(
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the files that are hashed from now on, at a time when no file is young."""
     names: list[str] = []
-    hash_file, now = file_hashes.hash_file, time.time()
+    sha256, now = storage.sha256, time.time()
 
     def spy(path: str) -> str:
         names.append(pathlib.Path(path).name)
-        return hash_file(path)
+        return sha256(path)
 
-    monkeypatch.setattr(file_hashes, "hash_file", spy)
+    monkeypatch.setattr(storage, "sha256", spy)
     monkeypatch.setattr(time, "time", lambda: now + 60)
     return names
 
@@ -143,7 +143,7 @@ def test_a_directory_that_cannot_be_written_is_verified_every_time(
 ) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(whole.data_dir, copy)
-    (copy / file_hashes.STATE_DIR).touch()  # in the way, for root as for anybody
+    (copy / integrity.STATE_DIR).touch()  # in the way, for root as for anybody
     assert complaint(copy) == complaint(copy) == ""
     assert len(hashed) == 2 * len(whole.files)
 

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from lstm_gen.audio import files
-from lstm_gen.dataset.format import file_hashes, manifest
+from lstm_gen.dataset.format import integrity, manifest
 from lstm_gen.dataset.prepare import plan, receipts, shards
 from lstm_gen.platform import errors
 
@@ -108,7 +108,7 @@ def make_task(folder: pathlib.Path, data_dir: pathlib.Path) -> tuple[receipts.Jo
     for index in range(2):
         soundfile.write(folder / f"{index}.wav", material.tone(3, 200 + index), material.RATE)
     job = material.make_job(folder, data_dir, split="recording")
-    planned = plan.make(job.input_dir, job.audio, job.segment, job.split, file_hashes.Digests())
+    planned = plan.make(job.input_dir, job.audio, job.segment, job.split, integrity.HashCache())
     data_dir.mkdir()
     return job, planned.tasks[0]
 

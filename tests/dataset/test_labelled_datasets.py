@@ -17,7 +17,7 @@ from lstm_gen.dataset.format import labels, manifest, records, tfds
 from lstm_gen.dataset.input import excerpts as primers
 from lstm_gen.dataset.input import index, pipeline
 from lstm_gen.dataset.inspect import check, summary
-from lstm_gen.dataset.prepare import prepare, receipts, splits
+from lstm_gen.dataset.prepare import prepare, receipts
 from lstm_gen.platform import errors
 
 TABLE = "file,pitch,mood,genre\n" + "".join(
@@ -59,7 +59,7 @@ def copy(job: receipts.Job, labelled: manifest.Dataset, tmp_path: pathlib.Path) 
 def read(dataset: manifest.Dataset) -> list[records.Segment]:
     return [
         segment
-        for split in splits.SPLITS
+        for split in manifest.SPLITS
         for shard in dataset.splits[split].shards
         for segment in records.read_segments(
             dataset.path(shard), dataset.audio.channels, dataset.segment.dtype

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from lstm_gen.dataset.format import file_hashes
+from lstm_gen.dataset.format import integrity
 
 ROOT = pathlib.Path(__file__).parents[2]
 FLAGS = ("--sample_rate=8000", "--n_fft=1024", "--hop_length=256", "--n_mels=80")
@@ -48,9 +48,7 @@ def make(
         check=True,
         timeout=120,
     )
-    files = [
-        path for path in sorted(data_dir.rglob("*")) if file_hashes.STATE_DIR not in path.parts
-    ]
+    files = [path for path in sorted(data_dir.rglob("*")) if integrity.STATE_DIR not in path.parts]
     digest = hashlib.sha256()
     for path in files:
         digest.update(f"{path.relative_to(data_dir)}".encode() + path.read_bytes())

@@ -16,7 +16,7 @@ import pytest
 import soundfile
 
 from lstm_gen.audio import files, normalisation, stft
-from lstm_gen.dataset.format import file_hashes, manifest, records
+from lstm_gen.dataset.format import integrity, manifest, records
 from lstm_gen.dataset.prepare import plan, prepare, receipts, workers
 from lstm_gen.platform import errors
 
@@ -25,12 +25,12 @@ def tree(folder: pathlib.Path | str) -> dict[str, str]:
     return {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(pathlib.Path(folder).iterdir())
-        if path.name != file_hashes.STATE_DIR
+        if path.name != integrity.STATE_DIR
     }
 
 
 def make_plan(job: receipts.Job) -> plan.Plan:
-    known = file_hashes.Digests(f"{job.data_dir}-digests.json")
+    known = integrity.HashCache(f"{job.data_dir}-digests.json")
     return plan.make(job.input_dir, job.audio, job.segment, job.split, known)
 
 
@@ -55,8 +55,7 @@ def test_workers_do_not_change_a_byte(
 
 def test_what_is_loaded_is_what_was_made(dataset: manifest.Dataset) -> None:
     loaded = manifest.load(dataset.data_dir)
-    for field in dataclasses.fields(dataset):
-        np.testing.assert_equal(getattr(loaded, field.name), getattr(dataset, field.name))
+    np.testing.assert_equal(dataclasses.asdict(loaded), dataclasses.asdict(dataset))
 
 
 def test_frames_are_the_analysis_of_the_recordings(
@@ -64,7 +63,7 @@ def test_frames_are_the_analysis_of_the_recordings(
 ) -> None:
     lines = manifest.load_lines(dataset.data_dir)
     segment = read(dataset, "train")[-1]
-    names = {plan.recording_id(x["sha256"]): x["name"] for x in lines if x["verdict"] == "ok"}
+    names = {records.recording_id(x["sha256"]): x["name"] for x in lines if x["verdict"] == "ok"}
     path = str(recordings / names[segment.recording])
     whole = stft.log_mel(files.read(path, material.RATE), material.AUDIO)
     stop = segment.start_frame + len(segment.frames)
@@ -74,12 +73,14 @@ def test_frames_are_the_analysis_of_the_recordings(
 
 def test_normalisation_is_that_of_the_training_frames(dataset: manifest.Dataset) -> None:
     frames = np.concatenate([s.frames for s in read(dataset, "train")]).astype(np.float64)
-    np.testing.assert_allclose(dataset.mean, frames.mean(axis=0), rtol=1e-6)
-    np.testing.assert_allclose(dataset.std, np.maximum(frames.std(axis=0), 0.2), rtol=1e-6)
+    np.testing.assert_allclose(dataset.normalisation.mean, frames.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(
+        dataset.normalisation.std, np.maximum(frames.std(axis=0), 0.2), rtol=1e-6
+    )
     seen = dataset.normalise(frames.astype(np.float16))
     assert seen.dtype == np.float32
     np.testing.assert_allclose(seen.mean(axis=0), 0, atol=1e-4)
-    normal = normalisation.Normalisation(mean=dataset.mean, std=dataset.std)
+    normal = dataset.normalisation
     np.testing.assert_allclose(normal.undo(seen), frames, atol=1e-5)
 
 

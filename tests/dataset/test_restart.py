@@ -16,7 +16,7 @@ import preparations
 import pytest
 import soundfile
 
-from lstm_gen.dataset.format import file_hashes, manifest
+from lstm_gen.dataset.format import integrity, manifest
 from lstm_gen.dataset.prepare import prepare, receipts
 from lstm_gen.platform import errors, failpoints, storage
 
@@ -142,10 +142,10 @@ def test_a_complete_dataset_hashes_and_decodes_nothing(
 ) -> None:
     many(tmp_path / "in", 5)
     job = material.make_job(tmp_path / "in", tmp_path / "out", validation_fraction=0.2)
-    monkeypatch.setattr(file_hashes, "_YOUNG_SECONDS", 0.0)  # lest the test wait for files to age
+    monkeypatch.setattr(integrity, "_YOUNG_SECONDS", 0.0)  # lest the test wait for files to age
     prepare.prepare(job)
     prepare.prepare(job)  # reads the shards once more, when they are no longer new
-    monkeypatch.setattr(file_hashes, "hash_file", lambda path: pytest.fail(path))
+    monkeypatch.setattr(storage, "sha256", lambda path: pytest.fail(path))
     assert prepare.prepare(job)[1] == 0
 
 
@@ -169,8 +169,8 @@ def test_damaged_digests_are_forgotten(text: str, tmp_path: pathlib.Path) -> Non
     name, memory = tmp_path / "in" / "0.wav", tmp_path / "digests.json"
     text = text.replace("NAME", str(name)).replace("TOKEN", storage.stamp(str(name)).token)
     memory.write_text(text)
-    (found,) = file_hashes.Digests(str(memory)).find(str(tmp_path / "in"), ["0.wav"])
-    assert found.sha256 == file_hashes.hash_file(str(name))
+    (found,) = integrity.HashCache(str(memory)).find(str(tmp_path / "in"), ["0.wav"])
+    assert found.sha256 == storage.sha256(str(name))
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "\0"])

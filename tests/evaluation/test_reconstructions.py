@@ -10,7 +10,6 @@ import pytest
 import soundfile
 import tiny
 
-from lstm_gen.audio import normalisation
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.config.training import AugmentationConfig, TrainingConfig, WindowConfig
 from lstm_gen.dataset.format import manifest
@@ -126,7 +125,7 @@ def _make_run(folder: pathlib.Path, dataset: manifest.Dataset, **settings: Any) 
         window=WindowConfig(timesteps=8, shift=0),
         training=TrainingConfig(batch_size=4, steps=1),
         audio=dataset.audio,
-        normalisation=normalisation.Normalisation(mean=dataset.mean, std=dataset.std),
+        normalisation=dataset.normalisation,
         data_dir=dataset.data_dir,
         fingerprint=dataset.fingerprint,
         augmentation=AugmentationConfig(),

@@ -16,8 +16,7 @@ import numpy as np
 import pytest
 import tiny
 
-from lstm_gen.dataset.format import file_hashes
-from lstm_gen.platform import errors
+from lstm_gen.platform import errors, storage
 from lstm_gen.runs import checkpoints, safetensors
 from lstm_gen.runs import run as runs
 
@@ -146,7 +145,7 @@ def forged(data: Callable[[pathlib.Path], object] | None = None, **changed: Any)
         if data:
             data(arrays)
         if data and "sha256" not in changed:
-            values["sha256"] = file_hashes.hash_file(str(arrays))
+            values["sha256"] = storage.sha256(str(arrays))
         values |= changed
         del values["checksum"]
         text = json.dumps(values, sort_keys=True)

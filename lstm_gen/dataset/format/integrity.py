@@ -1,19 +1,111 @@
-"""Whether the files of a dataset are the ones that it was written with.
+"""Integrity of files: SHA-256 with a cache, and comparison with what `dataset.json` lists.
 
-A TFRecord file that lost its last records, has one twice, or belongs to another dataset looks
-whole to every reader. So size and sha256 of each file are compared with what is written down,
-before anything is read; what has been hashed once is not hashed again until it changes.
+A TFRecord file that lost its last records, has one twice, or belongs to another dataset is
+well-formed to every reader. So size and SHA-256 of each file are compared with the listed ones
+before anything is read. A file is hashed again only when it changes; deleting the cache costs
+the hashing and nothing else.
 """
 
+import concurrent.futures
+import contextlib
+import json
+import re
+import time
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from lstm_gen.dataset.format import file_hashes
-from lstm_gen.platform import storage
+from lstm_gen.platform import errors, storage
+
+STATE_DIR = ".state"
+"""Directory within a dataset's for working state: not part of the dataset, free to be deleted."""
+
+_CACHE_FILE = "digests.json"
+_SHA256 = re.compile("[0-9a-f]{64}")
+_THREADS = 4  # hashing releases the interpreter's lock
+# A file can change twice within one tick of its file system's clock, so younger files are not
+# cached.
+_YOUNG_SECONDS = 2.0
+
+
+class FileHash(NamedTuple):
+    """SHA-256 of a file.
+
+    Attributes:
+      sha256: Of the content, hexadecimal; empty if it cannot be read.
+      n_bytes: Size.
+      problem: Why it cannot be read, or empty.
+      token: Of its `storage.Stamp`, taken before it was read.
+    """
+
+    sha256: str
+    n_bytes: int
+    problem: str = ""
+    token: str = ""
+
+
+class HashCache:
+    """Hashes of files, computed or taken from a cache file.
+
+    Attributes:
+      n_hashed: Number of files read so far.
+    """
+
+    def __init__(self, path: str = "") -> None:
+        """Load the cache file at `path`, local or gs://; an empty path means no cache."""
+        self.n_hashed = 0
+        self._path = path
+        self._known: dict[str, list[str]] = {}
+        self._changed = False
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            if path and storage.exists(path):
+                known = json.loads(storage.read_text(path)).items()
+                self._known = {file: entry for file, entry in known if _is_valid(entry)}
+
+    def find(self, directory: str, names: Sequence[str]) -> list[FileHash]:
+        """Return the hashes of files below a directory, in order.
+
+        An unreadable file gets a `problem`, not an exception. In a bucket, cached files cost one
+        listing together.
+        """
+        stamps = storage.list_stamps(directory) if storage.is_remote(directory) else {}
+
+        def find(name: str) -> FileHash:
+            return self._find(storage.join(directory, name), stamps.get(name))
+
+        with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
+            return list(pool.map(find, names))
+
+    def save(self) -> None:
+        """Write the cache file, if that is possible."""
+        if self._changed and self._path:
+            with contextlib.suppress(OSError):
+                storage.write_text(self._path, json.dumps(self._known, sort_keys=True))
+            self._changed = False
+
+    def _find(self, path: str, stamp: storage.Stamp | None) -> FileHash:
+        try:
+            stamp = stamp or storage.stamp(path)
+            cached = self._known.get(path)
+            if cached and cached[0] == stamp.token:
+                return FileHash(cached[1], stamp.n_bytes, token=stamp.token)
+            errors.require(stamp.is_file, "must be a regular file", path=path)
+            sha256 = storage.sha256(path)
+        except (OSError, errors.InputError) as error:
+            return FileHash("", 0, getattr(error, "strerror", None) or str(error))
+        self.n_hashed += 1
+        if stamp.seconds + _YOUNG_SECONDS < time.time():
+            self._known[path] = [stamp.token, sha256]
+            self._changed = True
+        return FileHash(sha256, stamp.n_bytes, token=stamp.token)
+
+
+def dataset_cache(data_dir: str) -> HashCache:
+    """Return the hash cache in a dataset's directory."""
+    return HashCache(storage.join(data_dir, STATE_DIR, _CACHE_FILE))
 
 
 class File(Protocol):
-    """A file of a dataset: its name in the directory, and what must be in it."""
+    """A file of a dataset, as `dataset.json` lists it."""
 
     @property
     def name(self) -> str:
@@ -25,11 +117,11 @@ class File(Protocol):
 
     @property
     def sha256(self) -> str:
-        """Of the content, hexadecimal."""
+        """SHA-256 of the content, hexadecimal."""
 
 
 def compare_sizes(data_dir: str, files: Sequence[File]) -> Iterator[str]:
-    """Yield a line for each file that is missing, no file, or of another size."""
+    """Yield a line for each file that is missing, not a regular file, or of another size."""
     listed = storage.list_stamps(data_dir) if storage.is_remote(data_dir) else {}
     for file in files:
         try:
@@ -38,28 +130,33 @@ def compare_sizes(data_dir: str, files: Sequence[File]) -> Iterator[str]:
             yield f"{file.name} must be there, but is missing"
             continue
         if not stamp.is_file:
-            yield f"{file.name} must be a regular file, but is none"
+            yield f"{file.name} must be a regular file, but is not"
         elif stamp.n_bytes != file.bytes:
             yield f"{file.name} must have {file.bytes} bytes, but has {stamp.n_bytes}"
 
 
-def compare_contents(
-    data_dir: str, files: Sequence[File], known: file_hashes.Digests
-) -> Iterator[str]:
-    """Yield a line for each file of another content, or that cannot be read.
+def compare_contents(data_dir: str, files: Sequence[File], cache: HashCache) -> Iterator[str]:
+    """Yield a line for each file that is unreadable or has another content.
 
     Args:
-      data_dir: Where the dataset is.
-      files: That are there and of the right size.
-      known: What has been hashed before; remembers what is hashed now.
+      data_dir: The dataset's directory.
+      files: Files that exist and have the right size.
+      cache: Hashes computed before; saved with the new ones.
     """
-    found = known.find(data_dir, [file.name for file in files])
-    known.save()
+    found = cache.find(data_dir, [file.name for file in files])
+    cache.save()
     names = {file.sha256: file.name for file in files}
-    for file, digest in zip(files, found, strict=True):
-        if digest.problem:
-            yield f"{file.name} must be readable, but is not: {digest.problem}"
-        elif digest.sha256 != file.sha256:
-            other = names.get(digest.sha256)
+    for file, content in zip(files, found, strict=True):
+        if content.problem:
+            yield f"{file.name} must be readable, but is not: {content.problem}"
+        elif content.sha256 != file.sha256:
+            other = names.get(content.sha256)
             what = f"that of {other}" if other else "another"
             yield f"{file.name} must have the content it was written with, but has {what}"
+
+
+def _is_valid(entry: object) -> bool:
+    """Whether a cache entry is a token and a SHA-256."""
+    if not isinstance(entry, list) or [type(value) for value in entry] != [str, str]:
+        return False
+    return bool(_SHA256.fullmatch(entry[1]))

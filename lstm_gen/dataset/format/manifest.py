@@ -20,13 +20,14 @@ from lstm_gen.audio import dtypes, normalisation
 from lstm_gen.config import fields
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.config.dataset import LabelConfig, SegmentConfig, SplitConfig
-from lstm_gen.dataset.format import file_hashes, integrity, labels
+from lstm_gen.dataset.format import integrity, labels
 from lstm_gen.dataset.format.labels import Vocabulary
-from lstm_gen.dataset.prepare import plan, splits
 from lstm_gen.platform import errors, storage
 
 DATASET_FILE = "dataset.json"
 MANIFEST_FILE = "manifest.jsonl"
+SCHEMA = 3
+SPLITS = ("train", "validation", "test")
 _AGAIN = "make it again with create_tfrecord.py"
 
 
@@ -107,8 +108,7 @@ class Dataset:
       audio: The analysis that made the frames, and that inverts them.
       segment: How recordings were cut and stored.
       split: How frames were held out, "auto" decided.
-      mean: float32 [channels], what a model sees as 0; see `normalisation.Normalisation`.
-      std: float32 [channels], what it sees as 1, floored so that a constant channel is harmless.
+      normalisation: Of the frames, from the statistics of the training split.
       splits: "train", "validation" and "test" to what they hold, perhaps nothing.
       plan: Digest of the inputs and the configuration that it was made from.
       fingerprint: Digest of the plan and of the content of every shard.
@@ -123,8 +123,7 @@ class Dataset:
     audio: AudioConfig
     segment: SegmentConfig
     split: SplitConfig
-    mean: np.ndarray
-    std: np.ndarray
+    normalisation: normalisation.Normalisation
     splits: dict[str, Split]
     plan: str
     fingerprint: str
@@ -142,7 +141,7 @@ class Dataset:
 
     def normalise(self, frames: np.ndarray) -> np.ndarray:
         """Return stored frames [..., channels] as a model sees them, float32."""
-        return (dtypes.load(np.asarray(frames)) - self.mean) / self.std
+        return self.normalisation.apply(dtypes.load(np.asarray(frames)))
 
     def path(self, shard: Shard) -> str:
         """Return where a shard is."""
@@ -151,7 +150,7 @@ class Dataset:
 
 def fingerprint(plan_digest: str, shards: Mapping[str, tuple[Shard, ...]]) -> str:
     """Return one digest for all that a dataset holds."""
-    described = {name: [shard.sha256 for shard in shards[name]] for name in splits.SPLITS}
+    described = {name: [shard.sha256 for shard in shards[name]] for name in SPLITS}
     return hashlib.sha256(fields.to_json({"plan": plan_digest, **described}).encode()).hexdigest()
 
 
@@ -165,11 +164,11 @@ def save(dataset: Dataset) -> Dataset:
     sha256 = hashlib.sha256(content).hexdigest()
     lines = Lines(name=MANIFEST_FILE, bytes=len(content), sha256=sha256)
     values = {
-        "schema": plan.SCHEMA,
+        "schema": SCHEMA,
         "audio": fields.to_dict(dataset.audio),
         "segment": fields.to_dict(dataset.segment),
         "split": fields.to_dict(dataset.split),
-        "normalisation": {"mean": _to_floats(dataset.mean), "std": _to_floats(dataset.std)},
+        "normalisation": dataset.normalisation.to_dict(),
         "splits": {name: _split_values(split) for name, split in dataset.splits.items()},
         "labels": labels.to_json(dataset.labels),
         "label_source": fields.to_dict(dataset.label_source),
@@ -235,8 +234,8 @@ def describe(data_dir: str) -> Dataset:
     values = read_values(data_dir)
     where = storage.join(data_dir, DATASET_FILE)
     errors.require(
-        values.get("schema") == plan.SCHEMA,
-        f"{DATASET_FILE} must have schema version {plan.SCHEMA}; {_AGAIN}",
+        values.get("schema") == SCHEMA,
+        f"{DATASET_FILE} must have schema version {SCHEMA}; {_AGAIN}",
         schema=values.get("schema"),
         path=where,
     )
@@ -287,7 +286,9 @@ def find_bad_files(dataset: Dataset) -> Iterator[str]:
     problems = list(integrity.compare_sizes(folder, dataset.files))
     yield from problems
     if not problems and not storage.is_remote(folder):
-        yield from integrity.compare_contents(folder, dataset.files, file_hashes.beside(folder))
+        yield from integrity.compare_contents(
+            folder, dataset.files, integrity.dataset_cache(folder)
+        )
 
 
 def save_lines(data_dir: str, lines: Iterable[Mapping[str, Any]]) -> None:
@@ -306,17 +307,15 @@ def _build(data_dir: str, values: Mapping[str, Any], where: str) -> Dataset:
     """Return the dataset that the values of `dataset.json` describe."""
     audio = fields.from_dict(AudioConfig, values["audio"], f"{where}: audio")
     unused = values["unused_rows"]
-    statistics = normalisation.Normalisation.from_dict(
-        values["normalisation"], audio.channels, where, _AGAIN
-    )
     return Dataset(
         data_dir=data_dir,
         audio=audio,
         segment=fields.from_dict(SegmentConfig, values["segment"], f"{where}: segment"),
         split=fields.from_dict(SplitConfig, values["split"], f"{where}: split"),
-        mean=statistics.mean,
-        std=statistics.std,
-        splits={name: _build_split(values["splits"][name]) for name in splits.SPLITS},
+        normalisation=normalisation.Normalisation.from_dict(
+            values["normalisation"], audio.channels, where, _AGAIN
+        ),
+        splits={name: _build_split(values["splits"][name]) for name in SPLITS},
         plan=values["plan"],
         fingerprint=values["fingerprint"],
         labels=labels.from_json(values["labels"]),
@@ -351,8 +350,3 @@ def _split_values(split: Split) -> dict[str, Any]:
         "seconds": split.seconds,
         "shards": [dataclasses.asdict(shard) for shard in split.shards],
     }
-
-
-def _to_floats(values: np.ndarray) -> list[float]:
-    """Return an array as JSON numbers."""
-    return [float(value) for value in values]

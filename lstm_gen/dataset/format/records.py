@@ -5,7 +5,7 @@ seconds to import: the few protobuf fields are encoded here by hand. An example 
 
     frames       bytes, little-endian values [n_frames, channels] as stored, not normalised
     label/NAME   for each label: texts, one of "" if there are none; or a float, perhaps NaN
-    recording    int64, of the recording's content: see `plan.recording_id`
+    recording    int64, of the recording's content: see `recording_id`
     start_frame  int64, first frame of the segment within its untrimmed recording
 
 Source: tensorflow/core/example/{example,feature}.proto, tensorflow/core/lib/io/record_writer.h.
@@ -30,6 +30,7 @@ _HEADER = struct.Struct("<QI")  # length, masked crc32c of the length
 _FOOTER = struct.Struct("<I")  # masked crc32c of the data
 _LENGTH_DELIMITED = 2
 _BYTES_LIST, _FLOAT_LIST, _INT64_LIST = 1, 2, 3  # fields of Feature
+_ID_DIGITS = 15  # 60 bits: positive as int64, and no two of a million recordings alike
 _FLOAT = struct.Struct("<f")
 _NO_LABELS: Values = types.MappingProxyType({})
 
@@ -39,7 +40,7 @@ class Segment(NamedTuple):
 
     Attributes:
       frames: values [n_frames, channels] as stored, not normalised.
-      recording: `plan.recording_id` of the recording's content.
+      recording: `recording_id` of the recording's content.
       start_frame: First frame within the untrimmed recording.
       labels: Of the recording; a number is rounded to float32 when it is read again.
     """
@@ -48,6 +49,11 @@ class Segment(NamedTuple):
     recording: int
     start_frame: int
     labels: Values = _NO_LABELS
+
+
+def recording_id(sha256: str) -> int:
+    """Return the first 60 bits of a recording's content hash, which identify it in records."""
+    return int(sha256[:_ID_DIGITS], 16)
 
 
 def encode(segment: Segment) -> bytes:

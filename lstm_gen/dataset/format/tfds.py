@@ -16,7 +16,6 @@ from typing import Any
 
 from lstm_gen.config import fields
 from lstm_gen.dataset.format import manifest
-from lstm_gen.dataset.prepare import plan
 from lstm_gen.platform import storage
 
 INFO_FILE = "dataset_info.json"
@@ -37,7 +36,7 @@ def _info(dataset: manifest.Dataset) -> dict[str, Any]:
     return {
         "fileFormat": "tfrecord",
         "name": "lstm_gen",
-        "version": f"{plan.SCHEMA}.0.0",
+        "version": f"{manifest.SCHEMA}.0.0",
         "splits": [
             {
                 "name": name,

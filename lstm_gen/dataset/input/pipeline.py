@@ -211,7 +211,7 @@ def _reader(
     augment: AugmentationConfig,
 ) -> Callable[..., Any]:
     """Return the function that reads a batch, widens it to float32, varies and normalises it."""
-    scale, offset = 1 / dataset.std, -dataset.mean / dataset.std
+    scale, offset = dataset.normalisation.scale, dataset.normalisation.offset
     vary = augmentation.make(augment, dataset.audio)
     shape = [n_rows]
 

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from lstm_gen.audio import dtypes, normalisation
-from lstm_gen.dataset.format import file_hashes, integrity, labels, manifest, records
+from lstm_gen.dataset.format import integrity, labels, manifest, records
 from lstm_gen.dataset.inspect import summary
-from lstm_gen.dataset.prepare import plan, splits
 from lstm_gen.platform import errors, storage
 
 _TOLERANCE = 1e-4  # of what a model sees as 1: float32 rounding is far below it
@@ -35,12 +34,12 @@ def find_problems(dataset: manifest.Dataset, deep: bool) -> Iterator[str]:
         yield f"{manifest.MANIFEST_FILE} must hold a line of JSON per file, but does not"
     if not deep:
         return
-    afresh = file_hashes.Digests()  # a disk may lose bits of a file that nobody changed
+    afresh = integrity.HashCache()  # a disk may lose bits of a file that nobody changed
     yield from integrity.compare_contents(dataset.data_dir, list(readable.values()), afresh)
     spans: dict[int, list[Span]] = defaultdict(list)
     statistics = normalisation.Statistics.zero(dataset.audio.channels)
-    said = {plan.recording_id(line["sha256"]): labels.read_line(line) for line in _usable(lines)}
-    for split in splits.SPLITS:
+    said = {records.recording_id(line["sha256"]): labels.read_line(line) for line in _usable(lines)}
+    for split in manifest.SPLITS:
         for shard in dataset.splits[split].shards:
             if shard.name in readable:
                 yield from _check_records(dataset, split, shard, spans, statistics, said)
@@ -65,7 +64,7 @@ def _load_lines(dataset: manifest.Dataset) -> list[Line]:
 
 def _check_lines(dataset: manifest.Dataset, lines: list[Line]) -> Iterator[str]:
     """Compare the manifest with the dataset."""
-    segments = dict.fromkeys(splits.SPLITS, 0)
+    segments = dict.fromkeys(manifest.SPLITS, 0)
     yield from _check_vocabulary(dataset, lines)
     for line in lines:
         pieces = line.get("segments", {})
@@ -161,8 +160,8 @@ def _check_normalisation(
     if statistics.count == 0:
         yield "split train must hold frames, but holds none"
         return
-    own = statistics.normalisation(dataset.audio)
-    off = max(np.abs(own.mean - dataset.mean) / own.std)
-    off += max(np.abs(own.std - dataset.std) / own.std)
+    found, listed = statistics.normalisation(dataset.audio), dataset.normalisation
+    off = max(np.abs(found.mean - listed.mean) / found.std)
+    off += max(np.abs(found.std - listed.std) / found.std)
     if not off <= _TOLERANCE:
         yield f"normalisation must be that of the training frames, but is off by {off:.2g}"

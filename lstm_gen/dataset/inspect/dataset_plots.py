@@ -11,7 +11,6 @@ import numpy as np
 from lstm_gen.audio import normalisation, plots, representations
 from lstm_gen.dataset.format import manifest, records
 from lstm_gen.dataset.inspect import summary
-from lstm_gen.dataset.prepare import splits
 from lstm_gen.platform import errors, storage
 
 _MOST_SEGMENTS = 2000  # of a split, evenly spaced, which is plenty for its curves
@@ -57,7 +56,9 @@ def draw(path: str, dataset: manifest.Dataset) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    views = {name: look(dataset, name) for name in splits.SPLITS if dataset.splits[name].n_records}
+    views = {
+        name: look(dataset, name) for name in manifest.SPLITS if dataset.splits[name].n_records
+    }
     errors.require(bool(views), "there must be a segment to draw", data_dir=dataset.data_dir)
     n_rows = 1 + len(views)
     size = (_INCHES_WIDE, _INCHES_PER_ROW * n_rows)

@@ -5,8 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lstm_gen.audio import file_status
-from lstm_gen.dataset.format import labels, manifest
-from lstm_gen.dataset.prepare import plan, splits
+from lstm_gen.dataset.format import labels, manifest, records
 from lstm_gen.platform import errors
 
 _NAMES_SHOWN = 3
@@ -77,7 +76,7 @@ def name_recordings(lines: Iterable[Mapping[str, Any]]) -> dict[int, str]:
       lines: What `manifest.jsonl` says.
     """
     return {
-        plan.recording_id(line["sha256"]): show(line["name"])
+        records.recording_id(line["sha256"]): show(line["name"])
         for line in lines
         if line.get("segments")
     }
@@ -124,7 +123,7 @@ def _split_table(dataset: manifest.Dataset) -> list[str]:
     rows = [
         f"{'':10}{'recordings':>12}{'segments':>10}{'frames':>12}{'hours':>8}{'MB':>9}{'shards':>8}"
     ]
-    for name in splits.SPLITS:
+    for name in manifest.SPLITS:
         split = dataset.splits[name]
         if split.shards:
             rows.append(

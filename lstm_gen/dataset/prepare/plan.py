@@ -13,16 +13,14 @@ from collections.abc import Mapping, Sequence
 from lstm_gen.config import fields
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.config.dataset import LabelConfig, SegmentConfig, SplitConfig
-from lstm_gen.dataset.format import file_hashes
+from lstm_gen.dataset.format import integrity, manifest, records
 from lstm_gen.dataset.format.labels import Values
 from lstm_gen.dataset.prepare import discover, label_sources, splits
 from lstm_gen.platform import storage
 
-SCHEMA = 3
 _SHARD_BYTES = 128 << 20  # two blocks of TensorFlow's bucket client
 _SPREAD = 16  # shards per split, so that work spreads, and for few bytes no more of them
 _NO_LABELS = LabelConfig()
-_ID_DIGITS = 15  # 60 bits: positive as int64, and no two of a million recordings alike
 # Bytes of one second of audio, to guess from a file's size how much it will become.
 _PCM_BYTES_PER_SECOND, _FLAC_BYTES_PER_SECOND, _CODED_BYTES_PER_SECOND = 176_400, 88_200, 12_000
 _PCM = frozenset({".wav", ".wave", ".w64", ".rf64", ".aif", ".aiff", ".aifc", ".au", ".snd"})
@@ -53,12 +51,7 @@ class Recording:
     @property
     def id(self) -> int:
         """What its segments carry: `recording_id` of its content."""
-        return recording_id(self.sha256)
-
-
-def recording_id(sha256: str) -> int:
-    """Return the number that stands for a content in records, 0 to 2^60 - 1."""
-    return int(sha256[:_ID_DIGITS], 16)
+        return records.recording_id(self.sha256)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -108,7 +101,7 @@ def make(
     audio: AudioConfig,
     segment: SegmentConfig,
     split: SplitConfig,
-    known: file_hashes.Digests,
+    known: integrity.HashCache,
     label_source: LabelConfig = _NO_LABELS,
 ) -> Plan:
     """Find and hash the recordings below a folder, and decide what goes where.
@@ -122,7 +115,7 @@ def make(
     usable = [r for r in recordings if not (r.same_as or r.problem)]
     split = splits.resolve(split, len(usable))
     settings = {
-        "schema": SCHEMA,
+        "schema": manifest.SCHEMA,
         "audio": fields.to_dict(audio),
         "segment": fields.to_dict(segment),
         "split": fields.to_dict(split),
@@ -148,7 +141,7 @@ def make(
 def _examine(
     input_dir: str,
     names: list[str],
-    known: file_hashes.Digests,
+    known: integrity.HashCache,
     values: Mapping[str, Values],
 ) -> list[Recording]:
     """Return the recordings with sizes, hashes and labels."""
@@ -199,7 +192,7 @@ def _assign(
         )
         groups = {
             (name,): [r for r, other in zip(recordings, assigned, strict=True) if other == name]
-            for name in splits.SPLITS
+            for name in manifest.SPLITS
         }
     tasks = []
     for names, members in groups.items():

@@ -16,8 +16,8 @@ from typing import Any
 
 from lstm_gen.audio import normalisation
 from lstm_gen.config import fields
-from lstm_gen.dataset.format import file_hashes, labels, manifest, tfds
-from lstm_gen.dataset.prepare import beam, label_sources, plan, splits, workers
+from lstm_gen.dataset.format import integrity, labels, manifest, tfds
+from lstm_gen.dataset.prepare import beam, label_sources, plan, workers
 from lstm_gen.dataset.prepare import receipts as jobs
 from lstm_gen.platform import errors, failpoints, storage
 
@@ -62,7 +62,7 @@ def prepare(
     """
     _require_apart(job.input_dir, job.data_dir)
     _require_ours(job, overwrite)
-    known = file_hashes.beside(job.data_dir)
+    known = integrity.dataset_cache(job.data_dir)
     planned = plan.make(job.input_dir, job.audio, job.segment, job.split, known, job.label_source)
     job = dataclasses.replace(
         job, split=planned.split, label_source=label_sources.without_folder(job.label_source)
@@ -143,7 +143,7 @@ def _require_apart(input_dir: str, data_dir: str) -> None:
 def _require_ours(job: jobs.Job, overwrite: bool) -> None:
     """Refuse a directory that is not ours to fill, or holds what was made otherwise."""
     names = storage.list_names(job.data_dir)
-    foreign = [n for n in names if not (_is_ours(n) or n == file_hashes.STATE_DIR)]
+    foreign = [n for n in names if not (_is_ours(n) or n == integrity.STATE_DIR)]
     errors.require(
         not foreign and (bool(names) or not _is_file(job.data_dir)),
         f"--data_dir must be empty or hold a dataset, and nothing else; {_ELSEWHERE}",
@@ -181,7 +181,7 @@ def _only_one(data_dir: str) -> Iterator[None]:
 
 
 def _find_receipts(
-    job: jobs.Job, tasks: Sequence[plan.Task], known: file_hashes.Digests
+    job: jobs.Job, tasks: Sequence[plan.Task], known: integrity.HashCache
 ) -> dict[str, jobs.Receipt]:
     """Return, by name of task, the receipts of those whose shards are all there and whole."""
     with concurrent.futures.ThreadPoolExecutor() as pool:
@@ -200,7 +200,7 @@ def _find_receipts(
 
 
 def _find_whole(
-    data_dir: str, receipts: Iterable[jobs.Receipt], known: file_hashes.Digests
+    data_dir: str, receipts: Iterable[jobs.Receipt], known: integrity.HashCache
 ) -> set[str]:
     """Return the names of the shards that hold what their receipts say."""
     shards = {shard.name: shard for r in receipts for shard in r.shards.values()}
@@ -259,8 +259,8 @@ def _is_file(path: str) -> bool:
 
 def _difference(values: dict[str, Any], job: jobs.Job) -> str:
     """Return in words how a dataset differs from the one that was asked for."""
-    if values.get("schema") != plan.SCHEMA:
-        return f"schema version {values.get('schema')} instead of {plan.SCHEMA}"
+    if values.get("schema") != manifest.SCHEMA:
+        return f"schema version {values.get('schema')} instead of {manifest.SCHEMA}"
     job = dataclasses.replace(job, label_source=label_sources.without_folder(job.label_source))
     for part in ("audio", "segment", "split", "label_source"):
         there, wanted = values.get(part), fields.to_dict(getattr(job, part))
@@ -351,27 +351,25 @@ def _collect(
     statistics = normalisation.Statistics.zero(job.audio.channels)
     for part in receipts:
         statistics.merge(part.statistics)
-    normal = statistics.normalisation(job.audio)
     present = Counter(split for outcome in outcomes.values() for split in outcome.pieces)
     usable = [r.labels for r in planned.recordings if outcomes[r.name].pieces]
     shards = {
         split: tuple(part.shards[split] for part in receipts if split in part.shards)
-        for split in splits.SPLITS
+        for split in manifest.SPLITS
     }
     return manifest.Dataset(
         data_dir=job.data_dir,
         audio=job.audio,
         segment=job.segment,
         split=job.split,
-        mean=normal.mean,
-        std=normal.std,
+        normalisation=statistics.normalisation(job.audio),
         splits={
             name: manifest.Split(
                 recordings=present[name],
                 shards=shards[name],
                 seconds=sum(sum(s.frames) for s in shards[name]) / job.audio.frames_per_second,
             )
-            for name in splits.SPLITS
+            for name in manifest.SPLITS
         },
         plan=planned.digest,
         fingerprint=manifest.fingerprint(planned.digest, shards),

@@ -14,7 +14,7 @@ from lstm_gen.config import dataset as dataset_config
 from lstm_gen.config import fields
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.config.dataset import LabelConfig, SegmentConfig, SplitConfig
-from lstm_gen.dataset.format import file_hashes, manifest
+from lstm_gen.dataset.format import integrity, manifest
 from lstm_gen.dataset.prepare import plan
 from lstm_gen.platform import failpoints, storage
 
@@ -90,7 +90,7 @@ class Receipt:
 
 def state_path(data_dir: str, *names: str) -> str:
     """Return where working state is kept: no part of the dataset, and free to be deleted."""
-    return storage.join(data_dir, file_hashes.STATE_DIR, *names)
+    return storage.join(data_dir, integrity.STATE_DIR, *names)
 
 
 def save_receipt(data_dir: str, task: plan.Task, receipt: Receipt) -> None:

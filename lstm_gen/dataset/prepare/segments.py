@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lstm_gen.config.dataset import SegmentConfig
-from lstm_gen.dataset.prepare import splits
+from lstm_gen.dataset.format import manifest
 
 _SHORTEST = 2  # frames; a single frame has no next one to predict
 
@@ -45,7 +45,7 @@ def cut_recording(
         if last - first < _SHORTEST:
             n_short += last - first
             continue
-        split = splits.SPLITS[labels[first]]
+        split = manifest.SPLITS[labels[first]]
         bounds = cut_run(last - first, segment.segment_frames) + kept[first]
         pieces += [Piece(split, int(a), int(b)) for a, b in itertools.pairwise(bounds)]
     return pieces, n_short
@@ -71,7 +71,7 @@ def cut_examples(
         if sides.min() != sides.max():
             n_torn += example_frames
         elif sides[0] >= 0:
-            pieces.append(Piece(splits.SPLITS[sides[0]], start, start + example_frames))
+            pieces.append(Piece(manifest.SPLITS[sides[0]], start, start + example_frames))
     return pieces, n_torn
 
 

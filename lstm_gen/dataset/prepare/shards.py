@@ -19,7 +19,7 @@ import numpy as np
 import threadpoolctl
 
 from lstm_gen.audio import dtypes, file_status, files, normalisation, plots, representations
-from lstm_gen.dataset.format import file_hashes, manifest, records
+from lstm_gen.dataset.format import manifest, records
 from lstm_gen.dataset.inspect import summary
 from lstm_gen.dataset.prepare import cut, plan, receipts, segments, splits, worker_limits
 from lstm_gen.platform import errors, failpoints, storage
@@ -111,7 +111,7 @@ def _require_unchanged(job: receipts.Job, recording: plan.Recording) -> None:
     with contextlib.suppress(OSError):
         if storage.stamp(path).token == recording.token:
             return
-        if file_hashes.hash_file(path) == recording.sha256:
+        if storage.sha256(path) == recording.sha256:
             return
     raise errors.InputError(
         "recordings must stay as they are while they are read; run the same command again when "
@@ -190,7 +190,7 @@ def _label(n_frames: int, job: receipts.Job, split: str) -> np.ndarray:
     """Return the split of each kept frame, int8 [n_frames], -1 for none."""
     if job.split.split == "blocks":
         return splits.label_frames(n_frames, job.audio.frames_per_second, job.split)
-    return np.full(n_frames, splits.SPLITS.index(split), np.int8)
+    return np.full(n_frames, manifest.SPLITS.index(split), np.int8)
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -254,7 +254,7 @@ def _open_shard(path: str) -> Iterator[_OpenShard]:
 
 def _verify(path: pathlib.Path, shard: _OpenShard) -> None:
     """Read back what was written: a file system may fail in silence."""
-    if file_hashes.hash_file(str(path)) != shard.digest.hexdigest():
+    if storage.sha256(str(path)) != shard.digest.hexdigest():
         raise errors.InputError(
             "a shard must hold what was written to it; check the disk. "
             f"Received: other bytes from {str(path)!r}"

@@ -15,7 +15,6 @@ import numpy as np
 from lstm_gen.config.dataset import SplitConfig
 from lstm_gen.platform import errors
 
-SPLITS = ("train", "validation", "test")
 _DROPPED = -1
 _TRAIN, _VALIDATION, _TEST = range(3)
 
