@@ -53,22 +53,22 @@ def _judge(run_dir: str, run: runs.Run, name: str) -> str:
     dataset = judging.load_dataset({run_dir: run})
     known, names = _real(dataset, run, "train", name)
     held_out, wanted = _real(dataset, run, "validation", name)
-    classifier = classes.teach(known, names)
+    classifier = classes.fit(known, names)
     lines = [
         f"| {run_dir}, {name} | agrees | of | two of a class apart |",
         "| --- | ---: | ---: | ---: |",
-        _row("held-out sounds", wanted, classifier.name(held_out), held_out),
+        _row("held-out sounds", wanted, classifier.predict(held_out), held_out),
     ]
     details = []
     for prior in samples_flags.priors():
-        clips, asked = _make(run_dir, run, name, classifier.names, prior, dataset.data_dir)
-        made = classes.describe(clips, run.audio, run.normalisation)
-        heard = classifier.name(made)
+        clips, asked = _make(run_dir, run, name, classifier.classes, prior, dataset.data_dir)
+        made = classes.extract_features(clips, run.audio, run.normalisation)
+        heard = classifier.predict(made)
         title = f"songs, {prior}" if prior else "songs"
         lines.append(_row(title, asked, heard, made))
         shares = (
-            f"{one} {classes.agreement([one] * asked.count(one), _where(heard, asked, one)):.0%}"
-            for one in classifier.names
+            f"{one} {classes.accuracy([one] * asked.count(one), _where(heard, asked, one)):.0%}"
+            for one in classifier.classes
         )
         details.append(f"{title}, by class: {', '.join(shares)}")
     return "\n".join([*lines, "", *details])
@@ -84,7 +84,9 @@ def _real(
     errors.require(
         bool(found), f"the {split} split must hold sounds of which the label is known", label=name
     )
-    described = classes.describe([one.frames for one in found], run.audio, run.normalisation)
+    described = classes.extract_features(
+        [one.frames for one in found], run.audio, run.normalisation
+    )
     return described, [_text(one.values[name]) for one in found]
 
 
@@ -108,7 +110,7 @@ def _make(
 
 def _row(name: str, wanted: list[str], heard: list[str], described: np.ndarray) -> str:
     apart = classes.spread(described, wanted)
-    return f"| {name} | {classes.agreement(wanted, heard):.1%} | {len(wanted)} | {apart:.1f} |"
+    return f"| {name} | {classes.accuracy(wanted, heard):.1%} | {len(wanted)} | {apart:.1f} |"
 
 
 def _where(heard: list[str], asked: list[str], name: str) -> list[str]:

@@ -185,8 +185,8 @@ def _row(
 ) -> str:
     """Return a line of the table."""
     rate = run.audio.sample_rate
-    right = [abs(notes.cents_off(note, rate, take.midi)) < 50 for take, note in pairs]
-    share = [notes.harmonic_share(note, rate, take.midi) for take, note in pairs]
+    right = [abs(notes.pitch_error_cents(note, rate, take.midi)) < 50 for take, note in pairs]
+    share = [notes.harmonic_fraction(note, rate, take.midi) for take, note in pairs]
     flat = [notes.flatness(note) for _, note in pairs]
     figures = [f"{np.mean(right):.3f}", f"{np.mean(share):.3f}", f"{np.mean(flat):.4f}"]
     return "| " + " | ".join([name, str(len(pairs)), *figures, *distances]) + " |"
@@ -205,7 +205,7 @@ def _nearest(take: Take, takes: Sequence[Take]) -> np.ndarray:
 
     others = [one for one in takes if one.split == "train" and one is not take]
     best = min(others, key=far)
-    moved = notes.transposed(best.samples, take.midi - best.midi)[: len(take.samples)]
+    moved = notes.transpose(best.samples, take.midi - best.midi)[: len(take.samples)]
     return notes.decibels(np.pad(moved, (0, len(take.samples) - len(moved))))
 
 
@@ -271,12 +271,12 @@ def _agree(
     def of(chosen: Sequence[bool]) -> list[Take]:
         return [take for take, is_in in zip(takes, chosen, strict=True) if is_in]
 
-    classifier = classes.teach(timbres[train], named(of(train)))
+    classifier = classes.fit(timbres[train], named(of(train)))
     said = [bool(take.values[name]) for take in asked]
     wanted = [take for take, is_said in zip(asked, said, strict=True) if is_said]
     return (
-        classes.agreement(named(wanted), classifier.name(made_timbre[said])),
-        classes.agreement(named(of(rest)), classifier.name(timbres[rest])),
+        classes.accuracy(named(wanted), classifier.predict(made_timbre[said])),
+        classes.accuracy(named(of(rest)), classifier.predict(timbres[rest])),
     )
 
 

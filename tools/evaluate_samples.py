@@ -36,7 +36,7 @@ def main() -> None:
     found = {run_dir: runs.load(run_dir) for run_dir in judged_flags.run_dirs()}
     dataset = judging.load_dataset(found)
     songs = evaluation_flags.config()
-    train = samples.hear(
+    train = samples.analyse(
         [frames for frames, _, _ in pipeline.segments(dataset, "train")],
         dataset.audio,
         next(iter(found.values())).normalisation,
@@ -50,7 +50,11 @@ def main() -> None:
             columns[name] = _measure(
                 judging.make_songs(run_dir, run, asked, dataset.data_dir), found, train
             )
-    parts = [samples.table(columns, held_out), *_training(found, dataset), "Bold: out of range."]
+    parts = [
+        samples.acceptance(columns, held_out).markdown(),
+        *_training(found, dataset),
+        "Bold: out of range.",
+    ]
     judging.tell("\n".join(parts))
 
 
@@ -62,10 +66,12 @@ def _excerpts(dataset: manifest.Dataset, songs: GenerationConfig) -> np.ndarray:
     return excerpts.draw(dataset, "validation", songs.n_songs, n_frames, songs.seed)
 
 
-def _measure(clips: np.ndarray, found: dict[str, runs.Run], train: samples.Heard) -> samples.Report:
+def _measure(
+    clips: np.ndarray, found: dict[str, runs.Run], train: samples.Analysis
+) -> samples.Report:
     """Return the figures of clips, [clips, frames, channels]."""
     run = next(iter(found.values()))
-    return samples.measure(samples.hear(list(clips), run.audio, run.normalisation), train)
+    return samples.measure(samples.analyse(list(clips), run.audio, run.normalisation), train)
 
 
 def _training(found: dict[str, runs.Run], dataset: manifest.Dataset) -> Iterator[str]:

@@ -17,7 +17,7 @@ from flags import command, device_flags, evaluation_flags, judged_flags, storage
 from lstm_gen.config.generation import GenerationConfig
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.input import excerpts, pipeline
-from lstm_gen.evaluation import baselines, patches
+from lstm_gen.evaluation import baselines, metrics
 from lstm_gen.evaluation import songs as rollouts
 from lstm_gen.platform import errors
 from lstm_gen.runs import checkpoints
@@ -55,7 +55,7 @@ def main() -> None:
         for shift, group in _by_shift(found).items()
         if shift  # nothing is predicted otherwise
     ]
-    judging.tell("\n".join([*scores, rollouts.table(reports), _FOOTNOTE, ""]))
+    judging.tell("\n".join([*scores, rollouts.acceptance(reports).markdown(), _FOOTNOTE, ""]))
 
 
 def _require_mels(dataset: manifest.Dataset) -> None:
@@ -75,7 +75,7 @@ def _cut_real(
     """Return excerpts of real music, as long as rollouts if held-out segments are so long."""
     wanted = round(songs.seconds * dataset.audio.frames_per_second)
     there = _EXCERPT_SHARE * np.median([len(frames) for frames in held_out])
-    n_frames = max(2 * patches.PATCH_FRAMES, min(wanted, int(there)))
+    n_frames = max(2 * metrics.PATCH_FRAMES, min(wanted, int(there)))
     return {
         name: excerpts.draw(dataset, split, songs.n_songs, n_frames, songs.seed)
         for name, split in (("held-out music", "validation"), ("training music", "train"))

@@ -1,12 +1,13 @@
-"""Figures of single notes: their pitch, how clean they are, and how far from a real take.
+"""Metrics of single notes: pitch, noise, and distance to a recorded note of the same labels.
 
-All take one note, float [samples], whatever its level. They were chosen together: a pitch
-estimate cannot hear noise, and the share of energy on a note's harmonics cannot hear an octave.
+All are of one note, float [samples], of any level. They complement each other: a pitch estimate
+does not detect noise, and the fraction of energy on the harmonics does not detect an octave.
 """
 
 import numpy as np
 import scipy.fft
 import scipy.signal
+import scipy.stats
 
 from lstm_gen.audio import stft
 from lstm_gen.config.audio import AudioConfig
@@ -14,7 +15,7 @@ from lstm_gen.config.audio import AudioConfig
 _LOWEST_HZ, _HIGHEST_HZ = 25.0, 2300.0
 _YIN_FRAME = 2048
 _TROUGH = 0.1  # of the normalised difference, below which a lag is a period
-_SKIPPED_SECONDS = 0.1  # the attack, where there is no pitch yet
+_SKIPPED_SECONDS = 0.1  # the attack, which has no pitch
 _NEAR_CENTS, _NEAR_HZ = 35.0, 3.0
 _FLOOR_DB = -80.0  # below the loudest bin
 _N_FFT, _HOP = 1024, 256
@@ -25,8 +26,8 @@ def midi_to_hz(midi: float) -> float:
     return float(440.0 * 2.0 ** ((midi - 69.0) / 12.0))
 
 
-def cents_off(samples: np.ndarray, sample_rate: int, midi: float) -> float:
-    """Return how far a note is from the pitch asked for, cents, by the median of `yin`."""
+def pitch_error_cents(samples: np.ndarray, sample_rate: int, midi: float) -> float:
+    """Return the error of a note's pitch, the median of `yin`, from a MIDI note number, cents."""
     skipped = round(_SKIPPED_SECONDS * sample_rate)
     found = np.median(yin(samples[skipped:], sample_rate))
     return float(1200.0 * np.log2(found / midi_to_hz(midi)))
@@ -35,9 +36,9 @@ def cents_off(samples: np.ndarray, sample_rate: int, midi: float) -> float:
 def yin(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     """Return the fundamental frequency of each frame, Hz, float64 [frames].
 
-    Frames are 2048 samples every 512, centred; periods are looked for between 25 and 2300 Hz.
+    Frames are 2048 samples every 512, centred; f0 is searched from 25 to 2300 Hz.
 
-    Source: de Cheveigne & Kawahara 2002; settings and edges as librosa.yin has them.
+    Source: de Cheveigne & Kawahara 2002; settings and edges as in librosa.yin.
     """
     window = _YIN_FRAME // 2
     least = max(int(sample_rate / _HIGHEST_HZ), 1)
@@ -70,17 +71,17 @@ def _period(frame: np.ndarray, window: int, least: int, most: int) -> float:
 
 
 def _vertex(values: np.ndarray, index: int) -> float:
-    """Return where a parabola through a value and its neighbours is lowest, beside the value."""
+    """Return the offset from `index` of the minimum of the parabola through three values."""
     if not 0 < index < len(values) - 1:
         return 0.0
     before, here, after = values[index - 1 : index + 2]
-    bend = before + after - 2.0 * here
-    shift = (before - after) / (2.0 * bend) if bend > 0 else 0.0
+    curvature = before + after - 2.0 * here
+    shift = (before - after) / (2.0 * curvature) if curvature > 0 else 0.0
     return float(shift) if abs(shift) < 1 else 0.0
 
 
-def harmonic_share(samples: np.ndarray, sample_rate: int, midi: float) -> float:
-    """Return the share of a note's energy within 35 cents, or 3 Hz, of the asked harmonics."""
+def harmonic_fraction(samples: np.ndarray, sample_rate: int, midi: float) -> float:
+    """Return the fraction of energy within 35 cents, or 3 Hz, of the harmonics of a pitch."""
     windowed = samples * scipy.signal.get_window("hann", len(samples))
     power = np.square(np.abs(scipy.fft.rfft(windowed)))
     hz = np.arange(len(power)) * (sample_rate / len(samples))
@@ -93,13 +94,13 @@ def harmonic_share(samples: np.ndarray, sample_rate: int, midi: float) -> float:
 
 def flatness(samples: np.ndarray) -> float:
     """Return the mean over frames of geometric over arithmetic mean power: 0 tone, 1 noise."""
-    power = np.maximum(np.square(np.abs(_transform(samples))), 1e-10)
-    return float(np.mean(np.exp(np.log(power).mean(axis=1)) / power.mean(axis=1)))
+    power = np.maximum(np.square(np.abs(_stft(samples))), 1e-10)
+    return float(np.mean(scipy.stats.gmean(power, axis=1) / power.mean(axis=1)))
 
 
 def decibels(samples: np.ndarray) -> np.ndarray:
     """Return the levels of a note, dB under its loudest bin, at least -80; [frames, bins]."""
-    power = np.square(np.abs(_transform(samples)))
+    power = np.square(np.abs(_stft(samples)))
     loudest = float(power.max())
     if loudest == 0:
         return np.full(power.shape, _FLOOR_DB)
@@ -107,25 +108,25 @@ def decibels(samples: np.ndarray) -> np.ndarray:
 
 
 def distance_db(first: np.ndarray, second: np.ndarray) -> float:
-    """Return the root mean square difference of two `decibels`, over what frames both have."""
+    """Return the log-spectral distance of two `decibels`, root mean square over common frames."""
     n_frames = min(len(first), len(second))
     return float(np.sqrt(np.mean(np.square(first[:n_frames] - second[:n_frames]))))
 
 
 def spread_db(levels: list[np.ndarray]) -> float:
-    """Return the mean distance between any two of several notes, dB; 0 for fewer than two."""
+    """Return the mean pairwise distance of several notes, dB; 0 for fewer than two."""
     pairs = [distance_db(a, b) for i, a in enumerate(levels) for b in levels[:i]]
     return float(np.mean(pairs)) if pairs else 0.0
 
 
-def transposed(samples: np.ndarray, semitones: float) -> np.ndarray:
-    """Return a note resampled to another pitch, which makes it shorter or longer."""
+def transpose(samples: np.ndarray, semitones: float) -> np.ndarray:
+    """Return a note resampled to another pitch, and so to another length."""
     length = max(2, round(len(samples) * 2.0 ** (-semitones / 12.0)))
     return np.asarray(scipy.signal.resample(samples, length), np.float32)
 
 
 def timbre(samples: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Return what tells instruments apart: mel levels over the note, and how they change."""
+    """Return timbre features: mean mel levels of four parts of a note, and their deviation."""
     audio = AudioConfig(sample_rate=sample_rate, n_fft=_N_FFT, hop_length=_HOP, n_mels=40)
     peak = float(np.abs(samples).max()) or 1.0
     mel = stft.log_mel(samples / peak, audio)
@@ -133,8 +134,8 @@ def timbre(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     return np.concatenate([*parts, mel.std(axis=0)])
 
 
-def _transform(samples: np.ndarray) -> np.ndarray:
-    """Return the transform of a note at peak 1, complex64 [frames, bins]."""
+def _stft(samples: np.ndarray) -> np.ndarray:
+    """Return the STFT of a note at peak 1, complex64 [frames, bins]."""
     peak = float(np.abs(samples).max()) or 1.0
     audio = AudioConfig(representation="log_stft", n_fft=_N_FFT, hop_length=_HOP)
     return stft.stft(np.asarray(samples / peak, np.float32), audio)

@@ -157,7 +157,7 @@ def pitch_error_cents(samples: np.ndarray, sample_rate: int, pitch: float) -> fl
       pitch: MIDI note number.
     """
     note = samples[: round(_MEDIAN_SECONDS * sample_rate)]
-    return abs(notes.cents_off(note, sample_rate, pitch)) if np.any(note) else float("inf")
+    return abs(notes.pitch_error_cents(note, sample_rate, pitch)) if np.any(note) else float("inf")
 
 
 def _alike(segments: Segments) -> Iterator[list[int]]:

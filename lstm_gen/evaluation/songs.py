@@ -1,58 +1,61 @@
-"""Free-running rollouts beside real music: the figures that tell them apart, and their bounds.
+"""Free-running songs of a predictive model beside real music: metrics, and the ranges that pass.
 
-Likelihood says how well a model continues real frames; these say what becomes of it on its
-own frames. Each was kept because it catches a known failure (a drone, noise, shuffled
-frames, a linear model's mush, a loop, a fall into silence) that others let pass. Judge on 16
-clips or more: a clip that falls silent among six moves a share by a sixth.
+Likelihood measures how well a model continues real frames; these metrics measure what its rollouts
+become on their own output. Each was kept because it detects a known failure (a drone, noise,
+shuffled frames, a linear model's texture, a loop, a decay into silence) that the others pass. Use
+16 clips or more: among six clips a single silent one changes a fraction by a sixth.
 
 All frames are normalised log-mel; `mean` and `std`, the normalisation of the dataset, are
-needed only for loudness. The bounds were found on one small solo-piano set: tentative.
+needed only for loudness. The ranges were found on one small solo-piano set: tentative.
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+import scipy.stats
 
 from lstm_gen.config.audio import AudioConfig
-from lstm_gen.evaluation import dynamics, patches
+from lstm_gen.evaluation import metrics, table
+from lstm_gen.evaluation.table import Criterion
 from lstm_gen.platform import errors
 
 _QUIET_PERCENTILE = 5
 _RUNAWAY_MARGIN = 3.0  # least distance beyond a band's training range, deviations
-_RUNAWAY_BANDS = 0.1  # a single band that training hardly saw move may jump in real music
-_CLAMP = 30.0  # deviations; keeps a diverged rollout from overflowing what else is measured
-_PIECE_SECONDS = 8.0
+_RUNAWAY_BANDS = 0.1  # a single band that is nearly constant in training may jump in real music
+_CLAMP = 30.0  # deviations; keeps a diverged rollout from overflowing the other metrics
+_CHUNK_SECONDS = 8.0
 _LEAST_REPEAT_SECONDS = 1.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Report:
-    """What was measured of a set of generated clips; a figure is NaN where data are too short.
+    """Metrics of a set of clips; NaN where the data are too short.
 
     Attributes:
       variance_ratio: Variance of frames, generated over held-out, the median over mels.
       change_variance_ratio: The same of frame differences.
       modulation_db: Root mean square difference of modulation spectra, dB.
-      local_frechet: Frechet distance of local texture, generated to train.
+      local_frechet: Fréchet distance of local texture, generated to train.
       local_frechet_held_out: The same, held-out to train: the floor.
       flux_distance: Wasserstein distance of spectral flux, in deviations of held-out flux.
       kurtosis_ratio: Kurtosis of frame differences, median over mels, over held-out's.
-      quiet_share: Share of generated frames under held-out's 5th percentile of loudness.
+      quiet_fraction: Fraction of generated frames under held-out's 5th percentile of loudness.
       drift: Loudness of the last 5 s minus that of the first 5 s, mean over clips, nats.
       repetition: Best correlation of a patch with an earlier one, mean, generated.
       repetition_held_out: The same of held-out.
       memorisation: Median distance of a generated patch to its nearest training patch, over
         held-out's: 0 for copies. A silent clip also comes out low; read it only when
-        `variance_ratio` and `quiet_share` pass.
-      runaway_share: Share of generated frames with a value that is not finite, or with a tenth
-        of the bands beyond their training range by half of it (and by 3 deviations at least).
+        `variance_ratio` and `quiet_fraction` pass.
+      runaway_fraction: Fraction of generated frames with NaN or infinity, or with a tenth of the
+        bands beyond their training range by half of it (and by 3 deviations at least).
       n_clips: Generated clips.
       clip_seconds: Length of one.
-      held_out_seconds: Held-out material behind every figure except the next two.
+      held_out_seconds: Held-out material behind every metric except the next two.
       modulation_seconds: Held-out material in clips long enough for the modulation spectrum.
-      n_repetition_pieces: Held-out pieces behind `repetition_held_out`.
+      n_repetition_chunks: Held-out chunks behind `repetition_held_out`.
     """
 
     variance_ratio: float
@@ -62,21 +65,21 @@ class Report:
     local_frechet_held_out: float
     flux_distance: float
     kurtosis_ratio: float
-    quiet_share: float
+    quiet_fraction: float
     drift: float
     repetition: float
     repetition_held_out: float
     memorisation: float
-    runaway_share: float
+    runaway_fraction: float
     n_clips: int
     clip_seconds: float
     held_out_seconds: float
     modulation_seconds: float
-    n_repetition_pieces: int
+    n_repetition_chunks: int
 
     @property
     def local_frechet_ratio(self) -> float:
-        """Frechet distance of local texture to train, generated over held-out."""
+        """Fréchet distance of local texture to train, generated over held-out."""
         return _ratio(self.local_frechet, self.local_frechet_held_out)
 
     @property
@@ -85,40 +88,22 @@ class Report:
         return self.repetition - self.repetition_held_out
 
 
-class Bound(NamedTuple):
-    """The range in which a figure of `Report` passes, both ends included."""
-
-    field: str
-    low: float
-    high: float
-    description: str
-
-
-class Verdict(NamedTuple):
-    """A figure, its bounds (low, high), and whether it lies within; NaN does not."""
-
-    name: str
-    value: float
-    bounds: tuple[float, float]
-    passed: bool
-
-
-_ANY = float("inf")
-
 ACCEPTANCE = (
-    Bound("variance_ratio", 0.6, 1.7, "variance of frames, over held-out"),
-    Bound("change_variance_ratio", 0.6, 1.7, "variance of frame differences, over held-out"),
-    Bound("modulation_db", 0.0, 3.5, "modulation spectrum, distance from held-out, dB"),
-    Bound("local_frechet_ratio", 0.0, 2.0, "local Fréchet distance to train, over held-out's"),
-    Bound("flux_distance", 0.0, 0.4, "spectral flux, W1 from held-out, deviations"),
-    Bound("kurtosis_ratio", 0.45, 2.0, "kurtosis of frame differences, over held-out"),
-    Bound("quiet_share", 0.0, 0.12, "quiet frames (held-out: 0.05)"),
-    Bound("drift", -1.0, 1.0, "loudness, last 5 s minus first 5 s, nats"),
-    Bound("repetition_difference", -0.1, 0.1, "repetition, minus held-out's"),
-    Bound("memorisation", 0.8, _ANY, "distance to the nearest training patch, over held-out's"),
-    Bound("runaway_share", 0.0, 0.0, "frames far outside the training range"),
+    Criterion("variance_ratio", 0.6, 1.7, "variance of frames, over held-out"),
+    Criterion("change_variance_ratio", 0.6, 1.7, "variance of frame differences, over held-out"),
+    Criterion("modulation_db", 0, 3.5, "modulation spectrum, distance from held-out, dB"),
+    Criterion("local_frechet_ratio", 0, 2, "local Fréchet distance to train, over held-out's"),
+    Criterion("flux_distance", 0, 0.4, "spectral flux, W1 from held-out, deviations"),
+    Criterion("kurtosis_ratio", 0.45, 2, "kurtosis of frame differences, over held-out"),
+    Criterion("quiet_fraction", 0, 0.12, "quiet frames (held-out: 0.05)"),
+    Criterion("drift", -1, 1, "loudness, last 5 s minus first 5 s, nats"),
+    Criterion("repetition_difference", -0.1, 0.1, "repetition, minus held-out's"),
+    Criterion(
+        "memorisation", 0.8, math.inf, "distance to the nearest training patch, over held-out's"
+    ),
+    Criterion("runaway_fraction", 0, 0, "frames far outside the training range"),
 )
-"""The bounds of a small solo-instrument job. Likelihood is judged beside `baselines`."""
+"""The ranges of a small solo-instrument run. For likelihood see `baselines`."""
 
 
 def measure(
@@ -129,31 +114,31 @@ def measure(
     mean: np.ndarray,
     std: np.ndarray,
 ) -> Report:
-    """Measure free rollouts against held-out and training music.
+    """Compare songs with held-out and training music.
 
     Args:
       generated: Normalised log-mel, float [clips, frames, mels], primers not included.
       held_out: Real segments, each float [frames, mels], normalised.
       train: Training segments, the same.
       audio: Gives the frame rate.
-      mean: Mean of each mel that normalisation took away, float [mels].
-      std: Standard deviation of each mel that it divided by, float [mels].
+      mean: The normalisation's mean of each mel, float [mels].
+      std: Its standard deviation, float [mels].
 
     Raises:
-      InputError: If there is nothing to measure, or less than two patches of held-out music.
+      InputError: If there are no clips, or they or a split are shorter than two patches.
     """
     _check(generated, held_out, train)
     rate = audio.frames_per_second
     clips = list(np.clip(np.nan_to_num(generated.astype(np.float64)), -_CLAMP, _CLAMP))
     real = [segment.astype(np.float64) for segment in held_out]
-    frechet, frechet_real = patches.local_frechet([clips, real], train)
+    frechet, frechet_real = metrics.local_frechet([clips, real], train)
     return Report(
         local_frechet=frechet,
         local_frechet_held_out=frechet_real,
         memorisation=_ratio(
-            patches.nearest_distance(clips, train), patches.nearest_distance(real, train)
+            metrics.nearest_distance(clips, train), metrics.nearest_distance(real, train)
         ),
-        runaway_share=_runaway_share(generated, train),
+        runaway_fraction=_runaway_fraction(generated, train),
         n_clips=len(clips),
         clip_seconds=len(clips[0]) / rate,
         held_out_seconds=sum(map(len, real)) / rate,
@@ -164,38 +149,30 @@ def measure(
     )
 
 
-def verdicts(report: Report) -> list[Verdict]:
-    """Return each figure of `ACCEPTANCE` beside its bounds."""
-    judged = []
-    for field, low, high, _ in ACCEPTANCE:
-        value = getattr(report, field)
-        judged.append(Verdict(field, value, (low, high), bool(low <= value <= high)))
-    return judged
-
-
-def table(columns: Mapping[str, Report]) -> str:
-    """Return a Markdown table: a row per figure, a column per report; a failure is bold."""
-    rows = [["figure", "accept", *columns], ["---", "---", *["---:"] * len(columns)]]
-    judged = [verdicts(report) for report in columns.values()]
-    for bound, row in zip(ACCEPTANCE, zip(*judged, strict=True), strict=True):
-        cells = [f"{v.value:.2f}" if v.passed else f"**{v.value:.2f}**" for v in row]
-        rows.append([bound.description, _range(bound.low, bound.high), *cells])
-    rows.append(["generated clips", "≥ 16", *(str(r.n_clips) for r in columns.values())])
-    lengths = (f"{report.clip_seconds:.0f}" for report in columns.values())
-    rows.append(["seconds of each", "", *lengths])
-    held_out = (
-        f"{r.held_out_seconds:.0f} ({r.modulation_seconds:.0f}, {r.n_repetition_pieces} pieces)"
-        for r in columns.values()
-    )
-    rows.append(["held-out seconds (in modulation, in repetition)", "", *held_out])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+def acceptance(reports: Mapping[str, Report]) -> table.Table:
+    """Return the table of `ACCEPTANCE`, a column per report, and of the material behind it."""
+    found, columns = table.acceptance(ACCEPTANCE, reports), reports.values()
+    rows = [
+        ["generated clips", "≥ 16", *(str(one.n_clips) for one in columns)],
+        ["seconds of each", "", *(f"{one.clip_seconds:.0f}" for one in columns)],
+        [
+            "held-out seconds (in modulation, in repetition)",
+            "",
+            *(
+                f"{one.held_out_seconds:.0f} ({one.modulation_seconds:.0f}, "
+                f"{one.n_repetition_chunks} chunks)"
+                for one in columns
+            ),
+        ],
+    ]
+    return dataclasses.replace(found, rows=[*found.rows, *rows])
 
 
 def _check(
     generated: np.ndarray, held_out: Sequence[np.ndarray], train: Sequence[np.ndarray]
 ) -> None:
-    """Refuse what cannot be measured."""
-    least = 2 * patches.PATCH_FRAMES
+    """Raise the one-line error for clips or splits that are too short."""
+    least = 2 * metrics.PATCH_FRAMES
     errors.require(
         generated.ndim == 3 and generated.shape[0] >= 1 and generated.shape[1] >= least,
         f"generated must be [clips, frames, mels] with {least} frames or more",
@@ -210,36 +187,38 @@ def _check(
         )
 
 
-def _spread(clips: dynamics.Clips, real: dynamics.Clips) -> dict[str, Any]:
-    """Compare how much frames and their differences vary."""
-    changes, real_changes = dynamics.changes(clips), dynamics.changes(real)
-    flux, real_flux = dynamics.flux(changes), dynamics.flux(real_changes)
+def _spread(clips: metrics.Clips, real: metrics.Clips) -> dict[str, Any]:
+    """Compare the variation of frames and of their differences."""
+    changes, real_changes = metrics.differences(clips), metrics.differences(real)
+    flux, real_flux = metrics.flux(changes), metrics.flux(real_changes)
     return {
-        "variance_ratio": dynamics.variance_ratio(np.concatenate(clips), np.concatenate(real)),
-        "change_variance_ratio": dynamics.variance_ratio(changes, real_changes),
-        "flux_distance": _ratio(dynamics.wasserstein(flux, real_flux), float(np.std(real_flux))),
-        "kurtosis_ratio": _ratio(dynamics.kurtosis(changes), dynamics.kurtosis(real_changes)),
+        "variance_ratio": metrics.variance_ratio(np.concatenate(clips), np.concatenate(real)),
+        "change_variance_ratio": metrics.variance_ratio(changes, real_changes),
+        "flux_distance": _ratio(
+            scipy.stats.wasserstein_distance(flux, real_flux), float(np.std(real_flux))
+        ),
+        "kurtosis_ratio": _ratio(metrics.kurtosis(changes), metrics.kurtosis(real_changes)),
     }
 
 
 def _loudness(
-    clips: dynamics.Clips, real: dynamics.Clips, mean: np.ndarray, std: np.ndarray, rate: float
+    clips: metrics.Clips, real: metrics.Clips, mean: np.ndarray, std: np.ndarray, rate: float
 ) -> dict[str, Any]:
-    """Look for clips that fall silent or swell."""
-    heard = [dynamics.loudness(clip, mean, std) for clip in clips]
-    heard_real = np.concatenate([dynamics.loudness(segment, mean, std) for segment in real])
-    quiet = np.percentile(heard_real, _QUIET_PERCENTILE)
+    """Measure clips that become silent or louder."""
+    loudness = [metrics.loudness(clip, mean, std) for clip in clips]
+    real_loudness = np.concatenate([metrics.loudness(segment, mean, std) for segment in real])
+    quiet = np.percentile(real_loudness, _QUIET_PERCENTILE)
     return {
-        "quiet_share": float(np.mean(np.concatenate(heard) < quiet)),
-        "drift": dynamics.drift(heard, rate),
+        "quiet_fraction": float(np.mean(np.concatenate(loudness) < quiet)),
+        "drift": metrics.drift(loudness, rate),
     }
 
 
-def _modulation(clips: dynamics.Clips, real: dynamics.Clips, rate: float) -> dict[str, Any]:
-    """Compare modulation spectra over windows that both sides can fill."""
-    window = _common_frames(clips, real, round(dynamics.MODULATION_SECONDS * rate))
+def _modulation(clips: metrics.Clips, real: metrics.Clips, rate: float) -> dict[str, Any]:
+    """Compare modulation spectra over windows no longer than the clips of both sides."""
+    window = _common_frames(clips, real, round(metrics.MODULATION_SECONDS * rate))
     levels, real_levels = (
-        dynamics.modulation_spectrum_db(side, window, rate) for side in (clips, real)
+        metrics.modulation_spectrum_db(side, window, rate) for side in (clips, real)
     )
     used = sum(len(segment) for segment in real if len(segment) >= window)
     return {
@@ -248,26 +227,26 @@ def _modulation(clips: dynamics.Clips, real: dynamics.Clips, rate: float) -> dic
     }
 
 
-def _repetition(clips: dynamics.Clips, real: dynamics.Clips, rate: float) -> dict[str, Any]:
-    """Compare repetition over pieces of one length."""
-    piece = _common_frames(clips, real, round(_PIECE_SECONDS * rate))
-    least = max(patches.PATCH_FRAMES, round(_LEAST_REPEAT_SECONDS * rate))
+def _repetition(clips: metrics.Clips, real: metrics.Clips, rate: float) -> dict[str, Any]:
+    """Compare repetition over chunks of one length."""
+    chunk = _common_frames(clips, real, round(_CHUNK_SECONDS * rate))
+    least = max(metrics.PATCH_FRAMES, round(_LEAST_REPEAT_SECONDS * rate))
     return {
-        "repetition": patches.repetition(clips, piece, least),
-        "repetition_held_out": patches.repetition(real, piece, least),
-        "n_repetition_pieces": sum(1 for _ in patches.cut(real, piece)),
+        "repetition": metrics.repetition(clips, chunk, least),
+        "repetition_held_out": metrics.repetition(real, chunk, least),
+        "n_repetition_chunks": sum(1 for _ in metrics.chunks(real, chunk)),
     }
 
 
-def _common_frames(clips: dynamics.Clips, real: dynamics.Clips, wanted: int) -> int:
-    """Return a length, at most `wanted`, that all clips and half of the real frames fill."""
+def _common_frames(clips: metrics.Clips, real: metrics.Clips, wanted: int) -> int:
+    """Return a chunk length, at most `wanted`, that fits all clips and half of the real frames."""
     lengths = np.sort([len(segment) for segment in real])[::-1]
     half = int(np.searchsorted(np.cumsum(lengths), np.sum(lengths) / 2))
     return int(min(wanted, lengths[half], min(map(len, clips))))
 
 
-def _runaway_share(generated: np.ndarray, train: Sequence[np.ndarray]) -> float:
-    """Return the share of frames far outside the training range, or not finite."""
+def _runaway_fraction(generated: np.ndarray, train: Sequence[np.ndarray]) -> float:
+    """Return the fraction of frames far outside the training range, or with NaN or infinity."""
     low = np.min([segment.min(axis=0) for segment in train], axis=0)
     high = np.max([segment.max(axis=0) for segment in train], axis=0)
     margin = np.maximum((high - low) / 2, _RUNAWAY_MARGIN)
@@ -277,14 +256,5 @@ def _runaway_share(generated: np.ndarray, train: Sequence[np.ndarray]) -> float:
 
 
 def _ratio(value: float, reference: float) -> float:
-    """Return value / reference; NaN where the reference does not move at all."""
+    """Return value / reference; NaN for a constant reference."""
     return value / reference if reference > 0 else float("nan")
-
-
-def _range(low: float, high: float) -> str:
-    """Return a range in words."""
-    if low == high:
-        return f"{low:g}"
-    if high == _ANY:
-        return f"≥ {low:g}"
-    return f"≤ {high:g}" if low == 0 else f"{low:g} to {high:g}"

@@ -1,4 +1,4 @@
-"""The small classifier: it tells real classes apart, whatever the length of a sound."""
+"""The label classifier: sounds of any length, their classes predicted."""
 
 import numpy as np
 import pytest
@@ -29,27 +29,27 @@ def make_sound(kind: str, seed: int) -> np.ndarray:
 def make_set(first_seed: int, count: int) -> tuple[np.ndarray, list[str]]:
     names = [("up", "down", "flat")[index % 3] for index in range(count)]
     sounds = [make_sound(name, first_seed + index) for index, name in enumerate(names)]
-    return labels.describe(sounds, tiny.AUDIO, PLAIN), names
+    return labels.extract_features(sounds, tiny.AUDIO, PLAIN), names
 
 
-def test_classes_are_told_apart() -> None:
-    classifier = labels.teach(*make_set(0, 60))
+def test_classes_are_predicted() -> None:
+    classifier = labels.fit(*make_set(0, 60))
     held_out, names = make_set(1000, 60)
-    assert classifier.names == ("down", "flat", "up")
-    heard = classifier.name(held_out)
-    assert np.mean([one == other for one, other in zip(heard, names, strict=True)]) > 0.9
-    again = labels.teach(*make_set(0, 60)).name(held_out)
-    assert again == heard
+    assert classifier.classes == ("down", "flat", "up")
+    predicted = classifier.predict(held_out)
+    assert np.mean([one == other for one, other in zip(predicted, names, strict=True)]) > 0.9
+    again = labels.fit(*make_set(0, 60)).predict(held_out)
+    assert again == predicted
 
 
 def test_silence_around_a_sound_and_its_level_do_not_matter() -> None:
     sound = make_sound("up", 1)
     shifted = np.concatenate([np.full((9, 8), QUIET, np.float32), sound])
-    both = labels.describe([sound, shifted], tiny.AUDIO, PLAIN)
+    both = labels.extract_features([sound, shifted], tiny.AUDIO, PLAIN)
     np.testing.assert_allclose(both[0], both[1], atol=1e-5)
 
 
-def test_how_far_two_of_a_class_are_apart() -> None:
+def test_spread_is_the_distance_of_two_sounds_of_a_class() -> None:
     random = np.random.default_rng(0)
     names = ["one"] * 2000 + ["two"] * 2000
     rows = random.standard_normal((4000, 3)) + np.repeat([[0.0], [50.0]], 2000, axis=0)
@@ -57,10 +57,10 @@ def test_how_far_two_of_a_class_are_apart() -> None:
     assert np.isnan(labels.spread(rows[:1], ["one"]))
 
 
-def test_what_cannot_be_told_apart_is_refused() -> None:
-    described, _ = make_set(0, 6)
+def test_one_class_and_waveforms_are_refused() -> None:
+    features, _ = make_set(0, 6)
     with pytest.raises(errors.InputError, match="two classes"):
-        labels.teach(described, ["one"] * 6)
+        labels.fit(features, ["one"] * 6)
     waves = AudioConfig(representation="waveform", hop_length=8)
     with pytest.raises(errors.InputError, match="logarithms of power"):
-        labels.describe([make_sound("up", 1)], waves, PLAIN)
+        labels.extract_features([make_sound("up", 1)], waves, PLAIN)

@@ -25,18 +25,18 @@ def test_yin_agrees_with_librosa(midi: float) -> None:
     cents = 1200 * np.abs(np.log2(found / expected))
     assert np.median(cents) < 3
     # A period of a dozen samples is known no better.
-    assert abs(notes.cents_off(samples, RATE, midi)) < 15
-    assert notes.cents_off(samples, RATE, midi - 1) == pytest.approx(100, abs=15)
+    assert abs(notes.pitch_error_cents(samples, RATE, midi)) < 15
+    assert notes.pitch_error_cents(samples, RATE, midi - 1) == pytest.approx(100, abs=15)
 
 
-def test_share_hears_noise_and_other_notes_but_no_octave() -> None:
+def test_harmonic_fraction_detects_noise_and_other_notes_but_no_octave() -> None:
     samples = tone(57)
-    assert notes.harmonic_share(samples, RATE, 57) > 0.99
-    assert notes.harmonic_share(tone(69), RATE, 57) > 0.99
-    assert notes.harmonic_share(samples, RATE, 58) < 0.1
+    assert notes.harmonic_fraction(samples, RATE, 57) > 0.99
+    assert notes.harmonic_fraction(tone(69), RATE, 57) > 0.99
+    assert notes.harmonic_fraction(samples, RATE, 58) < 0.1
     # Of a low note's, 35 cents about each high harmonic are most of the spectrum.
-    assert notes.harmonic_share(tone(81, noise=0.2), RATE, 81) < 0.6
-    assert notes.harmonic_share(np.zeros(1000), RATE, 57) == 0
+    assert notes.harmonic_fraction(tone(81, noise=0.2), RATE, 81) < 0.6
+    assert notes.harmonic_fraction(np.zeros(1000), RATE, 57) == 0
 
 
 def test_flatness_is_librosas() -> None:
@@ -62,17 +62,17 @@ def test_distance_knows_no_level_and_counts_decibels() -> None:
 
 
 def test_transposed_notes_have_the_other_pitch() -> None:
-    moved = notes.transposed(tone(57), 4)
+    moved = notes.transpose(tone(57), 4)
     assert moved.size == round(RATE * 2 ** (-4 / 12))
-    assert abs(notes.cents_off(moved, RATE, 61)) < 5
+    assert abs(notes.pitch_error_cents(moved, RATE, 61)) < 5
 
 
-def test_timbres_can_be_told_apart() -> None:
+def test_timbres_can_be_classified() -> None:
     examples = [
         (notes.timbre(tone(midi, harmonics, 0.5), RATE), name)
         for midi in range(40, 70)
         for name, harmonics in (("pure", 1), ("soft", 4), ("sharp", 12))
     ]
     features, names = np.stack([a for a, _ in examples]), [b for _, b in examples]
-    heard = labels.teach(features[::2], names[::2]).name(features[1::2])
-    assert labels.agreement(names[1::2], heard) > 0.9
+    predicted = labels.fit(features[::2], names[::2]).predict(features[1::2])
+    assert labels.accuracy(names[1::2], predicted) > 0.9

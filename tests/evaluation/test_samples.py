@@ -26,8 +26,8 @@ def make_music(seed: int, n_clips: int = 6, n_frames: int = 300) -> list[np.ndar
     return [clip.astype(np.float32) for clip in clips]
 
 
-def hear(clips: list[np.ndarray]) -> samples.Heard:
-    return samples.hear(clips, tiny.AUDIO, plain(8))
+def analyse(clips: list[np.ndarray]) -> samples.Analysis:
+    return samples.analyse(clips, tiny.AUDIO, plain(8))
 
 
 def make_tone(seed: int, level: float = 0.3, offset: float = 0.0) -> np.ndarray:
@@ -44,19 +44,20 @@ TRAIN, REAL = make_music(0), make_music(100)
 
 
 def report(clips: list[np.ndarray]) -> samples.Report:
-    return samples.measure(hear(clips), hear(TRAIN))
+    return samples.measure(analyse(clips), analyse(TRAIN))
 
 
-def verdict(made: samples.Report, held_out: samples.Report) -> set[str]:
-    """Return the figures that do not pass, where there is something to say."""
-    found = {bound.field: samples.passes(bound, made, held_out) for bound in samples.ACCEPTANCE}
-    return {name for name, (value, good) in found.items() if not good and not np.isnan(value)}
+def failures(made: samples.Report, held_out: samples.Report) -> set[str]:
+    """Return the metrics out of range, those that are NaN left out."""
+    relative = made.relative_to(held_out)
+    values = {one: getattr(relative, one.name) for one in samples.ACCEPTANCE}
+    return {one.name for one, x in values.items() if not one.passes(x) and not np.isnan(x)}
 
 
 def test_music_of_the_same_kind_passes() -> None:
     held_out = report(REAL)
     made = report(make_music(200))
-    assert verdict(made, held_out) == set()
+    assert failures(made, held_out) == set()
     for name in ("variance", "window_variance", "change_variance"):
         assert getattr(made, name) == pytest.approx(1, abs=0.15)
     assert made.n_clips == 6
@@ -77,16 +78,16 @@ def test_each_fault_shows_in_its_figure() -> None:
         "variance": [0.3 * clip for clip in music],
     }
     for name, clips in faults.items():
-        assert name in verdict(report(clips), held_out), name
+        assert name in failures(report(clips), held_out), name
     assert report(faults["correlation"]).correlation > held_out.correlation + 0.1
 
 
-def test_samples_are_heard_as_well() -> None:
+def test_waveforms_are_analysed() -> None:
     train, real = [[make_tone(seed) for seed in range(first, first + 6)] for first in (0, 10)]
-    known = samples.hear(train, WAVES, plain(64))
+    known = samples.analyse(train, WAVES, plain(64))
 
     def measure(clips: list[np.ndarray]) -> samples.Report:
-        return samples.measure(samples.hear(clips, WAVES, plain(64)), known)
+        return samples.measure(samples.analyse(clips, WAVES, plain(64)), known)
 
     held_out = measure(real)
     assert abs(held_out.correlation) < 0.1
@@ -108,7 +109,7 @@ def test_active_latents_are_those_that_vary() -> None:
 def test_the_table_says_what_failed() -> None:
     held_out = report(REAL)
     dull = dataclasses.replace(held_out, variance=0.1)
-    text = samples.table({"held-out": held_out, "run": dull}, held_out)
+    text = samples.acceptance({"held-out": held_out, "run": dull}, held_out).markdown()
     assert "| figure | accept | held-out | run |" in text
     assert "| **0.10** |" in text
     assert "| ≤ 0.1 |" in text

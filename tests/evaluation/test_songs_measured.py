@@ -52,7 +52,7 @@ def _measure(
 
 
 def _failed(report: songs.Report) -> set[str]:
-    return {verdict.name for verdict in songs.verdicts(report) if not verdict.passed}
+    return {one.name for one in songs.ACCEPTANCE if not one.passes(getattr(report, one.name))}
 
 
 def _drone(real: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -124,8 +124,8 @@ def test_real_music_passes(seed: int, held_out: list[np.ndarray], train: list[np
         (_shuffle, "change_variance_ratio modulation_db local_frechet_ratio"),
         (_autoregress, "kurtosis_ratio flux_distance"),
         (_loop, "repetition_difference"),
-        (_fall, "quiet_share drift"),
-        (_diverge, "runaway_share"),
+        (_fall, "quiet_fraction drift"),
+        (_diverge, "runaway_fraction"),
     ],
 )
 def test_an_impostor_fails_its_rows(
@@ -153,14 +153,14 @@ def test_held_out_music_beside_itself_is_the_reference(
     report = _measure(np.stack(held_out), held_out, train)
     for name in ("variance_ratio", "change_variance_ratio", "kurtosis_ratio", "memorisation"):
         assert getattr(report, name) == pytest.approx(1, abs=1e-9), name
-    for name in ("modulation_db", "flux_distance", "repetition_difference", "runaway_share"):
+    for name in ("modulation_db", "flux_distance", "repetition_difference", "runaway_fraction"):
         assert getattr(report, name) == pytest.approx(0, abs=1e-9), name
     assert report.local_frechet_ratio == pytest.approx(1, abs=1e-9)
-    assert report.quiet_share == pytest.approx(0.05, abs=0.001)
+    assert report.quiet_fraction == pytest.approx(0.05, abs=0.001)
     assert report.n_clips == 12
     assert report.held_out_seconds == pytest.approx(12 * 430 / _RATE)
     assert report.modulation_seconds == report.held_out_seconds
-    assert report.n_repetition_pieces == 12
+    assert report.n_repetition_chunks == 12
 
 
 def test_little_held_out_music_leaves_figures_unknown_and_never_crashes(
@@ -170,7 +170,7 @@ def test_little_held_out_music_leaves_figures_unknown_and_never_crashes(
     assert np.isnan(report.repetition)
     assert "repetition_difference" in _failed(report)
     assert np.isfinite(report.modulation_db)
-    assert "nan" in songs.table({"tiny": report})
+    assert "nan" in songs.acceptance({"tiny": report}).markdown()
 
 
 def test_a_silent_held_out_split_leaves_ratios_unknown(
@@ -180,18 +180,18 @@ def test_a_silent_held_out_split_leaves_ratios_unknown(
     assert {"variance_ratio", "kurtosis_ratio", "flux_distance"} <= _failed(report)
 
 
-def test_every_bound_names_a_figure_and_the_table_has_them_all(
+def test_every_criterion_names_a_metric_and_the_table_has_them_all(
     real: np.ndarray, held_out: list[np.ndarray], train: list[np.ndarray]
 ) -> None:
     good = _measure(real, held_out, train)
     bad = _measure(_drone(real, np.random.default_rng(0)), held_out, train)
-    lines = songs.table({"good": good, "bad": bad}).splitlines()
+    lines = songs.acceptance({"good": good, "bad": bad}).markdown().splitlines()
     assert [line.count("|") for line in lines] == [5] * (2 + len(songs.ACCEPTANCE) + 3)
     assert lines[0] == "| figure | accept | good | bad |"
-    for bound, line in zip(songs.ACCEPTANCE, lines[2:], strict=False):
+    for criterion, line in zip(songs.ACCEPTANCE, lines[2:], strict=False):
         cells = [cell.strip() for cell in line.split("|")][1:-1]
-        assert cells[0] == bound.description
-        assert ("**" in cells[3]) == (bound.field in _failed(bad))
+        assert cells[0] == criterion.explanation
+        assert ("**" in cells[3]) == (criterion.name in _failed(bad))
         assert "**" not in cells[2]
 
 
