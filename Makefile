@@ -30,7 +30,7 @@ ifdef RECORDINGS
 	@echo "1/4 Taking the recordings in $(RECORDINGS)."
 else
 	@echo "1/4 Making example recordings in $(DEMO)/recordings."
-	@$(BIN)/python -m tools.make_recordings --output_dir=$(DEMO)/recordings
+	@$(BIN)/python -m tools.example_recordings --output_dir=$(DEMO)/recordings
 endif
 	@echo "2/4 Preparing the dataset in $(DEMO)/dataset."
 	@$(BIN)/python create_tfrecord.py $(PRESET) --data_dir=$(DEMO)/dataset \

@@ -1,11 +1,11 @@
-"""Preflight for a TPU, on any machine: does it compile, does it fit, how long does it take.
+"""TPU preflight on any machine: compilation, memory fit and estimated time of a preset.
 
-  make check-tpu                                       every preset on one chip of v5e
+  make check-tpu                                       every preset on one v5e chip
   .venv-tpu/bin/python -m tools.check_tpu --preset=music --topology=v5e:2x2 --precision=bfloat16
   .venv-tpu/bin/python -m tools.check_tpu --units=2048 --batch_size=256
 
-lowers the real training step and the real generation, and hands them to the TPU's own compiler.
-The exit status is 1 if anything does not compile or fit.
+Lowers the real training step and generation, and compiles them with the TPU's own compiler. The
+exit status is 1 if anything does not compile or fit.
 """
 
 from flags import (
@@ -22,21 +22,27 @@ from tools.tpu import lowering, preflight, report, tpu_flags
 
 
 def main() -> int:
-    """Print what was found out about each preset; return 1 if anything does not work."""
+    """Print the result of each preset; return 1 if any of them fails."""
+    preflight.load_compiler()
     topology, find_largest = tpu_flags.topology(), tpu_flags.largest_batch()
-    verdicts = {}
+    results: dict[str, preflight.Result | None] = {}
     for name, path in tpu_flags.presets().items():
-        with command.preset(path):
-            verdicts[name] = preflight.check(*read_flags(), topology, find_largest)
-        print(report.describe(name, verdicts[name]), flush=True)
+        results[name] = None
+        try:
+            with command.preset(path):
+                results[name] = result = preflight.check(*read_flags(), topology, find_largest)
+            print(report.describe(name, result), flush=True)
+        except Exception as error:  # one preset's failure never stops the others
+            reason = " ".join(str(error).split()) or type(error).__name__
+            print(f"{name or 'these flags'}: FAILED  {reason}", flush=True)
     print(f"\n{report.NOTES}")
-    if len(verdicts) > 1:
-        print(f"\n{report.table(verdicts)}")
-    return 0 if all(verdict.good for verdict in verdicts.values()) else 1
+    if len(results) > 1:
+        print(f"\n{report.table(results)}")
+    return 0 if all(result is not None and result.ok for result in results.values()) else 1
 
 
 def read_flags() -> tuple[lowering.Plan, families.Controls, int]:
-    """Return what is to be trained and generated, and the frames of a primer."""
+    """Return the plan, the songs to generate, and the frames of a primer."""
     family, audio, songs = model_flags.family(), audio_flags.config(), tpu_flags.songs()
     window = window_flags.config(predicts=family.predicts)
     plan = lowering.Plan(
@@ -58,7 +64,7 @@ def read_flags() -> tuple[lowering.Plan, families.Controls, int]:
 
 
 def _condition(name: str) -> families.Condition:
-    """Return what stands for a label whose kind is not known here: the number of a MIDI note."""
+    """Return a stand-in for a label of unknown kind: a MIDI note number."""
     return families.Condition(name=name, kind="number", minimum=21.0, maximum=108.0)
 
 

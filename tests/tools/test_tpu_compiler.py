@@ -1,4 +1,4 @@
-"""What needs libtpu; `make check-tpu` runs it, and elsewhere it is skipped."""
+"""Tests of the TPU compiler; they need libtpu, which `make check-tpu` installs."""
 
 import importlib.util
 from typing import Any
@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
-from tools.tpu import chips, lowering, refusals
+from tools.tpu import chips, lowering
 
 if importlib.util.find_spec("jax") is None:
-    pytest.skip("the TPU's compiler is not installed", allow_module_level=True)
+    pytest.skip("the TPU compiler is not installed", allow_module_level=True)
 
 from tools.tpu import compiler
 
@@ -22,7 +22,7 @@ def compile_function(function: Any, *arguments: tf.TensorSpec) -> compiler.Compi
     return compiler.compile_program(lowering.lower("test", 1, function, arguments), V5E)
 
 
-def test_products_in_a_loop_count_in_each_turn() -> None:
+def test_products_in_a_loop_count_in_each_iteration() -> None:
     def multiply(values: Any, weights: Any) -> Any:
         return tf.while_loop(
             lambda turn, _: turn < 5,
@@ -31,40 +31,40 @@ def test_products_in_a_loop_count_in_each_turn() -> None:
         )[1]
 
     compiled = compile_function(multiply, MATRIX, MATRIX)
-    assert compiled.costs.loop_turns == 5
+    assert compiled.costs.loop_iterations == 5
     assert compiled.costs.flops == pytest.approx(5 * 2 * SIZE**3, rel=0.02)  # tanh and counter
     # Both matrices are read once and the result is written once; the loop stays on the chip.
     assert compiled.costs.hbm_bytes == pytest.approx(3 * 4 * SIZE**2, rel=0.02)
-    assert compiled.memory.held >= 2 * 4 * SIZE**2
+    assert compiled.memory.arguments >= 2 * 4 * SIZE**2
     assert compiled.costs.cycles > 0
 
 
-def test_batched_products_count_once_for_each_of_the_batch() -> None:
+def test_batched_products_count_once_per_example() -> None:
     batch = tf.TensorSpec([8, SIZE, SIZE], tf.float32)
     compiled = compile_function(lambda a, b: a @ b, batch, batch)
     assert compiled.costs.flops == pytest.approx(8 * 2 * SIZE**3, rel=0.02)
 
 
-def test_large_masks_are_handed_over() -> None:
-    """The text of StableHLO packs their constants as no other version of MLIR does."""
+def test_large_constants_compile() -> None:
+    """In StableHLO text their encoding depends on the version of MLIR."""
     mask = tf.linalg.band_part(tf.ones([SIZE, SIZE], tf.bool), -1, 0)
     compile_function(lambda values: tf.where(mask, values, 0.0), MATRIX)
 
 
-def test_variables_are_moved() -> None:
+def test_variables_can_be_written() -> None:
     variable = tf.Variable(tf.zeros([SIZE, SIZE]))
     compiled = compile_function(lambda values: variable.assign_add(values), MATRIX)
-    assert compiled.memory.held >= 2 * 4 * SIZE**2
+    assert compiled.memory.arguments >= 2 * 4 * SIZE**2
 
 
-def test_what_does_not_fit_is_refused() -> None:
+def test_what_does_not_fit_is_an_out_of_memory_error() -> None:
     wide = tf.TensorSpec([1 << 16, 1 << 16], tf.float32)  # 17 GB
-    with pytest.raises(refusals.OutOfMemoryError, match="lower --batch_size"):
+    with pytest.raises(lowering.OutOfMemoryError, match="lower --batch_size"):
         compile_function(lambda values: values @ values, wide)
 
 
-def test_what_the_compiler_does_not_know_is_refused() -> None:
-    with pytest.raises(refusals.CompileError, match=r"refuses it: .*FFT"):
+def test_an_unsupported_operation_is_a_compile_error() -> None:
+    with pytest.raises(lowering.CompileError, match=r"rejects it: .*FFT"):
         compile_function(tf.signal.fft, tf.TensorSpec([16], tf.complex128))
 
 

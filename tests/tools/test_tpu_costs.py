@@ -1,4 +1,4 @@
-"""Programs written by hand, whose costs can be reckoned by hand."""
+"""Cost analysis of hand-written HLO whose costs are known."""
 
 import itertools
 from typing import Any
@@ -48,11 +48,11 @@ class Writer:
         constant.literal.s32s.append(value)
         return constant
 
-    def condition(self, turns: int) -> Any:
-        """Return a computation that is true `turns` times, as TensorFlow's loops have it."""
+    def condition(self, iterations: int) -> Any:
+        """Return a loop condition that holds `iterations` times, as TensorFlow writes it."""
         one = self.computation()
         counter = self.add(one, "parameter", element=S32)
-        limit = self.integer(one, turns)
+        limit = self.integer(one, iterations)
         self.add(one, "compare", counter, limit, element=PRED, comparison_direction="LT")
         return one
 
@@ -61,7 +61,7 @@ class Writer:
         return costs.count(self.module, lambda module: flops[module.entry_computation_id])
 
 
-def test_bytes_count_where_they_lie_in_the_hbm() -> None:
+def test_only_buffers_in_the_hbm_count() -> None:
     writer = Writer()
     entry = writer.computation()
     weights = writer.add(entry, "parameter", shape=(4, 8))
@@ -71,8 +71,8 @@ def test_bytes_count_where_they_lie_in_the_hbm() -> None:
     assert counted == costs.Costs(128.0, (4 * 8 + 2 * 8) * 4, 0, 0)
 
 
-def test_loops_count_as_often_as_they_turn() -> None:
-    """Five turns, each with three turns within: products of 10 and of 7 operations."""
+def test_loops_count_by_their_trip_count() -> None:
+    """Five iterations with a nested loop of three: bodies of 10 and 7 FLOPs."""
     writer = Writer()
     inner = writer.computation()
     writer.add(inner, "add", writer.add(inner, "parameter", shape=(2,)), shape=(2,), memory=CHIP)
@@ -82,14 +82,14 @@ def test_loops_count_as_often_as_they_turn() -> None:
     entry = writer.computation()
     value = writer.add(entry, "parameter", shape=(2,))
     writer.add(entry, "while", value, shape=(2,), called=(outer, writer.condition(5)))
-    # As XLA counts: what is within a loop once.
+    # XLA counts each loop body once.
     counted = writer.count(entry, {inner.id: 7.0, outer.id: 17.0, entry.id: 117.0})
     assert counted.flops == 100 + 5 * (10 + 3 * 7)
-    assert counted.loop_turns == 5 + 5 * 3
+    assert counted.loop_iterations == 5 + 5 * 3
     assert counted.hbm_bytes == 5 * 3 * 2 * 4
 
 
-def test_a_loop_of_unknown_length_counts_once() -> None:
+def test_a_loop_of_unknown_trip_count_counts_once() -> None:
     writer = Writer()
     body, condition, entry = (writer.computation() for _ in range(3))
     writer.add(body, "parameter", shape=(2,))
@@ -99,7 +99,7 @@ def test_a_loop_of_unknown_length_counts_once() -> None:
     assert writer.count(entry, {body.id: 3.0, entry.id: 3.0}).flops == 3.0
 
 
-def test_a_fusion_reads_the_slice_and_writes_the_update_that_it_needs() -> None:
+def test_a_fusion_reads_only_its_slice_and_writes_only_its_update() -> None:
     """One row of 16 out of ten is read, and one written in place into the other array."""
     writer = Writer()
     fused = writer.computation()
@@ -117,7 +117,7 @@ def test_a_fusion_reads_the_slice_and_writes_the_update_that_it_needs() -> None:
     assert writer.count(entry, {entry.id: 0.0}).hbm_bytes == 2 * 16 * 4
 
 
-def test_a_copy_that_starts_moves_its_array_once() -> None:
+def test_an_asynchronous_copy_moves_its_array_once() -> None:
     writer = Writer()
     entry = writer.computation()
     value = writer.add(entry, "parameter", shape=(8,))
@@ -133,7 +133,7 @@ def test_a_copy_that_starts_moves_its_array_once() -> None:
     ("backend_config", "cycles"),
     [(b'{"window_config": {"estimated_cycles": "768"}}', 768), (b"{}", 0), (b"\x01", 0), (b"", 0)],
 )
-def test_cycles_are_those_that_the_compiler_notes(backend_config: bytes, cycles: float) -> None:
+def test_cycles_are_those_of_the_compiler(backend_config: bytes, cycles: float) -> None:
     writer = Writer()
     entry = writer.computation()
     writer.add(entry, "add", memory=CHIP, backend_config=backend_config)

@@ -1,5 +1,6 @@
 import json
 import pathlib
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,19 +13,19 @@ import tiny
 from lstm_gen.dataset.input import pipeline
 from lstm_gen.models import base as families
 from lstm_gen.platform import traced_functions
-from tools.tpu import lowering, refusals
+from tools.tpu import lowering
 
 pytestmark = pytest.mark.xla
 
 ROOT = pathlib.Path(__file__).parents[2]
 PRESETS = sorted(path.stem for path in (ROOT / "flags/presets").glob("*.flags"))
-# A process of its own, since every command has its own flags. Prints the programs of each.
+# Runs in a process of its own, since flags are global. Prints the lowered programs of each preset.
 LOWER_ALL = """
 import dataclasses
 import json
 from flags import command
-from lstm_gen.training.tpu import lowering
 from tools import check_tpu
+from tools.tpu import lowering
 
 def main():
     lowered = {}
@@ -108,13 +109,36 @@ def leave(values: Any) -> Any:
     [
         (call_python, 3, "XLA has no PyFunc: that operation runs on a host only"),
         (write_text, 3, "XLA has no AsString"),
-        (keep_positive, 3, r"a shape is not known when it is compiled: \?xf32"),
+        (keep_positive, 3, r"a shape is not known at compile time: \?xf32"),
         (leave, None, "XLA cannot lower it: Only support static input shape"),
     ],
 )
-def test_what_no_tpu_runs_is_refused_in_one_line(
+def test_what_cannot_run_on_a_tpu_is_a_one_line_error(
     function: Callable[[Any], Any], frames: int | None, reason: str
 ) -> None:
-    with pytest.raises(refusals.CompileError, match=reason) as refused:
+    with pytest.raises(lowering.CompileError, match=reason) as error:
         lowering.lower("test", 1, function, (tf.TensorSpec([frames], tf.float32),))
-    assert "\n" not in str(refused.value)
+    assert "\n" not in str(error.value)
+
+
+OUT = "RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 24.00G of 15.75G hbm. So.\nX"
+EARLY = (
+    "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required for HLO "
+    "temporaries (24.00G) exceeds available HBM (15.75G)."
+)
+
+
+@pytest.mark.parametrize("message", [OUT, EARLY])
+def test_an_out_of_memory_error_states_both_sizes(message: str) -> None:
+    error = lowering.compiler_error(message)
+    assert isinstance(error, lowering.OutOfMemoryError)
+    assert re.search(
+        r"at least 25\.8 GB of a device's 16\.9 GB of HBM; lower --batch_size", str(error)
+    )
+
+
+def test_other_errors_keep_their_first_line() -> None:
+    error = lowering.compiler_error("\nUnexpected operand type for FFT: c128\nstack\n")
+    assert not isinstance(error, lowering.OutOfMemoryError)
+    assert str(error) == "the TPU compiler rejects it: Unexpected operand type for FFT: c128"
+    assert str(lowering.compiler_error("")).endswith("no reason given")

@@ -12,16 +12,16 @@ from lstm_gen.models import base as families
 from tools.tpu import chips, lowering, preflight, report
 
 FAMILY = models.families()[0]
-WORK = preflight.Work(
-    needed_bytes=1.5e9,
-    held_bytes=58.1e6,
+WORK = preflight.Estimate(
+    memory_bytes=1.5e9,
+    resident_bytes=58.1e6,
     flops=57.7e9,
     hbm_bytes=8.19e9,
     roofline=chips.roofline(chips.CHIPS["v5e"], 57.7e9, 8.19e9),
-    loop_turns=512,
-    reckoned_seconds=0.0062,
+    loop_iterations=512,
+    seconds=0.0062,
 )
-VERDICT = preflight.Verdict(
+RESULT = preflight.Result(
     plan=lowering.Plan(
         family=FAMILY,
         settings=FAMILY.config_class(),
@@ -32,39 +32,39 @@ VERDICT = preflight.Verdict(
     controls=families.Controls(n_songs=4, n_frames=861),
     parameters=4_753_802,
     step=WORK,
-    songs=dataclasses.replace(WORK, reckoned_seconds=None),
+    songs=dataclasses.replace(WORK, seconds=None),
     problems=(),
     largest_batch=1408,
 )
 
 
-def test_a_verdict_in_words() -> None:
-    text = report.describe("music", VERDICT)
+def test_a_result_as_text() -> None:
+    text = report.describe("music", RESULT)
     for part in (
         "music: lstm, 4,753,802 parameters, float32",
-        "v5e:2x2     4 of 16 windows a step on each device (of 4, with 16 GiB each)",
-        "HBM 1.50 GB, 58.1 MB of it held; 57.7 GFLOP, 8.19 GB of traffic",
-        "at least 10.00 ms (memory-bound: compute 0.29 ms, memory 10.00 ms); reckoned 6.20 ms",
+        "4 of 16 examples a step on each of 4 devices, 16 GiB of HBM each",
+        "HBM 1.50 GB, 58.1 MB of it resident; 57.7 GFLOP, 8.19 GB of HBM traffic",
+        "at least 10.00 ms (memory-bound: compute 0.29 ms, memory 10.00 ms); estimated 6.20 ms",
         "--batch_size=1408 fits",
         "4 songs of 861 frames",
-        "reckoned not known",
+        "estimated unknown",
     ):
         assert part in text
     assert "DOES NOT" not in text
-    assert VERDICT.good
+    assert RESULT.ok
 
 
-def test_a_verdict_against() -> None:
+def test_a_problem_is_named_in_text_and_table() -> None:
     reason = "train step: XLA has no PyFunc: that operation runs on a host only"
-    verdict = dataclasses.replace(VERDICT, step=None, largest_batch=None, problems=(reason,))
-    assert not verdict.good
-    assert f"DOES NOT COMPILE OR FIT  {reason}" in report.describe("", verdict)
-    assert reason in report.table({"music": verdict})
+    result = dataclasses.replace(RESULT, step=None, largest_batch=None, problems=(reason,))
+    assert not result.ok
+    assert f"DOES NOT COMPILE OR FIT  {reason}" in report.describe("", result)
+    assert reason in report.table({"music": result})
 
 
 def test_a_table_has_a_row_for_each_preset() -> None:
-    lines = report.table({"music": VERDICT, "tiny": VERDICT}).splitlines()
-    assert len(lines) == 4
+    lines = report.table({"music": RESULT, "tiny": RESULT, "vae": None}).splitlines()
+    assert len(lines) == 5
     assert len({line.count("|") for line in lines}) == 1
     assert lines[2].startswith("| music | float32 | 4.75 M | 4 | 1.50 GB | 57.7 G | 8.19 GB ")
 
@@ -75,5 +75,5 @@ def test_a_missing_compiler_is_one_line() -> None:
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert (result.returncode, result.stdout) == (1, "")
     (error,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
-    assert "the TPU's compiler must be installed; make check-tpu" in error
+    assert "the TPU compiler must be installed: run make check-tpu" in error
     assert "Traceback" not in result.stderr

@@ -1,1 +1,1 @@
-"""TPU preflight: compiles training and generation for a TPU without having one."""
+"""TPU preflight: training and generation compiled for a TPU, on a machine without one."""

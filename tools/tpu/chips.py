@@ -1,28 +1,27 @@
-"""What TPUs can do, and how fast work could be done at best."""
+"""TPU chips: memory, peak rates, topologies, and the roofline model."""
 
 import dataclasses
 import math
 import re
+from typing import NamedTuple
 
 from lstm_gen.platform import errors
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Chip:
-    """One chip of a TPU; every figure is the chip's, and its devices share it evenly.
+class Chip(NamedTuple):
+    """Specification of one TPU chip; its devices share memory and peak rates evenly.
 
-    Source: cloud.google.com/tpu/docs, the pages of each version; clocks of v2 to v4 from
-    Jouppi et al. 2023 (arXiv 2304.01433), of v5e and v5p from their peak and the number of
-    their multiply-accumulate cells; for v6e that does not come out, so none is given.
+    Source: cloud.google.com/tpu/docs, one page per version. Clock rates: v2 to v4 from
+    Jouppi et al. 2023 (arXiv 2304.01433); v5e and v5p computed from peak FLOPs and the number
+    of multiply-accumulate cells. For v6e that computation gives no plausible clock.
 
     Attributes:
-      devices: Replicas that TensorFlow sees on a chip: its cores, unless two work as one.
-      hbm_bytes: Memory.
-      flops_per_second: Peak of bfloat16 products, which is also how float32 ones are done
-        by default.
-      bytes_per_second: Between the memory and the cores.
-      clock_hz: Of the cores; None if not published.
-      smallest: The least topology that the compiler knows.
+      devices: TensorFlow replicas per chip: its cores, or 1 where two cores act as one.
+      hbm_bytes: HBM capacity, bytes.
+      flops_per_second: Peak bfloat16 matrix product rate; float32 products use it too by default.
+      bytes_per_second: HBM bandwidth.
+      clock_hz: Core clock, Hz; None if unknown.
+      smallest: Smallest topology that the compiler accepts.
     """
 
     devices: int
@@ -35,66 +34,24 @@ class Chip:
 
 _GIB = 2.0**30
 CHIPS = {
-    "v2": Chip(
-        devices=2,
-        hbm_bytes=16 * _GIB,
-        flops_per_second=45e12,
-        bytes_per_second=700e9,
-        clock_hz=0.70e9,
-        smallest="2x2",
-    ),
-    "v3": Chip(
-        devices=2,
-        hbm_bytes=32 * _GIB,
-        flops_per_second=123e12,
-        bytes_per_second=900e9,
-        clock_hz=0.94e9,
-        smallest="2x2",
-    ),
-    "v4": Chip(
-        devices=2,
-        hbm_bytes=32 * _GIB,
-        flops_per_second=275e12,
-        bytes_per_second=1228e9,
-        clock_hz=1.05e9,
-        smallest="2x2x1",
-    ),
-    "v5e": Chip(
-        devices=1,
-        hbm_bytes=16 * _GIB,
-        flops_per_second=197e12,
-        bytes_per_second=819e9,
-        clock_hz=1.5e9,
-        smallest="2x2",
-    ),
-    "v5p": Chip(
-        devices=1,
-        hbm_bytes=95 * _GIB,
-        flops_per_second=459e12,
-        bytes_per_second=2765e9,
-        clock_hz=1.75e9,
-        smallest="2x2x1",
-    ),
-    "v6e": Chip(
-        devices=1,
-        hbm_bytes=32 * _GIB,
-        flops_per_second=918e12,
-        bytes_per_second=1640e9,
-        clock_hz=None,
-        smallest="2x2",
-    ),
+    "v2": Chip(2, 16 * _GIB, 45e12, 700e9, 0.70e9, "2x2"),
+    "v3": Chip(2, 32 * _GIB, 123e12, 900e9, 0.94e9, "2x2"),
+    "v4": Chip(2, 32 * _GIB, 275e12, 1228e9, 1.05e9, "2x2x1"),
+    "v5e": Chip(1, 16 * _GIB, 197e12, 819e9, 1.5e9, "2x2"),
+    "v5p": Chip(1, 95 * _GIB, 459e12, 2765e9, 1.75e9, "2x2x1"),
+    "v6e": Chip(1, 32 * _GIB, 918e12, 1640e9, None, "2x2"),
 }
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Topology:
-    """Some chips that work together.
+    """TPU slice: a number of chips of one version.
 
     Attributes:
-      name: "v5e:2x2".
-      chip: What each is.
-      version: "v5e".
-      chips: How many there are.
+      name: Version and shape, as "v5e:2x2".
+      chip: Specification of each chip.
+      version: TPU version, as "v5e".
+      chips: Number of chips.
     """
 
     name: str
@@ -104,19 +61,19 @@ class Topology:
 
     @property
     def devices(self) -> int:
-        """Replicas among which a batch is shared out."""
+        """Number of replicas; each trains on an equal part of the global batch."""
         return self.chips * self.chip.devices
 
     @property
     def device_hbm_bytes(self) -> float:
-        """Memory of one device."""
+        """HBM capacity of one device, bytes."""
         return self.chip.hbm_bytes / self.chip.devices
 
-    def share_of(self, batch_size: int) -> int:
-        """Return a device's windows of a global batch.
+    def device_batch(self, batch_size: int) -> int:
+        """Return the examples per device of a global batch.
 
         Raises:
-          InputError: If the batch cannot be shared out evenly.
+          InputError: If the batch size is not a multiple of the number of devices.
         """
         errors.require(
             batch_size % self.devices == 0,
@@ -127,10 +84,10 @@ class Topology:
 
 
 def parse(name: str) -> Topology:
-    """Return the topology of a name like "v5e:2x2": version, and chips along each axis.
+    """Return the topology named by version and chips along each axis, as in "v5e:2x2".
 
     Raises:
-      InputError: If there is no such chip, or the shape cannot be read.
+      InputError: If the version is unknown or the shape is malformed.
     """
     match = re.fullmatch(r"(\w+):([1-9]\d*(?:x[1-9]\d*){1,2})", name)
     errors.require(
@@ -145,13 +102,13 @@ def parse(name: str) -> Topology:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Roofline:
-    """The least time that work can take: all of it at the chip's peak, overlapped perfectly.
+    """Lower bound on run time: compute and HBM traffic at peak rates, perfectly overlapped.
 
-    Source: Williams, Waterman, Patterson 2009, Roofline.
+    Source: Williams, Waterman, Patterson 2009, "Roofline".
 
     Attributes:
-      compute_seconds: For the arithmetic.
-      memory_seconds: For the traffic with the HBM.
+      compute_seconds: FLOPs at the peak rate.
+      memory_seconds: HBM traffic at full bandwidth.
     """
 
     compute_seconds: float
@@ -159,22 +116,22 @@ class Roofline:
 
     @property
     def seconds(self) -> float:
-        """The longer of the two."""
+        """The bound: the longer of the two times."""
         return max(self.compute_seconds, self.memory_seconds)
 
     @property
     def bound(self) -> str:
-        """Which of the two it is: "compute" or "memory"."""
+        """The limiting resource: "compute" or "memory"."""
         return "compute" if self.compute_seconds >= self.memory_seconds else "memory"
 
 
 def roofline(chip: Chip, flops: float, hbm_bytes: float) -> Roofline:
-    """Return the least time of one device's work.
+    """Return the roofline of one device.
 
     Args:
-      chip: What the device is, or is a part of.
+      chip: Chip that the device belongs to.
       flops: Floating-point operations.
-      hbm_bytes: Read from and written to the HBM.
+      hbm_bytes: Bytes read from and written to the HBM.
     """
     return Roofline(
         compute_seconds=flops / (chip.flops_per_second / chip.devices),

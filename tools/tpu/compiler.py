@@ -1,17 +1,17 @@
-"""The TPU's compiler, from libtpu, on a machine that has no TPU.
+"""TPU compiler: libtpu through JAX, on a machine without a TPU.
 
-Only JAX hands it out. TensorFlow 2.21 and JAX live in one environment and one process, so there is
-no file to hand over; an environment of its own (extra `tpu_check`) is for the versions, which are
-pinned because parts of JAX that are not its public face are used here, and because a TPU machine
-has another libtpu. So this says: a TPU's compiler takes the program, and what it needs. That is not
-the compiler of TensorFlow's own TPU image, nothing has run, and no numbers were compared.
+Only JAX gives access to libtpu's compiler. TensorFlow 2.21 and JAX share one process, so programs
+are passed in memory. The extra `tpu_check` has an environment of its own: it pins the versions of
+JAX (private API is used here) and of libtpu (a TPU VM has another one). A program that compiles
+here is accepted by a TPU compiler, not by that of TensorFlow's TPU image; nothing is executed and
+no numbers are compared.
 """
 
 import dataclasses
 import os
 from typing import Any, NamedTuple
 
-# Read when libtpu is loaded: no machine to ask for, and no TPU to look for.
+# libtpu reads these when it is loaded: no metadata server and no TPU on this machine.
 os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
@@ -26,36 +26,36 @@ from jax.experimental import topologies
 from jaxlib import _hlo, _jax
 from tensorflow.compiler.xla.service import hlo_pb2
 
-from tools.tpu import chips, costs, lowering, refusals
+from tools.tpu import chips, costs, lowering
 
 
 class Memory(NamedTuple):
-    """Bytes of a device's memory.
+    """HBM use of a program on one device, bytes.
 
     Attributes:
-      held: Between calls: weights, optimizer, the batch.
-      working: While the program runs, beside what fits on the chip itself.
-      code: The program.
+      arguments: Inputs, resident between calls: weights, optimizer state, batch.
+      temporaries: Working memory and outputs; buffers in on-chip memory do not count.
+      code: Machine code.
     """
 
-    held: float
-    working: float
+    arguments: float
+    temporaries: float
     code: float
 
     @property
-    def needed(self) -> float:
-        """All of it."""
-        return self.held + self.working + self.code
+    def total(self) -> float:
+        """Sum of all parts."""
+        return self.arguments + self.temporaries + self.code
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Compiled:
-    """What the compiler made of a program.
+    """Compiled program.
 
     Attributes:
-      program: What it was given.
-      memory: What it needs.
-      costs: Of one run.
+      program: The source program.
+      memory: HBM use.
+      costs: Costs of one execution.
     """
 
     program: lowering.Program
@@ -67,7 +67,8 @@ def compile_program(program: lowering.Program, topology: chips.Topology) -> Comp
     """Compile a program for one device of a topology.
 
     Raises:
-      CompileError: If the compiler refuses it; `OutOfMemoryError` if it only does not fit.
+      CompileError: If the compiler rejects the program.
+      OutOfMemoryError: If the program does not fit in the device's HBM.
     """
     base = f"{topology.version}:{topology.chip.smallest}"
     device = topologies.get_topology_desc(base, platform="tpu").devices[0]
@@ -76,7 +77,7 @@ def compile_program(program: lowering.Program, topology: chips.Topology) -> Comp
             module = ir.Module.parse(_jax.mlir.hlo_to_stablehlo(program.hlo))
             executable = device.client.compile(module, _jax.DeviceList((device,)), _options(device))
         except jax.errors.JaxRuntimeError as error:
-            raise refusals.of_compiler(str(error)) from error
+            raise lowering.compiler_error(str(error)) from error
     return Compiled(
         program=program,
         memory=_memory(executable.get_compiled_memory_stats()),
@@ -85,7 +86,7 @@ def compile_program(program: lowering.Program, topology: chips.Topology) -> Comp
 
 
 def _options(device: Any) -> Any:
-    """Return what says: one replica, on this device."""
+    """Return compile options for a single replica on this device."""
     options = xla_client.CompileOptions()
     assignment = np.array([[device.id]], np.int32)
     options.device_assignment = xla_client.DeviceAssignment.create(assignment)
@@ -93,11 +94,11 @@ def _options(device: Any) -> Any:
 
 
 def _memory(stats: Any) -> Memory:
-    """Return the sizes in the compiler's words as ours; results may lie on top of arguments."""
-    new_results = stats.output_size_in_bytes - stats.alias_size_in_bytes
+    """Return the compiler's memory statistics; outputs may alias arguments."""
+    new_outputs = stats.output_size_in_bytes - stats.alias_size_in_bytes
     return Memory(
-        held=stats.argument_size_in_bytes,
-        working=stats.temp_size_in_bytes + new_results,
+        arguments=stats.argument_size_in_bytes,
+        temporaries=stats.temp_size_in_bytes + new_outputs,
         code=stats.generated_code_size_in_bytes,
     )
 
@@ -108,7 +109,7 @@ def _optimized(executable: Any) -> hlo_pb2.HloModuleProto:
 
 
 def _count_flops(module: hlo_pb2.HloModuleProto) -> float:
-    """Return XLA's own count, from a client of the processor: that of the TPU has none."""
+    """Return XLA's FLOP count, from the CPU client: the TPU client offers none."""
     parsed = _hlo.HloModule.from_serialized_hlo_module_proto(module.SerializeToString())
     analysis = _jax.hlo_module_cost_analysis(jax.devices("cpu")[0].client, parsed)
     return float(analysis["flops"])

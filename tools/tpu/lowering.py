@@ -1,8 +1,7 @@
-"""The real training step and the real generation, as StableHLO: what a TPU's compiler is given.
+"""Lowering: the real training step and generation as StableHLO, the TPU compiler's input.
 
-TensorFlow alone does this, on any machine. Everything is traced inside `distribute.portable()`, as
-on a TPU. What could not run on one is refused here: shapes that are not known when it is compiled,
-and operations that XLA does not know, calls back into Python among them.
+TensorFlow does this on any machine. Everything is traced inside `devices.portable()`, as on a TPU.
+Dynamic shapes and operations without an XLA kernel, such as calls into Python, are errors.
 """
 
 import dataclasses
@@ -18,18 +17,32 @@ from lstm_gen.config.training import TrainingConfig
 from lstm_gen.models import base as families
 from lstm_gen.platform import devices, precision, traced_functions
 from lstm_gen.training import step as steps
-from tools.tpu import refusals
+
+_UNITS = {"": 1.0, "K": 2.0**10, "M": 2.0**20, "G": 2.0**30, "T": 2.0**40}
+_SIZE = r"([\d.]+)([KMGT]?)"
+_TOO_LARGE = (
+    rf"Used {_SIZE} of {_SIZE} hbm",
+    rf"temporaries \({_SIZE}\) exceeds available HBM \({_SIZE}\)",
+)
+
+
+class CompileError(Exception):
+    """A program cannot run on a TPU; the message is one line with the reason."""
+
+
+class OutOfMemoryError(CompileError):
+    """A program does not fit in a device's HBM."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is to be trained.
+    """Model and training settings to check.
 
     Attributes:
       family: Model family.
-      settings: The family's own configuration.
-      signal: Shape of what the model reads and writes.
-      training: How it is trained; the batch is the global one.
+      settings: Configuration of the family.
+      signal: Shape of the model's inputs and outputs.
+      training: Training settings; the batch size is the global one.
     """
 
     family: families.Family
@@ -39,14 +52,14 @@ class Plan:
 
 
 class Program(NamedTuple):
-    """What one call sends to the device.
+    """Lowered program of one device.
 
     Attributes:
-      name: What it does.
-      calls: How often it is called.
-      stablehlo: The program, as text for people.
-      hlo: The same as a serialized `HloModuleProto`, which is what is handed over: the text has
-        constants in a form that changes from one version of MLIR to the next.
+      name: Name for messages.
+      calls: Number of calls.
+      stablehlo: StableHLO text, for reading.
+      hlo: Serialised `HloModuleProto`, the compiler's input: the constants in StableHLO text
+        depend on the version of MLIR.
     """
 
     name: str
@@ -56,10 +69,14 @@ class Program(NamedTuple):
 
 
 def lower_step(plan: Plan, device_batch: int) -> Program:
-    """Return one device's training step, of so many windows.
+    """Return the training step of one device.
+
+    Args:
+      plan: Model and training settings.
+      device_batch: Examples per step on the device.
 
     Raises:
-      CompileError: If it holds what no TPU runs.
+      CompileError: If the step cannot run on a TPU.
     """
     with devices.portable(), precision.of_new_layers(plan.training.precision):
         with tf.distribute.OneDeviceStrategy("/cpu:0").scope():
@@ -76,10 +93,10 @@ def lower_step(plan: Plan, device_batch: int) -> Program:
 
 
 def lower_generation(plan: Plan, controls: families.Controls, primer_frames: int) -> list[Program]:
-    """Return the programs that make songs from a primer of so many frames.
+    """Return the programs that generate songs from a primer of `primer_frames` frames.
 
     Raises:
-      CompileError: If one holds what no TPU runs.
+      CompileError: If one cannot run on a TPU.
     """
     with devices.portable():
         model = plan.family.build(plan.settings, plan.signal)
@@ -95,13 +112,13 @@ def lower_generation(plan: Plan, controls: families.Controls, primer_frames: int
 
 
 def count_parameters(plan: Plan) -> int:
-    """Return the trainable values of the model."""
+    """Return the number of trainable parameters of the model."""
     model = plan.family.build(plan.settings, plan.signal)
     return sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
 
 
 def batch_spec(signal: families.Signal, n_windows: int) -> dict[str, tf.TensorSpec]:
-    """Return the shapes of a batch, with those labels that the model is told; `models.family`."""
+    """Return the shapes of a training batch, conditioning labels included (`models.base.Batch`)."""
     frames = [n_windows, signal.timesteps + signal.shift, signal.channels]
     return {
         "frames": tf.TensorSpec(frames, tf.float32),
@@ -114,7 +131,7 @@ def batch_spec(signal: families.Signal, n_windows: int) -> dict[str, tf.TensorSp
 
 
 def label_specs(signal: families.Signal, n_examples: int) -> dict[str, tf.TensorSpec]:
-    """Return the shapes of the labels that a model is told."""
+    """Return the shapes of the conditioning labels."""
     specs = {}
     for one in signal.conditions:
         shape = [one.n_values] if one.kind == "multi" else []
@@ -129,13 +146,13 @@ def lower(
     """Lower a function of tensors (or structures of them).
 
     Args:
-      name: What it does.
-      calls: How often it is called.
-      function: What to lower; variables that it reads or moves become arguments and results.
+      name: Name for messages.
+      calls: Number of calls.
+      function: The function; variables that it reads or writes become inputs and outputs.
       arguments: A `tf.TensorSpec` in place of each tensor.
 
     Raises:
-      CompileError: If it holds what no TPU runs.
+      CompileError: If the function cannot run on a TPU.
     """
 
     def flat(*leaves: Any) -> Any:
@@ -146,17 +163,17 @@ def lower(
         stage = compiled.experimental_get_compiler_ir(*tf.nest.flatten(arguments))
         program = Program(name, calls, stage("stablehlo"), _without_copies(stage("hlo_serialized")))
     except (tf.errors.OpError, NotImplementedError, ValueError) as error:
-        raise refusals.of_tensorflow(str(error)) from error
+        raise tensorflow_error(str(error)) from error
     unknown = re.search(r"tensor<([^,>]*\?[^,>]*)", program.stablehlo)
     if unknown:
-        raise refusals.CompileError(f"a shape is not known when it is compiled: {unknown[1]}")
+        raise CompileError(f"a shape is not known at compile time: {unknown[1]}")
     return program
 
 
 def _without_copies(hlo: bytes) -> bytes:
-    """Return a module without copies, which StableHLO does not have.
+    """Return a module without copies, for which StableHLO has no operation.
 
-    TensorFlow copies the new values of variables; a conversion to the same type does the same.
+    TensorFlow copies the new values of variables; a conversion to the same type is equivalent.
     """
     module = hlo_pb2.HloModuleProto.FromString(hlo)
     for computation in module.computations:
@@ -164,3 +181,30 @@ def _without_copies(hlo: bytes) -> bytes:
             if instruction.opcode == "copy":
                 instruction.opcode = "convert"
     return module.SerializeToString()
+
+
+def tensorflow_error(message: str) -> CompileError:
+    """Return the one-line form of TensorFlow's error while lowering."""
+    unsupported = re.search(r"(\w+) \(No registered", message)
+    if unsupported:
+        return CompileError(f"XLA has no {unsupported[1]}: that operation runs on a host only")
+    return CompileError(f"XLA cannot lower it: {_first_line(message)}")
+
+
+def compiler_error(message: str) -> CompileError:
+    """Return the one-line form of the TPU compiler's error."""
+    for pattern in _TOO_LARGE:
+        found = re.search(pattern, message)
+        if found:
+            needed, usable = (float(found[i]) * _UNITS[found[i + 1]] for i in (1, 3))
+            return OutOfMemoryError(
+                f"it needs at least {needed / 1e9:.1f} GB of a device's {usable / 1e9:.1f} GB "
+                "of HBM; lower --batch_size, or take more or larger chips"
+            )
+    return CompileError(f"the TPU compiler rejects it: {_first_line(message)}")
+
+
+def _first_line(message: str) -> str:
+    """Return an error's first line, without stack traces and graphs."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    return lines[0] if lines else "no reason given"

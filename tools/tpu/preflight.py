@@ -1,4 +1,4 @@
-"""Will it compile for a TPU, will it fit, how long will it take: asked before one is rented."""
+"""Preflight check: whether a plan compiles for a TPU, fits in its HBM, and how long it takes."""
 
 import dataclasses
 import math
@@ -7,58 +7,60 @@ from types import ModuleType
 
 from lstm_gen.models import base as families
 from lstm_gen.platform import errors
-from tools.tpu import chips, lowering, refusals, search
+from tools.tpu import chips, lowering
+
+_LARGEST_BATCH = 1 << 16
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Work:
-    """Programs that follow one another on a device.
+class Estimate:
+    """Memory, operations and time of programs that one device runs in sequence.
 
     Attributes:
-      needed_bytes: Memory of the hungriest.
-      held_bytes: What it holds between calls.
+      memory_bytes: HBM use of the largest program.
+      resident_bytes: Part of it that stays between calls.
       flops: Floating-point operations.
-      hbm_bytes: Read from the memory and written to it.
-      roofline: The least time.
-      loop_turns: Turns of loops, one after another.
-      reckoned_seconds: What the compiler expects; None if the clock is not known.
+      hbm_bytes: HBM traffic, bytes.
+      roofline: Lower bound on the run time.
+      loop_iterations: Sequential loop iterations.
+      seconds: Run time estimated by the compiler; None if the chip's clock is unknown.
     """
 
-    needed_bytes: float
-    held_bytes: float
+    memory_bytes: float
+    resident_bytes: float
     flops: float
     hbm_bytes: float
     roofline: chips.Roofline
-    loop_turns: float
-    reckoned_seconds: float | None
+    loop_iterations: float
+    seconds: float | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What was found out.
+class Result:
+    """Result of a check.
 
     Attributes:
-      plan: What is to be trained.
-      topology: On what.
-      controls: What is to be generated.
-      parameters: Trainable values of the model.
+      plan: Model and training settings.
+      topology: TPU slice.
+      controls: Songs to generate.
+      parameters: Trainable parameters of the model.
       step: A training step; None if it does not compile.
-      songs: The generation of all songs; None if it does not compile.
-      problems: Why something does not compile or fit.
-      largest_batch: Of all devices together; None if it was not looked for.
+      songs: Generation of all songs; None if it does not compile.
+      problems: Reasons why something does not compile or fit.
+      largest_batch: Largest global batch that fits; None if not searched.
     """
 
     plan: lowering.Plan
     topology: chips.Topology
     controls: families.Controls
     parameters: int
-    step: Work | None
-    songs: Work | None
+    step: Estimate | None
+    songs: Estimate | None
     problems: tuple[str, ...]
     largest_batch: int | None
 
     @property
-    def good(self) -> bool:
+    def ok(self) -> bool:
         """Whether everything compiles and fits."""
         return not self.problems
 
@@ -69,95 +71,149 @@ def check(
     primer_frames: int,
     topology: chips.Topology,
     find_largest: bool,
-) -> Verdict:
-    """Compile a training step and the generation of songs for a TPU that is not there.
+) -> Result:
+    """Compile a training step and the generation of songs for a TPU.
 
     Args:
-      plan: What is to be trained.
-      controls: What is to be generated.
-      primer_frames: What each song starts from.
-      topology: On what; the batch is shared out evenly, songs are made by one device.
-      find_largest: Whether to look for the largest batch too: four or five compilations more.
+      plan: Model and training settings.
+      controls: Songs to generate.
+      primer_frames: Frames of each song's primer.
+      topology: TPU slice; all devices train, one device generates.
+      find_largest: Whether to search for the largest batch, with four or five more compilations.
 
     Raises:
-      InputError: If the compiler is not installed, or the batch cannot be shared out.
+      InputError: If the compiler is not installed, or the devices cannot share the batch evenly.
     """
-    _load_compiler()
-    share = topology.share_of(plan.training.batch_size)
-    step = _attempt(lambda: [lowering.lower_step(plan, share)], topology)
+    load_compiler()
+    device_batch = topology.device_batch(plan.training.batch_size)
+    step = _attempt(lambda: [lowering.lower_step(plan, device_batch)], topology)
     songs = _attempt(lambda: lowering.lower_generation(plan, controls, primer_frames), topology)
     found = {"train step": step, "generation": songs}
-    refused = {name: one for name, one in found.items() if isinstance(one, refusals.CompileError)}
-    searched = find_largest and isinstance(step, Work | refusals.OutOfMemoryError)
-    return Verdict(
+    failed = {name: one for name, one in found.items() if isinstance(one, lowering.CompileError)}
+    search = find_largest and isinstance(step, Estimate | lowering.OutOfMemoryError)
+    return Result(
         plan=plan,
         topology=topology,
         controls=controls,
         parameters=lowering.count_parameters(plan),
-        step=step if isinstance(step, Work) else None,
-        songs=songs if isinstance(songs, Work) else None,
-        problems=tuple(f"{name}: {refusal}" for name, refusal in refused.items()),
-        largest_batch=_largest_batch(plan, topology, step, share) if searched else None,
+        step=step if isinstance(step, Estimate) else None,
+        songs=songs if isinstance(songs, Estimate) else None,
+        problems=tuple(f"{name}: {error}" for name, error in failed.items()),
+        largest_batch=_largest_batch(plan, topology, step, device_batch) if search else None,
     )
 
 
-def _attempt(
-    lower: Callable[[], Sequence[lowering.Program]], topology: chips.Topology
-) -> Work | refusals.CompileError:
-    """Return what programs need, or why they cannot run."""
-    try:
-        return _add_up(lower(), topology)
-    except refusals.CompileError as error:
-        return error
+def load_compiler() -> ModuleType:
+    """Import and return `tools.tpu.compiler`.
 
-
-def _load_compiler() -> ModuleType:
+    Raises:
+      InputError: If JAX or libtpu is not installed.
+    """
     try:
         from tools.tpu import compiler
     except ImportError as error:
         raise errors.InputError(
-            "the TPU's compiler must be installed; make check-tpu does that in an environment of "
-            f"its own, as does pip install '.[cpu,tpu-check]'. Received: {error}"
+            "the TPU compiler must be installed: run make check-tpu, or pip install "
+            f"'.[cpu,tpu-check]' in an environment of its own. Received: {error}"
         ) from error
     return compiler
 
 
-def _add_up(programs: Sequence[lowering.Program], topology: chips.Topology) -> Work:
-    """Return what programs need that one device runs one after another."""
-    compiler = _load_compiler()
+def _attempt(
+    lower: Callable[[], Sequence[lowering.Program]], topology: chips.Topology
+) -> Estimate | lowering.CompileError:
+    """Return the estimate of lowered programs, or the error that prevents it."""
+    try:
+        return _estimate(lower(), topology)
+    except lowering.CompileError as error:
+        return error
+
+
+def _estimate(programs: Sequence[lowering.Program], topology: chips.Topology) -> Estimate:
+    compiler = load_compiler()
     compiled = [compiler.compile_program(program, topology) for program in programs]
-    largest = max(compiled, key=lambda one: one.memory.needed).memory
+    largest = max(compiled, key=lambda one: one.memory.total).memory
     costs = [one.costs.times(one.program.calls) for one in compiled]
     chip, flops = topology.chip, sum(one.flops for one in costs)
-    hbm_bytes = sum(one.hbm_bytes for one in costs)
-    return Work(
-        needed_bytes=largest.needed,
-        held_bytes=largest.held,
+    hbm_bytes, cycles = sum(one.hbm_bytes for one in costs), sum(one.cycles for one in costs)
+    return Estimate(
+        memory_bytes=largest.total,
+        resident_bytes=largest.arguments,
         flops=flops,
         hbm_bytes=hbm_bytes,
         roofline=chips.roofline(chip, flops, hbm_bytes),
-        loop_turns=sum(one.loop_turns for one in costs),
-        reckoned_seconds=sum(one.cycles for one in costs) / chip.clock_hz
-        if chip.clock_hz
-        else None,
+        loop_iterations=sum(one.loop_iterations for one in costs),
+        seconds=cycles / chip.clock_hz if chip.clock_hz else None,
     )
 
 
 def _largest_batch(
-    plan: lowering.Plan, topology: chips.Topology, step: Work | refusals.CompileError, share: int
+    plan: lowering.Plan,
+    topology: chips.Topology,
+    step: Estimate | lowering.CompileError,
+    device_batch: int,
 ) -> int:
     """Return the largest global batch whose step fits."""
 
-    def need(device_batch: int) -> float:
-        batch_size = device_batch * topology.devices
-        training = dataclasses.replace(plan.training, batch_size=batch_size)
+    def memory_bytes(batch: int) -> float:
+        training = dataclasses.replace(plan.training, batch_size=batch * topology.devices)
         larger = dataclasses.replace(plan, training=training)
-        found = _attempt(lambda: [lowering.lower_step(larger, device_batch)], topology)
-        return found.needed_bytes if isinstance(found, Work) else math.inf
+        found = _attempt(lambda: [lowering.lower_step(larger, batch)], topology)
+        return found.memory_bytes if isinstance(found, Estimate) else math.inf
 
-    usable = topology.device_hbm_bytes
-    if isinstance(step, Work):
-        largest = search.largest_that_fits(need, usable, (share, step.needed_bytes))
+    available = topology.device_hbm_bytes
+    if isinstance(step, Estimate):
+        largest = largest_that_fits(memory_bytes, available, (device_batch, step.memory_bytes))
     else:
-        largest = search.largest_that_fits(need, usable, too_large=share)
+        largest = largest_that_fits(memory_bytes, available, too_large=device_batch)
     return largest * topology.devices
+
+
+def largest_that_fits(
+    memory_bytes: Callable[[int], float],
+    available: float,
+    fitting: tuple[int, float] = (0, 0.0),
+    too_large: int = _LARGEST_BATCH + 1,
+) -> int:
+    """Return the largest batch that fits, to within an eighth; 0 if none does.
+
+    Each try is a compilation, so few are made. The first is a power of two, extrapolated from one
+    batch; later ones assume that memory grows linearly, which holds once the batch has outgrown
+    on-chip memory; else the interval is bisected.
+
+    Args:
+      memory_bytes: Function (batch) -> bytes, infinite if the batch does not fit.
+      available: Bytes available.
+      fitting: A batch that fits, and its bytes.
+      too_large: A batch that does not fit.
+    """
+    tried = [fitting]
+    while (batch := _next_batch(tried, too_large, available)) < too_large:
+        needed = memory_bytes(batch)
+        if needed <= available:
+            tried.append((batch, needed))
+        else:
+            too_large = batch
+    return tried[-1][0]
+
+
+def _next_batch(fits: list[tuple[int, float]], too_large: int, available: float) -> int:
+    """Return the batch to try next; `too_large` if the search is complete."""
+    batch, needed = fits[-1]
+    grain = max(1, _power_of_two(batch) // 8)
+    if batch + grain >= too_large:
+        return too_large
+    guess = (batch + too_large) // 2
+    if len(fits) > 1:
+        before, needed_before = fits[-2]
+        growth = max(needed - needed_before, 1.0) / (batch - before)
+        line = batch + int((available - needed) / growth)
+        guess = line if line < too_large else guess
+    elif needed:
+        guess = _power_of_two(min(batch * available / needed, math.sqrt(batch * too_large)))
+    return max(guess - guess % grain, batch + grain)
+
+
+def _power_of_two(value: float) -> int:
+    """Return the largest power of two up to a value, at least 1."""
+    return 1 << int(math.log2(max(value, 1)))

@@ -1,4 +1,4 @@
-"""A TPU that is not there: which one, and which presets are tried on it.
+"""TPU and presets to check.
 
 Its `--n_songs` and `--seconds` stand in for those of `generation_flags`, whose `--seed` is also a
 name of training's.
@@ -23,23 +23,25 @@ _PRESET = flags.DEFINE_string(
 _TOPOLOGY = flags.DEFINE_string(
     "topology",
     "v5e:1x1",
-    f"TPU, and its chips along each axis: {', '.join(chips.CHIPS)}. A batch is shared out over "
-    "all chips (v2, v3, v4: two devices a chip), so more chips mean less memory on each.",
+    f"TPU version ({', '.join(chips.CHIPS)}) and its chips along each axis. The batch is split "
+    "over all devices (two per chip on v2, v3 and v4), so more chips need less memory each.",
 )
 _LARGEST_BATCH = flags.DEFINE_boolean(
-    "largest_batch", True, "Also look for the largest batch that fits: a minute or two each."
+    "largest_batch",
+    True,
+    "Also search for the largest batch that fits: a minute or two per preset.",
 )
 _N_SONGS = flags.DEFINE_integer(
-    "n_songs", GenerationConfig.n_songs, "Songs that are generated at once."
+    "n_songs", GenerationConfig.n_songs, "Songs generated in one batch."
 )
-_SECONDS = flags.DEFINE_float("seconds", GenerationConfig.seconds, "Length of each song.")
+_SECONDS = flags.DEFINE_float("seconds", GenerationConfig.seconds, "Length of each song, seconds.")
 _PRIMER_SECONDS = flags.DEFINE_float(
-    "primer_seconds", GenerationConfig.primer_seconds, "Length of what each song continues."
+    "primer_seconds", GenerationConfig.primer_seconds, "Length of each song's primer, seconds."
 )
 
 
 def presets() -> dict[str, str]:
-    """Return the presets asked for, name to path; the empty name without a path for none.
+    """Return the requested presets, name to path; an empty name and path without --preset.
 
     Raises:
       InputError: If there is no such preset.
@@ -54,17 +56,17 @@ def presets() -> dict[str, str]:
 
 
 def topology() -> chips.Topology:
-    """Return the TPU asked for."""
+    """Return the requested TPU."""
     return chips.parse(_TOPOLOGY.value)
 
 
 def largest_batch() -> bool:
-    """Whether to look for the largest batch."""
+    """Whether to search for the largest batch."""
     return bool(_LARGEST_BATCH.value)
 
 
 def songs() -> GenerationConfig:
-    """Return the songs asked for."""
+    """Return the songs to generate."""
     return GenerationConfig(
         n_songs=_N_SONGS.value, seconds=_SECONDS.value, primer_seconds=_PRIMER_SECONDS.value
     )

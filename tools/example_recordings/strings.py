@@ -1,4 +1,4 @@
-"""Sound: notes become the stereo samples of a plucked-string instrument in a small room.
+"""Plucked-string synthesis: notes to stereo samples of a guitar in a small room.
 
 Source: Karplus and Strong, "Digital Synthesis of Plucked-String and Drum Timbres" (1983),
 with the tuning, damping, pick and dynamics extensions of Jaffe and Smith (1983).
@@ -10,26 +10,26 @@ import numba
 import numpy as np
 from scipy import signal
 
-from tools.example_music import score
+from tools.example_recordings import score
 
 SAMPLE_RATE = 44100
-_PEAK = 10 ** (-3 / 20)  # of the finished recording, full scale being 1
-_STRETCH = 0.2  # share of the older sample in the loop's two-point average; damps the highs
-_PICK_POSITION = 0.18  # from the bridge, as a share of the string
-_RELEASE_SECONDS = 0.06  # of a finger that damps a string
-# Resonances of the body: frequency in Hz, quality, share of the direct sound.
+_PEAK = 10 ** (-3 / 20)  # of the recording; full scale is 1
+_STRETCH = 0.2  # weight of the older sample in the loop's two-point average, a low-pass filter
+_PICK_POSITION = 0.18  # from the bridge, as a fraction of the string
+_RELEASE_SECONDS = 0.06  # fade-out of a damped string
+# Resonances of the body: frequency in Hz, quality factor, gain relative to the direct sound.
 _BODY = ((102.0, 9.0, 0.55), (204.0, 14.0, 0.4), (421.0, 18.0, 0.22), (980.0, 12.0, 0.12))
-_ROOM_SECONDS = 0.9  # until the room has died away by 60 dB
-_ROOM_LEVEL = 0.16  # energy of the room's response beside the direct sound's
+_ROOM_SECONDS = 0.9  # reverberation time (-60 dB)
+_ROOM_LEVEL = 0.16  # energy of the reverberation relative to the direct sound
 
 
 def play(notes: Sequence[score.Note], seconds: float, random: np.random.Generator) -> np.ndarray:
     """Return a recording of the notes.
 
     Args:
-      notes: What to play; each note has a string of its own.
+      notes: Notes; each sounds on a string of its own.
       seconds: Length of the recording.
-      random: Draws the noise that plucks the strings, and the room.
+      random: Source of the excitation noise and of the room's impulse response.
 
     Returns:
       float32 [samples, 2], peak at -3 dB, 44.1 kHz.
@@ -52,16 +52,18 @@ def frequency_hz(pitch: float) -> float:
 def pluck(
     pitch: float, velocity: float, ring_seconds: float, random: np.random.Generator
 ) -> np.ndarray:
-    """Return one note of one string: float64 [samples], first period's RMS `velocity`.
+    """Return one note of one string: float64 [samples]; the RMS of the first period is `velocity`.
 
-    The loop of a Karplus-Strong string is one period long: whole samples in a delay line,
-    the average's own delay, and an all-pass filter that makes up the fraction.
+    The loop of a Karplus-Strong string is one period long: whole samples in a delay line, the
+    delay of the averaging filter, and an all-pass filter for the fraction of a sample.
     """
     period = SAMPLE_RATE / frequency_hz(pitch)
     omega = 2 * np.pi / period
     average = (1 - _STRETCH) + _STRETCH * np.exp(-1j * omega)
     remainder = period + float(np.angle(average)) / omega
-    delay = int(remainder - 0.1)  # keeps the fraction from 0.1 to 1.1, where all-passes behave
+    delay = int(
+        remainder - 0.1
+    )  # keeps the fraction from 0.1 to 1.1, where the all-pass filter is accurate
     fraction = remainder - delay
     allpass = np.sin((1 - fraction) * omega / 2) / np.sin((1 + fraction) * omega / 2)
     decay_seconds = 6.0 * (110.0 / frequency_hz(pitch)) ** 0.35
@@ -72,7 +74,7 @@ def pluck(
 
 
 def _pick(length: int, velocity: float, random: np.random.Generator) -> np.ndarray:
-    """Return a string's first shape: noise, darker when soft, with the pick's own notches."""
+    """Return the excitation: noise, low-passed when soft, comb-filtered by the pick's position."""
     noise = random.uniform(-1, 1, 2 * length)
     darkness = np.exp(-0.05 - 0.5 * velocity)
     soft = signal.lfilter([1 - darkness], [1, -darkness], noise)
@@ -86,7 +88,7 @@ def _pick(length: int, velocity: float, random: np.random.Generator) -> np.ndarr
 def _ring(
     burst: np.ndarray, n_samples: int, allpass: float, stretch: float, gain: float
 ) -> np.ndarray:
-    """Let a plucked string ring; the loop is too recursive for whole-array operations."""
+    """Return the string's output; the recursion prevents whole-array operations."""
     line = burst.copy()
     output = np.empty(n_samples)
     position = 0
@@ -106,7 +108,7 @@ def _ring(
 
 
 def _damp(sound: np.ndarray) -> np.ndarray:
-    """Return a note whose end a finger damps, so that it does not click."""
+    """Return a note with its end faded out, which prevents a click."""
     length = min(len(sound), round(_RELEASE_SECONDS * SAMPLE_RATE))
     sound[len(sound) - length :] *= np.cos(np.linspace(0, np.pi / 2, length)) ** 2
     return sound
@@ -119,16 +121,16 @@ def _pan(pitch: int) -> np.ndarray:
 
 
 def _add_body(mix: np.ndarray) -> np.ndarray:
-    """Return the strings with the resonances of the instrument's body."""
+    """Return the mix with the resonances of the instrument's body added."""
     result = mix.copy()
-    for centre_hz, quality, share in _BODY:
+    for centre_hz, quality, gain in _BODY:
         numerator, denominator = signal.iirpeak(centre_hz, quality, fs=SAMPLE_RATE)
-        result += share * signal.lfilter(numerator, denominator, mix, axis=0)
+        result += gain * signal.lfilter(numerator, denominator, mix, axis=0)
     return result
 
 
 def _add_room(mix: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Return the instrument in a room: an early gap, then decaying noise that darkens."""
+    """Return the mix with reverberation: a gap, then decaying low-passed noise."""
     n_samples = round(_ROOM_SECONDS * SAMPLE_RATE)
     seconds = np.arange(n_samples) / SAMPLE_RATE
     response = random.normal(size=(n_samples, 2)) * 10 ** (-3 * seconds / _ROOM_SECONDS)[:, None]

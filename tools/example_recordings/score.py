@@ -1,8 +1,7 @@
-"""Composition: a seed becomes a list of notes for one guitar.
+"""Composition: random pieces for one guitar, as lists of notes.
 
-A piece has a key, a metre, a tempo, a finger-picking pattern and the form A A B A over two
-chord progressions. The melody is a walk on the scale that is drawn to chord notes on
-strong beats. Whatever a listener would call a choice is drawn from the seed.
+A piece has a key, a metre, a tempo, a finger-picking pattern and the form A A B A over two chord
+progressions. The melody is a random walk on the scale that prefers chord notes on strong beats.
 """
 
 import dataclasses
@@ -22,14 +21,14 @@ _PROGRESSIONS = (
     (0, 2, 3, 4),
     (0, 6, 5, 4),
 )
-# What each eighth of a bar plays: 0 is the bass, 1 to 4 the voices above it.
+# Voice played on each eighth of a bar: 0 is the bass, 1 to 4 the voices above it.
 _PICKING = {
     4: ((0, 2, 3, 4, 1, 4, 3, 2), (0, 3, 2, 4, 0, 3, 2, 4), (0, 2, 4, 3, 4, 2, 4, 3)),
     3: ((0, 2, 3, 4, 3, 2), (0, 3, 4, 2, 4, 3), (0, 2, 4, 3, 4, 2)),
 }
-_FORM = (0, 0, 1, 0)  # which of the two progressions each four-bar phrase uses
-_RING_SECONDS = 3.0  # left after the last chord, so that it dies away by itself
-_HUMAN_SECONDS = 0.006  # standard deviation of a player's timing
+_FORM = (0, 0, 1, 0)  # progression of each four-bar phrase
+_RING_SECONDS = 3.0  # after the last chord, for its decay
+_HUMAN_SECONDS = 0.006  # standard deviation of note timing
 _MELODY_RANGE = (62, 81)  # MIDI note numbers
 
 
@@ -37,10 +36,10 @@ class Note(NamedTuple):
     """One plucked string.
 
     Attributes:
-      start_seconds: When it is plucked.
+      start_seconds: Onset.
       pitch: MIDI note number; 69 is 440 Hz.
-      velocity: How hard, from 0 to 1.
-      ring_seconds: How long until it is damped.
+      velocity: Strength, from 0 to 1.
+      ring_seconds: Time until the string is damped.
     """
 
     start_seconds: float
@@ -51,7 +50,7 @@ class Note(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Piece:
-    """The choices that hold for a whole piece."""
+    """Random choices of a whole piece."""
 
     tonic: int
     scale: tuple[int, ...]
@@ -65,7 +64,7 @@ class _Piece:
         return 2 * self.beats * self.eighth_seconds
 
     def pitch(self, degree: int) -> int:
-        """Return the MIDI note of a scale degree, which may be below 0 or above an octave."""
+        """Return the MIDI note number of a scale degree, in any octave."""
         octave, step = divmod(degree, len(self.scale))
         return self.tonic + 12 * octave + self.scale[step]
 
@@ -79,8 +78,8 @@ def compose(random: np.random.Generator, seconds: float) -> list[Note]:
     """Return the notes of a piece, in order of their start.
 
     Args:
-      random: Draws every choice.
-      seconds: Length of the piece, the last chord's ring included.
+      random: Source of every random choice.
+      seconds: Length of the piece, decay of the last chord included.
     """
     piece = _draw_piece(random)
     played_seconds = max(seconds - _RING_SECONDS, seconds / 2)
@@ -107,7 +106,7 @@ def _draw_piece(random: np.random.Generator) -> _Piece:
 
 
 def _accompaniment(piece: _Piece, bar: int, bars: int, random: np.random.Generator) -> list[Note]:
-    """Return one bar of the finger-picked chord; each string rings into the next bar."""
+    """Return one bar of the finger-picked chord; strings ring into the next bar."""
     voices = _voicing(piece, piece.chord(bar))
     loudness = 0.42 + 0.18 * np.sin(np.pi * (bar + 0.5) / bars)
     notes = []
@@ -121,7 +120,7 @@ def _accompaniment(piece: _Piece, bar: int, bars: int, random: np.random.Generat
 
 
 def _voicing(piece: _Piece, degree: int) -> list[int]:
-    """Return bass and four voices of a triad, the voices packed above the bass's octave."""
+    """Return the bass and four voices of a triad in close position above it."""
     bass = piece.pitch(degree)
     bass -= 12 if bass > 50 else 0
     tones = [piece.pitch(degree + step) % 12 for step in (0, 2, 4)]
@@ -130,7 +129,7 @@ def _voicing(piece: _Piece, degree: int) -> list[int]:
 
 
 def _melody(piece: _Piece, bars: int, random: np.random.Generator) -> list[Note]:
-    """Return the melody: silent in the first phrase when there are more, then in phrases."""
+    """Return the melody, which rests during the first phrase unless the piece is short."""
     notes = []
     degree = 14
     for bar in range(min(4, bars // 2), bars):

@@ -1,6 +1,6 @@
-"""Make a folder of example recordings: short guitar pieces, composed and played from a seed.
+"""Generator of example recordings: short guitar pieces, composed and synthesised from a seed.
 
-    python -m tools.make_recordings --output_dir=recordings
+    python -m tools.example_recordings --output_dir=recordings
 
 The same seed always gives the same files: 44.1 kHz, 16 bits, stereo, FLAC.
 """
@@ -15,20 +15,22 @@ from absl import flags
 
 from flags import command
 from lstm_gen.platform import storage
-from tools.example_music import score, strings
+from tools.example_recordings import score, strings
 
 _OUTPUT_DIR = flags.DEFINE_string(
-    "output_dir", "recordings", "Folder to write to; created if it is not there."
+    "output_dir", "recordings", "Output folder; created if it does not exist."
 )
 _MINUTES = flags.DEFINE_float(
-    "minutes", 4.0, "Length of all recordings together, minutes.", lower_bound=0.05, upper_bound=600
+    "minutes", 4.0, "Total length of all recordings, minutes.", lower_bound=0.05, upper_bound=600
 )
-_N_RECORDINGS = flags.DEFINE_integer("n_recordings", 6, "Recordings to make.", lower_bound=1)
-_SEED = flags.DEFINE_integer("seed", 0, "Another seed makes other pieces.", lower_bound=0)
+_N_RECORDINGS = flags.DEFINE_integer("n_recordings", 6, "Number of recordings.", lower_bound=1)
+_SEED = flags.DEFINE_integer(
+    "seed", 0, "Random seed; each seed gives different pieces.", lower_bound=0
+)
 
 
 def main() -> None:
-    """Compose, play and write each recording."""
+    """Compose, synthesise and write each recording."""
     seconds = 60 * _MINUTES.value / _N_RECORDINGS.value
     for index in range(_N_RECORDINGS.value):
         path = storage.join(_OUTPUT_DIR.value, f"piece-{index + 1:02d}.flac")

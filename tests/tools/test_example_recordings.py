@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import soundfile
 
-from tools.example_music import score, strings
+from tools.example_recordings import score, strings
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 def make(folder: pathlib.Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command."""
     return subprocess.run(
-        [sys.executable, "-m", "tools.make_recordings", f"--output_dir={folder}", *arguments],
+        [sys.executable, "-m", "tools.example_recordings", f"--output_dir={folder}", *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,

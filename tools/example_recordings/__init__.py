@@ -1,0 +1,1 @@
+"""Example recordings: guitar pieces composed and synthesised from a seed."""
