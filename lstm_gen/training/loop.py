@@ -18,13 +18,14 @@ from lstm_gen.dataset.input import excerpts
 from lstm_gen.platform import devices, errors, failpoints
 from lstm_gen.runs import checkpoints, lease
 from lstm_gen.runs import run as runs
-from lstm_gen.training import batches, hypertune, nan_guard, stop_request, throughput
+from lstm_gen.training import batches, nan_guard, stop_request
 from lstm_gen.training import monitor as monitors
 from lstm_gen.training import state as states
 from lstm_gen.training import step as steps
 
 _PRIMER_SECONDS = 4.0
-_SLOWER = 0.25  # of the learning rate, after a number that is none
+_ROLLBACK_RATE = 0.25  # learning-rate factor after a NaN/inf rollback
+_MAX_CALL_SECONDS = 5.0  # of a call of steps once the speed is known: how long a stop request waits
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,11 +85,11 @@ class Trainer:
         self._begin()
         self._resumed_from = self._progress.step
         self._monitor = monitors.Monitor(run_dir, run, settings, primer, stop)
-        self._tuning = hypertune.Report()
+        self._tuning = monitors.TuningMetric()
         self._saturation = nan_guard.Saturation(objectives, run.training.steps)
         self._validation: dict[str, float] = {}
         self._validation_batches = batches.validation(strategy, run, dataset)
-        self._pace = throughput.Pace(run, settings, strategy)
+        self._steps_per_call = StepsPerCall(run, settings, strategy)
 
     @property
     def _progress(self) -> states.Progress:
@@ -144,7 +145,7 @@ class Trainer:
         self._do_what_is_due()
 
     def _run_steps(self, iterator: Iterator[Any], bar: Any) -> None:
-        first, n_steps = self._progress.step, self._pace.steps_from(self._progress.step)
+        first, n_steps = self._progress.step, self._steps_per_call.at(self._progress.step)
         start = time.perf_counter()
         metrics = {
             name: values.numpy()
@@ -158,7 +159,7 @@ class Trainer:
         for warning in self._saturation.update(metrics):
             tqdm.tqdm.write(f"step {first + n_steps}: {warning}")
         self._progress.step = first + n_steps
-        rates = self._pace.note(n_steps, seconds)
+        rates = self._steps_per_call.measure(n_steps, seconds)
         rates["train/learning_rate"] = self._state.learning_rate
         means = {f"train/{name}": float(values.mean()) for name, values in metrics.items()}
         self._monitor.scalars(self._progress.step, means | rates)
@@ -253,9 +254,10 @@ class Trainer:
                 f"Received: {where}; the last checkpoint is untouched"
             )
         self._state.restore()
-        self._state.slow_down(_SLOWER)
+        self._state.slow_down(_ROLLBACK_RATE)
         tqdm.tqdm.write(
-            f"{where}: back to step {self._progress.step} with {_SLOWER} of the learning rate"
+            f"{where}: back to step {self._progress.step} with {_ROLLBACK_RATE} of the learning "
+            "rate"
         )
 
     def _finish(self) -> None:
@@ -313,6 +315,48 @@ class Trainer:
             dynamic_ncols=True,
             disable=not devices.is_chief(self._strategy),
         )
+
+
+class StepsPerCall:
+    """Number of steps that the device runs before control returns to Python.
+
+    Args:
+      run: The run.
+      settings: Intervals of validation, checkpoints and logging.
+      strategy: Devices of the model.
+    """
+
+    def __init__(
+        self,
+        run: runs.Run,
+        settings: MonitorConfig,
+        strategy: tf.distribute.Strategy,
+    ) -> None:
+        self._run, self._settings, self._strategy = run, settings, strategy
+        self._seconds_per_step = _MAX_CALL_SECONDS  # until it is measured
+
+    def at(self, step: int) -> int:
+        """Return how many steps to run after `step`, up to the next validation or the like."""
+        settings = self._settings
+        intervals = (
+            settings.validate_every_steps,
+            settings.checkpoint_every_steps,
+            settings.sample_every_steps,
+            settings.histogram_every_steps,
+        )
+        until = [interval - step % interval for interval in intervals if interval]
+        most = max(1, int(_MAX_CALL_SECONDS / self._seconds_per_step))
+        return min([settings.steps_per_call, self._run.training.steps - step, most, *until])
+
+    def measure(self, n_steps: int, seconds: float) -> dict[str, float]:
+        """Record the duration of a call; return its speed under the names of the log."""
+        # Processes that train together must run the same number of steps, whatever their clocks.
+        self._seconds_per_step = devices.average(self._strategy, seconds / n_steps)
+        frames = n_steps * self._run.training.batch_size * self._run.window.timesteps
+        return {
+            "speed/steps_per_second": n_steps / seconds,
+            "speed/frames_per_second": frames / seconds,
+        }
 
 
 def set_up(training: TrainingConfig, strategy: tf.distribute.Strategy) -> None:

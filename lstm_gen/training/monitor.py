@@ -1,11 +1,19 @@
-"""What a run writes for people: TensorBoard, pictures, and rollouts to listen to."""
+"""Logging of a training: TensorBoard, pictures, sounds, a GIF, and Vertex AI's tuning metric."""
 
+import io
+import itertools
+import json
+import os
+import re
+import time
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from absl import logging
+from PIL import Image
 from tensorboard.plugins.hparams import api as hparams
 
 from lstm_gen.audio import files, plots, representations
@@ -17,9 +25,21 @@ from lstm_gen.dataset.input import excerpts
 from lstm_gen.models import base
 from lstm_gen.platform import errors, storage
 from lstm_gen.runs import run as runs
-from lstm_gen.training import animation, stop_request
+from lstm_gen.training import stop_request
 
 _PREVIEW_ITERATIONS = INVERSION_ITERATIONS["preview"]
+
+ANIMATION = "training.gif"
+_PICTURE = re.compile(r"step-(?P<step>\d+)-(?P<what>clip|song)-(?P<index>\d+)\.png")
+_GIF_WIDTH = 640
+_MAX_GIF_FRAMES = 60
+_GIF_COLOURS = 64
+_FRAME_MILLISECONDS, _LAST_FRAME_MILLISECONDS = 400, 2000
+
+_METRIC_FILE_VARIABLE = "CLOUD_ML_HP_METRIC_FILE"
+_METRIC_TAG_VARIABLE = "CLOUD_ML_HP_METRIC_TAG"
+_TRIAL_VARIABLE = "CLOUD_ML_TRIAL_ID"
+_MAX_METRIC_LINES = 100
 
 
 class _AskedToStopError(Exception):
@@ -122,8 +142,8 @@ class Monitor:
             self._sound(step, f"clip {index}", panels)
 
     def animate(self) -> None:
-        """Make a GIF of the pictures of all steps."""
-        animation.write(storage.join(self._run_dir, "samples"))
+        """Write a GIF of the pictures of all steps."""
+        write_animation(storage.join(self._run_dir, "samples"))
 
     def _sound(self, step: int, name: str, panels: list[tuple[str, np.ndarray]]) -> None:
         """Write and log the sound of the first panel's frames, and a picture of all panels."""
@@ -175,3 +195,89 @@ class Monitor:
         with self._writer.as_default(step):
             clip = (samples / peak)[np.newaxis, :, np.newaxis]
             tf.summary.audio(name, clip, self._run.audio.sample_rate, max_outputs=1)
+
+
+def write_animation(directory: str) -> str:
+    """Write `training.gif` from the pictures in a directory, those of earlier starts included.
+
+    It shows reconstructions of held-out clips if there are any, else songs; those of one step are
+    stacked. At most 60 steps are shown, the first and the last among them.
+
+    Args:
+      directory: Local or gs:// path of a run's samples.
+
+    Returns:
+      The path of the GIF; "" if there are not two steps to show.
+    """
+    found = [match for name in storage.list_names(directory) if (match := _PICTURE.fullmatch(name))]
+    kinds = {match["what"] for match in found}
+    shown = sorted(
+        (int(match["step"]), int(match["index"]), match.string)
+        for match in found
+        if match["what"] == min(kinds)
+    )
+    steps = [list(rows) for _, rows in itertools.groupby(shown, key=lambda row: row[0])]
+    complete = [rows for rows in steps if len(rows) == max(map(len, steps))]
+    if len(complete) < 2:
+        return ""
+    count = min(len(complete), _MAX_GIF_FRAMES)
+    chosen = [complete[index * (len(complete) - 1) // (count - 1)] for index in range(count)]
+    frames = [_stack([storage.join(directory, row[2]) for row in rows]) for rows in chosen]
+    content = io.BytesIO()
+    frames[0].save(
+        content,
+        format="GIF",
+        save_all=True,
+        append_images=frames[1:],
+        duration=[_FRAME_MILLISECONDS] * (count - 1) + [_LAST_FRAME_MILLISECONDS],
+        loop=0,
+    )
+    path = storage.join(directory, ANIMATION)
+    storage.write_bytes(path, content.getvalue())
+    return path
+
+
+def _stack(paths: list[str]) -> Image.Image:
+    """Return pictures one below the other, scaled down and with few colours."""
+    pictures: list[Image.Image] = []
+    for path in paths:
+        with Image.open(io.BytesIO(storage.read_bytes(path))) as opened:
+            height = round(opened.height * _GIF_WIDTH / opened.width)
+            pictures.append(opened.convert("RGB").resize((_GIF_WIDTH, height)))
+    whole = Image.new("RGB", (_GIF_WIDTH, sum(picture.height for picture in pictures)))
+    top = 0
+    for picture in pictures:
+        whole.paste(picture, (0, top))
+        top += picture.height
+    return whole.quantize(_GIF_COLOURS)
+
+
+class TuningMetric:
+    """The metric file that Vertex AI's hyper-parameter tuning reads, if the environment names one.
+
+    Source: the file that cloudml-hypertune writes: a JSON object a line, the newest last.
+    """
+
+    def __init__(self) -> None:
+        self._path = os.environ.get(_METRIC_FILE_VARIABLE, "")
+        self._lines: deque[str] = deque(maxlen=_MAX_METRIC_LINES)
+
+    def add(self, step: int, name: str, value: float) -> None:
+        """Add the metric of a validation.
+
+        Args:
+          step: Optimizer steps done.
+          name: Name of the metric, unless the environment names it.
+          value: The metric.
+        """
+        if not self._path:
+            return
+        line = {
+            "timestamp": time.time(),
+            "trial": os.environ.get(_TRIAL_VARIABLE, "0"),
+            os.environ.get(_METRIC_TAG_VARIABLE, name): str(value),
+            "global_step": str(step),
+            "checkpoint_path": "",
+        }
+        self._lines.append(json.dumps(line))
+        storage.write_text(self._path, "\n".join(self._lines) + "\n")

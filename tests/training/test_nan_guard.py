@@ -19,7 +19,7 @@ from lstm_gen.models import base
 from lstm_gen.platform import devices, errors
 from lstm_gen.runs import checkpoints, lease, safetensors
 from lstm_gen.runs import run as runs
-from lstm_gen.training import loop, monitor, nan_guard, state, step, stop_request, throughput
+from lstm_gen.training import loop, monitor, nan_guard, state, step, stop_request
 
 STRATEGY = tf.distribute.OneDeviceStrategy("/cpu:0")
 Values = dict[str, np.ndarray]
@@ -39,7 +39,7 @@ def spare(patch: pytest.MonkeyPatch) -> None:
     """Spare these tests the seconds that compiling and drawing take, and a clock's influence."""
     patch.setattr(devices, "compiles_with_xla", lambda *_: False)
     patch.setattr(monitor.Monitor, "prediction", lambda *_: None)
-    patch.setattr(throughput, "_CALL_SECONDS", 1e6)
+    patch.setattr(loop, "_MAX_CALL_SECONDS", 1e6)
 
 
 def train(folder: pathlib.Path, run: runs.Run, dataset: manifest.Dataset) -> loop.Result:
