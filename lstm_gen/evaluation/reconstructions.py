@@ -20,7 +20,7 @@ import numpy as np
 
 from lstm_gen.evaluation import notes
 from lstm_gen.models import base as families
-from lstm_gen.models.common import pca, phase_weight
+from lstm_gen.models.common import losses, pca
 
 Segments = Sequence[np.ndarray]
 Labels = Mapping[str, np.ndarray]
@@ -103,7 +103,7 @@ def explained(
     """
     left = whole = 0.0
     for true, other in zip(segments, made, strict=True):
-        weight = np.asarray(phase_weight.of(true[np.newaxis], signal))[0]
+        weight = np.asarray(losses.phase_weight(true[np.newaxis], signal))[0]
         left += float(np.sum(weight * np.square(other - true), dtype=np.float64))
         whole += float(np.sum(weight * np.square(mean - true), dtype=np.float64))
     return 1 - left / whole

@@ -21,7 +21,7 @@ from lstm_gen.generation import songs
 from lstm_gen.models import base
 from lstm_gen.models.autoencoder import model as autoencoder
 from lstm_gen.models.autoencoder.config import AutoencoderConfig
-from lstm_gen.models.common import phase_weight, rng
+from lstm_gen.models.common import losses, rng
 from lstm_gen.platform import errors
 from lstm_gen.runs import run as runs
 from lstm_gen.training import batches
@@ -224,10 +224,10 @@ def test_phases_of_silent_bins_do_not_count() -> None:
     # Power in nats: 0, and 60 dB below it; then 30 dB below.
     levels = np.array([[0, -13.8155], [-6.9078, 0]], np.float32)
     frames = np.concatenate([(levels + 2) / 3, np.ones((2, 2), np.float32)], axis=1)[np.newaxis]
-    weight = np.asarray(phase_weight.of(frames, signal))[0]
+    weight = np.asarray(losses.phase_weight(frames, signal))[0]
     np.testing.assert_allclose(weight, np.array([[1, 1, 1, 0], [1, 1, 0.25, 1.0]]), atol=1e-4)
     made = frames + np.array([0, 0, 0, 1], np.float32)
-    error = phase_weight.squared_error(frames, made, signal)
+    error = losses.weighted_squared_error(frames, made, signal)
     np.testing.assert_allclose(error, [1 / 6.25], rtol=1e-4)
 
 

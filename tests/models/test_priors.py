@@ -75,7 +75,7 @@ def test_a_conditional_density_is_the_joint_over_the_marginal() -> None:
     found = gmm.condition(joint, 2)
     first, last = random.standard_normal((1, 2)), random.standard_normal((1, 3))
     expected = density(np.hstack([first, last]), joint) / density(first, marginal)
-    apart = first[0] - found.seen
+    apart = first[0] - found.given_means
     white = np.einsum("kij,kj->ki", found.whiteners, apart)
     shares = found.weights * np.exp(-0.5 * np.sum(white**2, axis=1))
     means = found.means + np.einsum("kij,ki->kj", found.gains, apart)
@@ -154,10 +154,10 @@ def test_songs_that_are_alike_differ_by_what_they_are_told() -> None:
     layer = make(conditions=(DIGIT,))
     latents = [make_walk(40, seed) + seed % 3 for seed in range(9)]
     told = np.eye(3, dtype=np.float32)[np.arange(9) % 3]
-    layer.fit(latents, told=told)
+    layer.fit(latents, cond=told)
     for kind in ("sequence", "gmm", "gaussian", "standard"):
         first = layer.draw(kind, 70, SEED, 1, 1.0, told[:1])
-        alike = layer.draw(kind, 70, SEED, 3, 1.0, told[:3], alike=True)
+        alike = layer.draw(kind, 70, SEED, 3, 1.0, told[:3], share_noise=True)
         np.testing.assert_allclose(alike[0], first[0], rtol=1e-4, atol=1e-4)
         apart = alike[1:] - alike[:1]
         np.testing.assert_allclose(apart, apart[:, :1] + 0 * apart, atol=1e-3)
@@ -190,7 +190,7 @@ def test_single_steps_are_no_sequence() -> None:
     layer = make()
     layer.fit(list(make_walk(300, 1)[:, np.newaxis]))
     assert layer.resolve("") == "gmm"
-    with pytest.raises(errors.InputError, match="latents that are one"):
+    with pytest.raises(errors.InputError, match="latents of several steps"):
         layer.resolve("sequence")
 
 

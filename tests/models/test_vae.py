@@ -192,7 +192,7 @@ def test_a_global_latent_stands_for_a_window() -> None:
 
 def test_overlapping_windows_fade_into_each_other() -> None:
     parts = [np.full((1, 8, 2), value, np.float32) for value in (1.0, 3.0)]
-    faded = overlap_add.fade(parts, 4)
+    faded = overlap_add.crossfade(parts, 4)
     assert faded.shape == (1, 12, 2)
     np.testing.assert_allclose(faded[0, :4], 1)
     np.testing.assert_allclose(faded[0, 8:], 3)
@@ -200,7 +200,7 @@ def test_overlapping_windows_fade_into_each_other() -> None:
 
 
 def test_windows_that_touch_become_one() -> None:
-    joined = list(overlap_add.join(lambda: make_examples(), 16))
+    joined = list(overlap_add.consecutive_windows(lambda: make_examples(), 16))
     assert [frames.shape for frames, _ in joined] == [(256, 6), (256, 6)]
     assert [int(labels["label/digit"][0]) for _, labels in joined] == [0, 2]
     for (frames, _), own in zip(joined, make_frames(256), strict=True):
@@ -277,8 +277,8 @@ def test_a_learned_mixture_is_held_to_and_drawn_from() -> None:
     for name in ("means", "log_sds"):
         (variable,) = [one for one in single.trainable_variables if one.path.endswith(name)]
         variable.assign(np.zeros(variable.shape))
-    closed = plain.priors.divergence(drawn, mean, log_sd)
-    np.testing.assert_allclose(single.priors.divergence(drawn, mean, log_sd), closed, rtol=0.15)
+    closed = plain.priors.kl_divergence(drawn, mean, log_sd)
+    np.testing.assert_allclose(single.priors.kl_divergence(drawn, mean, log_sd), closed, rtol=0.15)
     controls = families.Controls(n_songs=2, n_frames=9, prior="mixture")
     assert vae.generate(model, SIGNAL, controls, None, lambda _: None).shape == (2, 9, 6)
     with pytest.raises(errors.InputError, match="prior_components"):

@@ -8,9 +8,8 @@ import tensorflow as tf
 
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.models import base as families
-from lstm_gen.models.common import chunked
+from lstm_gen.models.common import losses, overlap_add
 from lstm_gen.models.waveform_vae import model as waveform_vae
-from lstm_gen.models.waveform_vae import spectral_loss
 from lstm_gen.models.waveform_vae.config import WaveformVAEConfig
 from lstm_gen.platform import errors, traced_functions
 
@@ -161,7 +160,7 @@ def test_long_sounds_are_worked_off_in_pieces_as_if_they_were_whole(
     np.testing.assert_allclose(reconstruct(model, frames), made, atol=1e-5)
     told: list[int] = []
     context = model.settings.context
-    whole = chunked.run(note, latents, 1, 20, context, told.append)
+    whole = overlap_add.run_in_chunks(note, latents, 1, 20, context, told.append)
     np.testing.assert_allclose(whole.reshape(made.shape), made, atol=1e-5)
     assert shapes == {(2, 20 + 2 * context, 3)}  # so one program, whatever the length
     assert sum(told) == 200
@@ -225,7 +224,7 @@ def test_what_is_learnt_is_signed_without_offset_and_as_loud_as_it_was() -> None
 def test_spectra_are_as_far_apart_as_numpy_says() -> None:
     random = np.random.default_rng(0)
     one, other = random.standard_normal((2, 3, 400)).astype(np.float32)
-    found = spectral_loss.multi_resolution_distance(one, other, (32,))
+    found = losses.multi_resolution_stft(one, other, (32,))
     hann = np.hanning(33)[:-1]
 
     def magnitudes(signal: np.ndarray) -> np.ndarray:
@@ -237,17 +236,17 @@ def test_spectra_are_as_far_apart_as_numpy_says() -> None:
         a, b = magnitudes(first), magnitudes(second)
         expected = np.linalg.norm(a - b) / np.linalg.norm(a) + np.abs(np.log(a / b)).mean()
         assert float(found[row]) == pytest.approx(expected, rel=1e-4)
-    assert float(np.max(spectral_loss.multi_resolution_distance(one, one))) < 1e-3
+    assert float(np.max(losses.multi_resolution_stft(one, one))) < 1e-3
 
 
-def test_spectra_are_heeded_as_far_as_the_waveform_is_explained() -> None:
+def test_the_spectral_gradient_is_gated_by_the_explained_waveform() -> None:
     spectral = tf.constant([2.0, 2.0, 2.0])
     ratio = tf.math.log([1.0, 4.0, 0.5])  # nothing, three quarters, worse than silence
     with tf.GradientTape() as tape:
         tape.watch(spectral)
-        heeded = spectral_loss.heeded(spectral, ratio)
-        total = tf.reduce_sum(heeded)
-    np.testing.assert_allclose(heeded, [2.0, 2.0, 2.0], rtol=1e-6)
+        gated = losses.gated(spectral, ratio)
+        total = tf.reduce_sum(gated)
+    np.testing.assert_allclose(gated, [2.0, 2.0, 2.0], rtol=1e-6)
     np.testing.assert_allclose(tape.gradient(total, spectral), [0.03, 0.75, 0.03], rtol=1e-5)
 
 

@@ -31,7 +31,7 @@ import tensorflow as tf
 
 from lstm_gen.models import base
 from lstm_gen.models.autoencoder.config import KERNEL_SIZE, AutoencoderConfig
-from lstm_gen.models.common import chunked, conditioning, pca, phase_weight
+from lstm_gen.models.common import conditioning, losses, overlap_add, pca
 from lstm_gen.models.latents import latent_stats, priors
 from lstm_gen.platform import traced_functions
 
@@ -202,7 +202,7 @@ def objectives(model: Autoencoder, signal: base.Signal) -> tuple[base.Objective,
         del seed, training  # nothing is drawn
         made = model(frames, _told(signal, batch, frames.shape[0]))
         plain = tf.reduce_mean(tf.square(made - frames), axis=[1, 2])
-        return base.Loss(phase_weight.squared_error(frames, made, signal), {"mse": plain})
+        return base.Loss(losses.weighted_squared_error(frames, made, signal), {"mse": plain})
 
     variables = [variable.value for variable in model.trainable_variables]
     return (
@@ -265,7 +265,7 @@ def encode(
     stride, context = model.settings.stride, model.settings.context
     whole = pca.padded(np.asarray(frames, np.float32), stride)
     # Recordings are of a hundred lengths, and compiling takes longer than these few layers.
-    return chunked.run(
+    return overlap_add.run_in_chunks(
         lambda part: model.encode(tf.constant(part)), whole, stride, _STEPS_PER_PIECE, context
     )
 
@@ -285,7 +285,7 @@ def decode(
 def _decoded(model: Autoencoder, run: Any, latents: np.ndarray, told: Any) -> np.ndarray:
     """Return what a decoder, compiled or not, makes of latents, [examples, frames, channels]."""
     told, context = tf.constant(told), model.settings.context
-    return chunked.run(
+    return overlap_add.run_in_chunks(
         lambda part: run(tf.constant(part), told), latents, 1, _STEPS_PER_PIECE, context
     )
 

@@ -31,7 +31,7 @@ def fit(
     latents: list[np.ndarray] = []
     told: list[np.ndarray] = []
     classes: dict[str, list[int]] = {f"label/{one.name}": [] for one in signal.classes}
-    for frames, labels in overlap_add.join(examples, signal.timesteps):
+    for frames, labels in overlap_add.consecutive_windows(examples, signal.timesteps):
         own = np.asarray(conditioning.vector(signal.conditions, labels, 1))[0]
         mean, sd = (part[0] for part in densities(frames[np.newaxis], labels))
         for normal in random.standard_normal((n_draws, *mean.shape)):

@@ -91,7 +91,7 @@ def objectives(model: NoteVAE, signal: base.Signal) -> tuple[base.Objective, ...
         wrong = 1.0 - tf.cos(math.pi * (image[..., 1] - made[..., 1]))
         step = tf.reduce_sum(weight * wrong, axis=[1, 2]) / tf.reduce_sum(weight, axis=[1, 2])
         louder = tf.abs(loudness - made_loudness)[:, 0]
-        divergence = tf.reduce_sum(posterior.divergence(mean, log_sd), axis=1)
+        divergence = tf.reduce_sum(posterior.kl_divergence(mean, log_sd), axis=1)
         total = level + _LOUD * loud + _STEP * step + _LOUDNESS * louder
         total += settings.divergence * divergence
         metrics = {

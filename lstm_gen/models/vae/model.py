@@ -37,7 +37,7 @@ import numpy as np
 import tensorflow as tf
 
 from lstm_gen.models import base
-from lstm_gen.models.common import chunked, conditioning, convolutions, mirrored, overlap_add, rng
+from lstm_gen.models.common import conditioning, convolutions, overlap_add, rng
 from lstm_gen.models.latents import latent_stats, posterior, priors
 from lstm_gen.models.vae.config import VAEConfig
 from lstm_gen.platform import traced_functions
@@ -60,7 +60,7 @@ class VAE(keras.Model):
         self.window_steps = -(-signal.timesteps // settings.stride)
         is_global = settings.latents == "global"
         self.window_hop = max(1, self.window_steps // 2) * settings.stride
-        self.encoder, self.decoder = mirrored.pair(
+        self.encoder, self.decoder = convolutions.mirrored_pair(
             signal.channels,
             settings.width,
             settings.blocks,
@@ -109,11 +109,11 @@ class VAE(keras.Model):
           told: float32 [batch, width], the labels.
         """
         frames = tf.pad(frames, [[0, 0], [0, -frames.shape[1] % self.settings.stride], [0, 0]])
-        return posterior.split(convolutions.through(self.encoder, _beside(frames, told)))
+        return posterior.split(convolutions.apply(self.encoder, _beside(frames, told)))
 
     def decode(self, latents: Any, told: Any) -> Any:
         """Return frames, float32 [batch, steps * stride, channels]; see `encode`."""
-        return convolutions.through(self.decoder, _beside(latents, told))
+        return convolutions.apply(self.decoder, _beside(latents, told))
 
     def call(self, frames: Any, told: Any) -> Any:
         """Return the frames again, by way of the likeliest latents."""
@@ -148,7 +148,7 @@ def objectives(model: VAE, signal: base.Signal) -> tuple[base.Objective, ...]:
         shape = [mean.shape[0] or tf.shape(mean)[0], *mean.shape[1:]]
         latents = mean + tf.exp(log_sd) * rng.normal(shape, seed)
         error = _mean_square(frames, model.decode(latents, told))
-        divergence, sigma = model.priors.divergence(latents, mean, log_sd), model.sigma
+        divergence, sigma = model.priors.kl_divergence(latents, mean, log_sd), model.sigma
         nll = tf.math.log(sigma) + 0.5 * (error / tf.square(sigma) + math.log(2 * math.pi))
         per_value = divergence / n_values
         beta = settings.beta * _warmth(batch, settings.beta_warmup)
@@ -229,7 +229,7 @@ def densities(model: VAE, frames: Any, told: Any) -> tuple[np.ndarray, np.ndarra
     if model.settings.latents == "sequence":
         stride, context = model.settings.stride, model.settings.context
         whole = np.pad(frames, [(0, 0), (0, -frames.shape[1] % stride), (0, 0)])
-        found = chunked.run(
+        found = overlap_add.run_in_chunks(
             lambda part: run(tf.constant(part), told), whole, stride, _STEPS_PER_PIECE, context
         )
     else:
@@ -271,10 +271,10 @@ def _decoded(
     if model.settings.latents == "global":
         steps = range(latents.shape[1])
         parts = [run(tf.constant(latents[:, [i]]), told).numpy() for i in steps]
-        frames = overlap_add.fade(parts, model.window_hop)
+        frames = overlap_add.crossfade(parts, model.window_hop)
     else:
         context = model.settings.context
-        frames = chunked.run(
+        frames = overlap_add.run_in_chunks(
             lambda part: run(tf.constant(part), told), latents, 1, _STEPS_PER_PIECE, context
         )
     progress(n_frames)

@@ -35,9 +35,8 @@ import numpy as np
 import tensorflow as tf
 
 from lstm_gen.models import base
-from lstm_gen.models.common import chunked, convolutions, rng
+from lstm_gen.models.common import convolutions, losses, overlap_add, rng
 from lstm_gen.models.latents import latent_stats, posterior, priors
-from lstm_gen.models.waveform_vae import spectral_loss
 from lstm_gen.models.waveform_vae.config import END_KERNEL_SIZE, WaveformVAEConfig
 from lstm_gen.platform import errors, traced_functions
 
@@ -54,12 +53,12 @@ class WaveformVAE(keras.Model):
     def __init__(self, settings: WaveformVAEConfig, signal: base.Signal, **kwargs: Any) -> None:
         super().__init__(name="waveform_vae", **kwargs)
         self.settings = settings
-        scales = convolutions.Scales(
+        scales = convolutions.MultiscaleStack(
             settings.each_stride, settings.each_channels, settings.blocks, END_KERNEL_SIZE
         )
         outputs = 2 * settings.latent_size  # mean, log deviation
-        self.encoder = scales.down(outputs)
-        self.decoder = scales.up()
+        self.encoder = scales.encoder(outputs)
+        self.decoder = scales.decoder()
         self.log_variance = self.add_weight(
             name="log_variance", shape=(), initializer="zeros", dtype="float32", autocast=False
         )
@@ -86,11 +85,11 @@ class WaveformVAE(keras.Model):
         Args:
           samples: float32 [batch, steps * stride, 1].
         """
-        return posterior.split(convolutions.through(self.encoder, samples))
+        return posterior.split(convolutions.apply(self.encoder, samples))
 
     def decode(self, latents: Any) -> Any:
         """Return samples, float32 [batch, steps * stride, 1], of latents [batch, steps, size]."""
-        return convolutions.through(self.decoder, latents)
+        return convolutions.apply(self.decoder, latents)
 
     def likelihood(self, error: Any) -> Any:
         """Return nats per sample, but for a constant, of mean squares of errors [batch]."""
@@ -146,13 +145,13 @@ def objectives(model: WaveformVAE, signal: base.Signal) -> tuple[base.Objective,
         found = model.decode(latents)
         wanted, found = wanted[:, :n_samples, 0], found[:, :n_samples, 0]
         error = tf.reduce_mean(tf.square(wanted - found), axis=1)
-        spectral = spectral_loss.multi_resolution_distance(wanted, found, windows)
-        per_sample = tf.reduce_sum(posterior.divergence(mean, log_sd), axis=[1, 2]) / n_samples
+        spectral = losses.multi_resolution_stft(wanted, found, windows)
+        per_sample = tf.reduce_sum(posterior.kl_divergence(mean, log_sd), axis=[1, 2]) / n_samples
         power = tf.reduce_mean(tf.square(wanted), axis=1)
         ratio = tf.math.log((power + _QUIETEST) / (error + _QUIETEST))
         total = settings.waveform_weight * model.likelihood(error / (power + _QUIET))
         total += settings.beta * per_sample
-        heard = spectral_loss.heeded(spectral, ratio) if settings.waveform_weight else spectral
+        heard = losses.gated(spectral, ratio) if settings.waveform_weight else spectral
         total += settings.spectral_weight * heard
         metrics = {
             "snr_db": 10.0 / math.log(10.0) * ratio,
@@ -203,7 +202,7 @@ def _encode(model: WaveformVAE, frames: Any) -> tuple[np.ndarray, np.ndarray]:
     stride, context = model.settings.stride, model.settings.context
     samples = to_samples(tf.constant(np.asarray(frames, np.float32)), stride).numpy()
     run, _ = _compiled(model)
-    found = chunked.run(
+    found = overlap_add.run_in_chunks(
         lambda part: run(tf.constant(part)), samples, stride, _STEPS_PER_PIECE, context
     )
     mean, log_sd = np.split(found, 2, axis=-1)
@@ -222,7 +221,7 @@ def decode(
     del labels
     _, run = _compiled(model)
     values, context = np.asarray(latents, np.float32), model.settings.context
-    samples = chunked.run(
+    samples = overlap_add.run_in_chunks(
         lambda part: run(tf.constant(part)), values, 1, _STEPS_PER_PIECE, context, progress
     )
     samples = samples[:, : n_frames * signal.channels, 0]
