@@ -13,7 +13,7 @@ import librosa
 import numpy as np
 
 from benchmarks import harness
-from lstm_gen.audio import files, inversion, stft
+from lstm_gen.audio import files, inversion, representations, stft
 from lstm_gen.config.audio import AudioConfig
 
 _AUDIO = AudioConfig()
@@ -65,7 +65,7 @@ def rows() -> list[harness.Row]:
 
 def _measure(samples: np.ndarray, warmup: int) -> dict[str, tuple[float, float]]:
     """Return each candidate's seconds and mel error, dB, for one excerpt."""
-    log_mel = stft.log_mel(samples, _AUDIO)
+    log_mel = representations.extract(samples, _AUDIO)
     outputs: dict[str, np.ndarray] = {}
 
     def run(name: str) -> None:
@@ -84,7 +84,7 @@ def mel_error_db(samples: np.ndarray, power: np.ndarray) -> float:
     """
     floor = power.max() * 10 ** (-_FLOOR_DB / 10)
     length = (len(power) - 1) * _AUDIO.hop_length
-    reached = stft.log_to_power(stft.log_mel(samples[:length], _AUDIO), _AUDIO)
+    reached = stft.log_to_power(representations.extract(samples[:length], _AUDIO), _AUDIO)
     ratio = np.maximum(reached, floor) / np.maximum(power, floor)
     return float(np.abs(10 * np.log10(ratio)).mean())
 

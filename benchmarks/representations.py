@@ -13,7 +13,7 @@ import numpy as np
 import soundfile
 
 from benchmarks import harness, inversion
-from lstm_gen.audio import files, log_stft, representations, stft
+from lstm_gen.audio import files, representations, stft
 from lstm_gen.config.audio import AudioConfig
 
 _DATA = pathlib.Path(__file__).parents[2] / "shared" / "data"
@@ -110,7 +110,9 @@ def _snr_db(audio: AudioConfig, dtype: str) -> Figure:
 def _off_db(samples: np.ndarray) -> float:
     """Return the largest error of a stored magnitude that is above the floor, dB."""
     audio = _of("log_stft")
-    power = log_stft.power_of_bins(representations.extract(samples, audio, "float16"), audio)
+    power = representations.LogStft(audio).bin_power(
+        representations.extract(samples, audio, "float16")
+    )
     true = np.square(np.abs(stft.stft(samples, audio)))
     above = true > audio.log_floor
     return float(np.abs(10 * np.log10(power[above] / true[above])).max())

@@ -15,13 +15,13 @@ jointly). The schedule is our own.
 """
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import scipy.fft
 
-from lstm_gen.audio import inversion_kernels, stft
+from lstm_gen.audio import inversion_kernels, mel_scale, stft
 from lstm_gen.config.audio import INVERSION_ITERATIONS, AudioConfig
 from lstm_gen.platform import errors
 
@@ -31,7 +31,6 @@ _LONGEST_EARLY = 16
 _FITS = 4
 # A Hann window is near the Gaussian exp(-pi t^2 / gamma) of gamma = 0.25645 n_fft^2.
 GAMMA = 0.25645
-_BLOCK_FRAMES = 128
 
 
 class _Bank(NamedTuple):
@@ -247,7 +246,7 @@ def _search(
     previous = spectrum.copy()
     for step in schedule:
         signal = _inverse(spectrum, gain, audio)
-        for block in _blocks(len(mel)):
+        for block in stft.frame_blocks(len(mel)):
             inversion_kernels.joint_step(
                 _forward(signal, block, audio),
                 previous[block],
@@ -277,11 +276,11 @@ def _start_power(mel: np.ndarray, audio: AudioConfig) -> np.ndarray:
 @functools.cache
 def grid(audio: AudioConfig) -> Grid:
     """Return where each bin lies among the bands."""
-    bank = stft.mel_filter_bank(audio)
+    bank = mel_scale.filter_bank(audio)
     area = bank.sum(axis=1)
     filled = np.flatnonzero(area)
     bins_hz = np.linspace(0, audio.sample_rate / 2, bank.shape[1])
-    centres_hz = stft.mel_band_edges(audio)[1:-1][filled]
+    centres_hz = mel_scale.band_edges(audio)[1:-1][filled]
     position = np.interp(bins_hz, centres_hz, np.arange(filled.size))
     lower = np.floor(position).astype(np.intp)
     return Grid(
@@ -297,9 +296,9 @@ def grid(audio: AudioConfig) -> Grid:
 @functools.cache
 def _bank(audio: AudioConfig) -> _Bank:
     """Return the two weights of each bin."""
-    bank = stft.mel_filter_bank(audio)
+    bank = mel_scale.filter_bank(audio)
     n_bins = bank.shape[1]
-    edges_hz = stft.mel_band_edges(audio)
+    edges_hz = mel_scale.band_edges(audio)
     bins_hz = np.linspace(0, audio.sample_rate / 2, n_bins)
     segments = np.searchsorted(bins_hz, edges_hz)
     above = np.searchsorted(segments, np.arange(n_bins), side="right") - 1
@@ -315,12 +314,6 @@ def _inside(audio: AudioConfig, n_samples: int) -> slice:
     return slice(audio.n_fft // 2, audio.n_fft // 2 + n_samples)
 
 
-def _blocks(n_frames: int) -> Iterator[slice]:
-    """Yield runs of frames, so that what is temporary stays small."""
-    for start in range(0, n_frames, _BLOCK_FRAMES):
-        yield slice(start, min(start + _BLOCK_FRAMES, n_frames))
-
-
 def _synthesis_gain(n_frames: int, audio: AudioConfig, n_samples: int) -> np.ndarray:
     """Return what overlap-added windows leave to be undone, float32 [padded samples].
 
@@ -328,7 +321,7 @@ def _synthesis_gain(n_frames: int, audio: AudioConfig, n_samples: int) -> np.nda
     """
     window = stft.hann_window(audio.n_fft)
     weight = np.zeros((n_frames - 1) * audio.hop_length + audio.n_fft, np.float32)
-    for block in _blocks(n_frames):
+    for block in stft.frame_blocks(n_frames):
         windows = np.tile(window, (block.stop - block.start, 1))
         inversion_kernels.overlap_add(windows, window, audio.hop_length, block.start, weight)
     gain = np.zeros_like(weight)
@@ -341,7 +334,7 @@ def _inverse(spectrum: np.ndarray, gain: np.ndarray, audio: AudioConfig) -> np.n
     """Return the padded signal, float32 [padded samples], nearest to a spectrum."""
     window = stft.hann_window(audio.n_fft)
     signal = np.zeros_like(gain)
-    for block in _blocks(len(spectrum)):
+    for block in stft.frame_blocks(len(spectrum)):
         frames = scipy.fft.irfft(spectrum[block], n=audio.n_fft, axis=-1, workers=1)
         inversion_kernels.overlap_add(frames, window, audio.hop_length, block.start, signal)
     signal *= gain

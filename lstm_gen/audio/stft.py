@@ -1,13 +1,13 @@
-"""The short-time Fourier transform and the mel scale; `inversion` goes the way back.
+"""Short-time Fourier transform, streamed or whole, and logarithms of its power.
 
 Arrays are frame-major: time is the slow axis, as models want it and as the FFT is fastest.
-The numbers are librosa's (periodic Hann window, centred frames over zero padding, Slaney
-mel bands with area normalisation), computed in float32 in chunks that stay in cache.
+The numbers are librosa's (periodic Hann window, frames centred over zero padding), computed in
+float32 in chunks that stay in cache. `inversion` is the way back.
 """
 
 import functools
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import scipy.fft
@@ -16,55 +16,12 @@ from lstm_gen.config.audio import AudioConfig
 
 # 96 frames of 2048 samples and their spectrum are 1.6 MB: they stay in a core's cache.
 _CHUNK_FRAMES = 96
-_PIECE_BANDS = 16
+_BLOCK_FRAMES = 128
 ROUNDING = 1e-5
 
 
-@functools.cache
-def mel_filter_bank(audio: AudioConfig) -> np.ndarray:
-    """Return the triangular bands that sum power over frequency.
-
-    Returns:
-      float32 [n_mels, 1 + n_fft // 2], read-only; each band has unit area over Hz.
-
-    Source: Slaney 1998, Auditory Toolbox (linear below 1 kHz, logarithmic above).
-    """
-    bins_hz = np.linspace(0, audio.sample_rate / 2, 1 + audio.n_fft // 2)
-    edges_hz = mel_band_edges(audio)[:, np.newaxis]
-    lower, centre, upper = edges_hz[:-2], edges_hz[1:-1], edges_hz[2:]
-    rising = (bins_hz - lower) / (centre - lower)
-    falling = (upper - bins_hz) / (upper - centre)
-    bank = np.maximum(0, np.minimum(rising, falling)) * (2 / (upper - lower))
-    bank = bank.astype(np.float32)
-    bank.setflags(write=False)
-    return bank
-
-
-def mel_band_edges(audio: AudioConfig) -> np.ndarray:
-    """Return where bands begin, peak and end.
-
-    Returns:
-      float64 [n_mels + 2], Hz: band `i` rises from entry `i` to `i + 1` and falls to `i + 2`.
-    """
-    lowest, highest = hz_to_mel(np.array([audio.fmin_hz, audio.fmax_resolved_hz]))
-    return mel_to_hz(np.linspace(lowest, highest, audio.n_mels + 2))
-
-
-def hz_to_mel(frequency_hz: np.ndarray) -> np.ndarray:
-    """Return Slaney mels: 200/3 Hz each up to 1 kHz, above it 27 to a factor of 6.4."""
-    frequency_hz = np.asarray(frequency_hz, np.float64)
-    above = 15 + 27 * np.log(np.maximum(frequency_hz, 1000) / 1000) / np.log(6.4)
-    return np.where(frequency_hz < 1000, frequency_hz * 3 / 200, above)
-
-
-def mel_to_hz(mels: np.ndarray) -> np.ndarray:
-    """Return the frequency of Slaney mels, Hz; the inverse of `hz_to_mel`."""
-    mels = np.asarray(mels, np.float64)
-    return np.where(mels < 15, mels * 200 / 3, 1000 * 6.4 ** ((np.maximum(mels, 15) - 15) / 27))
-
-
 def n_frames(n_samples: int, audio: AudioConfig) -> int:
-    """Return how many frames a signal has: centred on every `hop_length`-th sample."""
+    """Return the number of frames: one is centred on every `hop_length`-th sample."""
     return 1 + n_samples // audio.hop_length
 
 
@@ -78,65 +35,45 @@ def stft(samples: np.ndarray, audio: AudioConfig) -> np.ndarray:
     Returns:
       complex64 [frames, 1 + n_fft // 2], frames = 1 + samples // hop_length.
     """
-    return np.concatenate(list(stft_blocks([samples], audio)))
+    return np.concatenate(list(map_chunks(lambda spectrum: spectrum, [samples], audio)))
 
 
-def stft_blocks(blocks: Iterable[np.ndarray], audio: AudioConfig) -> Iterator[np.ndarray]:
-    """Turn a streamed signal into the transform that `stft` gives for the whole of it.
+def map_chunks(
+    function: Callable[[np.ndarray], np.ndarray], blocks: Iterable[np.ndarray], audio: AudioConfig
+) -> Iterator[np.ndarray]:
+    """Apply a function to the transform of a streamed signal, chunk by chunk.
 
     Frames are computed in the same chunks however the signal is cut into blocks, so the
     result does not depend on the blocks, to the bit.
 
     Args:
+      function: Takes complex64 [frames, 1 + n_fft // 2], at least one frame.
       blocks: float [samples] each, of any lengths; together the signal.
       audio: Gives `n_fft` and `hop_length`.
 
     Yields:
-      complex64 [frames, 1 + n_fft // 2], at least one frame each; at least one array.
+      What the function returns for each chunk; at least one.
     """
     for span in _spans(blocks, audio):
-        yield _spectrum(span, audio)
+        # No name for the transform: kept until the next chunk it would cost that one its cache.
+        yield function(_transform(span, audio))
 
 
-def log_mel(samples: np.ndarray, audio: AudioConfig) -> np.ndarray:
-    """Return the log-mel frames of a signal.
-
-    Args:
-      samples: float [samples].
-      audio: The analysis.
-
-    Returns:
-      float32 [frames, n_mels]: ln(mel power + log_floor), frames = 1 + samples // hop_length.
-    """
-    return np.concatenate(list(log_mel_blocks([samples], audio)))
+def power(spectrum: np.ndarray) -> np.ndarray:
+    """Return the power of a transform, float32 of its shape."""
+    return np.square(spectrum.real) + np.square(spectrum.imag)
 
 
-def log_mel_blocks(blocks: Iterable[np.ndarray], audio: AudioConfig) -> Iterator[np.ndarray]:
-    """Turn a streamed signal into the frames that `log_mel` gives for the whole of it.
-
-    As for `stft_blocks`, the result does not depend on the blocks, to the bit.
-
-    Args:
-      blocks: float [samples] each, of any lengths; together the signal.
-      audio: The analysis.
-
-    Yields:
-      float32 [frames, n_mels], at least one frame each; at least one array.
-    """
-    # Not over `stft_blocks`: a transform that outlives its turn costs the next one its cache.
-    for span in _spans(blocks, audio):
-        yield np.log(_mel(_spectrum(span, audio), audio) + np.float32(audio.log_floor))
-
-
-def log_power(spectrum: np.ndarray, audio: AudioConfig) -> np.ndarray:
-    """Return ln(power + log_floor) of a transform, float32 of its shape."""
-    return np.log(_power(spectrum) + np.float32(audio.log_floor))
+def log_power(power: np.ndarray, audio: AudioConfig) -> np.ndarray:
+    """Return ln(power + log_floor), float32 of the shape of `power`."""
+    return np.log(power + np.float32(audio.log_floor))
 
 
 def log_to_power(logs: np.ndarray, audio: AudioConfig) -> np.ndarray:
-    """Return the power behind logarithms: the exponential less the floor, at least 0.
+    """Return the power of logarithms: the exponential less the floor, at least 0.
 
-    What a float32 logarithm cannot tell from the floor is 0, so that silence comes back.
+    Values that a float32 logarithm cannot tell from the floor become 0, so that silence stays
+    silent.
 
     Args:
       logs: float, any shape, natural logarithm of power plus `log_floor`.
@@ -151,6 +88,21 @@ def log_to_power(logs: np.ndarray, audio: AudioConfig) -> np.ndarray:
     return power
 
 
+def centre_phase(frames: slice, audio: AudioConfig) -> np.ndarray:
+    """Return the phase that each bin has advanced by at its centre frequency, half turns.
+
+    Args:
+      frames: First and last frame + 1, counted from the start of the sound.
+      audio: The analysis.
+
+    Returns:
+      float64 [frames, bins], 0 to 2.
+    """
+    samples = np.arange(frames.start, frames.stop)[:, np.newaxis] * audio.hop_length % audio.n_fft
+    turns = samples * np.arange(audio.n_bins_resolved) % audio.n_fft
+    return turns * (2 / audio.n_fft)
+
+
 @functools.cache
 def hann_window(n_fft: int) -> np.ndarray:
     """Return the periodic Hann window, float32 [n_fft]."""
@@ -158,6 +110,12 @@ def hann_window(n_fft: int) -> np.ndarray:
     window = window.astype(np.float32)
     window.setflags(write=False)
     return window
+
+
+def frame_blocks(n_frames: int) -> Iterator[slice]:
+    """Yield runs of consecutive frames, so that temporary arrays stay small."""
+    for start in range(0, n_frames, _BLOCK_FRAMES):
+        yield slice(start, min(start + _BLOCK_FRAMES, n_frames))
 
 
 def _spans(blocks: Iterable[np.ndarray], audio: AudioConfig) -> Iterator[np.ndarray]:
@@ -177,41 +135,7 @@ def _spans(blocks: Iterable[np.ndarray], audio: AudioConfig) -> Iterator[np.ndar
         yield pending
 
 
-def _spectrum(span: np.ndarray, audio: AudioConfig) -> np.ndarray:
+def _transform(span: np.ndarray, audio: AudioConfig) -> np.ndarray:
     """Return the transform of every whole frame in a span, complex64 [frames, bins]."""
     frames = np.lib.stride_tricks.sliding_window_view(span, audio.n_fft)[:: audio.hop_length]
     return scipy.fft.rfft(frames * hann_window(audio.n_fft), axis=-1, workers=1)
-
-
-def _power(spectrum: np.ndarray) -> np.ndarray:
-    """Return the power of a transform, float32 of its shape."""
-    return np.square(spectrum.real) + np.square(spectrum.imag)
-
-
-def _mel(spectrum: np.ndarray, audio: AudioConfig) -> np.ndarray:
-    """Return the mel power of a transform, float32 [frames, n_mels]."""
-    power = _power(spectrum)
-    mel = np.empty((len(power), audio.n_mels), np.float32)
-    for bands, bins, weights in _bank_pieces(audio):
-        np.matmul(power[:, bins], weights, out=mel[:, bands])
-    return mel
-
-
-@functools.cache
-def _bank_pieces(audio: AudioConfig) -> list[tuple[slice, slice, np.ndarray]]:
-    """Cut the bank into a few bands each, with only the bins that they touch.
-
-    A bin feeds at most two bands. Small dense products with those bins take a quarter of the
-    time of one product with the whole bank, most of which is zeros.
-
-    Returns:
-      Bands, bins, and float32 weights [bins, bands] of each piece.
-    """
-    bank = mel_filter_bank(audio)
-    pieces = []
-    for first in range(0, audio.n_mels, _PIECE_BANDS):
-        bands = slice(first, min(first + _PIECE_BANDS, audio.n_mels))
-        touched = np.flatnonzero(bank[bands].any(axis=0))
-        bins = slice(touched[0], touched[-1] + 1) if touched.size else slice(0, 0)
-        pieces.append((bands, bins, np.ascontiguousarray(bank[bands, bins].T)))
-    return pieces

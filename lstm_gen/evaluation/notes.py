@@ -9,7 +9,7 @@ import scipy.fft
 import scipy.signal
 import scipy.stats
 
-from lstm_gen.audio import stft
+from lstm_gen.audio import representations, stft
 from lstm_gen.config.audio import AudioConfig
 
 _LOWEST_HZ, _HIGHEST_HZ = 25.0, 2300.0
@@ -129,7 +129,7 @@ def timbre(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     """Return timbre features: mean mel levels of four parts of a note, and their deviation."""
     audio = AudioConfig(sample_rate=sample_rate, n_fft=_N_FFT, hop_length=_HOP, n_mels=40)
     peak = float(np.abs(samples).max()) or 1.0
-    mel = stft.log_mel(samples / peak, audio)
+    mel = representations.extract(samples / peak, audio)
     parts = [part.mean(axis=0) for part in np.array_split(mel, 4)]
     return np.concatenate([*parts, mel.std(axis=0)])
 

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from lstm_gen import models
-from lstm_gen.audio import files, graph_frames
+from lstm_gen.audio import files, tf_inversion
 from lstm_gen.config import fields
 from lstm_gen.platform import devices, errors, storage
 from lstm_gen.runs import run as runs
@@ -83,7 +83,7 @@ class Generator(tf.Module):
         ):
             rate = tf.cast(seconds, tf.float64) * run.audio.frames_per_second
             n_frames = tf.maximum(1, tf.cast(tf.round(rate), tf.int32))
-            frames = graph_frames.extract(tf.concat([primer, _silence(primer)], axis=0), run.audio)
+            frames = tf_inversion.extract(tf.concat([primer, _silence(primer)], axis=0), run.audio)
             mean, std = run.normalisation.mean, run.normalisation.std
             primed = ((frames - mean) / std)[tf.newaxis]
             scales = (temperature, tf.constant(self._sigma_scale, tf.float32))
@@ -91,7 +91,7 @@ class Generator(tf.Module):
             song = run.family.generate_in_graph(  # type: ignore[misc]
                 self._model, run.signal, primed, n_frames, seed, scales
             )
-            signal = graph_frames.invert(song[0] * std + mean, run.audio, self._n_iterations)
+            signal = tf_inversion.invert(song[0] * std + mean, run.audio, self._n_iterations)
             peak = tf.reduce_max(tf.abs(signal))
             return {"waveform": signal * (files.PEAK / tf.maximum(peak, files.PEAK))}
 

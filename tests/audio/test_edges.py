@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from lstm_gen.audio import file_status, files, stft
+from lstm_gen.audio import file_status, files, mel_scale, representations, stft
 from lstm_gen.config.audio import AudioConfig
 
 AUDIO = AudioConfig(sample_rate=8000, n_fft=256, hop_length=128, n_mels=8)
@@ -41,14 +41,14 @@ def level_of(amplitude: float) -> float:
     power = np.zeros(AUDIO.n_fft // 2 + 1)
     power[BIN] = (amplitude * AUDIO.n_fft / 4) ** 2
     power[[BIN - 1, BIN + 1]] = (amplitude * AUDIO.n_fft / 8) ** 2
-    return float(np.log((stft.mel_filter_bank(AUDIO) @ power).max() + AUDIO.log_floor))
+    return float(np.log((mel_scale.filter_bank(AUDIO) @ power).max() + AUDIO.log_floor))
 
 
 def level_of_constant(value: float) -> float:
     """Return the loudest band of a constant: its window's transform is on bins 0 and 1."""
     power = np.zeros(AUDIO.n_fft // 2 + 1)
     power[0], power[1] = (value * AUDIO.n_fft / 2) ** 2, (value * AUDIO.n_fft / 4) ** 2
-    return float(np.log((stft.mel_filter_bank(AUDIO) @ power).max() + AUDIO.log_floor))
+    return float(np.log((mel_scale.filter_bank(AUDIO) @ power).max() + AUDIO.log_floor))
 
 
 def spread(n_channels: int, samples: np.ndarray) -> np.ndarray:
@@ -105,7 +105,7 @@ def test_level_and_frames_of_a_tone(name: str, tmp_path: pathlib.Path) -> None:
     path = tmp_path / "a.wav"  # whatever it holds
     soundfile.write(path, row.samples, row.rate, format=row.container, subtype=row.subtype)
     samples = files.read(str(path), AUDIO.sample_rate)
-    frames = stft.log_mel(samples, AUDIO)
+    frames = representations.extract(samples, AUDIO)
     assert frames.shape == (1 + 8000 // AUDIO.hop_length, AUDIO.n_mels)
     middle = frames[4:-4].max(axis=1)
     expected = level_of(row.amplitude)
@@ -133,7 +133,7 @@ def test_a_constant_keeps_its_level(
     soundfile.write(path, np.full((1280, n_channels), value), 8000, subtype=subtype)
     samples = files.read(path, 8000)
     np.testing.assert_array_equal(samples, np.full(1280, expected, np.float32))
-    middle = stft.log_mel(samples, AUDIO)[2:-2].max(axis=1)
+    middle = representations.extract(samples, AUDIO)[2:-2].max(axis=1)
     np.testing.assert_allclose(middle, level_of_constant(expected), rtol=0, atol=0.001 * DB)
 
 
@@ -147,13 +147,13 @@ def test_frames_of_a_short_recording(
 ) -> None:
     path = str(tmp_path / "a.wav")
     soundfile.write(path, np.full(n_samples, 0.5), 8000, format=container)
-    frames = stft.log_mel(files.read(path, 8000), AUDIO)
+    frames = representations.extract(files.read(path, 8000), AUDIO)
     assert frames.shape == (n_frames, AUDIO.n_mels)
     # The first frame is centred on the first sample, so half of its window is before it.
     seen = np.zeros(AUDIO.n_fft)
     seen[128 : 128 + n_samples] = 0.5
     spectrum = np.fft.rfft(stft.hann_window(AUDIO.n_fft) * seen)
-    expected = np.log(stft.mel_filter_bank(AUDIO) @ np.abs(spectrum) ** 2 + AUDIO.log_floor)
+    expected = np.log(mel_scale.filter_bank(AUDIO) @ np.abs(spectrum) ** 2 + AUDIO.log_floor)
     np.testing.assert_allclose(frames[0], expected, rtol=0, atol=0.001 * DB)
 
 

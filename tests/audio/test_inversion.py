@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lstm_gen.audio import inversion, inversion_kernels, stft
+from lstm_gen.audio import inversion, inversion_kernels, mel_scale, representations, stft
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.platform import errors
 
@@ -36,7 +36,7 @@ def mel_error_db(samples: Any, log_mel: Any, audio: Any) -> Any:
     power = stft.log_to_power(log_mel, audio)
     floor = power.max() * 1e-8
     length = (len(log_mel) - 1) * audio.hop_length
-    reached = stft.log_to_power(stft.log_mel(samples[:length], audio), audio)
+    reached = stft.log_to_power(representations.extract(samples[:length], audio), audio)
     return np.abs(10 * np.log10(np.maximum(reached, floor) / np.maximum(power, floor))).mean()
 
 
@@ -45,7 +45,7 @@ def test_a_tone_comes_back(audio: Any) -> None:
     """A 440 Hz tone: pitch within 1 Hz, level within 0.2 dB, duration to the sample."""
     time = np.arange(audio.sample_rate) / audio.sample_rate
     tone = (0.5 * np.sin(2 * np.pi * 440 * time)).astype("f4")
-    log_mel = stft.log_mel(tone, audio)
+    log_mel = representations.extract(tone, audio)
     back = inversion.invert(log_mel, audio, n_samples=tone.size)
     assert back.shape == tone.shape
     assert back.dtype == np.float32
@@ -58,7 +58,7 @@ def test_a_tone_comes_back(audio: Any) -> None:
 
 @pytest.mark.parametrize("audio", [DEFAULT, SMALL])
 def test_mel_error_falls_and_beats_griffin_lim(audio: Any) -> None:
-    log_mel = stft.log_mel(notes(audio), audio)
+    log_mel = representations.extract(notes(audio), audio)
     few, more = (mel_error_db(inversion.invert(log_mel, audio, n), log_mel, audio) for n in (4, 24))
     simple = mel_error_db(inversion.griffin_lim(log_mel, audio, 32), log_mel, audio)
     assert more < few
@@ -67,7 +67,7 @@ def test_mel_error_falls_and_beats_griffin_lim(audio: Any) -> None:
 
 def test_the_kernels_bank_is_the_dense_one() -> None:
     for audio in (DEFAULT, SMALL, ODD):
-        bank = stft.mel_filter_bank(audio)
+        bank = mel_scale.filter_bank(audio)
         kernel = inversion._bank(audio)
         dense = np.zeros((audio.n_mels + 2, bank.shape[1]), "f4")  # a band more on each side
         edges = kernel.segments.astype(int)
@@ -81,7 +81,7 @@ def test_the_kernels_bank_is_the_dense_one() -> None:
 def test_mel_steps_are_richardson_lucy(audio: Any) -> None:
     """Three steps of the kernel, against the textbook's with dense matrices."""
     random = np.random.default_rng(0)
-    bank = stft.mel_filter_bank(audio).astype("f8")
+    bank = mel_scale.filter_bank(audio).astype("f8")
     mel = random.uniform(0.1, 1, (4, audio.n_mels))
     power = np.where(bank.any(axis=0), random.uniform(0.1, 1, (4, bank.shape[1])), 0)
     fitted = power.astype("f4")
@@ -121,7 +121,7 @@ def test_the_start_phase_is_near_a_tones() -> None:
 
 
 def test_the_same_input_gives_the_same_output() -> None:
-    log_mel = stft.log_mel(notes(SMALL), SMALL)
+    log_mel = representations.extract(notes(SMALL), SMALL)
     before = log_mel.copy()
     first = inversion.invert(log_mel, SMALL)
     np.testing.assert_array_equal(inversion.invert(log_mel, SMALL), first)
@@ -148,14 +148,14 @@ def test_extreme_levels_stay_finite(level: Any) -> None:
 
 @pytest.mark.parametrize("invert", [inversion.invert, inversion.griffin_lim])
 def test_silence_gives_zeros(invert: Any) -> None:
-    log_mel = stft.log_mel(np.zeros(SMALL.sample_rate, "f4"), SMALL)
+    log_mel = representations.extract(np.zeros(SMALL.sample_rate, "f4"), SMALL)
     np.testing.assert_array_equal(invert(log_mel, SMALL), 0)
 
 
 def test_level_scales_the_signal() -> None:
     """A quarter of the power, at levels far above the floor, is half the amplitude."""
     audio = AudioConfig(sample_rate=16000, n_fft=1024, hop_length=256, log_floor=1e-20)
-    log_mel = stft.log_mel(notes(audio), audio)
+    log_mel = representations.extract(notes(audio), audio)
     loud = inversion.invert(log_mel, audio)
     quiet = inversion.invert(log_mel - np.float32(np.log(4)), audio)
     np.testing.assert_allclose(quiet, loud / 2, atol=2e-3 * np.abs(loud).max())
@@ -163,7 +163,7 @@ def test_level_scales_the_signal() -> None:
 
 @pytest.mark.parametrize("n_samples", [0, 1, 5000, 5120, 5200, 5375, 9000])
 def test_the_length_is_as_asked(n_samples: Any) -> None:
-    log_mel = stft.log_mel(notes(SMALL)[:5120], SMALL)
+    log_mel = representations.extract(notes(SMALL)[:5120], SMALL)
     samples = inversion.invert(log_mel, SMALL, 2, n_samples=n_samples)
     assert samples.shape == (n_samples,)
     assert not samples[5376:].any()

@@ -9,7 +9,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from lstm_gen.audio import plots, stft
+from lstm_gen.audio import plots, representations
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.platform import errors
 
@@ -18,7 +18,7 @@ AUDIO = AudioConfig(sample_rate=16000, n_fft=1024, hop_length=256, n_mels=80)
 
 def tone(hz: Any) -> Any:
     time = np.arange(AUDIO.sample_rate) / AUDIO.sample_rate
-    return stft.log_mel(np.sin(2 * np.pi * hz * time).astype("f4"), AUDIO)
+    return representations.extract(np.sin(2 * np.pi * hz * time).astype("f4"), AUDIO)
 
 
 def brightness(content: Any) -> Any:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lstm_gen.audio import complex_stft, dtypes, log_stft, plots, representations, stft
+from lstm_gen.audio import plots, representations, stft
 from lstm_gen.config.audio import REPRESENTATIONS, AudioConfig
 from lstm_gen.dataset.prepare import cut
 from lstm_gen.platform import errors
@@ -106,7 +106,7 @@ def test_phase_does_not_drift(dtype: str) -> None:
     setting = audio("complex_stft", n_fft=62, hop_length=31)
     samples = noise(10_000 * 31)
     frames = representations.extract(samples, setting, dtype)
-    spectrum = complex_stft.to_spectrum(frames, setting)
+    spectrum = representations.InstantaneousFrequency(setting).to_spectrum(frames)
     true = stft.stft(samples, setting)
     apart = np.abs(np.angle(spectrum * np.conj(true))) / np.pi
     audible = np.abs(true) > 0.1
@@ -149,7 +149,7 @@ def test_a_waveform_is_exact(source: str, n_samples: int) -> None:
 
 
 def test_int16_clips_what_is_beyond_full_scale() -> None:
-    stored = dtypes.store(np.array([1.5, 1, -1, -1.5], "f4"), "int16")
+    stored = representations.quantise(np.array([1.5, 1, -1, -1.5], "f4"), "int16")
     np.testing.assert_array_equal(stored, [32767, 32767, -32768, -32768])
 
 
@@ -157,7 +157,9 @@ def test_int16_clips_what_is_beyond_full_scale() -> None:
 @pytest.mark.parametrize("n_bins", [0, 500])
 def test_the_magnitude_is_within_a_tenth_of_a_decibel(dtype: str, n_bins: int) -> None:
     setting = audio("log_stft", n_bins=n_bins)
-    power = log_stft.power_of_bins(representations.extract(note(), setting, dtype), setting)
+    power = representations.LogStft(setting).bin_power(
+        representations.extract(note(), setting, dtype)
+    )
     true = np.abs(stft.stft(note(), setting)) ** 2
     kept = setting.n_bins_resolved
     assert power.shape == true.shape

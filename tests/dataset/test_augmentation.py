@@ -6,7 +6,7 @@ import pytest
 import scipy.signal
 import tiny
 
-from lstm_gen.audio import representations, stft
+from lstm_gen.audio import representations
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.config.training import AugmentationConfig, WindowConfig
 from lstm_gen.dataset.format import manifest
@@ -42,7 +42,9 @@ def test_nothing_is_varied_by_default() -> None:
 )
 def test_a_gain_is_that_of_the_recording(chance: float, gain_db: float) -> None:
     """Frames of a louder recording are the louder frames, silence included."""
-    quiet, loud = (stft.log_mel(x, AUDIO) for x in (sound(), sound() * 10 ** (gain_db / 20)))
+    quiet, loud = (
+        representations.extract(x, AUDIO) for x in (sound(), sound() * 10 ** (gain_db / 20))
+    )
     # What is far below the floor has lost its digits; they count again when it is amplified.
     np.testing.assert_allclose(vary(quiet, chance, gain_db=12.0), loud, atol=0.02)
     np.testing.assert_allclose(vary(quiet, chance, gain_db=12.0)[0], SILENCE, atol=1e-3)

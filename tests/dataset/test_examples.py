@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from lstm_gen.audio import dtypes, representations, stft
+from lstm_gen.audio import representations, stft
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.config.dataset import SegmentConfig, SplitConfig
 from lstm_gen.config.training import WindowConfig
@@ -154,7 +154,9 @@ def test_a_model_sees_what_the_normalisation_says(
     normal = dataset.normalisation
     for frames, stored in zip(seen, read(dataset), strict=True):
         back = normal.undo(frames)
-        np.testing.assert_allclose(back, dtypes.load(stored.frames), atol=2e-4 * np.abs(back).max())
+        np.testing.assert_allclose(
+            back, representations.dequantise(stored.frames), atol=2e-4 * np.abs(back).max()
+        )
     window = WindowConfig(timesteps=10)
     batch = next(iter(pipeline.windows(dataset, "train", window, 2, seed=0, training=False)))
     np.testing.assert_allclose(batch["frames"][0], seen[0][:11], atol=1e-4)

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 import tensorflow as tf
 
-from lstm_gen.audio import stft
+from lstm_gen.audio import representations
 from lstm_gen.config.training import WindowConfig
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.input import pipeline, shuffle
@@ -190,7 +190,7 @@ def test_float32_datasets_are_read_too(tmp_path: pathlib.Path) -> None:
     wide = dataclasses.replace(job, segment=dataclasses.replace(job.segment, dtype="float32"))
     made, _ = prepare.prepare(wide)
     (batch,) = pipeline.windows(made, "train", WINDOW, 2, seed=0).take(1).as_numpy_iterator()
-    whole = stft.log_mel(material.tone(10, 300), material.AUDIO)
+    whole = representations.extract(material.tone(10, 300), material.AUDIO)
     start = batch["start_frame"][0]
     # The file holds 16-bit samples: their rounding shows where the tone is not.
     difference = made.normalisation.undo(batch["frames"][0]) - whole[start : start + 23]

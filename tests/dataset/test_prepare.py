@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from lstm_gen.audio import files, normalisation, stft
+from lstm_gen.audio import files, normalisation, representations
 from lstm_gen.dataset.format import integrity, manifest, records
 from lstm_gen.dataset.prepare import plan, prepare, receipts, workers
 from lstm_gen.platform import errors
@@ -65,7 +65,7 @@ def test_frames_are_the_analysis_of_the_recordings(
     segment = read(dataset, "train")[-1]
     names = {records.recording_id(x["sha256"]): x["name"] for x in lines if x["verdict"] == "ok"}
     path = str(recordings / names[segment.recording])
-    whole = stft.log_mel(files.read(path, material.RATE), material.AUDIO)
+    whole = representations.extract(files.read(path, material.RATE), material.AUDIO)
     stop = segment.start_frame + len(segment.frames)
     # float16 has a spacing of 2^-7 at 8 to 16, where log-mel values are largest.
     np.testing.assert_allclose(segment.frames, whole[segment.start_frame : stop], atol=2**-8)

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 import tiny
 
-from lstm_gen.audio import stft
+from lstm_gen.audio import representations
 from lstm_gen.config import fields
 from lstm_gen.config.generation import GenerationConfig
 from lstm_gen.dataset.format import manifest
@@ -158,8 +158,8 @@ def test_a_clip_is_used_whole_and_stands_in_front(
     np.testing.assert_array_equal(primer[0], primer[2])
     seconds = np.arange(6000) / RATE
     heard = 0.75 * 0.3 * np.sin(2 * np.pi * 440 * seconds) * np.exp(-seconds)
-    expected = run.normalisation.apply(stft.log_mel(heard.astype(np.float32), run.audio))
-    loud = stft.log_mel(heard.astype(np.float32), run.audio) > -4
+    expected = run.normalisation.apply(representations.extract(heard.astype(np.float32), run.audio))
+    loud = representations.extract(heard.astype(np.float32), run.audio) > -4
     np.testing.assert_allclose(primer[0][loud], expected[loud], atol=0.1)
     paths = songs.make(run_dir, str(tmp_path), asked, data_dir="/missing")
     assert [soundfile.info(path).frames for path in paths] == [(n_primer + 16) * HOP] * 3

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lstm_gen.audio import complex_stft, normalisation
+from lstm_gen.audio import normalisation, representations
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.models import base
 from lstm_gen.models.notes import crossfade
@@ -35,12 +35,14 @@ def to_frames(spectra: np.ndarray, signal: base.Signal) -> np.ndarray:
     """Return each example as it is stored when it begins a recording, normalised."""
     power = np.log(np.abs(spectra) ** 2 + AUDIO.log_floor)
     phases = np.concatenate([power, np.angle(spectra) / np.pi], axis=-1).astype(np.float32)
-    stored = np.stack([complex_stft.as_segment(one, AUDIO) for one in phases])
+    stored = np.stack([representations.as_segment(one, AUDIO) for one in phases])
     return np.asarray((stored - signal.mean) / signal.std, np.float32)
 
 
 def to_spectrum(frames: np.ndarray, signal: base.Signal) -> np.ndarray:
-    return complex_stft.to_spectrum(frames * signal.std + signal.mean, AUDIO)[:, :BINS]
+    return representations.InstantaneousFrequency(AUDIO).to_spectrum(
+        frames * signal.std + signal.mean
+    )[:, :BINS]
 
 
 def assert_alike(found: np.ndarray, expected: np.ndarray) -> None:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lstm_gen.audio import dtypes, normalisation
+from lstm_gen.audio import normalisation, representations
 from lstm_gen.config import fields
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.config.dataset import LabelConfig, SegmentConfig, SplitConfig
@@ -141,7 +141,7 @@ class Dataset:
 
     def normalise(self, frames: np.ndarray) -> np.ndarray:
         """Return stored frames [..., channels] as a model sees them, float32."""
-        return self.normalisation.apply(dtypes.load(np.asarray(frames)))
+        return self.normalisation.apply(representations.dequantise(np.asarray(frames)))
 
     def path(self, shard: Shard) -> str:
         """Return where a shard is."""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from lstm_gen.audio import dtypes
+from lstm_gen.audio import representations
 from lstm_gen.config.training import AugmentationConfig, WindowConfig
 from lstm_gen.dataset.format import manifest, records
 from lstm_gen.dataset.input import augmentation, index, shuffle
@@ -223,7 +223,9 @@ def _reader(
             stateful=False,
         )
         frames = tf.ensure_shape(frames, [*shape, window.frames, dataset.audio.channels])
-        values = tf.cast(frames, tf.float32) * dtypes.unit(dataset.segment.dtype)
+        values = tf.cast(frames, tf.float32) * representations.quantisation_step(
+            dataset.segment.dtype
+        )
         varied = vary(values, tf.ensure_shape(chances, [*shape, 4]))
         weights = tf.ensure_shape(weights, shape)
         return {

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lstm_gen.audio import dtypes, normalisation
+from lstm_gen.audio import normalisation, representations
 from lstm_gen.dataset.format import integrity, labels, manifest, records
 from lstm_gen.dataset.inspect import summary
 from lstm_gen.platform import errors, storage
@@ -111,7 +111,7 @@ def _check_records(
             if not np.isfinite(segment.frames).all():
                 yield f"shard {shard.name} must be finite, but record {len(lengths)} is not"
             elif split == "train":
-                statistics.add(dtypes.load(segment.frames))
+                statistics.add(representations.dequantise(segment.frames))
             lengths.append(len(segment.frames))
             span = (segment.start_frame, segment.start_frame + lengths[-1], split)
             spans[segment.recording].append(span)

@@ -18,7 +18,7 @@ from typing import BinaryIO
 import numpy as np
 import threadpoolctl
 
-from lstm_gen.audio import dtypes, file_status, files, normalisation, plots, representations
+from lstm_gen.audio import file_status, files, normalisation, plots, representations
 from lstm_gen.dataset.format import manifest, records
 from lstm_gen.dataset.inspect import summary
 from lstm_gen.dataset.prepare import cut, plan, receipts, segments, splits, worker_limits
@@ -65,7 +65,7 @@ def write_task(
             for split, segment in pieces:
                 shards[split].write(segment)
                 if split == "train":
-                    statistics.add(dtypes.load(segment.frames))
+                    statistics.add(representations.dequantise(segment.frames))
             outcomes.append(outcome)
             report(outcome)
     filled = {name: shard for name, shard in shards.items() if shard.frames}

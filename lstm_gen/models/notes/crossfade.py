@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from lstm_gen.audio import complex_stft
+from lstm_gen.audio import stft
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.models import base
 
@@ -79,7 +79,7 @@ def _phases(features: Any, audio: AudioConfig) -> Any:
 
 def _centre(audio: AudioConfig, start: int, stop: int) -> Any:
     """Return how far bins turn at their centre frequency, half turns, float32 [frames, bins]."""
-    return tf.constant(complex_stft.centre_phase(slice(start, stop), audio), tf.float32)
+    return tf.constant(stft.centre_phase(slice(start, stop), audio), tf.float32)
 
 
 def _transform(power: Any, phase: Any) -> Any:

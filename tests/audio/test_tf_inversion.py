@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lstm_gen.audio import graph_frames, graph_phase, inversion, inversion_kernels, representations
+from lstm_gen.audio import inversion, inversion_kernels, representations, tf_inversion
 from lstm_gen.config.audio import AudioConfig
 
 RATE = 8000
@@ -40,7 +40,7 @@ def make_signal(seconds: float = 1.0) -> np.ndarray:
 def test_frames_are_those_of_the_representation(name: str) -> None:
     audio, signal = analysis(name), make_signal()
     expected = representations.extract(signal, audio)
-    frames = tf.function(graph_frames.extract)(tf.constant(signal), audio).numpy()
+    frames = tf.function(tf_inversion.extract)(tf.constant(signal), audio).numpy()
     assert frames.shape == expected.shape
     if name != "instantaneous_frequency":
         np.testing.assert_allclose(frames, expected, atol=1e-4)
@@ -57,7 +57,7 @@ def test_sound_without_a_search_is_the_representations(name: str) -> None:
     audio = analysis(name)
     frames = representations.extract(make_signal(), audio)
     expected = representations.invert(frames, audio, 0)
-    signal = tf.function(graph_frames.invert)(tf.constant(frames), audio, 0).numpy()
+    signal = tf.function(tf_inversion.invert)(tf.constant(frames), audio, 0).numpy()
     assert signal.shape == expected.shape
     assert np.abs(expected).max() > 0.1
     np.testing.assert_allclose(signal, expected, atol=1e-4)
@@ -71,7 +71,7 @@ def test_a_search_ends_as_near_to_the_frames(name: str) -> None:
     errors = []
     for signal in (
         representations.invert(frames, audio, 16),
-        tf.function(graph_frames.invert)(tf.constant(frames), audio, 16).numpy(),
+        tf.function(tf_inversion.invert)(tf.constant(frames), audio, 16).numpy(),
     ):
         again = representations.extract(signal, audio)[: len(frames)]
         errors.append(np.abs(again - frames)[frames > -8].mean())
@@ -82,7 +82,7 @@ def test_a_search_ends_as_near_to_the_frames(name: str) -> None:
 def test_silence_is_silent() -> None:
     audio = analysis("log_mel")
     frames = representations.extract(np.zeros(RATE // 4, np.float32), audio)
-    assert not graph_frames.invert(tf.constant(frames), audio, 4).numpy().any()
+    assert not tf_inversion.invert(tf.constant(frames), audio, 4).numpy().any()
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -97,6 +97,6 @@ def test_phases_are_those_of_the_compiled_loop(seed: int) -> None:
     expected = np.empty_like(loud)
     gamma = inversion.GAMMA * audio.n_fft**2
     inversion_kernels.integrate_phase(loud, audio.hop_length, audio.n_fft, gamma, expected)
-    phase = graph_phase.integrate(tf.constant(loud), audio).numpy()
+    phase = tf_inversion.integrate_phase(tf.constant(loud), audio).numpy()
     apart = np.abs((phase - expected + np.pi) % (2 * np.pi) - np.pi)
     assert apart.max() < 1e-4
