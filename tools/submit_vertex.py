@@ -1,45 +1,45 @@
-r"""Run one of the three commands on Vertex AI: write the job's description, and submit it.
+r"""Vertex AI submission of the three commands: writes the job's specification and submits it.
 
   python -m tools.submit_vertex --project=P --region=europe-west4 --bucket=B --machine=gpu \
-    -- --data_dir=dataset --flagfile=flags/presets/default.flags
+    -- --preset=default --data_dir=dataset
 
-trains on gs://B/dataset into gs://B/run. What follows after -- is the command's own flags; paths in
-them are in the bucket. --command=prepare and --command=generate submit the other two. It needs
-pip install 'lstm_gen[cloud]', and to submit `gcloud auth application-default login`; --dry_run
-needs no account. Images are made by `make image`.
+trains on gs://B/dataset and writes the run gs://B/run. Flags after -- are the command's own; paths
+in them are in the bucket. --command=prepare and --command=generate run the other two. Needs
+pip install 'lstm_gen[cloud]' and, to submit, `gcloud auth application-default login`; --dry_run
+needs no account. `make image` builds the container images.
 """
 
 import shlex
 
 from flags import command
 from lstm_gen.platform import storage
-from tools.vertex import jobs, vertex_flags
+from tools import vertex, vertex_flags
 
 
 def main(arguments: list[str]) -> None:
-    """Write the description, submit the job unless that is not wanted, and say where to look."""
-    job, output = vertex_flags.config(arguments), vertex_flags.output()
-    spec = jobs.build_spec(job)
-    storage.write_text(output, jobs.to_yaml(spec))
-    machine = jobs.MACHINES[job.machine].what
+    """Write the specification, submit the job unless --dry_run, and print how to follow it."""
+    job, output = vertex_flags.config(), vertex_flags.output()
+    spec = vertex.build_spec(job, arguments)
+    storage.write_text(output, vertex.to_yaml(spec))
+    machine = vertex.MACHINES[job.machine].what
     hosts = f"{job.hosts} hosts with {machine} each" if job.hosts > 1 else machine
-    print(f"{output}: {jobs.display_name(job)} on {hosts}")
+    print(f"{output}: {vertex.display_name(job)} on {hosts}")
     if vertex_flags.dry_run():
-        print(f"by hand   {_gcloud(job, output)}")
+        print(f"submit    {_gcloud(job, output)}")
         return
-    name = jobs.submit(job)
+    name = vertex.submit(job, arguments)
     print(f"submitted {name}")
     print(f"follow    gcloud ai custom-jobs stream-logs {name}")
     if job.command == "train":
-        print(f"look      tensorboard --logdir=gs://{job.bucket_name}/{job.name}/logs")
+        print(f"monitor   tensorboard --logdir=gs://{job.bucket_name}/{job.name}/logs")
 
 
-def _gcloud(job: jobs.JobConfig, output: str) -> str:
-    """Return the command line that submits the file."""
+def _gcloud(job: vertex.JobConfig, output: str) -> str:
+    """Return the gcloud command line that submits the file."""
     named = {
         "project": job.project,
         "region": job.region,
-        "display-name": jobs.display_name(job),
+        "display-name": vertex.display_name(job),
         "config": output,
     }
     flags = " ".join(f"--{name}={shlex.quote(value)}" for name, value in named.items())

@@ -1,4 +1,4 @@
-"""Jobs for Vertex AI: what is asked for, in the types of Google's own SDK where it is installed."""
+"""Vertex AI jobs, checked against the types of Google's SDK where it is installed."""
 
 import json
 import pathlib
@@ -10,47 +10,47 @@ import pytest
 
 import lstm_gen
 from lstm_gen.platform import errors
-from tools.vertex import jobs
+from tools import vertex
 
 ROOT = pathlib.Path(__file__).parents[2]
 WHERE = {"project": "p", "region": "europe-west4", "bucket": "gs://b"}
 TENSORBOARD = {"tensorboard": "42", "service_account": "a@p.iam.gserviceaccount.com"}
 JOBS = [
-    *({"machine": machine} for machine in jobs.MACHINES),
+    *({"machine": machine} for machine in vertex.MACHINES),
     *({"machine": "gpu-8", "hosts": hosts, "spot": True} for hosts in (2, 5)),
     {"machine": "cpu", "hosts": 3, "name": "a-1", "disk_gb": 500, "timeout_hours": 1.5},
-    {"machine": "cpu", "command": "prepare", "arguments": ("--input_dir=recordings",)},
-    {"command": "generate", "arguments": ("--run_dir=run", "--n_songs=2")},
+    {"machine": "cpu", "command": "prepare"},
+    {"command": "generate"},
     {"command": "generate", "machine": "tpu-v5e-1", "image": "i"},
     TENSORBOARD,
 ]
 
 
-def make_job(**asked: Any) -> jobs.JobConfig:
+def make_job(**asked: Any) -> vertex.JobConfig:
     """Return a job of the test's project."""
-    return jobs.JobConfig(**WHERE | asked)
+    return vertex.JobConfig(**WHERE | asked)
 
 
-def containers(job: jobs.JobConfig) -> list[dict[str, Any]]:
+def containers(spec: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the container of each worker pool."""
-    return [pool["containerSpec"] for pool in jobs.build_spec(job)["workerPoolSpecs"]]
+    return [pool["containerSpec"] for pool in spec["workerPoolSpecs"]]
 
 
 @pytest.mark.parametrize("asked", JOBS)
-def test_the_sdk_takes_every_job_as_it_is(asked: dict[str, Any]) -> None:
+def test_the_sdk_accepts_every_job(asked: dict[str, Any]) -> None:
     types = pytest.importorskip("google.cloud.aiplatform_v1", reason="make test-vertex has it")
-    spec = jobs.build_spec(make_job(**asked))
+    spec = vertex.build_spec(make_job(**asked), [])
     parsed = types.CustomJobSpec.from_json(json.dumps(spec))
     kept = types.CustomJobSpec.to_dict(
         parsed, preserving_proto_field_name=False, use_integers_for_enums=False
     )
     assert_within(spec, kept)
     machine = parsed.worker_pool_specs[0].machine_spec
-    assert machine.machine_type == jobs.MACHINES[asked.get("machine", "gpu")].machine_type
+    assert machine.machine_type == vertex.MACHINES[asked.get("machine", "gpu")].machine_type
 
 
 def assert_within(spec: Any, kept: Any) -> None:
-    """Check that the SDK's values hold ours; it writes 64-bit numbers as texts, and defaults."""
+    """Check that the SDK's values contain ours; it adds defaults and writes int64 as strings."""
     if isinstance(spec, dict):
         assert set(spec) <= set(kept)
         for name, value in spec.items():
@@ -63,14 +63,14 @@ def assert_within(spec: Any, kept: Any) -> None:
         assert str(spec) == str(kept)
 
 
-def test_the_sdk_refuses_a_field_that_is_not_the_apis() -> None:
+def test_the_sdk_rejects_unknown_fields() -> None:
     types = pytest.importorskip("google.cloud.aiplatform_v1", reason="make test-vertex has it")
-    spec = jobs.build_spec(make_job()) | {"replicas": 1}
+    spec = vertex.build_spec(make_job(), []) | {"replicas": 1}
     with pytest.raises(Exception, match="replicas"):
         types.CustomJobSpec.from_json(json.dumps(spec))
 
 
-def test_what_is_submitted_is_what_was_written(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_submitted_job_is_the_written_one(monkeypatch: pytest.MonkeyPatch) -> None:
     sdk = pytest.importorskip("google.cloud.aiplatform_v1", reason="make test-vertex has it")
     asked: list[Any] = []
 
@@ -84,14 +84,14 @@ def test_what_is_submitted_is_what_was_written(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(sdk, "JobServiceClient", Client)
     job = make_job(machine="tpu-v3", spot=True)
-    assert jobs.submit(job) == "projects/p/locations/europe-west4/customJobs/7"
+    assert vertex.submit(job, []) == "projects/p/locations/europe-west4/customJobs/7"
     endpoint, parent, sent = asked
     assert (endpoint, parent) == ("europe-west4-aiplatform.googleapis.com", job.parent)
     assert sent.display_name == "lstm-gen-train-run"
-    assert sent.job_spec == sdk.CustomJobSpec.from_json(json.dumps(jobs.build_spec(job)))
+    assert sent.job_spec == sdk.CustomJobSpec.from_json(json.dumps(vertex.build_spec(job, [])))
 
 
-def test_a_job_that_nobody_may_submit_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_credentials_are_a_one_line_error(monkeypatch: pytest.MonkeyPatch) -> None:
     sdk = pytest.importorskip("google.cloud.aiplatform_v1", reason="make test-vertex has it")
     from google.auth import exceptions
 
@@ -100,32 +100,31 @@ def test_a_job_that_nobody_may_submit_is_one_line(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(sdk, "JobServiceClient", refuse)
     with pytest.raises(errors.StorageError, match="gcloud auth application-default login"):
-        jobs.submit(make_job())
+        vertex.submit(make_job(), [])
 
 
 def test_a_training_is_one_container_in_the_bucket() -> None:
-    job = make_job(arguments=("--data_dir=dataset", "--steps=9"))
-    (container,) = containers(job)
+    spec = vertex.build_spec(make_job(), ["--data_dir=dataset", "--steps=9"])
+    (container,) = containers(spec)
     assert container == {
         "imageUri": f"europe-west4-docker.pkg.dev/p/lstm-gen/gpu:{lstm_gen.__version__}",
         "command": ["train_model"],
         "args": ["--noread_local", "--gcs_bucket=b", "--data_dir=dataset", "--steps=9"],
     }
-    spec = jobs.build_spec(job)
     assert spec["baseOutputDirectory"] == {"outputUriPrefix": "gs://b/run"}
     assert spec["scheduling"]["strategy"] == "STANDARD"
     assert spec["scheduling"]["timeout"] == "86400s"
 
 
-def test_only_a_training_has_a_directory_of_its_own() -> None:
+def test_only_training_has_an_output_directory() -> None:
     for command, module in (("prepare", "create_tfrecord"), ("generate", "generate_songs")):
-        job = make_job(command=command, machine="cpu")
-        assert "baseOutputDirectory" not in jobs.build_spec(job)
-        assert containers(job)[0]["command"] == [module]
+        spec = vertex.build_spec(make_job(command=command, machine="cpu"), [])
+        assert "baseOutputDirectory" not in spec
+        assert containers(spec)[0]["command"] == [module]
 
 
 def test_the_first_of_several_hosts_is_a_pool_of_its_own() -> None:
-    spec = jobs.build_spec(make_job(machine="gpu-8", hosts=4, spot=True))
+    spec = vertex.build_spec(make_job(machine="gpu-8", hosts=4, spot=True), [])
     first, others = spec["workerPoolSpecs"]
     assert (first.pop("replicaCount"), others.pop("replicaCount")) == (1, 3)
     assert first == others
@@ -133,9 +132,9 @@ def test_the_first_of_several_hosts_is_a_pool_of_its_own() -> None:
     assert spec["scheduling"]["restartJobOnWorkerRestart"]
 
 
-@pytest.mark.parametrize("machine", [name for name in jobs.MACHINES if name.startswith("tpu")])
-def test_a_tpu_is_one_host_that_is_told_so(machine: str) -> None:
-    spec = jobs.build_spec(make_job(machine=machine))
+@pytest.mark.parametrize("machine", [name for name in vertex.MACHINES if name.startswith("tpu")])
+def test_a_tpu_is_one_host_with_its_own_flag_and_image(machine: str) -> None:
+    spec = vertex.build_spec(make_job(machine=machine), [])
     (pool,) = spec["workerPoolSpecs"]
     container = pool["containerSpec"]
     assert container["args"][-1] == "--use_tpu"
@@ -145,11 +144,14 @@ def test_a_tpu_is_one_host_that_is_told_so(machine: str) -> None:
     assert ("tpuTopology" in pool["machineSpec"]) == ("v5e" in machine)
 
 
-def test_a_tensorboard_is_named_in_full() -> None:
-    spec = jobs.build_spec(make_job(**TENSORBOARD))
+def test_a_tensorboard_has_its_full_resource_name() -> None:
+    spec = vertex.build_spec(make_job(**TENSORBOARD), [])
     assert spec["tensorboard"] == "projects/p/locations/europe-west4/tensorboards/42"
     full = "projects/q/locations/r/tensorboards/1"
-    assert jobs.build_spec(make_job(**TENSORBOARD | {"tensorboard": full}))["tensorboard"] == full
+    assert (
+        vertex.build_spec(make_job(**TENSORBOARD | {"tensorboard": full}), [])["tensorboard"]
+        == full
+    )
 
 
 @pytest.mark.parametrize(
@@ -164,22 +166,24 @@ def test_a_tensorboard_is_named_in_full() -> None:
         ({"machine": "abacus"}, "machine must be one of cpu"),
         ({"hosts": 0}, "hosts must be at least 1"),
         ({"hosts": 2, "machine": "tpu-v3"}, "a TPU is one host"),
-        ({"hosts": 2, "command": "generate"}, "several hosts train together"),
+        ({"hosts": 2, "command": "generate"}, "several hosts are for training"),
         ({"command": "prepare", "machine": "gpu"}, "use --machine=cpu"),
-        ({"disk_gb": 10}, "disk_gb must be at least 100"),
-        ({"timeout_hours": 0.0}, "timeout_hours must be positive"),
-        ({"timeout_hours": float("inf")}, "timeout_hours must be positive"),
+        ({"disk_gb": 10}, "disk_gb must be at least 100 GB"),
+        ({"timeout_hours": 0.0}, "timeout_hours must be above 0 h"),
+        ({"timeout_hours": float("inf")}, "timeout_hours must be above 0 h"),
         ({"tensorboard": "42"}, "needs --service_account"),
-        (TENSORBOARD | {"command": "generate"}, "is for trainings"),
+        (TENSORBOARD | {"command": "generate"}, "is for training"),
     ],
 )
-def test_what_cannot_run_is_refused_before_it_costs(asked: dict[str, Any], message: str) -> None:
+def test_a_job_that_cannot_run_is_an_error_before_submission(
+    asked: dict[str, Any], message: str
+) -> None:
     with pytest.raises(errors.InputError, match=message):
         make_job(**asked)
 
 
 def submit(folder: pathlib.Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the tool, with nothing of Google's account in its environment."""
+    """Run the tool without Google credentials in its environment."""
     return subprocess.run(
         [sys.executable, "-m", "tools.submit_vertex", *arguments],
         cwd=folder,
@@ -191,7 +195,7 @@ def submit(folder: pathlib.Path, *arguments: str) -> subprocess.CompletedProcess
     )
 
 
-def test_a_dry_run_writes_what_gcloud_takes(tmp_path: pathlib.Path) -> None:
+def test_a_dry_run_writes_the_file_for_gcloud(tmp_path: pathlib.Path) -> None:
     yaml = pytest.importorskip("yaml", reason="make test-vertex has it")
     where = [f"--{name}={value}" for name, value in WHERE.items()]
     result = submit(tmp_path, *where, "--machine=cpu", "--dry_run", "--", "--steps=9", "--nobest")
@@ -201,7 +205,7 @@ def test_a_dry_run_writes_what_gcloud_takes(tmp_path: pathlib.Path) -> None:
         "--display-name=lstm-gen-train-run --config=job.yaml\n" in result.stdout
     )
     written = yaml.safe_load((tmp_path / "job.yaml").read_text())
-    assert written == jobs.build_spec(make_job(machine="cpu", arguments=("--steps=9", "--nobest")))
+    assert written == vertex.build_spec(make_job(machine="cpu"), ["--steps=9", "--nobest"])
 
 
 def test_flags_in_the_wrong_place_are_refused(tmp_path: pathlib.Path) -> None:
@@ -215,6 +219,6 @@ def test_flags_in_the_wrong_place_are_refused(tmp_path: pathlib.Path) -> None:
 
 def test_help_names_every_machine(tmp_path: pathlib.Path) -> None:
     result = submit(tmp_path, "--help")
-    assert result.stdout.startswith("Run one of the three commands on Vertex AI")
-    for machine in jobs.MACHINES:
+    assert result.stdout.startswith("Vertex AI submission of the three commands")
+    for machine in vertex.MACHINES:
         assert machine in result.stdout

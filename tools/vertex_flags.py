@@ -2,8 +2,8 @@
 
 from absl import flags
 
-from tools.vertex import jobs
-from tools.vertex.jobs import JobConfig
+from tools import vertex
+from tools.vertex import JobConfig
 
 _PROJECT = flags.DEFINE_string("project", "", "Google Cloud project that pays; its id.")
 _REGION = flags.DEFINE_string(
@@ -27,17 +27,17 @@ _NAME = flags.DEFINE_string(
 _COMMAND = flags.DEFINE_enum(
     "command",
     JobConfig.command,
-    list(jobs.COMMANDS),
+    list(vertex.COMMANDS),
     "What to run: "
-    + ", ".join(f"{name} is {module}.py" for name, module in jobs.COMMANDS.items())
+    + ", ".join(f"{name} is {module}.py" for name, module in vertex.COMMANDS.items())
     + ". Its flags follow after --.",
 )
 _MACHINE = flags.DEFINE_enum(
     "machine",
     JobConfig.machine,
-    list(jobs.MACHINES),
+    list(vertex.MACHINES),
     "Machine of each host: "
-    + "; ".join(f"{name} is {machine.what}" for name, machine in jobs.MACHINES.items())
+    + "; ".join(f"{name} is {machine.what}" for name, machine in vertex.MACHINES.items())
     + ". A TPU gets --use_tpu by itself.",
 )
 _HOSTS = flags.DEFINE_integer(
@@ -90,15 +90,14 @@ _DRY_RUN = flags.DEFINE_boolean(
 )
 
 
-def config(arguments: list[str]) -> JobConfig:
-    """Return the job asked for, its command with these flags."""
+def config() -> JobConfig:
+    """Return the requested job."""
     return JobConfig(
         project=_PROJECT.value,
         region=_REGION.value,
         bucket=_BUCKET.value,
         name=_NAME.value,
         command=_COMMAND.value,
-        arguments=tuple(arguments),
         machine=_MACHINE.value,
         hosts=_HOSTS.value,
         spot=_SPOT.value,
