@@ -72,7 +72,7 @@ def main() -> None:
     settings = training_flags.monitor_config()
     strategy = device_flags.strategy()
     augmentation.require_fit(run.augmentation, run.audio)
-    augmentation.require_true_labels(run.augmentation, run.condition, pitch_flags.pitch_label())
+    augmentation.require_pitch_kept(run.augmentation, run.condition, pitch_flags.pitch_label())
     if _DRY_RUN.value:
         print(report.describe_data(dataset, run.window, run.training))
         found = dry_run.measure(run, dataset, settings.steps_per_call, strategy)

@@ -99,9 +99,7 @@ def _find(dataset: manifest.Dataset, wanted: int) -> records.Segment:
     first = 0
     for shard in (shard for name in manifest.SPLITS for shard in dataset.splits[name].shards):
         if wanted < first + shard.records:
-            found = records.read_segments(
-                dataset.path(shard), dataset.audio.channels, dataset.segment.dtype
-            )
+            found = dataset.read_segments(shard)
             return next(itertools.islice(found, wanted - first, None))
         first += shard.records
     errors.require(False, f"--dump_segment must be below {first}", dump_segment=wanted)

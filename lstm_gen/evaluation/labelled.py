@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lstm_gen.dataset.format import labels, manifest, records
+from lstm_gen.dataset.format import labels, manifest
 
 
 class Example(NamedTuple):
@@ -23,7 +23,5 @@ class Example(NamedTuple):
 def segments(dataset: manifest.Dataset, split: str) -> Iterator[Example]:
     """Yield the segments of a split in the order of its shards."""
     for shard in dataset.splits[split].shards:
-        for one in records.read_segments(
-            dataset.path(shard), dataset.audio.channels, dataset.segment.dtype
-        ):
+        for one in dataset.read_segments(shard):
             yield Example(dataset.normalise(one.frames), one.labels)

@@ -20,7 +20,7 @@ WINDOW = WindowConfig(timesteps=8)
 
 def vary(frames: np.ndarray, chance: float, **settings: Any) -> np.ndarray:
     """Return one window varied by the same chance in every respect."""
-    varied = augmentation.make(AugmentationConfig(**settings), AUDIO)(
+    varied = augmentation.build(AugmentationConfig(**settings), AUDIO)(
         frames[np.newaxis], np.full((1, 4), chance, np.float32)
     )
     return np.asarray(varied)[0]
@@ -66,7 +66,7 @@ def test_a_transposition_moves_what_lies_between_bins_too(chance: float, semiton
     tone = 0.3 * np.sin(2 * np.pi * 1003 / audio.sample_rate * np.arange(8000))
     frames = representations.extract(tone, audio)[8:20]
     chances = np.full((1, 4), chance, np.float32)
-    moved = np.asarray(augmentation.make(augment, audio)(frames[np.newaxis], chances))[0]
+    moved = np.asarray(augmentation.build(augment, audio)(frames[np.newaxis], chances))[0]
     assert moved.shape == frames.shape
     ratio = 2 ** (semitones / 12)
     peak = round(1003 * ratio * 1024 / 8000)
@@ -96,7 +96,7 @@ def test_every_representation_is_amplified_as_its_sound(settings: dict[str, Any]
     # Twice: a power of two moves no rounding, on which the phase of a silent bin rests.
     quiet, loud = (representations.extract(sound() * gain, audio) for gain in (1, 2))
     augment = AugmentationConfig(gain_db=2 * 20 * math.log10(2))
-    varied = augmentation.make(augment, audio)(
+    varied = augmentation.build(augment, audio)(
         quiet[np.newaxis], np.full((1, 4), 0.75, np.float32)
     )[0]
     np.testing.assert_allclose(varied, loud, atol=0.02)
@@ -107,7 +107,7 @@ def test_polarity_changes_the_sign_of_half(chance: float) -> None:
     audio = AudioConfig(representation="waveform", hop_length=16)
     augment = AugmentationConfig(polarity=True)
     frames = tiny.make_frames(10, 0, 16)[np.newaxis]
-    varied = augmentation.make(augment, audio)(frames, np.full((1, 4), chance, np.float32))
+    varied = augmentation.build(augment, audio)(frames, np.full((1, 4), chance, np.float32))
     np.testing.assert_array_equal(varied, -frames if chance < 0.5 else frames)
 
 
@@ -119,7 +119,7 @@ def test_what_does_not_fit_the_frames_is_refused() -> None:
         (AugmentationConfig(transpose_semitones=1), AUDIO),
     ):
         with pytest.raises(errors.InputError, match=r"Received: .*representation="):
-            augmentation.make(augment, audio)
+            augmentation.build(augment, audio)
 
 
 @pytest.fixture(scope="module")
@@ -167,8 +167,8 @@ def test_settings_out_of_range_are_refused() -> None:
 @pytest.mark.parametrize("moved", [{"transpose_semitones": 1.0}, {"shift_mels": 1}])
 def test_a_pitch_that_is_told_must_stay(moved: dict[str, Any]) -> None:
     augment = AugmentationConfig(**moved)
-    augmentation.require_true_labels(augment, ["instrument"], "pitch")
+    augmentation.require_pitch_kept(augment, ["instrument"], "pitch")
     still = AugmentationConfig(gain_db=3)
-    augmentation.require_true_labels(still, ["pitch"], "pitch")
-    with pytest.raises(errors.InputError, match="no longer has the pitch that the model is told"):
-        augmentation.require_true_labels(augment, ["instrument", "pitch"], "pitch")
+    augmentation.require_pitch_kept(still, ["pitch"], "pitch")
+    with pytest.raises(errors.InputError, match="contradicts conditioning on pitch"):
+        augmentation.require_pitch_kept(augment, ["instrument", "pitch"], "pitch")

@@ -58,9 +58,7 @@ def read(dataset: manifest.Dataset) -> list[records.Segment]:
     return [
         segment
         for shard in dataset.splits["train"].shards
-        for segment in records.read_segments(
-            dataset.path(shard), dataset.audio.channels, dataset.segment.dtype
-        )
+        for segment in dataset.read_segments(shard)
     ]
 
 

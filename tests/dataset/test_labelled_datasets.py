@@ -15,7 +15,7 @@ from lstm_gen.config.dataset import LabelConfig
 from lstm_gen.config.training import WindowConfig
 from lstm_gen.dataset.format import labels, manifest, records, tfds
 from lstm_gen.dataset.input import excerpts as primers
-from lstm_gen.dataset.input import index, pipeline
+from lstm_gen.dataset.input import pipeline
 from lstm_gen.dataset.inspect import check, summary
 from lstm_gen.dataset.prepare import prepare, receipts
 from lstm_gen.platform import errors
@@ -61,9 +61,7 @@ def read(dataset: manifest.Dataset) -> list[records.Segment]:
         segment
         for split in manifest.SPLITS
         for shard in dataset.splits[split].shards
-        for segment in records.read_segments(
-            dataset.path(shard), dataset.audio.channels, dataset.segment.dtype
-        )
+        for segment in dataset.read_segments(shard)
     ]
 
 
@@ -91,7 +89,7 @@ def test_batches_hold_the_labels_of_their_windows(labelled: manifest.Dataset) ->
 
 
 def test_an_empty_split_has_labels_of_no_segment(labelled: manifest.Dataset) -> None:
-    found = index.Index(labelled, "test").labels
+    found = pipeline.Index(labelled, "test").labels
     assert {name: array.shape for name, array in found.items()} == {
         "label/genre": (0,),
         "label/mood": (0, 2),
@@ -236,9 +234,7 @@ def test_excerpts_bring_their_labels(labelled: manifest.Dataset) -> None:
     segments = [
         segment
         for shard in labelled.splits["train"].shards
-        for segment in records.read_segments(
-            labelled.path(shard), labelled.audio.channels, labelled.segment.dtype
-        )
+        for segment in labelled.read_segments(shard)
     ]
     for place, frames in enumerate(excerpts.frames):
         (owner,) = [

@@ -38,9 +38,7 @@ def read(dataset: manifest.Dataset, split: str) -> list[records.Segment]:
     return [
         segment
         for shard in dataset.splits[split].shards
-        for segment in records.read_segments(
-            dataset.path(shard), dataset.audio.n_mels, dataset.segment.dtype
-        )
+        for segment in dataset.read_segments(shard)
     ]
 
 

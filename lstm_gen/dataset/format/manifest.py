@@ -20,7 +20,7 @@ from lstm_gen.audio import normalisation, representations
 from lstm_gen.config import fields
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.config.dataset import LabelConfig, SegmentConfig, SplitConfig
-from lstm_gen.dataset.format import integrity, labels
+from lstm_gen.dataset.format import integrity, labels, records
 from lstm_gen.dataset.format.labels import Vocabulary
 from lstm_gen.platform import errors, storage
 
@@ -143,8 +143,16 @@ class Dataset:
         """Return stored frames [..., channels] as a model sees them, float32."""
         return self.normalisation.apply(representations.dequantise(np.asarray(frames)))
 
+    def read_segments(self, shard: Shard) -> Iterator[records.Segment]:
+        """Yield the segments of a shard in order, every checksum verified.
+
+        Raises:
+          InputError: For a record that is cut, corrupt or not a segment, naming it.
+        """
+        return records.read_segments(self.path(shard), self.audio.channels, self.segment.dtype)
+
     def path(self, shard: Shard) -> str:
-        """Return where a shard is."""
+        """Return the path of a shard, on this machine if it was fetched."""
         return storage.join(self.local_dir or self.data_dir, shard.name)
 
 

@@ -1,8 +1,8 @@
-"""Windows varied as they are read: louder or quieter, upside down, higher or lower.
+"""Augmentation of training windows: gain, polarity, mel shift, transposition.
 
-Each window of each epoch is varied by random numbers of its own, which the schedule draws for
-its place in the stream: neither the number of devices nor a restart changes them. Shifts in
-time come for free, since each epoch cuts its windows elsewhere.
+Each window of each epoch has random numbers of its own, drawn for its place in the stream:
+neither the number of devices nor a restart changes them. Shifts in time need no augmentation,
+since each epoch cuts its windows from another first frame.
 """
 
 import math
@@ -19,10 +19,10 @@ _NATS_PER_DB = math.log(10) / 10  # of power
 
 
 def require_fit(augment: AugmentationConfig, audio: AudioConfig) -> None:
-    """Raise InputError if the frames cannot be varied so."""
+    """Raise InputError if the representation does not support an augmentation."""
     errors.require(
         not (augment.polarity and audio.is_logarithmic),
-        "polarity is for frames of samples or of their transform, not of loudness; drop --polarity",
+        "polarity is for waveforms and linear transforms, not for log power; drop --polarity",
         polarity=augment.polarity,
         representation=audio.representation,
     )
@@ -40,57 +40,57 @@ def require_fit(augment: AugmentationConfig, audio: AudioConfig) -> None:
     )
 
 
-def require_true_labels(
-    augment: AugmentationConfig, told: Collection[str], pitch_label: str
+def require_pitch_kept(
+    augment: AugmentationConfig, condition: Collection[str], pitch_label: str
 ) -> None:
-    """Raise InputError if sounds were moved to another pitch than a model is told they have."""
+    """Raise InputError if augmentation changes the pitch that a model is conditioned on."""
     moved = augment.transpose_semitones or augment.shift_mels
     errors.require(
-        not moved or pitch_label not in told,
-        f"what is transposed no longer has the {pitch_label} that the model is told; drop "
+        not moved or pitch_label not in condition,
+        f"pitch augmentation contradicts conditioning on {pitch_label}; drop "
         "--transpose_semitones and --shift_mels, or do not condition on it",
         transpose_semitones=augment.transpose_semitones,
         shift_mels=augment.shift_mels,
-        condition=",".join(told),
+        condition=",".join(condition),
     )
 
 
-def make(augment: AugmentationConfig, audio: AudioConfig) -> Callable[[Any, Any], Any]:
-    """Return the function that varies a batch.
+def build(config: AugmentationConfig, audio: AudioConfig) -> Callable[[Any, Any], Any]:
+    """Return the function that augments a batch.
 
     Args:
-      augment: How much.
-      audio: What the frames are.
+      config: Strength of each augmentation.
+      audio: Representation of the frames.
 
     Returns:
-      (frames, float32 [batch, frames, channels], values of the representation; chances,
-      float32 [batch, 4], in [0, 1)) -> frames of the same shape.
+      (frames, float32 [batch, frames, channels], values of the representation; uniforms,
+      float32 [batch, 4], random numbers in [0, 1)) -> frames of the same shape.
 
     Raises:
-      InputError: If the frames cannot be varied so.
+      InputError: If the representation does not support an augmentation.
     """
-    require_fit(augment, audio)
+    require_fit(config, audio)
 
-    def vary(frames: Any, chances: Any) -> Any:
-        if augment.gain_db:
-            gain_db = augment.gain_db * (2 * chances[:, 0] - 1)
+    def augment(frames: Any, uniforms: Any) -> Any:
+        if config.gain_db:
+            gain_db = config.gain_db * (2 * uniforms[:, 0] - 1)
             frames = _amplify(frames, gain_db[:, tf.newaxis, tf.newaxis], audio)
-        if augment.polarity:
-            frames *= tf.where(chances[:, 2] < 0.5, -1.0, 1.0)[:, tf.newaxis, tf.newaxis]
-        if augment.shift_mels:
-            n_shifts = 2 * augment.shift_mels + 1
-            shifts = tf.cast(chances[:, 1] * n_shifts, tf.int32) - augment.shift_mels
-            frames = _shift(frames, shifts, augment.shift_mels, math.log(audio.log_floor))
-        if augment.transpose_semitones:
-            semitones = augment.transpose_semitones * (2 * chances[:, 3] - 1)
+        if config.polarity:
+            frames *= tf.where(uniforms[:, 2] < 0.5, -1.0, 1.0)[:, tf.newaxis, tf.newaxis]
+        if config.shift_mels:
+            n_shifts = 2 * config.shift_mels + 1
+            shifts = tf.cast(uniforms[:, 1] * n_shifts, tf.int32) - config.shift_mels
+            frames = _shift(frames, shifts, config.shift_mels, math.log(audio.log_floor))
+        if config.transpose_semitones:
+            semitones = config.transpose_semitones * (2 * uniforms[:, 3] - 1)
             frames = _transpose(frames, semitones, math.log(audio.log_floor))
         return frames
 
-    return vary
+    return augment
 
 
 def _amplify(frames: Any, gain_db: Any, audio: AudioConfig) -> Any:
-    """Return frames of sound made this much louder; silence stays at the floor."""
+    """Return frames amplified by gains in dB; silence stays at the floor."""
     nats = gain_db * _NATS_PER_DB
     if not audio.is_logarithmic:
         return frames * tf.exp(nats / 2)
@@ -101,7 +101,7 @@ def _amplify(frames: Any, gain_db: Any, audio: AudioConfig) -> Any:
 
 
 def _shift(frames: Any, shifts: Any, widest: int, silence: float) -> Any:
-    """Return frames moved up by this many bands, int32 [batch]; silence moves in."""
+    """Return frames shifted up by int32 [batch] bands; silence fills the gap."""
     channels = frames.shape[-1]
     padded = tf.pad(frames, [[0, 0], [0, 0], [widest, widest]], constant_values=silence)
     bands = widest - shifts[:, tf.newaxis] + tf.range(channels)
@@ -109,24 +109,24 @@ def _shift(frames: Any, shifts: Any, widest: int, silence: float) -> Any:
 
 
 def _transpose(frames: Any, semitones: Any, log_floor: float) -> Any:
-    """Return frames with each bin's level where its frequency goes, float32 [batch] semitones.
+    """Return frames transposed by float32 [batch] semitones: the frequency axis is rescaled.
 
-    Between bins a cubic runs through the four amplitudes around (Catmull-Rom), which are smooth
-    where their logarithms are not. Peaks get wider or narrower as they move, 6 % for a semitone;
-    silence moves in at the top.
+    Catmull-Rom interpolation over the four nearest bins, of amplitudes, which are smooth where
+    their logarithms are not. Peaks get wider or narrower, 6 % for a semitone; silence fills the
+    gap at the top.
     """
     n_bins, silence = frames.shape[-1], math.exp(log_floor / 2)
     place = tf.range(float(n_bins)) * tf.pow(2.0, -semitones / 12)[:, tf.newaxis]
     below = tf.minimum(tf.floor(place), float(n_bins))
-    # Bin -1 is bin 1, as in the transform of a real signal.
+    # Bin -1 equals bin 1 in the transform of a real signal.
     rows = tf.exp(tf.transpose(frames, [0, 2, 1]) / 2)
     rows = tf.concat([rows[:, 1:2], rows, tf.fill(tf.shape(rows[:, :3]), silence)], axis=1)
-    share = place - below
-    square, cube = share**2, share**3
+    fraction = place - below
+    square, cube = fraction**2, fraction**3
     weights = (
-        square - (share + cube) / 2,
+        square - (fraction + cube) / 2,
         1 - 2.5 * square + 1.5 * cube,
-        share / 2 + 2 * square - 1.5 * cube,
+        fraction / 2 + 2 * square - 1.5 * cube,
         (cube - square) / 2,
     )
     first = tf.cast(below, tf.int32)

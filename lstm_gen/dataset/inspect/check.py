@@ -105,9 +105,7 @@ def _check_records(
     """Read a shard: its records must be whole, as many and as long as was said, and finite."""
     lengths: list[int] = []
     try:
-        for segment in records.read_segments(
-            dataset.path(shard), dataset.audio.channels, dataset.segment.dtype
-        ):
+        for segment in dataset.read_segments(shard):
             if not np.isfinite(segment.frames).all():
                 yield f"shard {shard.name} must be finite, but record {len(lengths)} is not"
             elif split == "train":

@@ -109,9 +109,7 @@ def _spread(n: int, most: int) -> set[int]:
 def _read(dataset: manifest.Dataset, split: str) -> Iterator[records.Segment]:
     """Yield every segment of a split."""
     for shard in dataset.splits[split].shards:
-        yield from records.read_segments(
-            dataset.path(shard), dataset.audio.channels, dataset.segment.dtype
-        )
+        yield from dataset.read_segments(shard)
 
 
 def _draw_levels(axes: Any, views: Views) -> None:
