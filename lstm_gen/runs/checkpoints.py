@@ -1,9 +1,9 @@
-"""Directories of TensorFlow variables that are either complete or not there.
+"""Checkpoints: directories of TensorFlow variables, written atomically and verified when read.
 
-A state is a directory `step-00001200` with the variables in one file (`tensors`) and, written
-last, a `commit.json` that says what they are, with the file's SHA-256. What has no valid commit
-does not exist; the newest state that does is found by looking, never by trusting a pointer.
-Only arrays that the program expects are ever read: no pickles, no saved programs, no links.
+A state is a directory `step-00001200` with the variables in one file, `state.safetensors`, and a
+`commit.json`, written last, with their names, types and shapes and the file's SHA-256. A directory
+without a valid commit is not a state. The newest state is found by listing, not by a pointer.
+Only arrays that the program expects are read: no pickles, no saved programs, no links.
 """
 
 import contextlib
@@ -34,11 +34,11 @@ class State(NamedTuple):
     """A committed state.
 
     Attributes:
-      path: Its directory.
-      step: Optimizer step that it was taken after.
-      facts: The plain values stored beside the variables.
-      specs: What the variables are.
-      sha256: Of the file with their values.
+      path: Directory of the state.
+      step: Optimizer steps done.
+      facts: Plain values stored beside the variables.
+      specs: Names, types and shapes of the variables.
+      sha256: SHA-256 of the file with their values.
     """
 
     path: str
@@ -49,10 +49,10 @@ class State(NamedTuple):
 
 
 def variables_of(**owners: Any) -> Variables:
-    """Return every variable of Keras models and optimizers under a name of its own.
+    """Return every variable of Keras models and optimizers by a unique name.
 
-    The names are the paths, less the owner's own name. How Keras objects hold one another must
-    not matter: TensorFlow does not follow a model's list of layers, and says nothing.
+    The names are Keras's paths without the owner's own name. (TensorFlow's object tracking would
+    silently leave out the layers in a list of layers.)
 
     Args:
       **owners: Models and optimizers, all built.
@@ -73,7 +73,7 @@ def variables_of(**owners: Any) -> Variables:
 
 
 def specs_of(variables: Variables) -> safetensors.Specs:
-    """Return what these variables are; they need have no values yet."""
+    """Return types and shapes of variables, which need not be initialised."""
     return {
         name: safetensors.Spec(np.dtype(_dtype_name(variable)).name, tuple(variable.shape))
         for name, variable in variables.items()
@@ -81,13 +81,13 @@ def specs_of(variables: Variables) -> safetensors.Specs:
 
 
 def write(parent: str, step: int, variables: Variables, facts: dict[str, Any]) -> State:
-    """Write a state below `parent`; it exists once this returns, or not at all.
+    """Write a state below `parent`, atomically.
 
     Args:
       parent: Directory of states.
-      step: Optimizer step.
-      variables: What to write.
-      facts: Plain JSON values to keep beside it.
+      step: Optimizer steps done.
+      variables: Variables by name.
+      facts: Plain JSON values to store beside them.
     """
     final = storage.join(parent, f"step-{step:08d}")
     specs = specs_of(variables)
@@ -116,17 +116,17 @@ def write(parent: str, step: int, variables: Variables, facts: dict[str, Any]) -
 
 
 def newest(parent: str, specs: safetensors.Specs | None = None) -> State | None:
-    """Return the newest state below `parent` that is whole, or None if there is no state.
+    """Return the newest intact state below `parent`, or None if there is no state.
 
-    A damaged state is passed over with a warning.
+    A damaged state is skipped with a warning.
 
     Args:
       parent: Directory of states.
-      specs: What must be in them, if that is known: then no more than that is ever read.
+      specs: Expected variables, if known; a state with others is refused before its file is read.
 
     Raises:
-      InputError: If there are states and none of them is whole, one holds other variables, or
-        `parent` is a link.
+      InputError: If there are states but none is intact, one holds other variables, or `parent` is
+        a link.
     """
     errors.require(
         not storage.is_link(parent), "the states of a run must lie within it", link=parent
@@ -136,12 +136,12 @@ def newest(parent: str, specs: safetensors.Specs | None = None) -> State | None:
         state = _read_commit(storage.join(parent, name))
         if state is not None and specs is not None:
             _require_same(state, specs)
-        if state is not None and _is_whole(state):
+        if state is not None and _is_intact(state):
             return state
         logging.warning("%s is damaged or incomplete; looking for an older one", name)
     if names:
         raise errors.InputError(
-            f"none of the states in {parent} is whole; restore one from a backup, or begin again "
+            f"none of the states in {parent} is intact; restore one from a backup, or start again "
             f"with train_model.py --fresh. Received: {', '.join(names)}"
         )
     return None
@@ -151,39 +151,40 @@ def read(state: State, variables: Variables) -> None:
     """Fill the variables from a state.
 
     Raises:
-      InputError: If the state does not hold just these variables, naming one, or a value is no
-        number.
+      InputError: If the state does not hold exactly these variables (naming one), or a value is
+        NaN or infinite.
     """
     _require_same(state, specs_of(variables))
     with storage.local_copy(storage.join(state.path, _ARRAYS)) as path:
         try:
             for name, values in safetensors.read(path, state.specs):
                 finite = bool(np.isfinite(values).all())
-                errors.require(finite, f"the weights in {state.path} must be numbers", name=name)
+                errors.require(finite, f"the weights in {state.path} must be finite", name=name)
                 variables[name].assign(values)
         except safetensors.FormatError as error:
             raise errors.InputError(
-                f"{state.path} must hold what its {_COMMIT} says; restore it. Received: {error}"
+                f"{state.path} must hold the arrays that its {_COMMIT} lists; restore it. "
+                f"Received: {error}"
             ) from error
 
 
 def keep_newest(parent: str, count: int, last: State) -> None:
-    """Delete all but `last` and the states before it, `count` in all, and killed writers' litter.
+    """Keep `last` and the states before it, `count` in all; delete others and unfinished writes.
 
-    A state of a later step than `last`, the one just written, is damaged or of a life of the
-    run that this one has replaced; counted, it could push out what is good.
+    A state of a later step than `last`, the one just written, is damaged or was left by an
+    earlier start of the run; it must not count, or good states would be deleted for it.
     """
     names = storage.list_names(parent)
     states = sorted(name for name in names if _NAME.fullmatch(name))
     kept = [name for name in states if name <= storage.name(last.path)][-count:]
-    litter = [name for name in names if ".tmp-" in name and _NAME.match(name)]
-    for name in sorted(set(states) - set(kept)) + litter:
+    unfinished = [name for name in names if ".tmp-" in name and _NAME.match(name)]
+    for name in sorted(set(states) - set(kept)) + unfinished:
         storage.remove_tree(storage.join(parent, name))
         failpoints.reach("state.removed")
 
 
 def _names(parent: str) -> list[str]:
-    """Return the names of what may be states; in a bucket what has no commit was never one."""
+    """Return the names of possible states; in a bucket only those with a commit."""
     names = [name for name in storage.list_names(parent) if _NAME.fullmatch(name)]
     if not storage.is_remote(parent):
         return names
@@ -191,7 +192,7 @@ def _names(parent: str) -> list[str]:
 
 
 def _read_commit(path: str) -> State | None:
-    """Return the state that a commit promises, or None if it is not as it was written."""
+    """Return the state that a commit describes, or None if the commit is missing or damaged."""
     where = storage.join(path, _COMMIT)
     if storage.is_link(path) or not storage.is_plain_file(where, _MAX_COMMIT_BYTES):
         return None
@@ -221,8 +222,8 @@ def _commit_values(state: State) -> dict[str, Any]:
     return values | {"checksum": hashlib.sha256(text.encode()).hexdigest()}
 
 
-def _is_whole(state: State) -> bool:
-    """Whether the values are as the commit says; the size first, which costs nothing."""
+def _is_intact(state: State) -> bool:
+    """Whether the values are as committed; the size is compared first, which costs nothing."""
     path = storage.join(state.path, _ARRAYS)
     n_bytes = safetensors.size(state.specs)
     return (
@@ -250,5 +251,5 @@ def _describe(spec: safetensors.Spec | None) -> str:
 
 
 def _dtype_name(variable: Any) -> str:
-    """Return the type's name of a variable of Keras, which is one, or of TensorFlow."""
+    """Return the name of the dtype of a Keras variable, a string, or a TensorFlow variable."""
     return str(getattr(variable.dtype, "name", variable.dtype))

@@ -1,9 +1,8 @@
-"""One program at a time owns a run directory.
+"""Lease: exclusive ownership of a run directory by one process.
 
-On a disk the claim is a lock that the system drops with the process. In a bucket it is an object,
-written only under the condition that it has not changed and written anew every few seconds: an
-owner whose object stays the same for a minute, by the watch of whoever waits for it, is gone. No
-two clocks are compared.
+On a disk the lease is a file lock, which ends with the process. In a bucket it is an object that
+its owner rewrites every 10 s, each time on condition that nobody else has. An object that does not
+change for 60 s, measured by whoever waits for it, is taken over; no two clocks are compared.
 """
 
 import contextlib
@@ -27,22 +26,22 @@ _STALE_SECONDS = 60.0
 
 
 class Lease:
-    """The claim of this program on a run directory; on a disk it holds until the process ends."""
+    """This process's ownership of a run directory; on a disk it lasts until the process ends."""
 
     def confirm(self) -> None:
-        """Do nothing while the claim holds; called before whatever must have one author.
+        """Check the ownership; called before each write that others must not interleave.
 
         Raises:
-          StorageError: If another program has taken over.
+          StorageError: If another process has taken over.
         """
 
 
 @contextlib.contextmanager
 def hold(run_dir: str) -> Iterator[Lease]:
-    """Own a run directory, which is there, for as long as the context lasts.
+    """Own an existing run directory inside the context.
 
     Raises:
-      InputError: If another program owns it, naming that.
+      InputError: If another process owns it, naming the process.
     """
     path = storage.join(run_dir, FILE)
     with _written(path) if storage.is_remote(path) else _locked(path) as lease:
@@ -51,7 +50,7 @@ def hold(run_dir: str) -> Iterator[Lease]:
 
 @contextlib.contextmanager
 def _locked(path: str) -> Iterator[Lease]:
-    """Hold the lock of a local file; the file stays, the lock goes with the process."""
+    """Hold a file lock; the file stays, the lock ends with the process."""
     with contextlib.ExitStack() as held:
         try:
             held.enter_context(storage.lock(path, _claim()))
@@ -62,7 +61,7 @@ def _locked(path: str) -> Iterator[Lease]:
 
 @contextlib.contextmanager
 def _written(path: str) -> Iterator[Lease]:
-    """Hold an object, and say every few seconds that this program is alive."""
+    """Hold an object, and rewrite it every few seconds as a heartbeat."""
     claim, ended = _ObjectLease(path), threading.Event()
 
     def beat() -> None:
@@ -70,7 +69,7 @@ def _written(path: str) -> Iterator[Lease]:
             try:
                 claim.renew()
             except errors.StorageError as error:
-                logging.warning("the claim on the run could not be renewed: %s", error)
+                logging.warning("the lease of the run could not be renewed: %s", error)
 
     thread = threading.Thread(target=beat, daemon=True, name="lease")
     thread.start()
@@ -83,7 +82,7 @@ def _written(path: str) -> Iterator[Lease]:
 
 
 class _ObjectLease(Lease):
-    """The claim on a run directory in a bucket: the version of an object that is ours."""
+    """A lease in a bucket: an object, and the generation of it that this process wrote."""
 
     def __init__(self, path: str) -> None:
         self._path, self._lock = path, threading.Lock()
@@ -92,7 +91,7 @@ class _ObjectLease(Lease):
         self._is_lost = False
 
     def renew(self, age_seconds: float = 0.0) -> None:
-        """Write the object anew if that was done longer ago than this."""
+        """Rewrite the object unless that was done less than `age_seconds` ago."""
         with self._lock:
             now = time.monotonic()
             if self._is_lost or now - self._renewed < age_seconds:
@@ -103,17 +102,18 @@ class _ObjectLease(Lease):
                 self.generation, self._renewed = written, now
 
     def confirm(self) -> None:
-        """Renew what is no longer fresh; raise StorageError if another program has taken over."""
+        """Renew an old lease; raise StorageError if another process has taken over."""
         self.renew(2 * _HEARTBEAT_SECONDS)
         if self._is_lost:
             raise errors.StorageError(
-                "run_dir must have one owner, and this program was silent for so long that another "
-                f"has taken over; stop that one first. Received: {self._path.removesuffix(FILE)!r}"
+                "another process has taken over run_dir, because this one could not renew its "
+                "lease for a minute; stop the other one first. Received: "
+                f"run_dir={self._path.removesuffix(FILE)!r}"
             )
 
 
 def _take(path: str) -> int:
-    """Return the generation of the object that is ours now."""
+    """Write the object, waiting for a stale one if need be; return its generation."""
     deadline, seen = time.monotonic() + _STALE_SECONDS, -1
     while True:
         there = gcs.find(path)
@@ -125,7 +125,7 @@ def _take(path: str) -> int:
                 return written
         elif seen in (-1, generation):
             if seen == -1:
-                logging.warning("%s; waiting whether it is alive", _owner(content))
+                logging.warning("%s; waiting to see whether it is alive", _owner(content))
             time.sleep(min(_HEARTBEAT_SECONDS / 2, 1.0))
         else:
             raise _held(path, content)
@@ -133,14 +133,14 @@ def _take(path: str) -> int:
 
 
 def _claim() -> str:
-    """Return who this is; no two claims are the same."""
+    """Return the content of a lease: host, process and a unique id."""
     return fields.to_json(
         {"host": socket.gethostname(), "process": os.getpid(), "claim": uuid.uuid4().hex}
     )
 
 
 def _is_dead(content: bytes) -> bool:
-    """Whether the owner was a process of this machine that is no more."""
+    """Whether the owner was a process of this machine that has ended."""
     owner = _parse(content)
     process = owner.get("process")
     if owner.get("host") != socket.gethostname() or not isinstance(process, int):
@@ -154,7 +154,7 @@ def _is_dead(content: bytes) -> bool:
 
 def _held(path: str, content: bytes) -> errors.InputError:
     return errors.InputError(
-        f"another train_model.py is at work in this run_dir ({_owner(content)}); wait for it, stop "
+        f"another train_model.py is running in this run_dir ({_owner(content)}); wait for it, stop "
         f"it, or choose another --run_dir. Received: run_dir={path.removesuffix(FILE)!r}"
     )
 

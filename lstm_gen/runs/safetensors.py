@@ -1,11 +1,11 @@
-"""Named arrays in one file that can be read by others and of which nothing can be run.
+"""Safetensors files: named arrays in one file, streamed, without executable content.
 
     uint64    length of the header, little-endian
-    header    JSON: name to dtype, shape and place of an array; filled up with spaces
+    header    JSON: name to dtype, shape and offsets of an array; padded with spaces
     arrays    one after another, by name, without a gap, little-endian, last axis fastest
 
-A file is only ever read by someone who knows what must be in it: its header is compared, not
-parsed, and no size is taken from it.
+The reader knows which arrays a file must hold: it compares the header instead of parsing it, and
+takes no size from it.
 
 Source: the safetensors format, https://huggingface.co/docs/safetensors.
 """
@@ -29,15 +29,15 @@ _LENGTH = struct.Struct("<Q")
 
 
 class FormatError(ValueError):
-    """A file does not hold the arrays that were asked for."""
+    """A file does not hold the expected arrays."""
 
 
 class Spec(NamedTuple):
-    """What an array is, but for its values.
+    """Type and shape of an array.
 
     Attributes:
-      dtype: As numpy names it.
-      shape: Its axes.
+      dtype: NumPy name of the type.
+      shape: Lengths of the axes.
     """
 
     dtype: str
@@ -45,7 +45,7 @@ class Spec(NamedTuple):
 
     @property
     def n_bytes(self) -> int:
-        """Size of the values."""
+        """Size of the values, bytes."""
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
@@ -53,12 +53,12 @@ Specs = Mapping[str, Spec]
 
 
 def write(path: str, specs: Specs, arrays: Iterable[np.ndarray]) -> None:
-    """Write arrays to a local file and make them durable.
+    """Write arrays to a local file and flush it to disk.
 
     Args:
       path: The file.
-      specs: What the arrays are, by name.
-      arrays: The arrays, sorted by name; taken one at a time.
+      specs: Type and shape of each array, by name.
+      arrays: The arrays, sorted by name; consumed one at a time.
     """
     with pathlib.Path(path).open("wb") as file:
         file.write(_header(specs))
@@ -72,19 +72,19 @@ def read(path: str, specs: Specs) -> Iterator[tuple[str, np.ndarray]]:
     """Yield the arrays of a local file, sorted by name.
 
     Raises:
-      FormatError: If the file does not hold just these.
+      FormatError: If the file does not hold exactly these.
     """
     expected = _header(specs)
     with pathlib.Path(path).open("rb") as file:
         if file.read(len(expected)) != expected or os.fstat(file.fileno()).st_size != size(specs):
-            raise FormatError(f"{path} holds other arrays than were asked for")
+            raise FormatError(f"{path} holds other arrays than expected")
         for name, spec in sorted(specs.items()):
             values = np.fromfile(file, _stored(spec.dtype), math.prod(spec.shape))
             yield name, values.reshape(spec.shape)
 
 
 def size(specs: Specs) -> int:
-    """Return the bytes of a file that holds these arrays."""
+    """Return the size of a file that holds these arrays, bytes."""
     return len(_header(specs)) + sum(spec.n_bytes for spec in specs.values())
 
 
@@ -94,17 +94,17 @@ def to_json(specs: Specs) -> dict[str, list]:
 
 
 def from_json(values: Mapping[str, list]) -> dict[str, Spec]:
-    """Return the specs that JSON values stand for.
+    """Return the specs that `to_json` wrote.
 
     Raises:
-      ValueError, TypeError, AttributeError: If they stand for none.
+      ValueError, TypeError, AttributeError: If the values are not specs.
     """
     return {name: _spec(*value) for name, value in values.items()}
 
 
 def _spec(dtype: str, shape: list[int]) -> Spec:
     if dtype not in _CODES or not all(type(n) is int and n >= 0 for n in shape):
-        raise ValueError(f"no array is {dtype} {shape}")
+        raise ValueError(f"an array cannot be {dtype} {shape}")
     return Spec(dtype, tuple(shape))
 
 
@@ -124,5 +124,5 @@ def _header(specs: Specs) -> bytes:
 
 
 def _stored(dtype: str) -> np.dtype:
-    """Return the type in the file, little-endian whatever the machine."""
+    """Return the type in the file, little-endian on every machine."""
     return np.dtype(dtype).newbyteorder("<")

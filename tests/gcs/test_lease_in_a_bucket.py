@@ -85,7 +85,9 @@ def test_who_was_replaced_notices_before_it_writes(bucket: buckets.Bucket) -> No
     with lease.hold(f"{bucket.url}/run") as owner:
         bucket.put(f"run/{lease.FILE}", OTHER)
         time.sleep(3 * lease._HEARTBEAT_SECONDS)  # what is confirmed may be two beats old
-        with pytest.raises(errors.StorageError, match=r"another has taken over.*gs://bucket/run/"):
+        with pytest.raises(
+            errors.StorageError, match=r"another process has taken over run_dir.*gs://bucket/run/"
+        ):
             owner.confirm()
     assert bucket.contents("run/")[lease.FILE] == OTHER, "the other's claim must stay"
 

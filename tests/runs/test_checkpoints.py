@@ -123,7 +123,9 @@ def test_a_damaged_state_is_passed_over_with_a_warning(
     assert read(state) == [1, 10]
     assert "step-00000002 is damaged or incomplete" in caplog.text
     damage(states / "step-00000001")
-    with pytest.raises(errors.InputError, match=r"none of the states in .* is whole.*00001, step-"):
+    with pytest.raises(
+        errors.InputError, match=r"none of the states in .* is intact.*00001, step-"
+    ):
         checkpoints.newest(str(states))
 
 
