@@ -189,6 +189,6 @@ def _smallest_std(std: np.ndarray, audio: AudioConfig) -> np.ndarray:
         least = max(_SMALLEST_SHARE * float(np.sqrt(np.square(std).mean())), _SMALLEST)
         return np.full(std.size, least)
     smallest = np.full(std.size, _SMALLEST_OF_LOGS)
-    if audio.representation == "complex_stft":
+    if audio.has_phase_steps:
         smallest[audio.n_bins_resolved :] = _SMALLEST_OF_PHASES
     return smallest

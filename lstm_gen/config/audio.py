@@ -154,6 +154,11 @@ class AudioConfig(fields.Settings):
         return self.n_bins or 1 + self.n_fft // 2
 
     @property
+    def n_bands(self) -> int:
+        """Levels of a frame in frequency: mel bands or FFT bins (not waveform)."""
+        return self.n_mels if self.representation == "log_mel" else self.n_bins_resolved
+
+    @property
     def channels(self) -> int:
         """Values of a frame."""
         return {
@@ -165,10 +170,13 @@ class AudioConfig(fields.Settings):
 
     @property
     def is_logarithmic(self) -> bool:
-        """Whether the loudness of a frame is in natural logarithms of power, not in samples."""
-        return self.representation in ("log_mel", "log_stft") or (
-            self.representation == "complex_stft" and self.phase == "instantaneous_frequency"
-        )
+        """Whether frames hold natural logarithms of power, not linear values."""
+        return self.representation in ("log_mel", "log_stft") or self.has_phase_steps
+
+    @property
+    def has_phase_steps(self) -> bool:
+        """Whether frames hold `n_bands` logarithms of power, then as many phase steps."""
+        return self.representation == "complex_stft" and self.phase == "instantaneous_frequency"
 
     @property
     def frames_per_second(self) -> float:

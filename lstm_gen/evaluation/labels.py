@@ -92,7 +92,7 @@ def extract_features(
 def _features(frames: np.ndarray, audio: AudioConfig) -> np.ndarray:
     """Return log power over time and frequency, relative to its mean, then the log length."""
     is_mel = audio.representation == "log_mel"
-    bins = audio.n_mels if is_mel else audio.n_bins_resolved
+    bins = audio.n_bands
     levels = frames[:, :bins].astype(np.float64)
     power = np.log(np.exp(levels).sum(axis=1))
     loud = np.flatnonzero(power > power.max() - _QUIET_DB / _DB_PER_NAT)

@@ -111,7 +111,7 @@ def analyse(clips: Clips, audio: AudioConfig, statistics: normalisation.Normalis
     """
     raw = [statistics.undo(clip).astype(np.float64) for clip in clips]
     if audio.is_logarithmic:
-        bins = audio.n_mels if audio.representation == "log_mel" else audio.n_bins_resolved
+        bins = audio.n_bands
         frames = [np.asarray(clip[:, :bins], np.float64) for clip in clips]
         power = np.concatenate([np.exp(clip[:, :bins]).sum(axis=1) for clip in raw])
         rate, samples = audio.frames_per_second, []

@@ -94,8 +94,7 @@ def _amplify(frames: Any, gain_db: Any, audio: AudioConfig) -> Any:
     nats = gain_db * _NATS_PER_DB
     if not audio.is_logarithmic:
         return frames * tf.exp(nats / 2)
-    n_levels = audio.n_bins_resolved if audio.representation == "complex_stft" else audio.channels
-    levels, phases = frames[..., :n_levels], frames[..., n_levels:]
+    levels, phases = frames[..., : audio.n_bands], frames[..., audio.n_bands :]
     power = tf.maximum(tf.exp(levels) - audio.log_floor, 0.0)
     return tf.concat([tf.math.log(power * tf.exp(nats) + audio.log_floor), phases], axis=-1)
 

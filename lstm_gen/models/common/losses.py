@@ -32,7 +32,7 @@ def phase_weight(frames: Any, spec: base.Signal) -> Any:
       float32, broadcastable to `frames`.
     """
     audio = spec.audio
-    if audio.representation != "complex_stft" or not audio.is_logarithmic:
+    if not audio.has_phase_steps:
         return tf.ones([1, 1, 1])
     n_bins = audio.n_bins_resolved
     level = frames[..., :n_bins] * spec.std[:n_bins] + spec.mean[:n_bins]

@@ -31,7 +31,7 @@ class LoudnessBound(keras.layers.Layer):
 
     def fit(self, signal: base.Signal, examples: base.Examples) -> None:
         """Take note of the training frames, where values are logarithms of power."""
-        if not signal.audio.is_logarithmic or signal.audio.representation == "complex_stft":
+        if not signal.audio.is_logarithmic or signal.audio.has_phase_steps:
             return
         highest, loudest = np.full(signal.channels, -_NONE), -_NONE
         for batch in examples():

@@ -32,7 +32,7 @@ def require_phase(audio: AudioConfig) -> None:
       InputError: Naming the phase.
     """
     errors.require(
-        audio.representation == "complex_stft" and audio.is_logarithmic,
+        audio.has_phase_steps,
         "frames must hold levels and phase steps; make the dataset with "
         "--representation=complex_stft --phase=instantaneous_frequency",
         representation=audio.representation,
