@@ -1,1 +1,1 @@
-"""Sound: files in and out, features, and features back to a waveform."""
+"""Audio: reading and writing files, representations as frames, and their inversion."""

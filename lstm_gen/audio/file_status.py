@@ -37,16 +37,16 @@ NOT_BAD = frozenset({"ok", "duplicate", "not_audio"})
 
 
 class AudioError(errors.InputError):
-    """A recording cannot be used; the others are not touched by it.
+    """A recording that cannot be used; other recordings are not affected.
 
     Attributes:
       reason: A code in `STATUSES`.
       expected: What was expected, and what to do.
-      received: The values that were found instead, by name; `path` says where.
+      received: The values found instead, by name, and `path`.
     """
 
     def __init__(self, reason: str, expected: str, **received: object) -> None:
-        super().__init__(reason, expected)  # what it is made of again in another process
+        super().__init__(reason, expected)  # pickling passes these to the constructor
         self.reason = reason
         self.expected = expected
         self.received = received

@@ -1,13 +1,17 @@
-"""Recordings in and songs out: decode, mix to mono, resample; write whole files.
+"""Audio files: decoding to mono at a sample rate, and atomic writing.
 
-Nothing here trusts a name or a header. A decoder is chosen by a file's first bytes, blocks are
-read until it has no more, so memory is flat whatever length a file claims, and what was claimed
-is compared with what came. Imported by every preparation worker: no TensorFlow, no librosa.
+Neither a name nor a header is trusted. The decoder is chosen by a file's first bytes: libsndfile
+for common formats, ffmpeg for the others where it is installed. Blocks are read until there are no
+more, so memory is flat whatever length a header claims, and the claim is compared with the samples
+read. Every preparation worker imports this module: no TensorFlow, no librosa.
 """
 
 import contextlib
 import os
 import pathlib
+import re
+import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
 
@@ -15,18 +19,22 @@ import numpy as np
 import soundfile
 import soxr
 
-from lstm_gen.audio import ffmpeg, file_status, sniff
+from lstm_gen.audio import file_status, sniff
 from lstm_gen.platform import errors, storage
 
 EXTENSIONS = frozenset({
     ".wav", ".wave", ".w64", ".rf64", ".flac", ".ogg", ".oga", ".opus", ".mp3",
     ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf",
 })  # fmt: skip
+FFMPEG_EXTENSIONS = frozenset({
+    ".m4a", ".m4b", ".aac", ".wma", ".mp4", ".m4v", ".mov", ".mkv", ".mka", ".webm", ".weba",
+    ".avi", ".ape", ".wv", ".tta", ".ac3", ".amr", ".3gp", ".mp2", ".dsf",
+})  # fmt: skip
 MOST_BYTES = 16 << 30
 MOST_SECONDS = 4 * 3600.0
 
-# Uncompressed, losslessly compressed and the codecs of our containers. The rest of libsndfile's
-# (ADPCM of three kinds, GSM, ...) is rare, and where its unreleased fixes are.
+# Uncompressed, losslessly compressed, and the codecs of common containers. The others (ADPCM of
+# three kinds, GSM, ...) are rare, and libsndfile's unreleased fixes concern them.
 _SUBTYPES_READ = frozenset({
     "PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW", "VORBIS",
     "OPUS", "ALAC_16", "ALAC_20", "ALAC_24", "ALAC_32", "MPEG_LAYER_I", "MPEG_LAYER_II",
@@ -37,17 +45,22 @@ _SUBTYPES = {"WAV": ("PCM_16", "PCM_24", "FLOAT"), "FLAC": ("PCM_16", "PCM_24")}
 _CODECS = {"OGG": "VORBIS", "MP3": "MPEG_LAYER_III"}
 _RATES_HZ = (1_000, 384_000)
 _CHANNELS = (1, 32)
-# Samples times channels: 6 hours in stereo at 44.1 kHz, some seconds of decoding. What is denser
-# than that has been compressed from silence.
+# Samples times channels: 6 hours in stereo at 44.1 kHz, some seconds of decoding. Only compressed
+# silence holds more in a file of permitted size.
 _MOST_VALUES = 1 << 31
 # Enough for float recordings at 16-bit integer scale; louder would overflow a mel power.
 _LOUDEST = 1e6
 PEAK = 0.999
 _BLOCK_VALUES = 1 << 22
 _WRITE_BLOCK = 1 << 16
-# What a header may promise beyond what is decoded: MP3 encoders and tags only estimate.
-_MISSING_SHARE = {"MP3": 0.02}
+# Of the samples that a header claims, those that may be missing: MP3 headers only estimate.
+_MISSING_FRACTION = {"MP3": 0.02}
 _UNKNOWN_FRAMES = 1 << 62
+# No playlist and no address: a file must not make ffmpeg read or fetch another.
+_FFMPEG_FORMATS = "mov,matroska,asf,aac,avi,ape,wv,tta,ac3,amr,mp3,dsf"
+_FFMPEG_CPU_SECONDS = 600
+_FFMPEG_MESSAGE_BYTES = 1000
+_ADDRESS = re.compile(r" @ 0x[0-9a-f]+")  # in ffmpeg's messages: different in every run
 
 
 def read(path: str, sample_rate: int) -> np.ndarray:
@@ -61,7 +74,7 @@ def read(path: str, sample_rate: int) -> np.ndarray:
       float32 [samples], mono.
 
     Raises:
-      verdicts.AudioError: See `read_blocks`.
+      file_status.AudioError: See `read_blocks`.
     """
     return np.concatenate(list(read_blocks(path, sample_rate)))
 
@@ -71,11 +84,11 @@ def read_blocks(
 ) -> Iterator[np.ndarray]:
     """Decode a recording in blocks, so that its length does not matter to memory.
 
-    The channels are averaged, and the rate is changed with soxr's "HQ" filter. A recording
-    that turns out to be cut short raises at its end, so blocks are good only once all came.
+    The channels are averaged, and the rate is changed with soxr's "HQ" filter. A truncated
+    recording raises at its end, so blocks are valid only once all of them were read.
 
     Args:
-      path: Local or gs:// path. What soundfile does not read goes through ffmpeg.
+      path: Local or gs:// path. ffmpeg reads the formats that libsndfile does not.
       sample_rate: Rate to resample to, Hz.
       block_seconds: Longest block to decode at once, seconds.
       most_seconds: Longest recording, seconds.
@@ -84,8 +97,8 @@ def read_blocks(
       float32 [samples], mono; lengths vary and none is empty.
 
     Raises:
-      verdicts.AudioError: If the file is not there, is not audio, has an absurd rate, length or
-        number of channels, holds no samples or some that are not finite, or ends early.
+      file_status.AudioError: If the file is missing, is not audio, has an absurd rate, length or
+        number of channels, holds no samples or non-finite ones, or is truncated.
     """
     require = file_status.require
     require(storage.exists(path) and not storage.is_directory(path), "missing", "a file", path=path)
@@ -107,9 +120,9 @@ def read_blocks(
 
 
 def write(path: str, samples: np.ndarray, sample_rate: int, subtype: str = "PCM_16") -> None:
-    """Write a mono file as a whole: it appears complete or not at all.
+    """Write a mono file atomically.
 
-    A signal whose peak passes 0.999 is scaled down to it, as a whole: nothing wraps or clips.
+    A signal whose peak exceeds 0.999 is scaled down to it, so that nothing wraps or clips.
 
     Args:
       path: Local or gs:// path ending in .wav, .flac, .ogg or .mp3.
@@ -149,7 +162,7 @@ def write(path: str, samples: np.ndarray, sample_rate: int, subtype: str = "PCM_
 
 
 def _require_size(n_bytes: int, path: str) -> None:
-    """Refuse a file that is nothing, or more than is worth copying and hashing."""
+    """Refuse an empty file, or one too large to be copied and hashed."""
     file_status.require(n_bytes > 0, "empty", "a file that holds audio", path=path)
     file_status.require(
         n_bytes <= MOST_BYTES, "too_long", "a smaller file; split it", path=path, bytes=n_bytes
@@ -157,7 +170,7 @@ def _require_size(n_bytes: int, path: str) -> None:
 
 
 def _decode(local: str, path: str, sample_rate: int, block_seconds: float) -> Iterator[np.ndarray]:
-    """Yield checked mono blocks of a local file, by the decoder that its first bytes call for."""
+    """Yield checked mono blocks of a local file; its first bytes choose the decoder."""
     # A pipe or device with an audio name would block or never end.
     file_status.require(pathlib.Path(local).is_file(), "not_a_file", "a regular file", path=path)
     with _denied(path), pathlib.Path(local).open("rb") as file:
@@ -169,17 +182,17 @@ def _decode(local: str, path: str, sample_rate: int, block_seconds: float) -> It
         return
     suffix = pathlib.PurePath(path).suffix.lower()
     file_status.require(
-        suffix in ffmpeg.EXTENSIONS, "unreadable", "a common audio format", path=path
+        suffix in FFMPEG_EXTENSIONS, "unreadable", "a common audio format", path=path
     )
     longest = max(1, min(int(block_seconds * sample_rate), _BLOCK_VALUES))
-    for block in ffmpeg.read_blocks(local, path, sample_rate, longest):
+    for block in _ffmpeg_blocks(local, path, sample_rate, longest):
         _require_sane(block, path)
         yield block
 
 
 @contextlib.contextmanager
 def _denied(path: str) -> Iterator[None]:
-    """Name the recording that the system refuses to read."""
+    """Turn an OSError into an AudioError that names the recording."""
     try:
         yield
     except OSError as error:
@@ -189,7 +202,7 @@ def _denied(path: str) -> Iterator[None]:
 
 
 def _reason(error: soundfile.LibsndfileError) -> str:
-    """Return libsndfile's own words on one line."""
+    """Return libsndfile's message on one line."""
     return " ".join(error.error_string.split()).rstrip(".")
 
 
@@ -210,17 +223,17 @@ def _soundfile_blocks(
 class _ForwardFile(soundfile.SoundFile):
     """A file that is only read forwards.
 
-    soundfile seeks after every block it reads, if it can; that fails on a FLAC stream whose
-    header does not know its length, and is inexact on some MP3s.
+    soundfile seeks after every block that it reads from a seekable file. That fails on a FLAC
+    stream whose header does not know its length, and is inexact on some MP3s.
     """
 
     def seekable(self) -> bool:
-        """Say no."""
+        """Return False."""
         return False
 
 
 def _require_sound(file: soundfile.SoundFile, path: str) -> None:
-    """Refuse what no recording of sound looks like, before anything is allocated."""
+    """Refuse a rate, a codec or a number of channels that no recording has."""
     file_status.require(
         file.subtype in _SUBTYPES_READ,
         "unreadable",
@@ -249,7 +262,7 @@ def _require_sound(file: soundfile.SoundFile, path: str) -> None:
 def _mono_blocks(
     file: soundfile.SoundFile, path: str, block_seconds: float
 ) -> Iterator[np.ndarray]:
-    """Yield an open file's channel means, and compare its length with the header's promise."""
+    """Yield an open file's channel means, and compare its length with the header's."""
     n_frames = max(1, min(int(block_seconds * file.samplerate), _BLOCK_VALUES // file.channels))
     weights = np.full(file.channels, 1 / file.channels, np.float32)
     n_read = 0
@@ -268,18 +281,18 @@ def _mono_blocks(
             most_samples=_MOST_VALUES // file.channels,
         )
         yield block[:, 0] if file.channels == 1 else block @ weights
-    promised = file.frames if file.frames < _UNKNOWN_FRAMES else n_read
+    claimed = file.frames if file.frames < _UNKNOWN_FRAMES else n_read
     file_status.require(
-        promised - n_read <= _MISSING_SHARE.get(file.format, 0.0) * promised,
+        claimed - n_read <= _MISSING_FRACTION.get(file.format, 0.0) * claimed,
         "truncated",
-        f"{promised} samples per channel, as the header says; copy the file again",
+        f"{claimed} samples per channel, as the header says; copy the file again",
         path=path,
         samples=n_read,
     )
 
 
 def _require_sane(block: np.ndarray, path: str) -> None:
-    """Refuse samples that are not finite, or so large that a power of them would not be."""
+    """Refuse samples that are not finite, or whose power would not be."""
     peak = max(float(block.max(initial=0)), -float(block.min(initial=0)))
     # NaN fails every comparison, and either extreme is NaN if any sample is.
     file_status.require(peak <= _LOUDEST, "not_finite", "finite samples", path=path, peak=peak)
@@ -288,7 +301,7 @@ def _require_sane(block: np.ndarray, path: str) -> None:
 def _resample(
     blocks: Iterable[np.ndarray], file: soundfile.SoundFile, sample_rate: int
 ) -> Iterator[np.ndarray]:
-    """Yield the blocks at another rate, as if they were one signal."""
+    """Yield one signal's blocks at another rate."""
     if file.samplerate == sample_rate:
         yield from blocks
         return
@@ -296,6 +309,43 @@ def _resample(
     for block in blocks:
         yield resampler.resample_chunk(np.ascontiguousarray(block))
     yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+
+
+def _ffmpeg_blocks(
+    local: str, path: str, sample_rate: int, block_values: int
+) -> Iterator[np.ndarray]:
+    """Yield blocks of a file's first audio track, mixed to mono and resampled by ffmpeg."""
+    program = shutil.which("ffmpeg")
+    if not program:
+        raise file_status.AudioError(
+            "needs_ffmpeg",
+            "expected ffmpeg on the PATH for this format; install it, or convert the file to WAV "
+            "or FLAC",
+            path=path,
+        )
+    command = [program, "-v", "error", "-xerror", "-nostdin"]
+    command += ["-timelimit", str(_FFMPEG_CPU_SECONDS), "-protocol_whitelist", "file"]
+    command += ["-format_whitelist", _FFMPEG_FORMATS, "-i", f"file:{local}"]
+    command += ["-map", "0:a:0", "-f", "f32le", "-ac", "1", "-ar", str(sample_rate), "pipe:1"]
+    with (
+        tempfile.TemporaryFile() as messages,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=messages) as process,
+    ):
+        try:
+            while content := process.stdout.read(4 * block_values) if process.stdout else b"":
+                yield np.frombuffer(content[: len(content) // 4 * 4], "<f4").astype(np.float32)
+            status = process.wait()
+        finally:
+            process.kill()
+        messages.seek(0)
+        message = messages.read(_FFMPEG_MESSAGE_BYTES).decode("utf-8", "replace")
+    file_status.require(
+        status == 0,
+        "unreadable",
+        "audio that ffmpeg decodes",
+        path=path,
+        ffmpeg=_ADDRESS.sub("", " ".join(message.replace(local, "it").split())),
+    )
 
 
 def _guard_peak(samples: np.ndarray, path: str) -> np.ndarray:
@@ -309,7 +359,7 @@ def _guard_peak(samples: np.ndarray, path: str) -> np.ndarray:
 
 @contextlib.contextmanager
 def _temporary(path: str) -> Iterator[str]:
-    """Yield a local name to write to: beside a local path, so that a rename can publish it."""
+    """Yield a local file name to write to, beside a local path so that a rename publishes it."""
     if storage.is_remote(path):
         with tempfile.TemporaryDirectory() as folder:
             yield str(pathlib.Path(folder, "song"))

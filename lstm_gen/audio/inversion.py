@@ -1,11 +1,11 @@
-"""Log-mel frames, or a magnitude alone, back to a waveform, deterministically.
+"""Inversion of log-mel frames, or of a magnitude alone, to a waveform; deterministic.
 
-A mel spectrogram lacks two things: what each band held inside, and all phase. `invert`
-looks for both at once. It starts from a smooth spectrum that has the given mel exactly and
-a phase integrated from that spectrum's own gradients; then each iteration makes the
-spectrum consistent (the transform of a signal), extrapolates the change, and gives every
-frame its mel back. `griffin_lim` is the simple alternative: the magnitude stays as it was
-first guessed, and only the phase is looked for. `refine` does that for a spectrum.
+A mel spectrogram lacks the distribution of power within each band, and all phase. `invert`
+estimates both together. It starts from a smooth spectrum with exactly the given mel and a phase
+integrated from that spectrum's own gradients; each iteration then makes the spectrum consistent
+(the transform of a signal), extrapolates the change, and restores the mel of every frame.
+`griffin_lim` is the simple alternative: the estimated magnitude stays, and only the phase is
+refined. `refine` does that for a spectrum.
 
 Sources: Griffin & Lim 1984; Perraudin, Balazs & Sondergaard 2013 (extrapolation); Richardson
 1972, Lucy 1974 and Lee & Seung 2001 (the multiplicative step that restores the mel);
@@ -34,13 +34,13 @@ GAMMA = 0.25645
 
 
 class _Bank(NamedTuple):
-    """A mel filter bank as the kernels want it; each bin feeds at most two bands.
+    """A mel filter bank in the form of the kernels; each bin feeds at most two bands.
 
     Attributes:
       segments: uint64 [n_mels + 2], the first bin at or above each band edge.
       rising: float32 [bins], weight in the band whose centre lies above.
       falling: float32 [bins], weight in the band whose centre lies below.
-      blend: float32 [bins], the rising weight's share of both.
+      blend: float32 [bins], the rising weight's fraction of both.
     """
 
     segments: np.ndarray
@@ -50,14 +50,14 @@ class _Bank(NamedTuple):
 
 
 class Grid(NamedTuple):
-    """Where each bin lies among the mel bands that reach any bin; `start` interpolates there.
+    """Positions of the bins among the mel bands, to interpolate the start between bands.
 
     Attributes:
-      bands: int [filled], the bands that reach a bin: at many bands, the narrow low ones can miss.
-      area: float32 [filled], the sum of each one's weights.
+      bands: int [filled], the bands that reach a bin; with many bands, low ones can be too narrow.
+      area: float32 [filled], the sum of each band's weights.
       lower: int [bins], the band of `bands` at or below each bin.
-      upper: int [bins], the one after it.
-      fraction: float32 [bins], how far the bin is from `lower` to `upper`.
+      upper: int [bins], the band after it.
+      fraction: float32 [bins], position of the bin from `lower` (0) to `upper` (1).
       reached: bool [bins], whether any band reaches the bin.
     """
 
@@ -70,12 +70,12 @@ class Grid(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What one iteration does.
+    """Settings of one iteration.
 
     Attributes:
-      momentum: How far to extrapolate the last change of the consistent spectrum.
-      trust: Share of the consistent spectrum's power in the new power; the rest is the start's.
-      over_relax: Whether a mel step takes the power 1.5 of what is lacking.
+      momentum: Extrapolation of the consistent spectrum's last change.
+      trust: Fraction of the consistent spectrum's power in the new power; the rest is the start's.
+      over_relax: Whether mel steps are over-relaxed (their ratio to the power 1.5).
       n_fits: Mel steps.
     """
 
@@ -95,13 +95,13 @@ def invert(
     n_iterations: int = INVERSION_ITERATIONS["standard"],
     n_samples: int | None = None,
 ) -> np.ndarray:
-    """Return a signal that has these log-mel frames.
+    """Return a waveform that has these log-mel frames.
 
     Args:
-      log_mel: float [frames, n_mels], as `features.log_mel` gives.
+      log_mel: float [frames, n_mels], natural logarithms.
       audio: The analysis that made (or a model that imitates) them.
       n_iterations: Iterations; see `INVERSION_ITERATIONS`. Time grows in proportion.
-      n_samples: Length of the signal; (frames - 1) * hop_length by default.
+      n_samples: Length of the waveform; (frames - 1) * hop_length by default.
 
     Returns:
       float32 [n_samples]; the same for the same arguments.
@@ -113,10 +113,10 @@ def invert(
 
 
 def griffin_lim(log_mel: np.ndarray, audio: AudioConfig, n_iterations: int = 32) -> np.ndarray:
-    """Return a signal for these log-mel frames by fast Griffin-Lim alone.
+    """Return a waveform of these log-mel frames by fast Griffin-Lim alone.
 
     Args:
-      log_mel: float [frames, n_mels], as `features.log_mel` gives.
+      log_mel: float [frames, n_mels], natural logarithms.
       audio: The analysis that made them.
       n_iterations: Iterations.
 
@@ -130,7 +130,7 @@ def griffin_lim(log_mel: np.ndarray, audio: AudioConfig, n_iterations: int = 32)
 
 
 def guess_spectrum(power: np.ndarray, audio: AudioConfig) -> np.ndarray:
-    """Return a spectrum of this power with the phase that the power's gradients imply.
+    """Return a spectrum of this power, its phase estimated from the power's gradients.
 
     Args:
       power: float32 [frames, 1 + n_fft // 2].
@@ -153,13 +153,13 @@ def guess_spectrum(power: np.ndarray, audio: AudioConfig) -> np.ndarray:
 def refine(
     spectrum: np.ndarray, audio: AudioConfig, n_iterations: int, n_samples: int
 ) -> np.ndarray:
-    """Return the signal nearest to a spectrum, its phase refined by fast Griffin-Lim.
+    """Return the waveform closest to a spectrum, its phase refined by fast Griffin-Lim.
 
     Args:
-      spectrum: complex64 [frames, 1 + n_fft // 2], as `features.stft` gives; the magnitude stays.
+      spectrum: complex64 [frames, 1 + n_fft // 2], as `stft.stft` returns it; its magnitude stays.
       audio: Gives `n_fft` and `hop_length`.
       n_iterations: Iterations; 0 for the plain inverse transform.
-      n_samples: Length of the signal; what frames do not cover is zero.
+      n_samples: Length of the waveform; zero beyond the frames.
 
     Returns:
       float32 [n_samples].
@@ -178,7 +178,7 @@ def refine(
 
 
 def schedule(n_iterations: int) -> list[Step]:
-    """Return the steps of `invert`: bold at first, for attacks; at last the mel alone counts."""
+    """Return the steps of `invert`: large at first, for attacks; at last the mel alone counts."""
     n_early = min(n_iterations // 2, _LONGEST_EARLY)
     n_late = n_iterations // 4
     early = [Step(1.1, 0.97, False, _FITS)] * n_early
@@ -192,7 +192,7 @@ def _render(
     schedule: Sequence[Step],
     n_samples: int | None,
 ) -> np.ndarray:
-    """Return the signal that a schedule leads to."""
+    """Return the waveform of log-mel frames by a schedule of steps."""
     log_mel = np.asarray(log_mel, np.float32)
     errors.require(
         log_mel.ndim == 2 and log_mel.shape[1] == audio.n_mels and len(log_mel) > 0,
@@ -218,7 +218,7 @@ def _render(
 
 
 def _n_inside(n_frames: int, audio: AudioConfig, n_samples: int) -> int:
-    """Return the length of the signal that so many frames can be of, nearest to the one wanted."""
+    """Return the length, closest to `n_samples`, of a signal that has this number of frames."""
     covered = (n_frames - 1) * audio.hop_length
     return min(max(covered, n_samples), covered + audio.hop_length - 1)
 
@@ -226,7 +226,7 @@ def _n_inside(n_frames: int, audio: AudioConfig, n_samples: int) -> int:
 def _iterate(
     mel: np.ndarray, audio: AudioConfig, schedule: Sequence[Step], n_samples: int
 ) -> np.ndarray:
-    """Return the signal, float32 [n_samples], given mel power [frames, n_mels] of at most 1."""
+    """Return the waveform, float32 [n_samples], of mel power [frames, n_mels] of at most 1."""
     start = _start_power(mel, audio)
     spectrum = guess_spectrum(start, audio)
     return _search(spectrum, start, mel, _bank(audio), audio, schedule, n_samples)
@@ -241,7 +241,7 @@ def _search(
     schedule: Sequence[Step],
     n_samples: int,
 ) -> np.ndarray:
-    """Take the steps from `spectrum`, which changes, of power `start`; return the signal."""
+    """Return the waveform after all steps from `spectrum`, changed in place, of power `start`."""
     gain = _synthesis_gain(len(mel), audio, n_samples)
     previous = spectrum.copy()
     for step in schedule:
@@ -275,7 +275,7 @@ def _start_power(mel: np.ndarray, audio: AudioConfig) -> np.ndarray:
 
 @functools.cache
 def grid(audio: AudioConfig) -> Grid:
-    """Return where each bin lies among the bands."""
+    """Return the positions of the bins among the bands."""
     bank = mel_scale.filter_bank(audio)
     area = bank.sum(axis=1)
     filled = np.flatnonzero(area)
@@ -295,7 +295,7 @@ def grid(audio: AudioConfig) -> Grid:
 
 @functools.cache
 def _bank(audio: AudioConfig) -> _Bank:
-    """Return the two weights of each bin."""
+    """Return the bank in the form of the kernels."""
     bank = mel_scale.filter_bank(audio)
     n_bins = bank.shape[1]
     edges_hz = mel_scale.band_edges(audio)
@@ -310,14 +310,14 @@ def _bank(audio: AudioConfig) -> _Bank:
 
 
 def _inside(audio: AudioConfig, n_samples: int) -> slice:
-    """Return where the signal lies between its paddings."""
+    """Return the part of a padded signal between its paddings."""
     return slice(audio.n_fft // 2, audio.n_fft // 2 + n_samples)
 
 
 def _synthesis_gain(n_frames: int, audio: AudioConfig, n_samples: int) -> np.ndarray:
-    """Return what overlap-added windows leave to be undone, float32 [padded samples].
+    """Return the inverse of the overlap-added squared windows, float32 [padded samples].
 
-    Outside the signal the analysis saw zeros, so the gain there is 0.
+    The analysis pads the signal with zeros, so the gain outside of it is 0.
     """
     window = stft.hann_window(audio.n_fft)
     weight = np.zeros((n_frames - 1) * audio.hop_length + audio.n_fft, np.float32)
@@ -331,7 +331,7 @@ def _synthesis_gain(n_frames: int, audio: AudioConfig, n_samples: int) -> np.nda
 
 
 def _inverse(spectrum: np.ndarray, gain: np.ndarray, audio: AudioConfig) -> np.ndarray:
-    """Return the padded signal, float32 [padded samples], nearest to a spectrum."""
+    """Return the padded signal, float32 [padded samples], closest to a spectrum."""
     window = stft.hann_window(audio.n_fft)
     signal = np.zeros_like(gain)
     for block in stft.frame_blocks(len(spectrum)):

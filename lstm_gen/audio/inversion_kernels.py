@@ -1,9 +1,9 @@
-"""Compiled inner loops of the inversion; what they are for is told in `inversion`.
+"""Compiled inner loops of `inversion`.
 
 Arrays are C-contiguous float32 or complex64, time on the slow axis. A mel bank is passed as
 `segments` (unsigned [n_mels + 2]: the bins between neighbouring band edges), `rising` and
 `falling` (float32 [bins]: a bin's weight in the band that its segment leads into, and in the
-one before) and `blend` (rising's share of the two).
+one before) and `blend` (rising's fraction of the two).
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ _LEAST_RATIO, _MOST_RATIO = np.float32(1e-3), np.float32(1e3)
 def cut_frames(
     signal: np.ndarray, window: np.ndarray, hop_length: int, first: int, frames: np.ndarray
 ) -> None:
-    """Fill `frames` [frames, n_fft] with windowed pieces of `signal`, from frame `first` on."""
+    """Fill `frames` [frames, n_fft] with windowed parts of `signal`, from frame `first` on."""
     for row in range(frames.shape[0]):
         start = (first + row) * hop_length
         piece = signal[start : start + window.size]
@@ -73,7 +73,7 @@ def _spread(ratios: np.ndarray, segments: np.ndarray, blend: np.ndarray, gains: 
 
 @jit.kernel(fastmath=True)
 def _compare(mel: np.ndarray, ratios: np.ndarray, epsilon: float, over_relax: bool) -> None:
-    """Replace the band sums in `ratios` by the factors that they lack, to the power 1 or 1.5."""
+    """Replace the band sums in `ratios` by target / sum, to the power 1 or 1.5."""
     for band in range(mel.size):
         ratio: Any = np.float32(mel[band] / (ratios[band + 1] + np.float32(epsilon)))
         if over_relax:
@@ -138,7 +138,7 @@ def _extrapolate(
 
 @jit.kernel(fastmath=True)
 def _set_power(spectrum: np.ndarray, power: np.ndarray) -> None:
-    """Give one frame's spectrum this power, keeping its phase."""
+    """Set the power of one frame's spectrum, keeping its phase."""
     for index in range(power.size):
         value = spectrum[index]
         magnitude = value.real * value.real + value.imag * value.imag
@@ -190,7 +190,7 @@ def _step_in_time(
     slope: np.ndarray,
     now: np.ndarray,
 ) -> None:
-    """Carry every bin's phase over one hop, at the mean of its old and new frequency."""
+    """Advance every bin's phase by one hop, at the mean of its old and new frequency."""
     n_bins = loud.size
     for index in range(n_bins):
         new_slope = along_time * (loud[min(index + 1, n_bins - 1)] - loud[max(index - 1, 0)])
@@ -213,7 +213,7 @@ def _step_in_frequency(
 
 @jit.kernel(fastmath=False)
 def _find_peaks(loud: np.ndarray, peaks: np.ndarray, valleys: np.ndarray) -> int:
-    """Write the bins without a louder neighbour, and the least value since the one before."""
+    """Write the bins without a louder neighbour, and the lowest value since the peak before."""
     n_peaks = 0
     valley = np.inf
     for index in range(loud.size):
@@ -237,9 +237,9 @@ def _join_peaks(
     offset: np.ndarray,
     now: np.ndarray,
 ) -> None:
-    """Give peaks the phase of a louder one next to them, where the valley is above their past.
+    """Set the phase of peaks from a louder peak beside them, where the valley is above their past.
 
-    A source is louder than what it gives to, so one sweep in each direction settles chains.
+    A source is louder than the peak set from it, so one sweep in each direction suffices.
     """
     last = peaks.size - 1
     for sweep in range(2):
@@ -261,7 +261,7 @@ def _join_peaks(
 def _descend_slopes(
     loud: np.ndarray, past: np.ndarray, offset: np.ndarray, now: np.ndarray
 ) -> None:
-    """Give bins the phase of their louder neighbour, where that is louder than their past."""
+    """Set the phase of bins from a louder neighbour, where that is louder than their past."""
     last = loud.size - 1
     for index in range(1, last + 1):
         source = loud[index - 1]

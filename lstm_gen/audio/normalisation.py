@@ -1,4 +1,4 @@
-"""Statistics of frames that merge, and the normalisation that follows from them, and back."""
+"""Mergeable statistics of frames, and their normalisation per channel."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -9,23 +9,23 @@ import numpy as np
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.platform import errors
 
-# Channels that hardly change are not blown up to a deviation of 1. In nats, about 0.9 dB: the
+# Channels that hardly change are not scaled up to a deviation of 1. In nats, about 0.9 dB: the
 # highest bands of many recordings stay at the log floor but for a rare event; divided by their
 # own deviation, that event would be dozens of deviations away.
 _SMALLEST_OF_LOGS = 0.2
 _SMALLEST_OF_PHASES = 0.05  # half turns; steps of noise have a deviation of 0.58
-_SMALLEST_SHARE = 1e-3  # of the channels' root mean square, where values are linear
+_SMALLEST_FRACTION = 1e-3  # of the channels' root mean square, where values are linear
 _SMALLEST = 1e-6  # the same for digital silence
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Normalisation:
-    """How a model sees frames: (x - mean) / std, per channel.
+    """Normalisation of frames for a model: (x - mean) / std, per channel.
 
     Attributes:
-      mean: float32 [channels], what becomes 0: the mean over the training split, or (min_max)
-        the middle between its extremes.
-      std: float32 [channels], positive, what becomes 1: the deviation, or half the range.
+      mean: float32 [channels]: the mean over the training split, or (min_max) the middle between
+        its extremes.
+      std: float32 [channels], positive: the standard deviation, or (min_max) half the range.
     """
 
     mean: np.ndarray
@@ -73,11 +73,11 @@ class Normalisation:
         return -self.mean / self.std
 
     def apply(self, frames: np.ndarray) -> np.ndarray:
-        """Return features [..., channels] as a model sees them, float32."""
+        """Return normalised frames [..., channels], float32."""
         return (np.asarray(frames, np.float32) - self.mean) / self.std
 
     def undo(self, frames: np.ndarray) -> np.ndarray:
-        """Return a model's frames [..., channels] as features, float32."""
+        """Return frames [..., channels] of normalised ones, float32."""
         return np.asarray(frames, np.float32) * self.std + self.mean
 
 
@@ -105,7 +105,7 @@ class Statistics:
         return cls(count=0, **{name: np.zeros(channels) for name in _SUMS})
 
     def add(self, frames: np.ndarray) -> None:
-        """Take in frames, float [n, channels], with the rounding that they are stored with."""
+        """Add frames, float [n, channels], rounded as they are stored."""
         for start in range(0, len(frames), _ROWS):
             rows = frames[start : start + _ROWS]
             values = rows.astype(np.float64)
@@ -120,7 +120,7 @@ class Statistics:
             )
 
     def merge(self, other: "Statistics") -> None:
-        """Take in the statistics of other frames."""
+        """Add the statistics of other frames."""
         if not other.count:
             return
         self.low = np.minimum(self.low, other.low) if self.count else other.low
@@ -140,7 +140,7 @@ class Statistics:
         return np.sqrt(np.maximum(self.squares / self.count - np.square(self.mean), 0))
 
     def normalisation(self, audio: AudioConfig) -> Normalisation:
-        """Return the normalisation that `audio` asks for, of at least one frame."""
+        """Return the normalisation set in `audio`, of at least one frame."""
         whole = self._pool() if audio.representation == "waveform" else self
         if audio.normalisation == "min_max":
             mean, std = (whole.low + whole.high) / 2, (whole.high - whole.low) / 2
@@ -153,12 +153,12 @@ class Statistics:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the statistics as JSON values, which keep a float64 to the bit."""
+        """Return the statistics as JSON values, which hold float64 exactly."""
         return {"count": self.count, **{name: getattr(self, name).tolist() for name in _SUMS}}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Statistics":
-        """Return what `to_dict` wrote.
+        """Return the statistics of `to_dict`'s values.
 
         Raises:
           KeyError: If something is missing.
@@ -169,7 +169,7 @@ class Statistics:
         return cls(count=int(values["count"]), **sums)
 
     def _pool(self) -> "Statistics":
-        """Return the statistics of all channels as if they were one: they are samples in turn."""
+        """Return the statistics over all channels: a waveform's are consecutive samples."""
         return Statistics(
             count=self.count * self.total.size,
             total=self.total.sum(keepdims=True),
@@ -186,7 +186,7 @@ _SUMS = ("total", "squares", "low", "high")
 def _smallest_std(std: np.ndarray, audio: AudioConfig) -> np.ndarray:
     """Return the least divisor of each channel, float64 [channels]."""
     if not audio.is_logarithmic:
-        least = max(_SMALLEST_SHARE * float(np.sqrt(np.square(std).mean())), _SMALLEST)
+        least = max(_SMALLEST_FRACTION * float(np.sqrt(np.square(std).mean())), _SMALLEST)
         return np.full(std.size, least)
     smallest = np.full(std.size, _SMALLEST_OF_LOGS)
     if audio.has_phase_steps:

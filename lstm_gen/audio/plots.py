@@ -1,6 +1,6 @@
-"""Spectrograms as PNG pictures: seconds across, Hz upwards, colour in dB.
+"""Spectrogram plots as PNG: seconds across, Hz upwards, colour in dB.
 
-Rows are what the representation has: mel bands, or bins of a Fourier transform.
+Rows are mel bands or FFT bins, as the representation has them.
 """
 
 import io
@@ -25,10 +25,10 @@ def spectrogram(path: str, frames: np.ndarray, audio: AudioConfig, title: str = 
     """Draw one spectrogram.
 
     Args:
-      path: Local or gs:// path of the PNG; written as a whole.
+      path: Local or gs:// path of the PNG; written atomically.
       frames: [frames, channels] of a segment, as stored or float values of a model.
       audio: The analysis that made it.
-      title: Printed above.
+      title: Printed above the plot.
     """
     compare(path, [(title, frames)], audio)
 
@@ -37,7 +37,7 @@ def compare(path: str, panels: Sequence[tuple[str, np.ndarray]], audio: AudioCon
     """Draw spectrograms above one another on the same scales, such as predicted against true.
 
     Args:
-      path: Local or gs:// path of the PNG; written as a whole.
+      path: Local or gs:// path of the PNG; written atomically.
       panels: Title and frames [frames, channels] of each; at least one.
       audio: The analysis that made them.
 
@@ -49,11 +49,11 @@ def compare(path: str, panels: Sequence[tuple[str, np.ndarray]], audio: AudioCon
 
 def draw(panels: Sequence[tuple[str, np.ndarray]], audio: AudioConfig) -> bytes:
     """Return the PNG that `compare` writes."""
-    # Here and without pyplot: preparation workers never pay for it, and no global state is left.
+    # A late import for fast preparation workers; no pyplot, so that no global state is left.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    errors.require(len(panels) > 0, "a picture needs at least one spectrogram", panels=len(panels))
+    errors.require(len(panels) > 0, "a plot needs at least one spectrogram", panels=len(panels))
     images = [representations.picture(frames, audio) for _, frames in panels]
     loudest_db = max(float(to_db(logs).max(initial=-np.inf)) for logs, _ in images)
     loudest_db = loudest_db if np.isfinite(loudest_db) else 0.0
@@ -83,14 +83,14 @@ def to_db(logs: np.ndarray) -> np.ndarray:
 def draw_panel(
     axes: Any, logs: np.ndarray, rows_hz: np.ndarray, seconds: float, loudest_db: float
 ) -> Any:
-    """Draw one spectrogram, its rows evenly spaced; return the image, for a scale of colours.
+    """Draw one spectrogram, its rows evenly spaced; return the image, for a colour bar.
 
     Args:
       axes: matplotlib's.
       logs: ln(power) [columns, rows], as `representations.picture` returns them.
       rows_hz: Frequency of each row, Hz, rising.
-      seconds: Length of what is drawn.
-      loudest_db: What is white.
+      seconds: Length of the spectrogram.
+      loudest_db: Level of the brightest colour.
     """
     image = axes.imshow(
         _thin(to_db(logs)).T,
@@ -108,7 +108,7 @@ def draw_panel(
 
 
 def frequency_ticks(rows_hz: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """Return where between evenly spaced rows to write which frequency, far enough apart."""
+    """Return positions and labels of frequencies on evenly spaced rows, far enough apart."""
     shown = _TICKS_HZ[(rows_hz[0] <= _TICKS_HZ) & (rows_hz[-1] >= _TICKS_HZ)]
     places = np.interp(shown, rows_hz, np.arange(rows_hz.size))
     apart = np.diff(places, prepend=-np.inf) >= _LEAST_APART * rows_hz.size
@@ -116,7 +116,7 @@ def frequency_ticks(rows_hz: np.ndarray) -> tuple[np.ndarray, list[str]]:
 
 
 def _thin(values_db: np.ndarray) -> np.ndarray:
-    """Keep the loudest of neighbouring frames where a picture could not show them all."""
+    """Return the maximum over neighbouring frames where a plot cannot show them all."""
     step = -(-len(values_db) // _MOST_COLUMNS)
     if step <= 1:
         return values_db

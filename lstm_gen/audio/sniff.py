@@ -1,14 +1,15 @@
-"""Audio files by their bytes: what they are, and whether they end before they should.
+"""Container type and truncation of audio files, from their bytes.
 
-A decoder is opened only on what is known here by its first bytes. What a cut file is short of
-is read from its structure as well: libsndfile shortens the promise of a cut WAV to fit, reads a
-cut Ogg or MP3 as a shorter one, and says so at most in a log of 2 KB, which a few tags fill.
+libsndfile opens only the containers recognised here. Truncation is read from a file's structure,
+because libsndfile does not report it: it corrects the length in the header of a truncated WAV,
+reads a truncated Ogg or MP3 as a shorter one, and notes it at most in a log of 2 KB, which a few
+tags fill.
 """
 
 import struct
 from typing import BinaryIO, NamedTuple
 
-_MAGIC = (  # each with its place, all of which must be there
+_MAGIC = (  # bytes by offset, all of which must match
     ("RIFF", {0: b"RIFF", 8: b"WAVE"}),
     ("RIFX", {0: b"RIFX", 8: b"WAVE"}),
     ("RF64", {0: b"RF64", 8: b"WAVE"}),
@@ -24,7 +25,7 @@ _MAGIC = (  # each with its place, all of which must be there
 _HEAD_BYTES = 32
 _ID3_BYTES = 10
 
-_MOST_CHUNKS = 10_000  # a file of nothing but empty chunks must not take for ever
+_MOST_CHUNKS = 10_000  # bounds the time for a file of empty chunks alone
 _RF64_DATA_BYTES_AT = 28
 
 _OGG_HEADER_BYTES = 27
@@ -32,7 +33,7 @@ _OGG_PAGE_BYTES = _OGG_HEADER_BYTES + 255 + 255 * 255  # the longest
 _OGG_LAST = 4  # the flag of a page that ends its stream
 
 _MPEG_TAIL_BYTES = 1 << 14
-_MPEG_SURE = 4  # frames in a row that are no coincidence
+_MPEG_SURE = 4  # consecutive frames: fewer could be a coincidence
 _MPEG_KBPS = {
     1: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
     2: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
@@ -41,7 +42,7 @@ _MPEG_RATES_HZ = (44_100, 48_000, 32_000)
 
 
 class _Layout(NamedTuple):
-    """How a container lays out its chunks: where the first is, and what each begins with."""
+    """Chunk layout of a container: offset of the first chunk, header, name of the data chunk."""
 
     start: int
     header: struct.Struct  # name and size
@@ -60,7 +61,7 @@ _LAYOUTS = {
 
 
 def identify(file: BinaryIO) -> str:
-    """Return the container that a file's first bytes announce, whatever its name; "" if none."""
+    """Return the container by a file's first bytes, whatever its name; "" if unknown."""
     head = _read(file, 0, _HEAD_BYTES)
     if head.startswith(b"ID3"):
         head = _read(file, _id3_end(head), _HEAD_BYTES)
@@ -69,11 +70,10 @@ def identify(file: BinaryIO) -> str:
 
 
 def find_cut(file: BinaryIO, container: str) -> str:
-    """Return what a file's structure promises beyond its end, in words; "" if it is whole.
+    """Return how a file is truncated, in words; "" if it is whole.
 
-    A CAF or FLAC file that is cut cannot be decoded to its end and needs no look here. An MP3
-    that is cut between two frames, and does not say how many it has, cannot be told from a
-    shorter one.
+    Decoding a truncated CAF or FLAC file fails, so they are not checked here. An MP3 truncated
+    between two frames, without their number in a header, is indistinguishable from a shorter one.
 
     Args:
       file: Open for reading.
@@ -91,7 +91,7 @@ def find_cut(file: BinaryIO, container: str) -> str:
 
 
 def _read(file: BinaryIO, start: int, n_bytes: int) -> bytes:
-    """Return bytes from a place in a file, fewer at its end."""
+    """Return bytes from an offset, fewer at the end of the file."""
     file.seek(start)
     return file.read(n_bytes)
 
@@ -106,7 +106,7 @@ def _match(head: bytes) -> str:
     for container, magic in _MAGIC:
         if all(head.startswith(word, place) for place, word in magic.items()):
             return container
-    # MPEG's 11 bits in step, with one of its layers (the fourth value is AAC's).
+    # MPEG's 11 sync bits, and one of its three layers (the fourth value is AAC's).
     is_mpeg = len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and head[1] & 6
     return "MPEG" if is_mpeg else ""
 
@@ -120,9 +120,9 @@ def _id3_end(head: bytes) -> int:
 
 
 def _chunk_end(file: BinaryIO, container: str) -> int:
-    """Return where the samples' chunk, or one before it that leads beyond the file, says it ends.
+    """Return where the data chunk ends by its header, 0 if unknown.
 
-    0 if it does not say, or there is none.
+    A chunk before it that ends beyond the file counts instead.
     """
     layout, n_bytes = _LAYOUTS[container], file.seek(0, 2)
     place = layout.start
@@ -132,7 +132,7 @@ def _chunk_end(file: BinaryIO, container: str) -> int:
             return 0
         name, size = layout.header.unpack(header)
         if any(not 32 <= byte < 127 for byte in name):
-            return 0  # lost, for instance where padding was forgotten; libsndfile may find its way
+            return 0  # no chunk here, as where padding is missing; libsndfile may find it
         begin = place + (0 if layout.counts_header else layout.header.size)
         if name == layout.data:
             if container == "RF64" and size == 0xFFFFFFFF:
@@ -145,7 +145,7 @@ def _chunk_end(file: BinaryIO, container: str) -> int:
 
 
 def _au_end(file: BinaryIO) -> int:
-    """Return where the samples of an AU file end by its header; 0 if it does not say."""
+    """Return where the samples of an AU file end by its header, 0 if unknown."""
     head = _read(file, 0, 12)
     order = ">" if head.startswith(b".snd") else "<"
     start, size = struct.unpack(f"{order}II", head[4:].ljust(8, b"\xff"))
@@ -153,18 +153,18 @@ def _au_end(file: BinaryIO) -> int:
 
 
 def _is_unknown(size: int) -> bool:
-    """Whether a size stands for "not known yet": a little below 2^31 or 2^32, or beyond reason."""
+    """Whether a size means "unknown": a little below 2^31 or 2^32, or absurdly large."""
     return any(limit - (1 << 16) <= size < limit for limit in (1 << 31, 1 << 32)) or size >> 62 > 0
 
 
 def _describe_missing(end: int, file: BinaryIO) -> str:
-    """Return how many bytes a file is short of, in words."""
+    """Return how many bytes are missing, in words."""
     missing = end - file.seek(0, 2)
     return f"{missing} bytes are missing" if missing > 0 else ""
 
 
 def _find_cut_ogg(tail: bytes) -> str:
-    """Return what is wrong with the last page."""
+    """Return how an Ogg file is truncated, by its last page."""
     page = tail[max(0, tail.rfind(b"OggS")) :]
     lengths = page[_OGG_HEADER_BYTES:][: page[26]] if len(page) >= _OGG_HEADER_BYTES else b""
     if not lengths or len(page) < _OGG_HEADER_BYTES + len(lengths) + sum(lengths):
@@ -173,7 +173,7 @@ def _find_cut_ogg(tail: bytes) -> str:
 
 
 def _find_cut_mpeg(tail: bytes) -> str:
-    """Return whether the last frame is cut: frames in a row lead beyond the end."""
+    """Return how an MPEG file is truncated: consecutive frames lead beyond its end."""
     place = tail.find(b"\xff")
     while place >= 0:
         end, n_frames = _follow_frames(tail, place)
@@ -184,7 +184,7 @@ def _find_cut_mpeg(tail: bytes) -> str:
 
 
 def _follow_frames(tail: bytes, place: int) -> tuple[int, int]:
-    """Return where frames in a row from `place` on end, and how many there are."""
+    """Return where consecutive frames from `place` on end, and their number."""
     n_frames = 0
     while size := _mpeg_frame_bytes(tail[place : place + 4]):
         place += size
@@ -193,7 +193,7 @@ def _follow_frames(tail: bytes, place: int) -> tuple[int, int]:
 
 
 def _mpeg_frame_bytes(header: bytes) -> int:
-    """Return the length of the layer III frame that begins with these 4 bytes; 0 if none does.
+    """Return the length of the layer III frame with this header of 4 bytes; 0 if it is none.
 
     Source: ISO/IEC 11172-3, 2.4.1.3 and 2.4.3.1; ISO/IEC 13818-3 for the lower rates.
     """

@@ -151,7 +151,7 @@ def _search(
     audio: AudioConfig,
     schedule: Sequence[inversion.Step],
 ) -> Any:
-    """Return the waveform that a schedule leads to, from `spectrum` of power `start`."""
+    """Return the waveform after all steps from `spectrum` of power `start`."""
     gain = _synthesis_gain(tf.shape(spectrum)[0], audio)
     steps = np.array(schedule, np.float32).reshape(-1, len(inversion.Step._fields))
 
@@ -167,7 +167,7 @@ def _search(
     edge = audio.n_fft // 2
     n_samples = tf.shape(spectrum)[0] * audio.hop_length
     signal = (_istft(spectrum, audio) * gain)[edge : edge + n_samples - 1]
-    return tf.pad(signal, [[0, 1]])  # the last sample is of a frame that is not there
+    return tf.pad(signal, [[0, 1]])  # the last sample belongs to a frame beyond the last
 
 
 def _start_power(mel: Any, audio: AudioConfig) -> Any:

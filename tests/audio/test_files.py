@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from lstm_gen.audio import ffmpeg, file_status, files
+from lstm_gen.audio import file_status, files
 from lstm_gen.platform import errors
 
 RATE = 22050
@@ -304,5 +304,5 @@ def test_writing_makes_the_folder(tmp_path: pathlib.Path) -> None:
 
 
 def test_suffixes_are_lower_case_and_apart() -> None:
-    assert not files.EXTENSIONS & ffmpeg.EXTENSIONS
-    assert all(s == s.lower() and s[0] == "." for s in files.EXTENSIONS | ffmpeg.EXTENSIONS)
+    assert not files.EXTENSIONS & files.FFMPEG_EXTENSIONS
+    assert all(s == s.lower() and s[0] == "." for s in files.EXTENSIONS | files.FFMPEG_EXTENSIONS)

@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from lstm_gen.audio import ffmpeg, files
+from lstm_gen.audio import files
 from lstm_gen.platform import errors, storage
 
-_SUFFIXES = files.EXTENSIONS | ffmpeg.EXTENSIONS
+_SUFFIXES = files.EXTENSIONS | files.FFMPEG_EXTENSIONS
 
 
 class LeftOut(NamedTuple):
