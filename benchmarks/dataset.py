@@ -1,6 +1,6 @@
-"""Preparing and reading datasets: whole commands beside whole baseline processes.
+"""Dataset benchmarks: preparation and reading, as whole commands beside whole baseline processes.
 
-Everything is read from a warm page cache, ours and the baselines' alike.
+All candidates read from a warm page cache.
 """
 
 import pathlib
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from benchmarks import harness, preparing
+from benchmarks import harness, preparation
 from lstm_gen.config.training import WindowConfig
 from lstm_gen.dataset.format import manifest, records
 
@@ -24,9 +24,9 @@ def rows() -> list[harness.Row]:
     """Measure memory, both preparations, size on disk and reading."""
     with tempfile.TemporaryDirectory() as folder:
         scratch = pathlib.Path(folder)
-        # First, while this process is small: a child's peak counts from its parent's size.
+        # First, while this process is small: a child's peak RSS includes its parent's at the fork.
         measured = [_measure_memory(scratch)]
-        music = preparing.find_music(scratch)
+        music = preparation.find_music(scratch)
         measured += [_measure_folder(music, scratch), _measure_size(scratch)]
         measured += _measure_recording(music, scratch)
         measured.append(_measure_reading(scratch))
@@ -34,30 +34,30 @@ def rows() -> list[harness.Row]:
 
 
 def _measure_memory(scratch: pathlib.Path) -> harness.Row:
-    """Return the peak memory of the largest process on a recording of an hour."""
+    """Return the peak memory of the largest process for a one-hour recording."""
     folder = scratch / "hour"
     folder.mkdir()
-    preparing.write_hour(folder / "hour.flac", 220.0)
-    n_bytes, seconds = preparing.peak_memory(folder, scratch / "hour-dataset", _PROCESSES)
+    preparation.write_hour(folder / "hour.flac", 220.0)
+    n_bytes, seconds = preparation.peak_memory(folder, scratch / "hour-dataset", _PROCESSES)
     return harness.Row(
         what="memory of create_tfrecord, per worker",
-        beside="one hour of 44.1 kHz stereo FLAC",
+        baseline="one hour of 44.1 kHz stereo FLAC",
         value=n_bytes / 2**30,
         unit="GiB",
-        reach=1.0,
+        target=1.0,
         at_least=False,
-        detail=f"{n_bytes / 2**20:.0f} MiB; {preparing.HOUR_SECONDS / seconds:.0f} x real time",
+        detail=f"{n_bytes / 2**20:.0f} MiB; {preparation.HOUR_SECONDS / seconds:.0f} x real time",
     )
 
 
 def _measure_folder(music: pathlib.Path, scratch: pathlib.Path) -> harness.Row:
-    """Return how much faster the whole command is than librosa's loading and analysis."""
+    """Return the speed of the whole command relative to loading and analysis with librosa."""
     dataset = scratch / "folder-dataset"
     baseline = _baseline_command(f"analyse({str(music)!r}, {_PROCESSES})")
-    times = harness.take_turns(
+    times = harness.interleave(
         {
-            "ours": lambda: preparing.prepare(music, dataset, _PROCESSES),
-            "librosa": lambda: preparing.run(baseline),
+            "ours": lambda: preparation.prepare(music, dataset, _PROCESSES),
+            "librosa": lambda: preparation.run(baseline),
         },
         rounds=5,
     )
@@ -65,45 +65,45 @@ def _measure_folder(music: pathlib.Path, scratch: pathlib.Path) -> harness.Row:
     seconds = sum(line["seconds"] for line in manifest.load_lines(str(dataset)))
     return harness.Row(
         what="preparing a folder, whole command",
-        beside=f"{_PROCESSES} processes of librosa.load + melspectrogram, writing nothing",
+        baseline=f"{_PROCESSES} processes of librosa.load + melspectrogram, writing nothing",
         value=harness.ratio(times["librosa"], times["ours"]),
         unit="x",
-        reach=1.5,
+        target=1.5,
         detail=f"{ours:.2f} s beside {theirs:.2f} s for {seconds / 60:.1f} minutes of audio, "
         f"{seconds / ours:.0f} x real time",
     )
 
 
 def _measure_size(scratch: pathlib.Path) -> harness.Row:
-    """Return the bytes of all shards per byte of float16 frames."""
+    """Return the size of all shards relative to their float16 frames."""
     dataset = manifest.load(str(scratch / "folder-dataset"))
     n_bytes = sum(split.n_bytes for split in dataset.splits.values())
     n_frames = sum(split.n_frames for split in dataset.splits.values())
     return harness.Row(
         what="bytes on disk",
-        beside="frames x mels x 2",
+        baseline="frames x mels x 2",
         value=n_bytes / (n_frames * dataset.audio.channels * 2),
         unit="x",
-        reach=1.05,
+        target=1.05,
         at_least=False,
         detail=f"{n_bytes:,} bytes for {n_frames:,} frames",
     )
 
 
 def _measure_recording(music: pathlib.Path, scratch: pathlib.Path) -> list[harness.Row]:
-    """Return speed and bytes for one recording beside windows written as float lists."""
-    recording = music / preparing.LONGEST
+    """Return speed and size for one recording relative to windows written as float lists."""
+    recording = music / preparation.LONGEST
     folder, dataset, theirs = scratch / "one", scratch / "one-dataset", scratch / "windows"
     for directory in (folder, theirs):
         directory.mkdir()
     shutil.copyfile(recording, folder / recording.name)
     plots = f"--plots_dir={scratch / 'plots'}"
     windows = _baseline_command(f"write_windows({str(recording)!r}, {str(theirs)!r})")
-    times = harness.take_turns(
+    times = harness.interleave(
         {
-            "ours": lambda: preparing.prepare(folder, dataset, _PROCESSES),
-            "with picture": lambda: preparing.prepare(folder, dataset, _PROCESSES, plots),
-            "windows": lambda: preparing.run(windows),
+            "ours": lambda: preparation.prepare(folder, dataset, _PROCESSES),
+            "with picture": lambda: preparation.prepare(folder, dataset, _PROCESSES, plots),
+            "windows": lambda: preparation.run(windows),
         },
         rounds=1,
     )
@@ -111,23 +111,23 @@ def _measure_recording(music: pathlib.Path, scratch: pathlib.Path) -> list[harne
     n_bytes = sum(split.n_bytes for split in manifest.load(str(dataset)).splits.values())
     their_bytes = (theirs / "windows.tfrecord").stat().st_size
     what = f"preparing a recording of {seconds:.0f} s, whole command"
-    beside = "a picture, and overlapping windows as float lists"
+    baseline = "a picture, and overlapping windows as float lists"
     return [
         harness.Row(
             what=what,
-            beside=beside,
+            baseline=baseline,
             value=harness.ratio(times["windows"], times["ours"]),
             unit="x",
-            reach=25,
+            target=25,
             detail=f"{times['ours'][0]:.2f} s ({times['with picture'][0]:.2f} s with picture) "
             f"beside {times['windows'][0]:.1f} s",
         ),
         harness.Row(
             what="bytes of that recording",
-            beside=beside,
+            baseline=baseline,
             value=n_bytes / their_bytes,
             unit="x",
-            reach=1 / 90,
+            target=1 / 90,
             at_least=False,
             detail=f"{n_bytes / 1e6:.1f} MB beside {their_bytes / 1e6:.0f} MB, 1/"
             f"{their_bytes / n_bytes:.0f}",
@@ -136,7 +136,7 @@ def _measure_recording(music: pathlib.Path, scratch: pathlib.Path) -> list[harne
 
 
 def _measure_reading(scratch: pathlib.Path) -> harness.Row:
-    """Return delivered float32 bytes per second beside raw record bytes per second."""
+    """Return the float32 bytes read per second relative to raw record bytes per second."""
     import tensorflow as tf
 
     from lstm_gen.dataset.input import pipeline
@@ -148,8 +148,8 @@ def _measure_reading(scratch: pathlib.Path) -> harness.Row:
     batches = pipeline.windows(dataset, "train", window, _BATCH_SIZE, seed=0).take(n_batches)
     paths = [dataset.path(shard) for shard in train.shards]
     raw = tf.data.TFRecordDataset(paths).repeat(_PASSES)
-    # Each turn starts afresh, or one would work ahead in the background of the other's turn.
-    times = harness.take_turns(
+    # Each run makes a new iterator; otherwise one would prefetch during the other's run.
+    times = harness.interleave(
         {"ours": lambda: _drain(batches), "raw": lambda: _drain(raw)}, rounds=7
     )
     delivered = n_batches * _BATCH_SIZE * window.frames * dataset.audio.channels * 4
@@ -157,10 +157,10 @@ def _measure_reading(scratch: pathlib.Path) -> harness.Row:
     ours, theirs = (float(np.median(times[name])) for name in ("ours", "raw"))
     return harness.Row(
         what="reading windows, shuffled and batched: float32 bytes delivered per second",
-        beside="the same shards' bytes per second as raw TFRecordDataset records",
+        baseline="the same shards' bytes per second as raw TFRecordDataset records",
         value=100 * delivered / stored * harness.ratio(times["raw"], times["ours"]),
         unit="%",
-        reach=50,
+        target=50,
         detail=f"{delivered / ours / 1e9:.2f} GB/s of float32 out, from "
         f"{stored / ours / 1e9:.2f} GB/s of float16 shards, beside {stored / theirs / 1e9:.2f} "
         "GB/s of raw records",
@@ -168,19 +168,19 @@ def _measure_reading(scratch: pathlib.Path) -> harness.Row:
 
 
 def _baseline_command(call: str) -> list[str]:
-    """Return the command line that makes a call of `benchmarks.dataset_baselines`."""
+    """Return the command line of a call into `benchmarks.dataset_baselines`."""
     code = f"from benchmarks import dataset_baselines; dataset_baselines.{call}"
     return [sys.executable, "-c", code]
 
 
 def _drain(elements: Iterable[object]) -> None:
-    """Take all there is."""
+    """Iterate to the end."""
     for _ in elements:
         pass
 
 
 def _write_shards(folder: pathlib.Path, like: manifest.Dataset) -> manifest.Dataset:
-    """Write shards large enough to time, of made-up frames, and return their dataset."""
+    """Write shards of noise, large enough to time, and return their dataset."""
     frames = np.random.default_rng(0).normal(-5, 3, (_FRAMES, like.audio.channels))
     frames = frames.astype(np.float16)
     folder.mkdir()

@@ -1,8 +1,8 @@
-"""What `create_tfrecord.py` is measured beside, each run as a whole process of its own.
+"""Baselines of preparation, each run as a process.
 
-`analyse` is the least that a preparation with librosa can do: load, analyse, write nothing.
-`write_windows` writes what im-knots/ltsm-music-generation wrote for one recording: overlapping
-input and target windows as lists of floats, in one TFRecord file, and a JPEG.
+`analyse` is the minimum of a preparation with librosa: it loads and analyses, and writes nothing.
+`write_windows` writes the output of im-knots/ltsm-music-generation for one recording: overlapping
+input and target windows as lists of floats in one TFRecord file, and a JPEG.
 """
 
 import multiprocessing
@@ -13,7 +13,7 @@ _TIMESTEPS, _SHIFT, _STRIDE = 5000, 100, 50
 
 
 def analyse(folder: str, processes: int) -> None:
-    """Load and analyse every recording of a folder, the largest first."""
+    """Load and analyse every recording of a folder, largest first."""
     paths = sorted(pathlib.Path(folder).iterdir(), key=lambda path: -path.stat().st_size)
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
         for _ in pool.imap_unordered(_analyse_one, map(str, paths)):
@@ -21,7 +21,7 @@ def analyse(folder: str, processes: int) -> None:
 
 
 def _analyse_one(path: str) -> int:
-    """Return how many mel frames librosa finds in a recording."""
+    """Return the number of mel frames of a recording."""
     import librosa
 
     samples, _ = librosa.load(path, sr=_SAMPLE_RATE)

@@ -1,9 +1,9 @@
-"""Every family's training step beside Keras's `fit` of the same network, and its songs.
+"""Model family benchmarks: training step beside Keras's `fit` of the same network, and generation.
 
-Each with its preset. The baseline is a `keras.Model` of the same layers and losses with a plain
-`train_step`, trained by `fit` on the same batch in memory, with XLA or without, whichever is
-faster; what is measured of ours is the call that the training loop makes. The lstm family, whose
-layer is not Keras's, is measured in `lstm_step`.
+Each family uses its preset. The baseline is a `keras.Model` of the same layers and losses with a
+plain `train_step`, trained by `fit` on one batch in memory, with or without XLA, whichever is
+faster. Our figure is for the training loop's call. `lstm_step` measures the lstm family, whose
+layer is not Keras's.
 """
 
 import pathlib
@@ -28,14 +28,14 @@ from tools.tpu import lowering
 
 _PRESETS = pathlib.Path(__file__).parents[1] / "flags" / "presets"
 _ROUNDS, _STEPS = 15, 10
-_REAL_TIME = {"gan": 10}  # of which less is asked
-_LEAST_REAL_TIME = 20
+_REAL_TIME = 20  # least speed of generation
+_REAL_TIME_OF = {"gan": 10}
 _N_SONGS, _SECONDS = 4, 20.0
 _ITERATIONS = 16
 
 
 class Plain(keras.Model):
-    """A family's network with the training step that one writes for Keras's `fit`."""
+    """Network of a family with a plain `train_step` for Keras's `fit`."""
 
     def __init__(self, plan: lowering.Plan) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class Plain(keras.Model):
         self.clip_norm = plan.training.clip_norm
 
     def train_step(self, batch: families.Batch) -> dict[str, Any]:
-        """Lower every objective once."""
+        """Take one optimizer step on every objective."""
         losses = {}
         for optimizer, objective in zip(self.own, self.objectives, strict=True):
             with tf.GradientTape() as tape:
@@ -63,9 +63,9 @@ class Plain(keras.Model):
 
 
 def rows() -> Iterator[harness.Row]:
-    """Yield two rows for each family, measured in a process of its own: its step, and its songs."""
+    """Yield two rows per family, measured in a fresh process: training step and generation."""
     for name in _plans():
-        yield from harness.measure_apart(_measure, name)
+        yield from harness.measure_in_process(_measure, name)
 
 
 def _measure(name: str) -> list[harness.Row]:
@@ -74,7 +74,7 @@ def _measure(name: str) -> list[harness.Row]:
 
 
 def _plans() -> dict[str, lowering.Plan]:
-    """Return what the preset of each family says, but for the lstm family."""
+    """Return the plan of one preset per family, lstm excluded."""
     plans = {}
     for path in sorted(_PRESETS.glob("*.flags")):
         for name in flags.FLAGS:
@@ -87,7 +87,7 @@ def _plans() -> dict[str, lowering.Plan]:
 
 
 def make_batch(plan: lowering.Plan) -> dict[str, Any]:
-    """Return a batch of noise, with labels in the middle of their range."""
+    """Return a batch of noise; labels are in the middle of their range."""
     random = np.random.default_rng(0)
     specs = lowering.batch_spec(plan.signal, plan.training.batch_size)
     batch = {name: np.zeros(one.shape, one.dtype.as_numpy_dtype) for name, one in specs.items()}
@@ -100,7 +100,7 @@ def make_batch(plan: lowering.Plan) -> dict[str, Any]:
 
 
 def _measure_step(name: str, plan: lowering.Plan) -> harness.Row:
-    """Return how much faster our step is than the faster of Keras's two."""
+    """Return the speed of our step relative to the faster of Keras's two."""
     data = tf.data.Dataset.from_tensors(make_batch(plan)).repeat()
     ours = _our_steps(plan, data)
     theirs = {}
@@ -108,15 +108,15 @@ def _measure_step(name: str, plan: lowering.Plan) -> harness.Row:
         plain = Plain(plan)
         plain.compile(jit_compile=jit)
         theirs[f"fit, XLA {'on' if jit else 'off'}"] = _fit(plain, data)
-    times = harness.take_turns({"ours": ours, **theirs}, _ROUNDS)
+    times = harness.interleave({"ours": ours, **theirs}, _ROUNDS)
     best = min(theirs, key=lambda which: statistics.median(times[which]))
     milliseconds = statistics.median(times["ours"]) / _STEPS * 1e3
     return harness.Row(
         what=f"training step, {name}, its preset",
-        beside=f"the same layers and losses in Keras's {best}",
+        baseline=f"the same layers and losses in Keras's {best}",
         value=harness.ratio(times[best], times["ours"]),
         unit="x",
-        reach=1,
+        target=1,
         detail=f"{milliseconds:.0f} ms a step of {plan.training.batch_size}",
     )
 
@@ -126,7 +126,7 @@ def _fit(plain: Plain, data: tf.data.Dataset) -> Callable[[], object]:
 
 
 def _our_steps(plan: lowering.Plan, data: tf.data.Dataset) -> Callable[[], object]:
-    """Return a function that makes some steps as the training loop does."""
+    """Return a function that takes `_STEPS` steps with the training loop's call."""
     strategy = devices.strategy("cpu")
     with strategy.scope():
         model = plan.family.build(plan.settings, plan.signal)
@@ -145,7 +145,7 @@ def _our_steps(plan: lowering.Plan, data: tf.data.Dataset) -> Callable[[], objec
 
 
 def _measure_songs(name: str, plan: lowering.Plan) -> harness.Row:
-    """Return how much faster than real time songs are made, inversion included."""
+    """Return the speed of generation relative to real time, inversion included."""
     signal, audio = plan.signal, plan.signal.audio
     model = plan.family.build(plan.settings, signal)
     if plan.family.fit is not None:
@@ -170,10 +170,10 @@ def _measure_songs(name: str, plan: lowering.Plan) -> harness.Row:
     seconds = statistics.median(make() for _ in range(3))
     return harness.Row(
         what=f"songs, {name}, {_N_SONGS} of {_SECONDS:g} s, inversion of {_ITERATIONS} iterations",
-        beside="real time",
+        baseline="real time",
         value=_N_SONGS * _SECONDS / seconds,
         unit="x",
-        reach=_REAL_TIME.get(name, _LEAST_REAL_TIME),
+        target=_REAL_TIME_OF.get(name, _REAL_TIME),
         detail=f"{seconds:.2f} s; frames of {_describe(audio)}, weights not trained",
     )
 

@@ -1,7 +1,7 @@
-"""Timing side by side: candidates take turns, and the median of paired ratios is quoted.
+"""Interleaved timing: candidates run alternately; the result is the median of paired ratios.
 
-The machines that these run on are shared: an absolute time moves by a quarter from one
-minute to the next, while a ratio of two runs made one after the other hardly does.
+On a shared machine absolute times vary by a quarter within minutes, while the ratio of two
+consecutive runs hardly varies.
 """
 
 import concurrent.futures
@@ -14,49 +14,46 @@ from collections.abc import Callable, Mapping
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:
-    """One figure beside its baseline.
+    """Figure and its baseline.
 
     Attributes:
-      what: What was measured.
-      beside: The baseline.
+      what: Quantity.
+      baseline: Baseline.
       value: The figure, in `unit`.
       unit: "x" for a ratio, else the unit.
-      reach: The figure that was asked for.
-      at_least: Whether `value` should be at least (else at most) `reach`.
-      detail: The absolute numbers behind the ratio, in words.
+      target: Value to reach.
+      at_least: Whether `value` should be at least (else at most) `target`.
+      detail: Absolute numbers behind the ratio, as text.
     """
 
     what: str
-    beside: str
+    baseline: str
     value: float
     unit: str
-    reach: float
+    target: float
     at_least: bool = True
     detail: str = ""
 
     @property
     def reached(self) -> bool:
-        """Whether the figure asked for was reached."""
-        return self.value >= self.reach if self.at_least else self.value <= self.reach
+        """Whether the target is reached."""
+        return self.value >= self.target if self.at_least else self.value <= self.target
 
 
-def measure_apart(measure: Callable[[str], list[Row]], name: str) -> list[Row]:
-    """Return what a function at the top of a module measures of a name, in a fresh process.
-
-    None inherits another's threads, memory or compiled functions.
-    """
+def measure_in_process(measure: Callable[[str], list[Row]], name: str) -> list[Row]:
+    """Return `measure(name)`, called in a fresh process; `measure` must be a module's function."""
     fresh = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=fresh) as pool:
         return pool.submit(measure, name).result()
 
 
-def take_turns(
+def interleave(
     candidates: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 1
 ) -> dict[str, list[float]]:
-    """Run the candidates in turn, `rounds` times each.
+    """Run the candidates alternately, `rounds` times each after `warmup` rounds.
 
     Returns:
-      Name to wall seconds of each counted run, in order.
+      Name to wall-clock seconds of each counted run, in order.
     """
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for round_index in range(-warmup, rounds):

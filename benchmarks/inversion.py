@@ -1,8 +1,8 @@
-"""Log-mel frames back to sound, beside librosa: how fast, and how near to the given mel.
+"""Inversion benchmark: speed and mel error of log-mel inversion, beside librosa.
 
-Both run in one process with the machine's cores as they come: ours uses one, librosa's
-matrix products may use all. Material: ten seconds of each recording in
-`../shared/data/music` where that folder is there, else of synthesised notes.
+Both run in one process: ours uses one core, librosa's matrix products may use all. Material: ten
+seconds of each recording in `../shared/data/music` if that folder exists, else of synthesised
+notes.
 """
 
 import functools
@@ -28,7 +28,7 @@ def rows() -> list[harness.Row]:
     """Measure speed and mel error over the same excerpts.
 
     Returns:
-      Two rows: the ratio of times, and our mel error as a share of librosa's.
+      Two rows: the ratio of times, and the ratio of our mel error to librosa's.
     """
     times: dict[str, list[float]] = {name: [] for name in _CANDIDATES}
     errors_db: dict[str, list[float]] = {name: [] for name in _CANDIDATES}
@@ -38,25 +38,25 @@ def rows() -> list[harness.Row]:
         ).items():
             times[name].append(seconds)
             errors_db[name].append(error_db)
-    beside = "librosa mel_to_audio, 32 iterations"
+    baseline = "librosa mel_to_audio, 32 iterations"
     ours_db, theirs_db = (statistics.mean(errors_db[name]) for name in ("ours", "librosa"))
     return [
         harness.Row(
             what="inversion, 16 iterations, 22.05 kHz / 2048 / 512 / 128",
-            beside=beside,
+            baseline=baseline,
             value=harness.ratio(times["librosa"], times["ours"]),
             unit="x",
-            reach=10.0,
+            target=10.0,
             detail=f"{statistics.median(times['ours']):.3f} s and "
             f"{statistics.median(times['librosa']):.2f} s for {_SECONDS} s of audio, "
-            f"{len(times['ours'])} excerpts, cores as they come",
+            f"{len(times['ours'])} excerpts",
         ),
         harness.Row(
             what="inversion, mel error, mean of excerpts",
-            beside=beside,
+            baseline=baseline,
             value=ours_db / theirs_db,
             unit="x",
-            reach=0.2,
+            target=0.2,
             at_least=False,
             detail=f"{ours_db:.3f} dB and {theirs_db:.3f} dB",
         ),
@@ -72,15 +72,15 @@ def _measure(samples: np.ndarray, warmup: int) -> dict[str, tuple[float, float]]
         outputs[name] = _CANDIDATES[name](log_mel)
 
     runs = {name: functools.partial(run, name) for name in _CANDIDATES}
-    times = harness.take_turns(runs, rounds=1, warmup=warmup)
+    times = harness.interleave(runs, rounds=1, warmup=warmup)
     power = stft.log_to_power(log_mel, _AUDIO)
     return {name: (times[name][0], mel_error_db(outputs[name], power)) for name in _CANDIDATES}
 
 
 def mel_error_db(samples: np.ndarray, power: np.ndarray) -> float:
-    """Return the mean distance in dB between a signal's mel power and what was asked for.
+    """Return the mean absolute error of a signal's mel power, dB.
 
-    Powers are floored 80 dB below the loudest one asked for.
+    Powers are floored 80 dB below the loudest target.
     """
     floor = power.max() * 10 ** (-_FLOOR_DB / 10)
     length = (len(power) - 1) * _AUDIO.hop_length

@@ -1,7 +1,7 @@
-"""An LSTM training step beside stock Keras, beside PyTorch, and beside a large matrix product.
+"""LSTM training step benchmark, beside Keras, PyTorch and a large matrix product.
 
 The network is 2 x LSTM 512 -> Dense 128 over 256 frames of 128 values, with squared error and Adam
-in float32: forward, backward and update, on this machine's cores.
+in float32: forward, backward and update, on the CPU.
 """
 
 import statistics
@@ -22,7 +22,7 @@ _PRODUCT_SIZE = 4096
 
 
 class _Network(keras.Model):
-    """A stack of the given recurrent layers and a dense layer."""
+    """Stack of recurrent layers and a dense layer."""
 
     def __init__(self, layers: list[keras.layers.Layer]) -> None:
         super().__init__(name="network")  # Keras scopes may not begin with an underscore
@@ -43,55 +43,55 @@ class _Network(keras.Model):
 
 
 def rows() -> list[harness.Row]:
-    """Return the figures of the training step."""
+    """Return the rows of the training step."""
     found = []
-    for batch_size, reach in ((16, 1.0), (64, 1.1)):
+    for batch_size, target in ((16, 1.0), (64, 1.1)):
         times = _measure(batch_size, with_keras=batch_size == 16)
         speed = _billions_of_operations(batch_size) / statistics.median(times["ours"])
         detail = f"batch {batch_size}, {speed:.0f} GFLOP/s"
         if batch_size == 16:
-            found += _beside_keras_and_product(times, detail)
+            found += _compare_to_keras_and_product(times, detail)
         found.append(
             harness.Row(
                 what=f"LSTM training step, batch {batch_size}",
-                beside="torch.nn.LSTM",
+                baseline="torch.nn.LSTM",
                 value=harness.ratio(times["torch"], times["ours"]),
                 unit="x",
-                reach=reach,
+                target=target,
                 detail=f"{detail}; torch {_rate(times['torch'], batch_size):.0f}",
             )
         )
     return found
 
 
-def _beside_keras_and_product(times: dict[str, list[float]], detail: str) -> list[harness.Row]:
+def _compare_to_keras_and_product(times: dict[str, list[float]], detail: str) -> list[harness.Row]:
     stock = min(("keras", "keras with XLA"), key=lambda name: statistics.median(times[name]))
     of_product = 2 * _PRODUCT_SIZE**3 / 1e9
-    share = (
+    fraction = (
         _billions_of_operations(16) / of_product * harness.ratio(times["product"], times["ours"])
     )
     return [
         harness.Row(
             what="LSTM training step, batch 16",
-            beside=f"keras.layers.LSTM (the faster: {stock})",
+            baseline=f"keras.layers.LSTM (the faster: {stock})",
             value=harness.ratio(times[stock], times["ours"]),
             unit="x",
-            reach=2.5,
+            target=2.5,
             detail=f"{detail}; keras {_rate(times[stock], 16):.0f}",
         ),
         harness.Row(
             what="LSTM training step, batch 16",
-            beside=f"product of {_PRODUCT_SIZE} x {_PRODUCT_SIZE} matrices, GFLOP/s",
-            value=100 * share,
+            baseline=f"product of {_PRODUCT_SIZE} x {_PRODUCT_SIZE} matrices, GFLOP/s",
+            value=100 * fraction,
             unit="%",
-            reach=60,
+            target=60,
             detail=f"{detail}; product {of_product / statistics.median(times['product']):.0f}",
         ),
     ]
 
 
 def _measure(batch_size: int, with_keras: bool) -> dict[str, list[float]]:
-    """Return the seconds of each candidate's steps, taken in turn."""
+    """Return the seconds of each candidate's interleaved steps."""
     ours = _Network([lstm.LSTM(_UNITS) for _ in range(_LAYERS)])
     candidates: dict[str, Callable[[], object]] = {"ours": _make_step(ours, batch_size, False)}
     if with_keras:
@@ -107,7 +107,7 @@ def _measure(batch_size: int, with_keras: bool) -> dict[str, list[float]]:
         text=True,
     ) as process:
         torch_step = _make_torch_step(process, batch_size)
-        times = harness.take_turns(candidates | {"torch": torch_step}, _ROUNDS)
+        times = harness.interleave(candidates | {"torch": torch_step}, _ROUNDS)
         process.stdin.close()  # type: ignore[union-attr]  # it is a pipe
     return times
 
@@ -131,10 +131,10 @@ def _make_step(model: keras.Model, batch_size: int, jit: bool) -> Callable[[], o
 
 
 def _make_torch_step(process: "subprocess.Popen[str]", batch_size: int) -> Callable[[], object]:
-    """Start PyTorch's process; return a function that lets it take one step."""
+    """Start PyTorch's process; return a function that triggers one step."""
 
     def ask(line: str) -> str:
-        # Both are pipes: `_measure` asked for them.
+        # Both are pipes: `_measure` opens them.
         process.stdin.write(f"{line}\n")  # type: ignore[union-attr]
         process.stdin.flush()  # type: ignore[union-attr]
         return process.stdout.readline()  # type: ignore[union-attr]
@@ -144,7 +144,7 @@ def _make_torch_step(process: "subprocess.Popen[str]", batch_size: int) -> Calla
 
 
 def _billions_of_operations(batch_size: int) -> float:
-    """Return the operations of a step's matrix products, forward and twice that backward."""
+    """Return a step's GFLOP in matrix products; the backward pass costs twice the forward."""
     weights = 4 * _UNITS * (_MELS + _UNITS * (2 * _LAYERS - 1)) + _UNITS * _MELS
     return 3 * 2 * batch_size * _FRAMES * weights / 1e9
 

@@ -1,7 +1,7 @@
-"""A training step of two processes that work together, beside that of one, on the same cores.
+"""Multi-process benchmark: a training step of two synchronous processes beside that of one.
 
-Two processes on one machine have nothing to win: the same cores do the same work, and exchange
-the gradients over loopback besides. It is what sharing a batch costs where it brings nothing.
+Both run on the same cores and exchange gradients over loopback, so the ratio is the pure overhead
+of distribution.
 """
 
 import json
@@ -32,7 +32,7 @@ _ONE_THREAD = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "NUMBA_NUM_THREADS"), "1"
 
 
 def rows() -> list[harness.Row]:
-    """Return what two processes reach, with a core each and with all cores for both."""
+    """Return the rows of two processes, with a thread each and with two threads each."""
     one, two, crowded = [], [], []
     for _ in range(_ROUNDS):
         one.append(_measure([{}]))
@@ -41,10 +41,10 @@ def rows() -> list[harness.Row]:
     return [
         harness.Row(
             what=f"training step, 2 x 512, batch {_TRAINING.batch_size}, {what}",
-            beside="one process, two threads",
+            baseline="one process, two threads",
             value=harness.ratio(one, times),
             unit="x",
-            reach=0.8,
+            target=0.8,
             detail=f"{statistics.median(times):.3f} s against {statistics.median(one):.3f} s",
         )
         for what, times in (
@@ -55,7 +55,7 @@ def rows() -> list[harness.Row]:
 
 
 def _measure(processes: list[dict[str, str]]) -> float:
-    """Return the seconds per step of processes with these variables, which work together."""
+    """Return the seconds per step of synchronous processes with these environment variables."""
     sockets = [socket.create_server(("localhost", 0)) for _ in processes]
     hosts = [f"localhost:{each.getsockname()[1]}" for each in sockets]
     for each in sockets:
@@ -75,7 +75,7 @@ def _measure(processes: list[dict[str, str]]) -> float:
 
 
 def _time_step() -> float:
-    """Return the seconds of a step of this process and those that it works with."""
+    """Return the seconds per step of the cluster that TF_CONFIG describes."""
     strategy = devices.strategy("cpu")
     with strategy.scope():
         model = lstm.build(LSTMConfig(), _SIGNAL)
@@ -92,7 +92,7 @@ def _time_step() -> float:
 
 
 def _batches(context: tf.distribute.InputContext) -> tf.data.Dataset:
-    """Return one batch of noise over and over."""
+    """Return one batch of noise, repeated."""
     n_rows = context.get_per_replica_batch_size(_TRAINING.batch_size)
     seed = rng.seed_from(0, rng.TRAINING, 0)
     frames = rng.normal([n_rows, _SIGNAL.timesteps + _SIGNAL.shift, _SIGNAL.channels], seed)

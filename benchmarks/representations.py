@@ -1,7 +1,7 @@
-"""What comes back from each representation: the worst of all recordings, at full length.
+"""Representation benchmark: reconstruction error of each round trip, worst of all recordings.
 
-Material: the recordings of minutes in `../shared/data/music` and the 16-bit notes in
-`../shared/data/notes` where that folder is there, else synthesised notes.
+Material: whole recordings in `../shared/data/music` and 16-bit notes in `../shared/data/notes` if
+the folder exists, else synthesised notes.
 """
 
 import functools
@@ -25,10 +25,10 @@ Figure = Callable[[np.ndarray], float]
 
 
 def rows() -> list[harness.Row]:
-    """Measure every round trip.
+    """Return the error of every round trip.
 
     Returns:
-      Rows of the worst recording: SNR with phase, magnitude without, samples that differ.
+      Rows of the worst recording: SNR with phase, magnitude error without, differing samples.
     """
     music, notes = _read_music(), _read_notes()
     return [
@@ -50,7 +50,7 @@ def rows() -> list[harness.Row]:
         ),
         _row("log_stft, float16, magnitude above the floor", music, _off_db, "dB", 0.1, False),
         _row(
-            "log_stft, signal found in 16 iterations, distance of its magnitude",
+            "log_stft, signal after 16 iterations, error of its magnitude",
             [samples[: _SEARCHED_SECONDS * _RATE] for samples in music],
             _spectral_distance,
             "of the norm",
@@ -67,18 +67,18 @@ def _row(
     recordings: list[np.ndarray],
     figure: Figure,
     unit: str,
-    reach: float,
+    target: float,
     at_least: bool = True,
 ) -> harness.Row:
-    """Return the worst figure over recordings, and the median in words."""
+    """Return the row of the worst figure over recordings; the median is in its detail."""
     figures = [figure(samples) for samples in recordings]
     longest = max(samples.size for samples in recordings) / _RATE
     return harness.Row(
         what=what,
-        beside="the recording",
+        baseline="the recording",
         value=min(figures) if at_least else max(figures),
         unit=unit,
-        reach=reach,
+        target=target,
         at_least=at_least,
         detail=f"worst of {len(figures)}, median {statistics.median(figures):.3g}, the longest "
         f"{longest:.0f} seconds",
@@ -92,13 +92,13 @@ def _of(representation: str, **values: object) -> AudioConfig:
 
 
 def _round_trip(samples: np.ndarray, audio: AudioConfig, dtype: str) -> np.ndarray:
-    """Return what comes back of a signal, float32 of its length."""
+    """Return a signal after analysis and inversion, float32 of the same length."""
     frames = representations.extract(samples, audio, dtype)
     return representations.invert(frames, audio, n_samples=samples.size)
 
 
 def _snr_db(audio: AudioConfig, dtype: str) -> Figure:
-    """Return the function that gives a round trip's ratio of signal to error, dB."""
+    """Return a function that computes the SNR of a round trip, dB."""
 
     def figure(samples: np.ndarray) -> float:
         error = np.square(samples.astype(np.float64) - _round_trip(samples, audio, dtype)).sum()
@@ -108,7 +108,7 @@ def _snr_db(audio: AudioConfig, dtype: str) -> Figure:
 
 
 def _off_db(samples: np.ndarray) -> float:
-    """Return the largest error of a stored magnitude that is above the floor, dB."""
+    """Return the largest error of stored magnitudes above the floor, dB."""
     audio = _of("log_stft")
     power = representations.LogStft(audio).bin_power(
         representations.extract(samples, audio, "float16")
@@ -119,7 +119,7 @@ def _off_db(samples: np.ndarray) -> float:
 
 
 def _spectral_distance(samples: np.ndarray) -> float:
-    """Return how far the magnitude of the signal found is from the one asked for."""
+    """Return the relative error of the reconstructed signal's magnitude (spectral convergence)."""
     audio = _of("log_stft")
     back = _round_trip(samples, audio, "float16")
     true, reached = (np.abs(stft.stft(one, audio)) for one in (samples, back))
@@ -127,7 +127,7 @@ def _spectral_distance(samples: np.ndarray) -> float:
 
 
 def _different(dtype: str) -> Figure:
-    """Return the function that counts the samples that do not come back bit for bit."""
+    """Return a function that counts the samples of a round trip that differ in any bit."""
     audio = _of("waveform")
 
     def figure(samples: np.ndarray) -> float:
@@ -149,7 +149,7 @@ def _read_music() -> list[np.ndarray]:
 
 
 def _read_notes() -> list[np.ndarray]:
-    """Return 16-bit signals as they are, at whatever rate."""
+    """Return 16-bit signals at their own sample rates."""
     found = sorted((_DATA / "notes").glob("*.flac"))
     if not found:
         return [np.round(one * 32768) / np.float32(32768) for one in _read_music()]

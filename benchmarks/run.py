@@ -1,9 +1,9 @@
-"""Measure the figures of the README, each beside its baseline, and print them as one table.
+"""Benchmark suite: every figure of docs/results.md beside its baseline, as one table.
 
     python -m benchmarks.run --only=inversion,rollout
 
-Every benchmark runs in a process of its own, so that none inherits another's threads,
-memory or compiled functions. Nothing else should run on the machine meanwhile.
+Each benchmark runs in a fresh process, without the threads, memory and compiled functions of
+others. Nothing else should run on the machine meanwhile.
 """
 
 import dataclasses
@@ -39,7 +39,7 @@ BENCHMARKS = (
     "stopping",
 )
 _PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "numba", "librosa", "torch")
-_HEADINGS = ("what", "beside", "measured", "asked", "reached", "detail")
+_HEADINGS = ("benchmark", "baseline", "measured", "target", "reached", "detail")
 
 _ONLY = flags.DEFINE_list("only", list(BENCHMARKS), "Benchmarks to run, separated by commas.")
 _RESULTS_DIR = flags.DEFINE_string(
@@ -48,7 +48,7 @@ _RESULTS_DIR = flags.DEFINE_string(
 
 
 def main() -> int:
-    """Run the benchmarks one after the other; return 1 if one of them failed."""
+    """Run the benchmarks in sequence; return 1 if one fails."""
     names = _ONLY.value
     errors.require(
         bool(names) and set(names) <= set(BENCHMARKS),
@@ -62,8 +62,8 @@ def main() -> int:
     for name in names:
         print(f"Measuring {name}.", flush=True)
         try:
-            measured = harness.measure_apart(measure, name)
-        except Exception:  # one broken benchmark never costs the others
+            measured = harness.measure_in_process(measure, name)
+        except Exception:  # one failing benchmark never stops the others
             traceback.print_exc()
             failed.append(f"{name} failed; the reason is above")
             continue
@@ -80,7 +80,7 @@ def measure(name: str) -> list[harness.Row]:
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return what the figures depend on besides the code: processor, cores, versions, date."""
+    """Return the environment of the measurement: processor, cores, versions, date."""
     facts: dict[str, Any] = {
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
         "processor": _read_processor(),
@@ -110,7 +110,7 @@ def describe(rows: Iterable[harness.Row], facts: dict[str, Any]) -> dict[str, An
 
 
 def format_table(rows: Sequence[harness.Row]) -> list[str]:
-    """Return the lines of an aligned table, its headings first."""
+    """Return the lines of an aligned table with headings."""
     cells = [_HEADINGS, *(_format_row(row) for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(_HEADINGS))]
     return [
@@ -121,9 +121,9 @@ def format_table(rows: Sequence[harness.Row]) -> list[str]:
 
 def _format_row(row: harness.Row) -> tuple[str, ...]:
     """Return the cells of a row."""
-    asked = f"{'>=' if row.at_least else '<='} {row.reach:.3g} {row.unit}"
+    target = f"{'>=' if row.at_least else '<='} {row.target:.3g} {row.unit}"
     reached = "yes" if row.reached else "no"
-    return row.what, row.beside, f"{row.value:.3g} {row.unit}", asked, reached, row.detail
+    return row.what, row.baseline, f"{row.value:.3g} {row.unit}", target, reached, row.detail
 
 
 def run() -> NoReturn:

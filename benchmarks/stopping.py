@@ -1,7 +1,7 @@
-"""How long a training takes from SIGTERM to its end, and whether it left a state of that moment.
+"""Preemption benchmark: seconds from SIGTERM to the end of training, with the state saved.
 
-The whole command on prepared music, with validations, rollouts and checkpoints often enough that
-the signal meets each of them. Clouds that take machines back give 20 to 30 seconds.
+The whole command on prepared music; frequent validations, rollouts and checkpoints, so that the
+signal interrupts each of them. Clouds give 20 to 30 seconds before they reclaim a machine.
 """
 
 import pathlib
@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 
-from benchmarks import harness, preparing
+from benchmarks import harness, preparation
 from lstm_gen.runs import checkpoints, run
 
 _TRIALS = 30
@@ -24,19 +24,19 @@ _OFTEN = (
 
 
 def rows() -> list[harness.Row]:
-    """Return the longest time to exit over all trials."""
+    """Return the longest time to exit of all trials."""
     draw = random.Random(0)
     with tempfile.TemporaryDirectory() as folder:
         scratch = pathlib.Path(folder)
-        preparing.prepare(preparing.find_music(scratch), scratch / "dataset", 2)
+        preparation.prepare(preparation.find_music(scratch), scratch / "dataset", 2)
         seconds = [_stop(scratch, draw.uniform(0, 20)) for _ in range(_TRIALS)]
     return [
         harness.Row(
             what=f"SIGTERM to exit, the longest of {_TRIALS}, state saved each time",
-            beside="a machine that is taken back",
+            baseline="notice before a preemption",
             value=max(seconds),
             unit="s",
-            reach=20,
+            target=20,
             at_least=False,
             detail=f"median {sorted(seconds)[_TRIALS // 2]:.1f} s",
         )
@@ -44,17 +44,17 @@ def rows() -> list[harness.Row]:
 
 
 def _stop(scratch: pathlib.Path, after_seconds: float) -> float:
-    """Return the seconds that a training takes to end, stopped so long after its first step.
+    """Return the seconds to exit of a training stopped `after_seconds` after its first step.
 
     Raises:
-      RuntimeError: If it does not end as it should, or leaves no state of its last step.
+      RuntimeError: If the exit status is wrong or the state of the last step is missing.
     """
     run_dir = scratch / "run"
     line = [sys.executable, "train_model.py", f"--data_dir={scratch / 'dataset'}"]
     with (scratch / "log").open("w+") as log:
         process = subprocess.Popen(
             [*line, f"--run_dir={run_dir}", *_OFTEN],
-            cwd=preparing.ROOT,
+            cwd=preparation.ROOT,
             stdout=log,
             stderr=subprocess.STDOUT,
         )
@@ -73,10 +73,10 @@ def _stop(scratch: pathlib.Path, after_seconds: float) -> float:
 
 
 def _await_first_step(process: subprocess.Popen[bytes], log: pathlib.Path) -> None:
-    """Return when the progress bar has moved.
+    """Wait until the progress bar has moved.
 
     Raises:
-      RuntimeError: If the training ends, or does not begin.
+      RuntimeError: If the training ends or does not start.
     """
     for _ in range(_LIMIT_SECONDS * 10):
         if "loss " in log.read_text():

@@ -1,8 +1,7 @@
-"""A PyTorch training step that waits to be told: one line in, the seconds of one step out.
+"""PyTorch LSTM training step, one per line on stdin; prints the seconds of each step.
 
-A process of its own, so that its threads and TensorFlow's are never at work together.
-Run by `benchmarks.lstm_step` as `python -m benchmarks.torch_lstm < pipe`; the first line names the
-batch size.
+A separate process, so that its threads and TensorFlow's never compete. `benchmarks.lstm_step` runs
+it as `python -m benchmarks.torch_lstm < pipe`; the first line is the batch size.
 """
 
 import sys
@@ -14,8 +13,8 @@ _FRAMES, _MELS, _UNITS, _LAYERS = 256, 128, 512, 2
 
 
 def main() -> None:
-    """Answer each line on stdin with the seconds that a step took."""
-    # Frames first is what torch computes in; batch first would cost it a transposition.
+    """Take a step for each line on stdin and print its seconds."""
+    # torch computes time-major; batch-major would cost a transposition.
     batch_size = int(sys.stdin.readline())
     recurrent = torch.nn.LSTM(_MELS, _UNITS, _LAYERS)
     dense = torch.nn.Linear(_UNITS, _MELS)

@@ -1,8 +1,7 @@
-"""The loop around the training step, and its checkpoints, beside the compiled step alone.
+"""Training loop benchmark: overhead of the loop and of checkpoints over the compiled step.
 
-The default model on prepared music, float32, on this machine's cores. The loop is the real one,
-with its data, its logs and its looks at signals; validations and rollouts, which are as dear as
-one asks for them, are off.
+The default model on prepared music, float32, on the CPU. The loop is the real one, with input
+pipeline, logs and signal checks; validations and rollouts are off, since their cost is a setting.
 """
 
 import pathlib
@@ -14,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from benchmarks import harness, preparing
+from benchmarks import harness, preparation
 from lstm_gen.config.training import AugmentationConfig, MonitorConfig, TrainingConfig, WindowConfig
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.input import excerpts
@@ -28,7 +27,7 @@ from lstm_gen.training import batches, loop, step, stop_request
 _ROUNDS = 15
 _NEVER = 1 << 30
 _QUIET = MonitorConfig(
-    steps_per_call=1,  # so that the loop is met after every step
+    steps_per_call=1,  # so that the loop runs after every step
     validate_every_steps=_NEVER,
     checkpoint_every_steps=_NEVER,
     sample_every_steps=0,
@@ -36,7 +35,7 @@ _QUIET = MonitorConfig(
 
 
 def rows() -> list[harness.Row]:
-    """Return what the loop and its checkpoints cost."""
+    """Return the overhead of the loop and of checkpoints."""
     with tempfile.TemporaryDirectory() as folder:
         scratch = pathlib.Path(folder)
         run, dataset = _make_run(scratch)
@@ -49,20 +48,20 @@ def rows() -> list[harness.Row]:
     saving = statistics.median(times["save"])
     return [
         harness.Row(
-            what="training loop, met after every step, 2 x 512, batch 16",
-            beside="the compiled step alone, on one batch in memory",
+            what="training loop, one step per call, 2 x 512, batch 16",
+            baseline="the compiled step alone, on one batch in memory",
             value=100 * (harness.ratio(times["loop"], times["bare"]) - 1),
             unit="% more",
-            reach=5,
+            target=5,
             at_least=False,
             detail=f"{seconds * 1e3:.0f} ms a bare step",
         ),
         harness.Row(
             what="checkpoints at the default interval",
-            beside="the steps between them",
+            baseline="the steps between them",
             value=100 * saving / (every * seconds),
             unit="% more",
-            reach=3,
+            target=3,
             at_least=False,
             detail=f"{saving * 1e3:.0f} ms each, every {every} steps; on local disk, made durable",
         ),
@@ -70,8 +69,8 @@ def rows() -> list[harness.Row]:
 
 
 def _make_run(scratch: pathlib.Path) -> tuple[runs.Run, manifest.Dataset]:
-    """Return a run of the default settings on prepared music."""
-    preparing.prepare(preparing.find_music(scratch), scratch / "dataset", 2)
+    """Return a run with default settings on prepared music."""
+    preparation.prepare(preparation.find_music(scratch), scratch / "dataset", 2)
     dataset = manifest.load(str(scratch / "dataset"))
     run = runs.Run(
         family=model.FAMILY,
@@ -113,13 +112,13 @@ def _measure(
     strategy: tf.distribute.Strategy,
     bar: Any,
 ) -> dict[str, list[float]]:
-    """Return the seconds of a step of either kind, and of a checkpoint, taken in turn."""
+    """Return the interleaved seconds of a bare step, a loop iteration and a checkpoint."""
     stream = iter(batches.training(strategy, run, dataset, 0))
     memory = iter(tf.data.Dataset.from_tensors(next(stream)).repeat())
     made = trainer._state
     call = step.make_train_call(strategy, made.objectives, made.optimizers, run.training)
     first, count = tf.constant(0), tf.constant(1)
-    return harness.take_turns(
+    return harness.interleave(
         {
             "bare": lambda: call(memory, first, count)["likelihood_loss"].numpy(),
             "loop": lambda: trainer._advance(stream, bar),

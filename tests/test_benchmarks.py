@@ -7,14 +7,16 @@ from benchmarks import harness
 from benchmarks import run as benchmarks_run
 
 FAST = harness.Row(
-    what="step", beside="Keras", value=2.61, unit="x", reach=2.5, detail="51 ms beside 133 ms"
+    what="step", baseline="Keras", value=2.61, unit="x", target=2.5, detail="51 ms beside 133 ms"
 )
-LARGE = harness.Row(what="bytes", beside="frames", value=1.2, unit="x", reach=1.05, at_least=False)
+LARGE = harness.Row(
+    what="bytes", baseline="frames", value=1.2, unit="x", target=1.05, at_least=False
+)
 
 
-def test_candidates_take_turns() -> None:
+def test_candidates_interleave() -> None:
     calls: list[str] = []
-    times = harness.take_turns(
+    times = harness.interleave(
         {"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, rounds=3, warmup=2
     )
     assert calls == ["a", "b"] * 5
@@ -33,12 +35,9 @@ def test_a_row_knows_whether_it_reached_its_figure() -> None:
 
 
 def test_the_table_is_aligned() -> None:
-    lines = benchmarks_run.format_table([FAST, LARGE])
-    assert lines == [
-        "what   beside  measured  asked      reached  detail",
-        "step   Keras   2.61 x    >= 2.5 x   yes      51 ms beside 133 ms",
-        "bytes  frames  1.2 x     <= 1.05 x  no",
-    ]
+    headings, *rows = benchmarks_run.format_table([FAST, LARGE])
+    assert [row[headings.index("baseline") :].split()[0] for row in rows] == ["Keras", "frames"]
+    assert [row[headings.index("reached") :].split()[0] for row in rows] == ["yes", "no"]
 
 
 def test_results_are_json_with_the_machine() -> None:

@@ -1,7 +1,6 @@
-"""`create_tfrecord.py` as a whole command, and recordings for it.
+"""Preparation as a whole command (`create_tfrecord.py`), and recordings for it.
 
-Recordings come from `../shared/data/music` where that folder is there, else they are
-synthesised.
+Recordings come from `../shared/data/music` if that folder exists, else they are synthesised.
 """
 
 import os
@@ -23,7 +22,7 @@ _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THR
 
 
 def command(input_dir: pathlib.Path, data_dir: pathlib.Path, workers: int) -> list[str]:
-    """Return the command line that makes a dataset."""
+    """Return the command line of a preparation."""
     program = [sys.executable, "create_tfrecord.py", f"--workers={workers}"]
     return [*program, f"--input_dir={input_dir}", f"--data_dir={data_dir}"]
 
@@ -35,20 +34,20 @@ def prepare(
     *options: str,
     root: pathlib.Path = ROOT,
 ) -> str:
-    """Make a dataset from nothing: what an earlier run has done would not be done again.
+    """Make a dataset from scratch; an existing one is deleted, since it would be reused.
 
     Returns:
-      What the command printed.
+      Standard output of the command.
     """
     shutil.rmtree(data_dir, ignore_errors=True)
     return run([*command(input_dir, data_dir, workers), *options], root)
 
 
 def run(line: list[str], root: pathlib.Path = ROOT) -> str:
-    """Run a command to its end in a project's folder, linear algebra on one thread.
+    """Run a command in a project's folder, linear algebra on one thread.
 
     Returns:
-      What it printed.
+      Its standard output.
     """
     environment = {**os.environ, **_ONE_THREAD, "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(line, cwd=root, env=environment, capture_output=True, text=True)
@@ -58,7 +57,7 @@ def run(line: list[str], root: pathlib.Path = ROOT) -> str:
 
 
 def peak_memory(input_dir: pathlib.Path, data_dir: pathlib.Path, workers: int) -> tuple[int, float]:
-    """Make a dataset; return the bytes of the largest process at its peak, and wall seconds."""
+    """Make a dataset; return the peak memory of its largest process, bytes, and the seconds."""
     start = time.perf_counter()
     process = subprocess.Popen(
         command(input_dir, data_dir, workers),
@@ -74,7 +73,7 @@ def peak_memory(input_dir: pathlib.Path, data_dir: pathlib.Path, workers: int) -
 
 
 def find_music(scratch: pathlib.Path) -> pathlib.Path:
-    """Return a folder of recordings, made here if there is no other."""
+    """Return the folder of recordings, synthesised if there is none."""
     if _MUSIC.is_dir():
         return _MUSIC
     folder = scratch / "music"
@@ -86,7 +85,7 @@ def find_music(scratch: pathlib.Path) -> pathlib.Path:
 
 
 def write_hour(path: pathlib.Path, frequency_hz: float) -> None:
-    """Write an hour of stereo sound, a minute at a time."""
+    """Write an hour of stereo audio, a minute at a time."""
     minute = tone(RATE * 60, frequency_hz)
     stereo = np.stack([minute, 0.8 * minute], axis=1)
     with soundfile.SoundFile(path, "w", RATE, 2, "PCM_16") as file:
@@ -95,7 +94,7 @@ def write_hour(path: pathlib.Path, frequency_hz: float) -> None:
 
 
 def tone(n_samples: int, frequency_hz: float) -> np.ndarray:
-    """Return a decaying, repeating tone in noise, float32 [n_samples]."""
+    """Return a repeated decaying tone in noise, float32 [n_samples]."""
     seconds = np.arange(n_samples, dtype=np.float32) / RATE
     noise = np.random.default_rng(0).standard_normal(n_samples, dtype=np.float32)
     beat = np.exp(-3 * (seconds % 0.5))
