@@ -1,5 +1,6 @@
-"""cuDNN's way as far as a machine without a GPU can tell: its weights, shapes and dispatch."""
+"""Keras's cuDNN path as far as a machine without a GPU can tell: numbers, graphs and dispatch."""
 
+import random
 from typing import Any
 
 import keras
@@ -7,80 +8,104 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lstm_gen.models.lstm.recurrent import cudnn
 from lstm_gen.models.lstm.recurrent import layer as lstm
 from lstm_gen.platform import devices
 
 BATCH, FRAMES, FEATURES, UNITS = 2, 4, 5, 3
 
 
-def draw(*shape: int) -> tf.Tensor:
-    return tf.constant(np.random.default_rng(0).normal(size=shape), tf.float32)
+def draw(*shape: int, seed: int = 0) -> tf.Tensor:
+    return tf.constant(np.random.default_rng(seed).normal(size=shape), tf.float32)
 
 
-def run_packed(params: np.ndarray, inputs: np.ndarray, h: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """Run cuDNN's LSTM as its manual defines it: gates i, f, g, o, a matrix [units, in] each."""
-    shapes = [(UNITS, FEATURES)] * 4 + [(UNITS, UNITS)] * 4 + [(UNITS,)] * 8
-    parts = np.split(params, np.cumsum([np.prod(shape) for shape in shapes])[:-1].astype(int))
-    w, r, b = (
-        [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)][start:stop]
-        for start, stop in ((0, 4), (4, 8), (8, 16))
+@pytest.fixture
+def with_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make TensorFlow and Keras trace as if there were an NVIDIA GPU."""
+    device = tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")
+    for name in ("list_physical_devices", "list_logical_devices"):
+        monkeypatch.setattr(tf.config, name, lambda kind="GPU": [device] * (kind == "GPU"))
+    build = {**tf.sysconfig.get_build_info(), "is_cuda_build": True, "is_rocm_build": False}
+    monkeypatch.setattr(tf.sysconfig, "get_build_info", lambda: build)
+
+
+def differentiate(layer: lstm.LSTM, inputs: tf.Tensor, h: tf.Tensor, c: tf.Tensor) -> Any:
+    """Return outputs, last state, and every gradient of a sum over all of them."""
+    with tf.GradientTape() as tape:
+        tape.watch([inputs, h, c])
+        outputs, (last_h, last_c) = layer(inputs, (h, c))
+        loss = tf.reduce_sum(outputs**2) + tf.reduce_sum(last_h * last_c)
+    return outputs, last_h, last_c, *tape.gradient(loss, [inputs, h, c, *layer.trainable_variables])
+
+
+def assert_close(found: Any, expected: Any) -> None:
+    for value, wanted in zip(found, expected, strict=True):
+        np.testing.assert_allclose(value, wanted, rtol=1e-4, atol=1e-6)
+
+
+def operations(graph: Any) -> set[str]:
+    library = graph.as_graph_def().library.function
+    return {node.op for function in library for node in function.node_def}
+
+
+def test_keras_computes_the_loop_from_the_layer_s_weights() -> None:
+    layer = lstm.LSTM(UNITS)
+    inputs, h, c = draw(BATCH, FRAMES, FEATURES), draw(BATCH, UNITS), draw(BATCH, UNITS, seed=1)
+    layer.build(inputs.shape)
+    layer.bias.assign(draw(4 * UNITS))
+    run = lstm.make_keras_lstm(FEATURES, UNITS)
+    with devices.portable():
+        expected = differentiate(layer, inputs, h, c)
+    with tf.GradientTape() as tape:
+        tape.watch([inputs, h, c])
+        weights = [variable.value for variable in layer.trainable_variables]
+        outputs, last_h, last_c = run(inputs, *weights, h, c)
+        loss = tf.reduce_sum(outputs**2) + tf.reduce_sum(last_h * last_c)
+    found = [outputs, last_h, last_c, *tape.gradient(loss, [inputs, h, c, *weights])]
+    assert_close(found, expected)
+
+
+@pytest.mark.usefixtures("with_gpu")
+def test_on_a_gpu_the_layer_has_the_same_weights_and_draws_no_others() -> None:
+    keras.utils.set_random_seed(1)
+    layer = lstm.LSTM(UNITS)
+    layer.build((None, None, FEATURES))
+    after = random.random()
+    with devices.portable():
+        keras.utils.set_random_seed(1)
+        expected = lstm.LSTM(UNITS)
+        expected.build((None, None, FEATURES))
+        assert random.random() == after
+    names = ["kernel", "recurrent_kernel", "bias"]
+    assert (
+        [one.name for one in layer.variables] == [one.name for one in expected.variables] == names
     )
-    outputs = []
-    for frame in range(FRAMES):
-        x = inputs[:, frame]
-        i, f, g, o = (x @ w[k].T + h @ r[k].T + b[k] + b[4 + k] for k in range(4))
-        i, f, o = (1 / (1 + np.exp(-value)) for value in (i, f, o))
-        c = f * c + i * np.tanh(g)
-        h = o * np.tanh(c)
-        outputs.append(h)
-    return np.stack(outputs, axis=1)
-
-
-def test_packed_weights_are_in_cudnn_s_order() -> None:
-    layer = keras.layers.LSTM(UNITS, return_sequences=True)
-    layer.build((BATCH, FRAMES, FEATURES))
-    layer.set_weights([draw(*weight.shape).numpy() for weight in layer.get_weights()])
-    inputs, h, c = draw(BATCH, FRAMES, FEATURES), draw(BATCH, UNITS), draw(BATCH, UNITS)
-    params = cudnn.pack(*layer.get_weights()).numpy()
-    found = run_packed(params, inputs.numpy(), h.numpy(), c.numpy())
-    expected = layer(inputs, initial_state=[h, c])
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
-
-
-def test_unpacking_undoes_packing() -> None:
-    weights = draw(FEATURES, 4 * UNITS), draw(UNITS, 4 * UNITS), draw(4 * UNITS)
-    found = cudnn.unpack(cudnn.pack(*weights), FEATURES, UNITS)
-    for value, expected in zip(found, weights, strict=True):
-        np.testing.assert_array_equal(value, expected)
+    for value, wanted in zip(layer.variables, expected.variables, strict=True):
+        np.testing.assert_array_equal(value, wanted)
 
 
 @pytest.mark.xla
-def test_under_xla_the_loop_is_what_remains(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("with_gpu")
+def test_a_graph_has_cudnn_s_operations_and_under_xla_the_loop_runs() -> None:
     layer = lstm.LSTM(UNITS)
-    inputs = draw(BATCH, FRAMES, FEATURES)
+    inputs, h, c = draw(BATCH, FRAMES, FEATURES), draw(BATCH, UNITS), draw(BATCH, UNITS, seed=1)
     layer.build(inputs.shape)
-
-    def differentiate(inputs: tf.Tensor) -> Any:
-        with tf.GradientTape() as tape:
-            tape.watch(inputs)
-            outputs, (h, c) = layer(inputs)
-            loss = tf.reduce_sum(outputs**2) + tf.reduce_sum(h * c)
-        return outputs, *tape.gradient(loss, [inputs, *layer.trainable_variables])
-
     with devices.portable():
-        expected = differentiate(inputs)
+        expected = differentiate(layer, inputs, h, c)
+    function = tf.function(lambda *values: differentiate(layer, *values), jit_compile=True)
+    graph = function.get_concrete_function(inputs, h, c).graph
+    assert {"CudnnRNNV3", "CudnnRNNBackpropV3"} <= operations(graph)
+    assert_close(function(inputs, h, c), expected)
+
+
+def test_built_without_a_gpu_the_loop_runs_on_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = lstm.LSTM(UNITS)
+    inputs, h, c = draw(BATCH, FRAMES, FEATURES), draw(BATCH, UNITS), draw(BATCH, UNITS, seed=1)
+    layer.build(inputs.shape)
+    with devices.portable():
+        expected = differentiate(layer, inputs, h, c)
     monkeypatch.setattr(devices, "uses_host_kernels", lambda: False)
     monkeypatch.setattr(devices, "uses_cudnn", lambda: True)
-    function = tf.function(differentiate, jit_compile=True)
-    graph = function.get_concrete_function(inputs).graph
-    assert {"CudnnRNNV3", "CudnnRNNBackpropV3"} <= {
-        node.op
-        for library_function in graph.as_graph_def().library.function
-        for node in library_function.node_def
-    }
-    for value, wanted in zip(function(inputs), expected, strict=True):
-        np.testing.assert_allclose(value, wanted, rtol=1e-4, atol=1e-6)
+    assert_close(differentiate(layer, inputs, h, c), expected)
 
 
 @pytest.mark.xla

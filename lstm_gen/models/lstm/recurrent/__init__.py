@@ -1,1 +1,1 @@
-"""LSTM layers: a portable loop, and a kernel for processors."""
+"""LSTM layer, its recurrence in three implementations."""

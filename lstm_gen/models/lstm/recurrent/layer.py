@@ -1,21 +1,19 @@
-"""LSTM layer that is fast where the stock one is not: on a processor, and under XLA.
+"""LSTM layer with Keras's weights and three implementations of the recurrence.
 
-Weights, gate order and numbers are those of `keras.layers.LSTM`, so that weights move
-between the two.
+A CPU kernel of this project on a machine without accelerators, Keras's cuDNN path on an NVIDIA GPU,
+and TensorFlow loops everywhere else: on a TPU, under XLA, in exported graphs.
 
 Source: S. Hochreiter, J. Schmidhuber, Long Short-Term Memory, Neural Computation 9 (1997),
 with the forget gate of F. Gers, J. Schmidhuber, F. Cummins (2000), whose bias starts at 1.
 """
 
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from lstm_gen.models.lstm.recurrent import cpu, cudnn, loop
-from lstm_gen.models.lstm.recurrent.sequence import Arguments, Gradients, Results
+from lstm_gen.models.lstm.recurrent import cpu
 from lstm_gen.platform import devices
 
 State = tuple[tf.Tensor, tf.Tensor]
@@ -25,16 +23,19 @@ State = tuple[tf.Tensor, tf.Tensor]
 class LSTM(keras.layers.Layer):
     """Long short-term memory.
 
+    Weights are those of `keras.layers.LSTM`, of the same names, shapes and gate order i, f, c, o.
+
     Attributes:
-      units: Values per frame of the output, and of each half of the state.
+      units: Values per frame of the output, and of h and c.
     """
 
     def __init__(self, units: int, **kwargs: Any) -> None:
-        # Keras would cast the state too, which is to stay float32.
+        # Autocasting would cast the state too, which stays float32.
         super().__init__(autocast=False, **kwargs)
         self.units = units
+        self._run_keras: Callable[..., Any] | None = None
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build(self, input_shape: tuple[Any, ...]) -> None:
         """Create the weights, named, shaped and initialised as Keras does."""
         features, units = input_shape[-1], self.units
         self.kernel = self.add_weight(
@@ -44,6 +45,8 @@ class LSTM(keras.layers.Layer):
             shape=(units, 4 * units), initializer="orthogonal", name="recurrent_kernel"
         )
         self.bias = self.add_weight(shape=(4 * units,), initializer=_initial_bias, name="bias")
+        if devices.uses_cudnn():
+            self._run_keras = make_keras_lstm(features, units)
 
     def zero_state(self, batch_size: int | tf.Tensor) -> State:
         """Return the state before the first frame: zeros."""
@@ -66,7 +69,17 @@ class LSTM(keras.layers.Layer):
         if initial_state is None:
             initial_state = self.zero_state(inputs.shape[0] or tf.shape(inputs)[0])
         state = [tf.cast(value, tf.float32) for value in initial_state]
-        outputs, h, c = _run(*self._cast(inputs, *self._weights), *state)
+        arguments = *self._cast(inputs, *self._weights), *state
+        run_keras = self._run_keras
+        if run_keras is not None and devices.uses_cudnn():
+            # Not every function on a machine with a GPU runs on it; and XLA, which has no kernel
+            # for cuDNN's operations, takes the default branch.
+            on_gpu = tf.raw_ops.DeviceIndex(device_names=["GPU"])
+            outputs, h, c = tf.switch_case(
+                on_gpu, [lambda: run_keras(*arguments)], default=lambda: _run(*arguments)
+            )
+        else:
+            outputs, h, c = _run(*arguments)
         return tf.cast(outputs, self.compute_dtype), (h, c)
 
     def step(self, inputs: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
@@ -82,19 +95,8 @@ class LSTM(keras.layers.Layer):
         h, c = state
         inputs, h, kernel, recurrent_kernel, bias = self._cast(inputs, h, *self._weights)
         product = tf.matmul(inputs, kernel) + tf.matmul(h, recurrent_kernel) + bias
-        _, h, c = loop.apply_gates(product, c)
+        _, h, c = _apply_gates(product, c)
         return tf.cast(h, self.compute_dtype), (h, c)
-
-    def compute_output_spec(self, inputs: Any, initial_state: Any = None) -> Any:
-        """Return the symbolic outputs that `call` gives for symbolic inputs."""
-        del initial_state
-        state = keras.KerasTensor((inputs.shape[0], self.units), "float32")
-        outputs = keras.KerasTensor((*inputs.shape[:-1], self.units), self.compute_dtype)
-        return outputs, (state, state)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return what `from_config` needs to make the layer anew."""
-        return {**super().get_config(), "units": self.units}
 
     @property
     def _weights(self) -> tuple[Any, Any, Any]:
@@ -109,35 +111,201 @@ def _initial_bias(shape: tuple[int], dtype: Any = None) -> tf.Tensor:
     return tf.repeat(tf.constant([0.0, 1.0, 0.0, 0.0], dtype), shape[0] // 4)
 
 
-@tf.custom_gradient
-def _run(*arguments: tf.Tensor) -> Any:
-    """Return outputs, float32 [batch, frames, units], and h and c after the last frame.
+def make_keras_lstm(features: int, units: int) -> Callable[..., tuple[Any, Any, Any]]:
+    """Return `keras.layers.LSTM` as a function of inputs and weights.
+
+    Keras runs cuDNN if TensorFlow has a GPU. Not yet run on a GPU here: tests compare outputs,
+    state and gradients with the loop on a CPU, where Keras runs its own loop, and look for
+    cuDNN's operations in a graph traced as if there were a GPU.
 
     Args:
-      *arguments: The fields of `Arguments`, in order; all but h and c in the compute dtype.
+      features: Values per input frame.
+      units: Values per output frame.
+
+    Returns:
+      A function of inputs, kernel, recurrent kernel, bias, h and c to the outputs, float32 [batch,
+      frames, units], and h and c after the last frame, float32 [batch, units].
     """
-    given = Arguments(*arguments)
-    results = Results(*_choose(lambda way: way.forward(given)))
-    shape = [*given.inputs.shape[:2], given.recurrent_kernel.shape[0]]
-    for value, known in zip(results, (shape, given.h.shape, given.c.shape), strict=False):
-        value.set_shape(known)
+    # The seed is never drawn from; without one Keras draws it, and later weights start elsewhere.
+    layer = keras.layers.LSTM(
+        units,
+        kernel_initializer="zeros",
+        recurrent_initializer="zeros",
+        return_sequences=True,
+        return_state=True,
+        seed=0,
+        dtype="float32",
+    )
+    layer.build((None, None, features))
 
-    def differentiate(*gradients: tf.Tensor) -> Any:
-        found = _choose(lambda way: way.backward(given, results, Gradients(*gradients)))
-        for d_value, value in zip(found, given, strict=True):
+    def run(*arguments: tf.Tensor) -> tuple[Any, Any, Any]:
+        inputs, *weights, h, c = (tf.cast(value, tf.float32) for value in arguments)
+        (outputs, h, c), _ = layer.stateless_call(
+            weights, layer.non_trainable_variables, inputs, initial_state=[h, c]
+        )
+        return outputs, h, c
+
+    return run
+
+
+@tf.custom_gradient
+def _run(*arguments: tf.Tensor) -> Any:
+    """Run an LSTM over a sequence by the CPU kernel or by loops.
+
+    Args:
+      *arguments: inputs [batch, frames, features], kernel, recurrent kernel and bias in the compute
+        dtype; h and c before the first frame, float32 [batch, units].
+
+    Returns:
+      Outputs, float32 [batch, frames, units], and h and c after the last frame.
+    """
+    on_cpu = devices.uses_host_kernels()
+    forward, backward = (cpu.forward, cpu.backward) if on_cpu else (_loop_forward, _loop_backward)
+    values = [tf.cast(value, tf.float32) for value in arguments] if on_cpu else arguments
+    inputs, kernel, recurrent_kernel, _, h, c = values
+    outputs, last_c, cells, gates = forward(*values)
+    outputs.set_shape([*inputs.shape[:2], recurrent_kernel.shape[0]])
+    last_c.set_shape(c.shape)
+
+    def differentiate(d_outputs: tf.Tensor, d_h: tf.Tensor, d_c: tf.Tensor) -> Any:
+        d_products, d_h, d_c = backward(d_outputs, d_h, d_c, recurrent_kernel, c, cells, gates)
+        d_products.set_shape([*inputs.shape[:2], kernel.shape[1]])
+        found = *_weight_gradients(inputs, kernel, h, outputs, d_products), d_h, d_c
+        for d_value, value in zip(found, arguments, strict=True):
             d_value.set_shape(value.shape)
-        return [tf.cast(d_value, value.dtype) for d_value, value in zip(found, given, strict=True)]
+        return [
+            tf.cast(d_value, value.dtype) for d_value, value in zip(found, arguments, strict=True)
+        ]
 
-    return results[:3], differentiate
+    return (outputs, outputs[:, -1], last_c), differentiate
 
 
-def _choose(run: Callable[[ModuleType], Any]) -> Any:
-    """Return what `run` gives for the way of running a sequence that suits the device."""
-    if devices.uses_host_kernels():
-        return run(cpu)
-    if not devices.uses_cudnn():
-        return run(loop)
-    # Not every function on a machine with a GPU runs on it; and XLA, which has no kernel for
-    # cuDNN's operations, takes the default and leaves the other out.
-    on_gpu = tf.raw_ops.DeviceIndex(device_names=["GPU"])
-    return tf.switch_case(on_gpu, [lambda: run(cudnn)], default=lambda: run(loop))
+def _weight_gradients(
+    inputs: tf.Tensor, kernel: tf.Tensor, h: tf.Tensor, outputs: tf.Tensor, d_products: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Return the gradients of inputs, kernel, recurrent kernel and bias.
+
+    Each is one product over all frames, given the gradient of x @ kernel + h @ recurrent_kernel +
+    bias, float32 [batch, frames, 4 * units].
+    """
+    hidden = tf.concat([h[:, None], outputs[:, :-1]], axis=1)
+    d_products = _rows(d_products)
+    d_rows = tf.cast(d_products, inputs.dtype)
+    d_kernel = tf.matmul(_rows(inputs), d_rows, transpose_a=True)
+    hidden_rows = tf.cast(_rows(hidden), inputs.dtype)
+    d_recurrent_kernel = tf.matmul(hidden_rows, d_rows, transpose_a=True)
+    # A product, since TensorFlow's sum over so many rows takes five times as long.
+    d_bias = tf.matmul(tf.ones([1, tf.shape(d_rows)[0]]), d_products)[0]
+    # Last: the layer below starts at once, and must not share its cores with the others.
+    with tf.control_dependencies([d_kernel, d_recurrent_kernel, d_bias]):
+        d_inputs = tf.matmul(d_rows, kernel, transpose_b=True)
+    return tf.reshape(d_inputs, tf.shape(inputs)), d_kernel, d_recurrent_kernel, d_bias
+
+
+def _apply_gates(product: tf.Tensor, c: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Return the gates of one frame and the state after it, all float32.
+
+    Args:
+      product: [batch, 4 * units], x @ kernel + h @ recurrent_kernel + bias.
+      c: [batch, units] before the frame.
+
+    Returns:
+      The activated gates i, f, g, o, [batch, 4 * units], then h and c, [batch, units].
+    """
+    i, f, g, o = tf.split(tf.cast(product, tf.float32), 4, axis=-1)
+    i, f, g, o = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)
+    c = f * c + i * g
+    return tf.concat([i, f, g, o], axis=-1), o * tf.tanh(c), c
+
+
+def _loop_forward(
+    inputs: tf.Tensor,
+    kernel: tf.Tensor,
+    recurrent_kernel: tf.Tensor,
+    bias: tf.Tensor,
+    h: tf.Tensor,
+    c: tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Run an LSTM over a sequence; inputs are projected by one product before the loop.
+
+    Returns:
+      Outputs [batch, frames, units], the last c, and for `_loop_backward` c and the activated gates
+      of every frame, frames first; all float32.
+    """
+    frames, units = tf.shape(inputs)[1], recurrent_kernel.shape[0]
+    projected = _swap(tf.tensordot(inputs, kernel, axes=1) + bias)
+    arrays = [_array(frames, h.shape[0], width) for width in (4 * units, units, units)]
+
+    def advance(frame: tf.Tensor, h: tf.Tensor, c: tf.Tensor, *arrays: tf.TensorArray) -> Any:
+        product = projected[frame] + tf.matmul(tf.cast(h, inputs.dtype), recurrent_kernel)
+        gates, h, c = _apply_gates(product, c)
+        written = [a.write(frame, v) for a, v in zip(arrays, (gates, h, c), strict=True)]
+        return frame + 1, h, c, *written
+
+    _, _, c, *arrays = tf.while_loop(
+        lambda frame, *_: frame < frames,
+        advance,
+        (0, h, c, *arrays),
+        maximum_iterations=frames,
+    )
+    gates, outputs, cells = (array.stack() for array in arrays)
+    return _swap(outputs), c, cells, gates
+
+
+def _loop_backward(
+    d_outputs: tf.Tensor,
+    d_h: tf.Tensor,
+    d_c: tf.Tensor,
+    recurrent_kernel: tf.Tensor,
+    c: tf.Tensor,
+    cells: tf.Tensor,
+    gates: tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Return the gradients of every frame's products, and of h and c before the first frame.
+
+    Args:
+      d_outputs: float32 [batch, frames, units].
+      d_h: Of h after the last frame.
+      d_c: Of c after the last frame.
+      recurrent_kernel: As in `_loop_forward`.
+      c: Before the first frame.
+      cells: As returned by `_loop_forward`.
+      gates: Likewise.
+    """
+    frames, batch, units = tf.shape(cells)[0], c.shape[0], recurrent_kernel.shape[0]
+    d_outputs = _swap(d_outputs)
+    cells_before = tf.concat([c[None], cells[:-1]], axis=0)
+
+    def retreat(frame: tf.Tensor, d_h: tf.Tensor, d_c: tf.Tensor, array: tf.TensorArray) -> Any:
+        i, f, g, o = tf.split(gates[frame], 4, axis=-1)
+        tanh_c = tf.tanh(cells[frame])
+        d_h += d_outputs[frame]
+        d_c += d_h * o * (1 - tanh_c**2)
+        d_i, d_f = d_c * g * i * (1 - i), d_c * cells_before[frame] * f * (1 - f)
+        d_g, d_o = d_c * i * (1 - g**2), d_h * tanh_c * o * (1 - o)
+        d_product = tf.concat([d_i, d_f, d_g, d_o], axis=-1)
+        d_rows = tf.cast(d_product, recurrent_kernel.dtype)
+        d_h = tf.matmul(d_rows, recurrent_kernel, transpose_b=True)
+        return frame - 1, tf.cast(d_h, tf.float32), d_c * f, array.write(frame, d_product)
+
+    _, d_h, d_c, array = tf.while_loop(
+        lambda frame, *_: frame >= 0,
+        retreat,
+        (frames - 1, d_h, d_c, _array(frames, batch, 4 * units)),
+        maximum_iterations=frames,
+    )
+    return _swap(array.stack()), d_h, d_c
+
+
+def _rows(values: tf.Tensor) -> tf.Tensor:
+    """Return [batch * frames, values] of [batch, frames, values]."""
+    return tf.reshape(values, [-1, values.shape[-1]])
+
+
+def _swap(values: tf.Tensor) -> tf.Tensor:
+    """Exchange batch and frames."""
+    return tf.transpose(values, [1, 0, 2])
+
+
+def _array(frames: tf.Tensor, batch: int | None, width: int) -> tf.TensorArray:
+    return tf.TensorArray(tf.float32, frames, element_shape=[batch, width])
