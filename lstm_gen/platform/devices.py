@@ -184,12 +184,16 @@ def uses_host_kernels() -> bool:
 
 
 def uses_cudnn() -> bool:
-    """Whether layers may run cuDNN's kernels where a function runs on a GPU.
+    """Whether layers may run cuDNN's kernels: on an NVIDIA GPU, outside of `portable`.
 
-    Not AMD's counterpart: it takes an LSTM's gates in another order.
+    They are no operations that XLA compiles.
     """
-    cuda = tf.sysconfig.get_build_info()["is_cuda_build"]
-    return cuda and bool(tf.config.list_physical_devices("GPU")) and not _PORTABLE.get()
+    if not tf.sysconfig.get_build_info()["is_cuda_build"] or _PORTABLE.get():
+        return False
+    if tf.distribute.has_strategy():
+        devices = tf.distribute.get_strategy().extended.worker_devices
+        return any("GPU" in device.upper() for device in devices)
+    return bool(tf.config.list_physical_devices("GPU"))
 
 
 def _is_tpu_image() -> bool:

@@ -42,9 +42,11 @@ def assert_close(found: Any, expected: Any) -> None:
         np.testing.assert_allclose(value, wanted, rtol=1e-4, atol=1e-6)
 
 
-def operations(graph: Any) -> set[str]:
-    library = graph.as_graph_def().library.function
-    return {node.op for function in library for node in function.node_def}
+def operations(function: Any, *arguments: tf.Tensor) -> set[str]:
+    """Return the operations of a traced function and of those that it calls."""
+    graph = function.get_concrete_function(*arguments).graph.as_graph_def()
+    nodes = [*graph.node, *(node for called in graph.library.function for node in called.node_def)]
+    return {node.op for node in nodes}
 
 
 def test_keras_computes_the_loop_from_the_layer_s_weights() -> None:
@@ -85,16 +87,37 @@ def test_on_a_gpu_the_layer_has_the_same_weights_and_draws_no_others() -> None:
 
 @pytest.mark.xla
 @pytest.mark.usefixtures("with_gpu")
-def test_a_graph_has_cudnn_s_operations_and_under_xla_the_loop_runs() -> None:
+def test_cudnn_s_operations_are_in_a_gpu_s_graph_and_not_in_a_portable_one() -> None:
     layer = lstm.LSTM(UNITS)
     inputs, h, c = draw(BATCH, FRAMES, FEATURES), draw(BATCH, UNITS), draw(BATCH, UNITS, seed=1)
     layer.build(inputs.shape)
     with devices.portable():
         expected = differentiate(layer, inputs, h, c)
-    function = tf.function(lambda *values: differentiate(layer, *values), jit_compile=True)
-    graph = function.get_concrete_function(inputs, h, c).graph
-    assert {"CudnnRNNV3", "CudnnRNNBackpropV3"} <= operations(graph)
-    assert_close(function(inputs, h, c), expected)
+    on_gpu = tf.function(lambda *values: differentiate(layer, *values))
+    assert {"CudnnRNNV3", "CudnnRNNBackpropV3"} <= operations(on_gpu, inputs, h, c)
+    outputs, last_h, last_c, *gradients = on_gpu.get_concrete_function(inputs, h, c).outputs
+    assert outputs.shape == (BATCH, FRAMES, UNITS)
+    assert last_h.shape == last_c.shape == (BATCH, UNITS)
+    assert [one.shape for one in gradients] == [one.shape for one in expected[3:]]
+    with devices.portable():
+        compiled = tf.function(lambda *values: differentiate(layer, *values), jit_compile=True)
+        assert not any(one.startswith("Cudnn") for one in operations(compiled, inputs, h, c))
+        assert_close(compiled(inputs, h, c), expected)
+
+
+@pytest.mark.usefixtures("with_gpu")
+def test_a_strategy_on_the_cpu_runs_the_loop() -> None:
+    strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
+    inputs, h, c = draw(BATCH, FRAMES, FEATURES), draw(BATCH, UNITS), draw(BATCH, UNITS, seed=1)
+    assert devices.uses_cudnn()
+    with strategy.scope():
+        assert not devices.uses_cudnn()
+        layer = lstm.LSTM(UNITS)
+        layer.build(inputs.shape)
+    with devices.portable():
+        expected = differentiate(layer, inputs, h, c)
+    found = strategy.run(lambda *values: differentiate(layer, *values), (inputs, h, c))
+    assert_close(found, expected)
 
 
 def test_built_without_a_gpu_the_loop_runs_on_one(monkeypatch: pytest.MonkeyPatch) -> None:

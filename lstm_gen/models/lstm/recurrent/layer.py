@@ -70,16 +70,8 @@ class LSTM(keras.layers.Layer):
             initial_state = self.zero_state(inputs.shape[0] or tf.shape(inputs)[0])
         state = [tf.cast(value, tf.float32) for value in initial_state]
         arguments = *self._cast(inputs, *self._weights), *state
-        run_keras = self._run_keras
-        if run_keras is not None and devices.uses_cudnn():
-            # Not every function on a machine with a GPU runs on it; and XLA, which has no kernel
-            # for cuDNN's operations, takes the default branch.
-            on_gpu = tf.raw_ops.DeviceIndex(device_names=["GPU"])
-            outputs, h, c = tf.switch_case(
-                on_gpu, [lambda: run_keras(*arguments)], default=lambda: _run(*arguments)
-            )
-        else:
-            outputs, h, c = _run(*arguments)
+        run = self._run_keras if self._run_keras and devices.uses_cudnn() else _run
+        outputs, h, c = run(*arguments)
         return tf.cast(outputs, self.compute_dtype), (h, c)
 
     def step(self, inputs: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
