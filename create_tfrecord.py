@@ -22,14 +22,14 @@ from flags import (
 )
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.inspect import summary
-from lstm_gen.dataset.prepare import prepare, receipts
+from lstm_gen.dataset.prepare import plan, prepare
 
 
 def main() -> None:
     """Prepare the dataset, show progress, and say what there is now and what to run next."""
     import tqdm  # workers import this module too, and show no progress
 
-    job = receipts.Job(
+    job = plan.Job(
         input_dir=dataset_flags.input_dir(),
         data_dir=data_dir_flags.output_dir(),
         plots_dir=dataset_flags.plots_dir(),
@@ -42,15 +42,15 @@ def main() -> None:
     with tqdm.tqdm(desc="preparing", unit="recording", dynamic_ncols=True, leave=False) as bar:
         hours = 0.0
 
-        def progress(outcome: receipts.Outcome | None, n_recordings: int) -> None:
+        def progress(outcome: plan.Outcome | None, n_recordings: int) -> None:
             nonlocal hours
             bar.total = n_recordings
             if outcome is None:
                 return
             hours += outcome.seconds / 3600
-            if outcome.verdict not in (receipts.OK, "duplicate"):
-                name = summary.show(outcome.name)
-                bar.write(f"left out: {name}: {outcome.verdict}, {outcome.detail}", file=bar.fp)
+            if outcome.status not in (plan.OK, "duplicate"):
+                name = manifest.printable(outcome.name)
+                bar.write(f"left out: {name}: {outcome.status}, {outcome.detail}", file=bar.fp)
             speed = hours * 3600 / (time.perf_counter() - start)
             bar.set_postfix_str(f"{hours:.2f} h of audio, {speed:.0f} x real time")
             bar.update()
@@ -75,7 +75,7 @@ def main() -> None:
     )
     lines = manifest.load_lines(dataset.data_dir)
     print(summary.describe(dataset, lines))
-    print(summary.judge(lines, dataset_flags.max_bad_fraction()))
+    print(summary.check_bad_fraction(lines, dataset_flags.max_bad_fraction()))
     print(
         f"next      python train_model.py {command.flag_files()}"
         f"--data_dir={shlex.quote(dataset.data_dir)} --run_dir=run"

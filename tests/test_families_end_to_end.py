@@ -17,7 +17,7 @@ from lstm_gen.config.dataset import LabelConfig, SegmentConfig, SplitConfig
 from lstm_gen.config.generation import GenerationConfig
 from lstm_gen.config.training import AugmentationConfig, MonitorConfig, TrainingConfig, WindowConfig
 from lstm_gen.dataset.format import manifest
-from lstm_gen.dataset.prepare import prepare, receipts
+from lstm_gen.dataset.prepare import plan, prepare
 from lstm_gen.generation import resynthesis as through
 from lstm_gen.generation import songs
 from lstm_gen.models import base as families
@@ -71,7 +71,7 @@ def trained(
     """Yield a run directory of each family, trained in one go."""
     family: families.Family = request.param
     folder = tmp_path_factory.mktemp(family.name)
-    job = receipts.Job(
+    job = plan.Job(
         input_dir=str(recordings),
         data_dir=str(folder / "dataset"),
         plots_dir="",

@@ -13,7 +13,7 @@ from lstm_gen.config.audio import AudioConfig
 from lstm_gen.config.dataset import SegmentConfig, SplitConfig
 from lstm_gen.config.generation import GenerationConfig
 from lstm_gen.config.training import AugmentationConfig
-from lstm_gen.dataset.prepare import prepare, receipts
+from lstm_gen.dataset.prepare import plan, prepare
 from lstm_gen.generation import songs
 from lstm_gen.models.lstm import model
 from lstm_gen.platform import devices, storage
@@ -49,7 +49,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 def test_a_representation_is_learnt_and_heard(
     recordings: pathlib.Path, tmp_path: pathlib.Path, audio: dict[str, Any], dtype: str
 ) -> None:
-    job = receipts.Job(
+    job = plan.Job(
         input_dir=str(recordings),
         data_dir=str(tmp_path / "dataset"),
         plots_dir="",

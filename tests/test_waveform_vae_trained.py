@@ -15,7 +15,7 @@ from lstm_gen.config.dataset import SegmentConfig, SplitConfig
 from lstm_gen.config.generation import GenerationConfig
 from lstm_gen.config.training import AugmentationConfig, WindowConfig
 from lstm_gen.dataset.format import manifest
-from lstm_gen.dataset.prepare import prepare, receipts
+from lstm_gen.dataset.prepare import plan, prepare
 from lstm_gen.generation import songs
 from lstm_gen.models.waveform_vae import model
 from lstm_gen.models.waveform_vae.config import WaveformVAEConfig
@@ -48,7 +48,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 @pytest.fixture(scope="module")
 def dataset(recordings: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> manifest.Dataset:
-    job = receipts.Job(
+    job = plan.Job(
         input_dir=str(recordings),
         data_dir=str(tmp_path_factory.mktemp("data") / "dataset"),
         plots_dir="",

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from lstm_gen.dataset.format import manifest
-from lstm_gen.dataset.inspect import summary
 from lstm_gen.models import base
 
 _NAMED_RECORDINGS = 3
@@ -101,7 +100,7 @@ def describe_recordings(batches: Iterable[base.Batch], dataset: manifest.Dataset
         ids = np.asarray(batch["recording"])
         seen.update(ids[ids >= 0].tolist())
         bad.update(ids[~finite & (ids >= 0)].tolist())
-    names = summary.name_recordings(manifest.load_lines(dataset.data_dir))
+    names = manifest.recording_names(manifest.load_lines(dataset.data_dir))
     found = sorted(names.get(number, f"recording {number}") for number in bad or seen)
     more = len(found) - _NAMED_RECORDINGS
     listed = ", ".join(found[:_NAMED_RECORDINGS]) + (f" and {more} more" if more > 0 else "")

@@ -7,7 +7,7 @@ import pytest
 
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.config.dataset import SegmentConfig, SplitConfig
-from lstm_gen.dataset.prepare import receipts
+from lstm_gen.dataset.prepare import plan
 
 ROOT = pathlib.Path(__file__).parents[2]
 RATE = 8000
@@ -21,9 +21,9 @@ def tone(seconds: float, frequency_hz: float) -> np.ndarray:
     return 0.4 * np.sin(2 * np.pi * frequency_hz * time) * (1 + 0.5 * np.sin(9 * time))
 
 
-def make_job(input_dir: pathlib.Path, data_dir: pathlib.Path, **split: object) -> receipts.Job:
+def make_job(input_dir: pathlib.Path, data_dir: pathlib.Path, **split: object) -> plan.Job:
     """Return a job with the settings of these tests."""
-    return receipts.Job(
+    return plan.Job(
         input_dir=str(input_dir),
         data_dir=str(data_dir),
         plots_dir="",

@@ -2,7 +2,6 @@
 
 import ast
 import contextlib
-import dataclasses
 import json
 import os
 import pathlib
@@ -21,7 +20,7 @@ from lstm_gen.audio import file_status, files
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.dataset.format import integrity, manifest, records
 from lstm_gen.dataset.inspect import summary
-from lstm_gen.dataset.prepare import discover, plan, receipts, worker_limits
+from lstm_gen.dataset.prepare import discover, plan
 from lstm_gen.dataset.prepare import shards as writer
 from lstm_gen.platform import errors, storage
 
@@ -171,16 +170,16 @@ def test_the_share_of_bad_recordings(
 ) -> None:
     lines = [{"verdict": verdict} for verdict, n in counts.items() for _ in range(n)]
     if words:
-        assert words in summary.judge(lines, limit)
+        assert words in summary.check_bad_fraction(lines, limit)
         return
     with pytest.raises(errors.InputError, match=r"left out, 1 of .*max_bad_fraction="):
-        summary.judge(lines, limit)
+        summary.check_bad_fraction(lines, limit)
 
 
 def test_names_are_shown_on_one_line() -> None:
-    assert summary.show("ä b.wav") == "ä b.wav"
-    assert summary.show("a\nb\x1b\u202e") == r"a\nb\x1b\u202e"
-    assert summary.show(os.fsdecode(b"\xe9")) == r"\udce9"
+    assert manifest.printable("ä b.wav") == "ä b.wav"
+    assert manifest.printable("a\nb\x1b\u202e") == r"a\nb\x1b\u202e"
+    assert manifest.printable(os.fsdecode(b"\xe9")) == r"\udce9"
 
 
 @pytest.mark.parametrize("name", ["../a.wav", "a//b.wav", "/etc/a.wav", "a/./b.wav", "a\0.wav"])
@@ -189,7 +188,7 @@ def test_names_in_a_bucket_that_lead_elsewhere(name: str, monkeypatch: pytest.Mo
     monkeypatch.setattr(storage, "walk_files", lambda _: ["a.wav", name])
     names, left_out = discover.find("gs://bucket/recordings")
     assert names == ["a.wav"]
-    assert [(entry.name, entry.verdict) for entry in left_out] == [(name, "bad_name")]
+    assert [(entry.name, entry.status) for entry in left_out] == [(name, "bad_name")]
 
 
 def test_a_file_that_may_not_be_looked_at(
@@ -200,13 +199,13 @@ def test_a_file_that_may_not_be_looked_at(
 
     (tmp_path / "a.wav").write_bytes(b"sound")
     monkeypatch.setattr(pathlib.Path, "stat", refuse)
-    assert discover.judge(str(tmp_path), "a.wav") == ("denied", "Permission denied")
+    assert discover.find_problem(str(tmp_path), "a.wav") == ("denied", "Permission denied")
 
 
 def test_memory_is_bounded() -> None:
     code = (
-        "from lstm_gen.dataset.prepare import shards, worker_limits; import numpy as np\n"
-        "worker_limits.limit_process()\n"
+        "from lstm_gen.dataset.prepare import shards, workers; import numpy as np\n"
+        "workers.limit_memory()\n"
         "np.ones(900 << 20, np.uint8)\n"
         "try: np.ones(1500 << 20, np.uint8)\n"
         "except MemoryError: print('refused')"
@@ -239,13 +238,12 @@ def test_whatever_a_decoder_does_costs_one_recording(
     (tmp_path / "in" / "a.wav").write_bytes(b"sound")
     job = material.make_job(tmp_path / "in", tmp_path / "out")
     known = integrity.HashCache(str(tmp_path / "digests.json"))
-    planned = plan.make(job.input_dir, job.audio, job.segment, job.split, known)
-    job = dataclasses.replace(job, split=planned.split)
+    planned = plan.make(job, known)
     monkeypatch.setattr(files, "read_blocks", fail)
-    outcomes: list[receipts.Outcome] = []
+    outcomes: list[plan.Outcome] = []
     (task,) = (task for task in planned.tasks if task.recordings)
-    writer.write_task(job, task, (), lambda _: None, outcomes.append)
-    assert [outcome.verdict for outcome in outcomes] == [verdict]
+    writer.write_task(planned.job, task, (), lambda _: None, outcomes.append)
+    assert [outcome.status for outcome in outcomes] == [verdict]
     assert words in outcomes[0].detail
 
 
@@ -284,6 +282,6 @@ def test_the_details_survive_json() -> None:
 
 def test_long_frames_shorten_the_longest_recording() -> None:
     usual = AudioConfig()
-    assert worker_limits.longest_seconds(usual, "float16") == 4 * 3600
+    assert writer.longest_seconds(usual, "float16") == 4 * 3600
     dense = AudioConfig(hop_length=64, n_mels=1024)
-    assert 60 < worker_limits.longest_seconds(dense, "float32") < 600
+    assert 60 < writer.longest_seconds(dense, "float32") < 600

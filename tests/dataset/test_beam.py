@@ -7,7 +7,7 @@ import material
 import pytest
 
 from lstm_gen.dataset.format import manifest
-from lstm_gen.dataset.prepare import prepare, receipts
+from lstm_gen.dataset.prepare import plan, prepare
 from lstm_gen.platform import errors
 
 
@@ -24,7 +24,7 @@ def test_the_direct_runner_makes_the_same_dataset(
 ) -> None:
     pytest.importorskip("apache_beam")
     job = material.make_job(recordings, tmp_path / "out", validation_fraction=0.3)
-    told: list[receipts.Outcome | None] = []
+    told: list[plan.Outcome | None] = []
     made, n_tasks = prepare.prepare(
         job, runner="DirectRunner", progress=lambda outcome, _: told.append(outcome)
     )

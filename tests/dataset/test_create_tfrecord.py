@@ -100,7 +100,7 @@ def test_the_check_fails_where_something_is_wrong(
     [
         (("--input_dir=nowhere",), "must be a folder of recordings. Received: input_dir='nowhere'"),
         (("--input_dir=flags",), "must hold recordings"),
-        (("--n_mels=0",), "n_mels must be from 1"),
+        (("--n_mels=0",), "n_mels must be at least 1"),
         (("--workers=-1",), "workers"),
         (("--read_local", "false"), "every argument must be a flag"),
         (("--read_local=false",), "--gcs_bucket"),

@@ -43,7 +43,7 @@ def prepare_tones(folder: pathlib.Path, audio: AudioConfig) -> manifest.Dataset:
 )
 def test_every_representation_is_drawn(audio: AudioConfig, tmp_path: pathlib.Path) -> None:
     dataset = prepare_tones(tmp_path, audio)
-    view = dataset_plots.look(dataset, "train")
+    view = dataset_plots.sample(dataset, "train")
     frequent = [level for level, _ in view.levels_db.most_common(2)]
     assert abs(frequent[0] - frequent[1]) == pytest.approx(20, abs=1)  # 0.5 and 0.05
     assert view.rows_hz[view.rows_db.mean.argmax()] == pytest.approx(781, abs=1)
@@ -54,11 +54,11 @@ def test_every_representation_is_drawn(audio: AudioConfig, tmp_path: pathlib.Pat
 def test_every_frame_is_counted(dataset: manifest.Dataset) -> None:
     for name, split in dataset.splits.items():
         if split.n_records:
-            view = dataset_plots.look(dataset, name)
+            view = dataset_plots.sample(dataset, name)
             assert view.levels_db.total() == view.rows_db.count == split.n_frames
             assert len(view.examples) == min(3, split.n_records)
     np.testing.assert_allclose(
-        dataset_plots.look(dataset, "train").rows_db.mean,
+        dataset_plots.sample(dataset, "train").rows_db.mean,
         dataset.normalisation.mean * 10 / np.log(10),
         rtol=1e-5,
     )
@@ -69,7 +69,7 @@ def test_of_many_segments_some_are_looked_at(
 ) -> None:
     monkeypatch.setattr(dataset_plots, "_MOST_SEGMENTS", 2)
     lengths = [n for shard in dataset.splits["train"].shards for n in shard.frames]
-    view = dataset_plots.look(dataset, "train")
+    view = dataset_plots.sample(dataset, "train")
     assert view.rows_db.count == lengths[0] + lengths[-1]
     assert len(view.examples) == 3
 

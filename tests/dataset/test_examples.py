@@ -16,7 +16,7 @@ from lstm_gen.config.training import WindowConfig
 from lstm_gen.dataset.format import manifest, records
 from lstm_gen.dataset.input import pipeline
 from lstm_gen.dataset.inspect import check, summary
-from lstm_gen.dataset.prepare import cut, prepare, receipts, segments
+from lstm_gen.dataset.prepare import cut, plan, prepare
 
 RATE = material.RATE
 WAVEFORM = AudioConfig(sample_rate=RATE, representation="waveform", hop_length=200)
@@ -41,7 +41,7 @@ def make(
     for index, (name, seconds) in enumerate(lengths.items()):
         tone = material.tone(seconds, 300 + 100 * index)
         soundfile.write(folder / "in" / name, tone, RATE, "PCM_16")
-    job = receipts.Job(
+    job = plan.Job(
         input_dir=str(folder / "in"),
         data_dir=str(folder / "out"),
         plots_dir="",
@@ -77,7 +77,7 @@ def test_examples_are_exactly_as_long_as_asked(tmp_path: pathlib.Path) -> None:
     assert padded == {"short.wav": 0.7, "even.wav": 0, "half.wav": 0.5, "rest.wav": 0}
     assert lines["rest.wav"]["seconds_left_over"] == pytest.approx(0.49)
     text = summary.describe(dataset, lines.values())
-    assert "1.2 seconds of silence fill up 2 recordings, 0.5 seconds of rests" in text
+    assert "1.2 seconds of silence pad 2 recordings, 0.5 seconds are left over" in text
     assert not list(check.find_problems(dataset, deep=True))
     expected = [
         np.resize(np.append(part, np.zeros(RATE)), RATE).astype("f4")
@@ -172,10 +172,10 @@ def test_quiet_examples_are_left_out_whole() -> None:
 def test_an_example_that_the_edge_of_a_split_runs_through_is_in_none() -> None:
     active = np.repeat([True, False, True, True, True], 4)
     labels = np.array([0] * 4 + [0, 0, -1, -1] + [-1] * 4 + [1] * 4, np.int8)
-    pieces, torn = segments.cut_examples(active, labels, 4)
+    pieces, torn = cut.place_examples(active, labels, 4)
     assert pieces == [
-        segments.Piece(manifest.SPLITS[0], 0, 4),
-        segments.Piece(manifest.SPLITS[1], 16, 20),
+        cut.Place(manifest.SPLITS[0], 0, 4),
+        cut.Place(manifest.SPLITS[1], 16, 20),
     ]
     assert torn == 4
 

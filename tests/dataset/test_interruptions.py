@@ -14,7 +14,7 @@ import soundfile
 
 from lstm_gen.audio import files
 from lstm_gen.dataset.format import integrity, manifest
-from lstm_gen.dataset.prepare import plan, receipts, shards
+from lstm_gen.dataset.prepare import plan, shards
 from lstm_gen.platform import errors
 
 # A recording that takes for ever; it says which process has it in hand.
@@ -102,13 +102,13 @@ def test_no_room_for_a_shard(
     assert before.items() <= preparations.shards_done(data_dir).items()
 
 
-def make_task(folder: pathlib.Path, data_dir: pathlib.Path) -> tuple[receipts.Job, plan.Task]:
+def make_task(folder: pathlib.Path, data_dir: pathlib.Path) -> tuple[plan.Job, plan.Task]:
     """Return the first task of a preparation of two recordings."""
     folder.mkdir()
     for index in range(2):
         soundfile.write(folder / f"{index}.wav", material.tone(3, 200 + index), material.RATE)
     job = material.make_job(folder, data_dir, split="recording")
-    planned = plan.make(job.input_dir, job.audio, job.segment, job.split, integrity.HashCache())
+    planned = plan.make(job, integrity.HashCache())
     data_dir.mkdir()
     return job, planned.tasks[0]
 
@@ -120,12 +120,12 @@ def test_a_recording_that_changes_before_it_is_read(change: str, tmp_path: pathl
     if change == "touched":
         os.utime(path)
         shards.write_task(job, task)
-        assert receipts.load_receipt(job.data_dir, task)
+        assert plan.load_receipt(job.data_dir, task)
         return
     path.unlink()
     if change == "other":
         soundfile.write(path, material.tone(3, 999), material.RATE)
-    with pytest.raises(errors.InputError, match=rf"must stay as they are.*changed '{path}'"):
+    with pytest.raises(errors.InputError, match=rf"must not change.*changed '{path}'"):
         shards.write_task(job, task)
     assert list((tmp_path / "out").iterdir()) == []
 

@@ -13,11 +13,11 @@ import soundfile
 
 from lstm_gen.config.dataset import LabelConfig
 from lstm_gen.config.training import WindowConfig
-from lstm_gen.dataset.format import labels, manifest, records, tfds
+from lstm_gen.dataset.format import labels, manifest, records
 from lstm_gen.dataset.input import excerpts as primers
 from lstm_gen.dataset.input import pipeline
 from lstm_gen.dataset.inspect import check, summary
-from lstm_gen.dataset.prepare import prepare, receipts
+from lstm_gen.dataset.prepare import plan, prepare
 from lstm_gen.platform import errors
 
 TABLE = "file,pitch,mood,genre\n" + "".join(
@@ -27,7 +27,7 @@ TABLE = "file,pitch,mood,genre\n" + "".join(
 
 
 @pytest.fixture(scope="module")
-def job(tmp_path_factory: pytest.TempPathFactory) -> receipts.Job:
+def job(tmp_path_factory: pytest.TempPathFactory) -> plan.Job:
     """Return the job of thirteen labelled recordings, and one row too many."""
     folder = tmp_path_factory.mktemp("labelled")
     (folder / "in").mkdir()
@@ -42,13 +42,13 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> receipts.Job:
 
 
 @pytest.fixture(scope="module")
-def labelled(job: receipts.Job) -> manifest.Dataset:
+def labelled(job: plan.Job) -> manifest.Dataset:
     """Return the dataset; tests must not change it."""
     return prepare.prepare(job)[0]
 
 
 @pytest.fixture
-def copy(job: receipts.Job, labelled: manifest.Dataset, tmp_path: pathlib.Path) -> receipts.Job:
+def copy(job: plan.Job, labelled: manifest.Dataset, tmp_path: pathlib.Path) -> plan.Job:
     """Return a job whose dataset is made, that a test may change."""
     shutil.copytree(labelled.data_dir, tmp_path / "out")
     shutil.copy(job.label_source.labels_file, tmp_path / "songs.csv")
@@ -112,12 +112,12 @@ def test_the_summary_tells_of_labels(labelled: manifest.Dataset) -> None:
         "label     genre: class, 2 values: jazz (8), rock (4); 1 of 13 recordings have none",
         "label     mood: multi, 2 values: calm (6), slow (6); 7 of 13 recordings have none",
         "label     pitch: number from 60 to 71; 1 of 13 recordings have none",
-        "warning   1 rows of labels are of no recording: gone",
+        "warning   1 label rows match no recording: gone",
     ):
         assert line in text.splitlines()
 
 
-def test_a_changed_label_redoes_its_shard_only(copy: receipts.Job) -> None:
+def test_a_changed_label_redoes_its_shard_only(copy: plan.Job) -> None:
     table = pathlib.Path(copy.label_source.labels_file)
     assert prepare.prepare(copy)[1] == 0
     table.write_text(table.read_text().replace("3,63,", "3,99,"))
@@ -129,7 +129,7 @@ def test_a_changed_label_redoes_its_shard_only(copy: receipts.Job) -> None:
     assert list(check.find_problems(made, deep=True)) == []
 
 
-def test_a_new_class_changes_no_other_shard(copy: receipts.Job) -> None:
+def test_a_new_class_changes_no_other_shard(copy: plan.Job) -> None:
     table = pathlib.Path(copy.label_source.labels_file)
     table.write_text(table.read_text() + "12,,,blues\n")
     made, n_tasks = prepare.prepare(copy)
@@ -137,14 +137,14 @@ def test_a_new_class_changes_no_other_shard(copy: receipts.Job) -> None:
     assert made.labels["genre"].values == ("blues", "jazz", "rock")
 
 
-def test_a_row_of_no_recording_redoes_nothing_but_is_counted(copy: receipts.Job) -> None:
+def test_a_row_of_no_recording_redoes_nothing_but_is_counted(copy: plan.Job) -> None:
     table = pathlib.Path(copy.label_source.labels_file)
     table.write_text(table.read_text() + "a,,,\nb,,,\nc,,,\n")
     made, n_tasks = prepare.prepare(copy)
     assert (n_tasks, made.unused_rows) == (0, (4, ("gone", "a", "b")))
 
 
-def test_labels_of_another_source_are_refused(copy: receipts.Job) -> None:
+def test_labels_of_another_source_are_refused(copy: plan.Job) -> None:
     with pytest.raises(errors.InputError, match="a dataset with labels='csv' instead of 'none'"):
         prepare.prepare(dataclasses.replace(copy, label_source=LabelConfig()))
 
@@ -153,7 +153,7 @@ def test_a_good_dataset_has_no_problem(labelled: manifest.Dataset) -> None:
     assert list(check.find_problems(labelled, deep=True)) == []
 
 
-def test_labels_that_disagree_are_found(copy: receipts.Job) -> None:
+def test_labels_that_disagree_are_found(copy: plan.Job) -> None:
     path = pathlib.Path(copy.data_dir, manifest.MANIFEST_FILE)
     path.write_text(path.read_text().replace('"pitch": 63.0', '"pitch": 72.0'))
     found = "\n".join(check.find_problems(manifest.describe(copy.data_dir), deep=True))
@@ -163,7 +163,8 @@ def test_labels_that_disagree_are_found(copy: receipts.Job) -> None:
 
 def test_tfds_is_told_what_there_is(labelled: manifest.Dataset) -> None:
     info, features = (
-        json.loads(pathlib.Path(labelled.data_dir, name).read_text()) for name in tfds.FILES
+        json.loads(pathlib.Path(labelled.data_dir, name).read_text())
+        for name in manifest.TFDS_FILES
     )
     core = "tensorflow_datasets.core.features."
     text = {"pythonClassName": f"{core}text_feature.Text", "text": {}}

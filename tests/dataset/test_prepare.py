@@ -17,7 +17,7 @@ import soundfile
 
 from lstm_gen.audio import files, normalisation, representations
 from lstm_gen.dataset.format import integrity, manifest, records
-from lstm_gen.dataset.prepare import plan, prepare, receipts, workers
+from lstm_gen.dataset.prepare import discover, plan, prepare, workers
 from lstm_gen.platform import errors
 
 
@@ -29,9 +29,9 @@ def tree(folder: pathlib.Path | str) -> dict[str, str]:
     }
 
 
-def make_plan(job: receipts.Job) -> plan.Plan:
+def make_plan(job: plan.Job) -> plan.Plan:
     known = integrity.HashCache(f"{job.data_dir}-digests.json")
-    return plan.make(job.input_dir, job.audio, job.segment, job.split, known)
+    return plan.make(job, known)
 
 
 def read(dataset: manifest.Dataset, split: str) -> list[records.Segment]:
@@ -53,6 +53,7 @@ def test_workers_do_not_change_a_byte(
 
 def test_what_is_loaded_is_what_was_made(dataset: manifest.Dataset) -> None:
     loaded = manifest.load(dataset.data_dir)
+    assert loaded.labels == {}
     np.testing.assert_equal(dataclasses.asdict(loaded), dataclasses.asdict(dataset))
 
 
@@ -139,32 +140,34 @@ def test_the_plan_depends_on_names_contents_and_settings_only(
 ) -> None:
     job = material.make_job(recordings, tmp_path)
     first = make_plan(job)
-    assert make_plan(dataclasses.replace(job, input_dir=f"{recordings}/")) == first
+    again = make_plan(dataclasses.replace(job, input_dir=f"{recordings}/"))
+    assert again.job.split == first.job.split
+    assert dataclasses.replace(again, job=first.job) == first
     other = dataclasses.replace(job, audio=dataclasses.replace(job.audio, n_mels=9))
     assert make_plan(other).digest != first.digest
 
 
 def test_shards_spread_the_work() -> None:
-    found = plan.share_out(make_recordings(400), record_bytes=1e6)
+    found = plan.distribute(make_recordings(400), record_bytes=1e6)
     assert len(found) == 16
     assert max(map(len, found)) <= 50  # twice the mean
     assert sum(map(len, found)) == 400
 
 
 def test_shards_stay_small() -> None:
-    assert len(plan.share_out(make_recordings(100), record_bytes=5000 << 20)) == 64
+    assert len(plan.distribute(make_recordings(100), record_bytes=5000 << 20)) == 64
 
 
-def make_recordings(count: int) -> list[plan.Recording]:
+def make_recordings(count: int) -> list[discover.Recording]:
     hashes = (hashlib.sha256(str(index).encode()).hexdigest() for index in range(count))
-    return [plan.Recording(name=f"{sha}.wav", n_bytes=9, sha256=sha) for sha in hashes]
+    return [discover.Recording(name=f"{sha}.wav", n_bytes=9, sha256=sha) for sha in hashes]
 
 
 @pytest.mark.parametrize("count", [2, 5, 9, 17, 33, 1001])
 def test_a_recording_more_or_less_moves_no_other(count: int) -> None:
     recordings = make_recordings(count)
-    before = [set(shard) for shard in plan.share_out(recordings[1:], record_bytes=1e6)]
-    after = [set(shard) for shard in plan.share_out(recordings, record_bytes=1e6)]
+    before = [set(shard) for shard in plan.distribute(recordings[1:], record_bytes=1e6)]
+    after = [set(shard) for shard in plan.distribute(recordings, record_bytes=1e6)]
     changed = [b ^ a for b, a in zip(before, after, strict=True) if b != a]
     assert changed == [{recordings[0]}]
 
@@ -272,6 +275,18 @@ def test_bad_recordings_cost_only_themselves(tmp_path: pathlib.Path) -> None:
     assert sum(s.n_frames for s in mixed.splits.values()) == sum(
         s.n_frames for s in good.splits.values()
     )
+
+
+def test_an_empty_train_split_is_named(tmp_path: pathlib.Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    soundfile.write(source / "held_out.wav", material.tone(3, 300), material.RATE)
+    soundfile.write(source / "silent.wav", np.zeros(3 * material.RATE), material.RATE)
+    named = {"split": "pattern", "validation_pattern": "held"}
+    job = material.make_job(source, tmp_path / "out", **named)
+    with pytest.raises(errors.InputError, match=r"train split must not be empty.*1 in validation"):
+        prepare.prepare(job)
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_nothing_usable_is_an_error_and_leaves_no_shards(tmp_path: pathlib.Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 import soundfile
 
 from lstm_gen.dataset.format import integrity, manifest
-from lstm_gen.dataset.prepare import prepare, receipts
+from lstm_gen.dataset.prepare import plan, prepare
 from lstm_gen.platform import errors, failpoints, storage
 
 # Where a point is passed once only, or the parent of the workers gets there first.
@@ -229,8 +229,8 @@ def test_a_worker_killed_once_costs_nothing(
 ) -> None:
     killed: list[int] = []
 
-    def kill_one(outcome: receipts.Outcome | None, _: int) -> None:
-        if outcome and outcome.verdict == "ok" and not killed:
+    def kill_one(outcome: plan.Outcome | None, _: int) -> None:
+        if outcome and outcome.status == "ok" and not killed:
             child = multiprocessing.active_children()[0]
             killed.append(child.pid or 0)
             os.kill(killed[0], signal.SIGKILL)

@@ -3,8 +3,8 @@ import hashlib
 import numpy as np
 import pytest
 
-from lstm_gen.config.dataset import SegmentConfig, SplitConfig
-from lstm_gen.dataset.prepare import segments, splits
+from lstm_gen.config.dataset import SplitConfig
+from lstm_gen.dataset.prepare import cut, splits
 from lstm_gen.platform import errors
 
 FPS = 50.0
@@ -23,7 +23,7 @@ def test_auto_is_blocks_for_one_or_two(count: int, mode: str) -> None:
 
 def test_fractions_are_kept_by_many_recordings() -> None:
     split = SplitConfig(validation_fraction=0.2, test_fraction=0.1)
-    found = splits.assign_recordings(hashes(4000), split)
+    found = splits.assign_by_content(hashes(4000), split)
     # Three standard deviations of a binomial count.
     assert abs(found.count("validation") / 4000 - 0.2) < 3 * (0.2 * 0.8 / 4000) ** 0.5
     assert abs(found.count("test") / 4000 - 0.1) < 3 * (0.1 * 0.9 / 4000) ** 0.5
@@ -32,15 +32,15 @@ def test_fractions_are_kept_by_many_recordings() -> None:
 def test_another_recording_moves_none() -> None:
     split = SplitConfig(validation_fraction=0.2)
     many = hashes(200)
-    before = splits.assign_recordings(many[:150], split)
-    assert splits.assign_recordings(many, split)[:150] == before
+    before = splits.assign_by_content(many[:150], split)
+    assert splits.assign_by_content(many, split)[:150] == before
 
 
 def test_the_order_does_not_matter() -> None:
     split = SplitConfig(validation_fraction=0.2)
     many = hashes(50)
-    forwards = dict(zip(many, splits.assign_recordings(many, split), strict=True))
-    backwards = dict(zip(many[::-1], splits.assign_recordings(many[::-1], split), strict=True))
+    forwards = dict(zip(many, splits.assign_by_content(many, split), strict=True))
+    backwards = dict(zip(many[::-1], splits.assign_by_content(many[::-1], split), strict=True))
     assert forwards == backwards
 
 
@@ -50,18 +50,18 @@ def test_the_order_does_not_matter() -> None:
 def test_no_wanted_split_is_empty(first: int, count: int, fraction: float) -> None:
     some = hashes(60)[first : first + count]
     split = SplitConfig(validation_fraction=fraction, test_fraction=0.001)
-    found = splits.assign_recordings(some, split)
+    found = splits.assign_by_content(some, split)
     wanted = {"train", "validation"} if count == 2 else {"train", "validation", "test"}
     assert wanted <= set(found)
 
 
 def test_one_recording_trains() -> None:
-    assert splits.assign_recordings(hashes(1), SplitConfig()) == ["train"]
+    assert splits.assign_by_content(hashes(1), SplitConfig()) == ["train"]
 
 
 def test_blocks_are_held_out_in_the_middle_of_each_period() -> None:
     split = SplitConfig(split="blocks")  # 10 s of every 100 s, 1 s of guard
-    labels = splits.label_frames(20_000, FPS, split)  # 400 s
+    labels = splits.assign_blocks(20_000, FPS, split)  # 400 s
     held_out = np.flatnonzero(labels == 1).reshape(4, -1)
     assert held_out.shape == (4, 500)
     np.testing.assert_array_equal(held_out[:, 0], 2250 + 5000 * np.arange(4))
@@ -69,18 +69,18 @@ def test_blocks_are_held_out_in_the_middle_of_each_period() -> None:
 
 
 def test_a_short_recording_is_one_period() -> None:
-    labels = splits.label_frames(1500, FPS, SplitConfig(split="blocks"))  # 30 s
+    labels = splits.assign_blocks(1500, FPS, SplitConfig(split="blocks"))  # 30 s
     held_out = np.flatnonzero(labels == 1)
     assert len(held_out) == 500
     assert held_out.mean() == pytest.approx(749.5)
-    tiny = splits.label_frames(300, FPS, SplitConfig(split="blocks"))
+    tiny = splits.assign_blocks(300, FPS, SplitConfig(split="blocks"))
     assert np.count_nonzero(tiny == 1) == 100  # a third, not ten seconds
-    assert not len(splits.label_frames(0, FPS, SplitConfig(split="blocks")))
+    assert not len(splits.assign_blocks(0, FPS, SplitConfig(split="blocks")))
 
 
 def test_nothing_is_held_out_when_nothing_is_wanted() -> None:
     split = SplitConfig(split="blocks", validation_fraction=0.0)
-    assert (splits.label_frames(1000, FPS, split) == 0).all()
+    assert (splits.assign_blocks(1000, FPS, split) == 0).all()
 
 
 @pytest.mark.parametrize("n_frames", [90, 500, 3000, 12_345, 60_000])
@@ -95,7 +95,7 @@ def test_no_frame_is_within_the_guard_of_another_split(
         test_fraction=test,
         guard_seconds=guard_seconds,
     )
-    labels = splits.label_frames(n_frames, FPS, split)
+    labels = splits.assign_blocks(n_frames, FPS, split)
     guard = round(guard_seconds * FPS)
     for distance in range(1, guard + 1):
         first, second = labels[:-distance], labels[distance:]
@@ -104,7 +104,7 @@ def test_no_frame_is_within_the_guard_of_another_split(
 
 @pytest.mark.parametrize("n_frames", [1, 2, 99, 100, 101, 250, 1000, 1001])
 def test_a_run_is_cut_into_near_equal_pieces(n_frames: int) -> None:
-    lengths = np.diff(segments.cut_run(n_frames, 100))
+    lengths = np.diff(cut.cut_run(n_frames, 100))
     assert lengths.sum() == n_frames
     assert len(lengths) == -(-n_frames // 100)
     assert lengths.max() <= 100
@@ -117,7 +117,7 @@ def test_segments_keep_to_runs_and_splits() -> None:
     labels = np.zeros(291, np.int8)
     labels[90:130] = -1
     labels[130:150] = 1
-    pieces, too_short = segments.cut_recording(active, labels, SegmentConfig(segment_frames=64))
+    pieces, too_short = cut.place_runs(active, labels, 64)
     assert pieces == [
         ("train", 10, 55),
         ("train", 55, 100),
@@ -130,7 +130,7 @@ def test_segments_keep_to_runs_and_splits() -> None:
 
 
 def test_nothing_kept_gives_nothing() -> None:
-    nothing = segments.cut_recording(np.zeros(9, bool), np.zeros(0, np.int8), SegmentConfig())
+    nothing = cut.place_runs(np.zeros(9, bool), np.zeros(0, np.int8), 1024)
     assert nothing == ([], 0)
 
 
@@ -139,8 +139,8 @@ NAMED = SplitConfig(split="pattern", validation_pattern=r"_\d*[05]_")
 
 def test_a_pattern_holds_out_by_name() -> None:
     names = ["piano_060_75.flac", "piano_061_75.flac", "low/sax_045_1.flac", "sax_046_5.flac"]
-    assert splits.assign_named(names, NAMED) == ["validation", "train", "validation", "train"]
-    assert splits.assign_named([], NAMED) == []
+    assert splits.assign_by_name(names, NAMED) == ["validation", "train", "validation", "train"]
+    assert splits.assign_by_name([], NAMED) == []
 
 
 @pytest.mark.parametrize(
@@ -150,4 +150,4 @@ def test_a_pattern_holds_out_by_name() -> None:
 def test_a_pattern_that_leaves_a_side_empty_is_refused(pattern: str, message: str) -> None:
     split = SplitConfig(split="pattern", validation_pattern=pattern)
     with pytest.raises(errors.InputError, match=message):
-        splits.assign_named(["a_1", "a_2"], split)
+        splits.assign_by_name(["a_1", "a_2"], split)

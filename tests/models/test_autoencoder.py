@@ -16,7 +16,7 @@ from lstm_gen.config.audio import PHASES, AudioConfig
 from lstm_gen.config.dataset import SegmentConfig, SplitConfig
 from lstm_gen.config.generation import GenerationConfig
 from lstm_gen.config.training import WindowConfig
-from lstm_gen.dataset.prepare import prepare, receipts
+from lstm_gen.dataset.prepare import plan, prepare
 from lstm_gen.generation import songs
 from lstm_gen.models import base
 from lstm_gen.models.autoencoder import model as autoencoder
@@ -278,7 +278,7 @@ def test_a_recording_comes_back_as_long_and_as_loud_as_it_was(tmp_path: pathlib.
     """
     paths = make_recordings(tmp_path / "notes")
     audio = AudioConfig(sample_rate=8000, n_fft=256, hop_length=128, n_mels=8)
-    job = receipts.Job(
+    job = plan.Job(
         input_dir=str(tmp_path / "notes"),
         data_dir=str(tmp_path / "dataset"),
         plots_dir="",

@@ -1,9 +1,9 @@
-"""What is known of a recording beside its sound: classes, sets of values, numbers.
+"""Labels (metadata) of recordings: classes, sets of values, numbers.
 
-The value of a label is the tuple of texts that apply (at most one if its kind is "class"), or
-for kind "number" a float, or None where it is not known. Records hold these values
-themselves, so that a new class changes no shard that is there; the vocabulary, which
-`dataset.json` holds, turns them into what a model takes. Neither needs TensorFlow.
+The value of a label is a tuple of texts (at most one if its kind is "class"), or for kind
+"number" a float, or None if unknown. Records hold these values, so that a new class changes no
+existing shard; the vocabulary in `dataset.json` encodes them as arrays for models. Needs no
+TensorFlow.
 """
 
 import dataclasses
@@ -19,14 +19,14 @@ from lstm_gen.platform import errors
 
 KINDS = ("class", "multi", "number")
 PREFIX = "label/"
-"""What the name of a label's feature begins with, in records and in batches."""
+"""Prefix of a label's feature name, in records and in batches."""
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-"""What a label may be called."""
+"""Pattern of a label's name."""
 UNLABELLED = -1
-"""Index of no class."""
+"""Class index of an unknown class."""
 
-_SHOWN = 6  # values of a label, in a summary
-_LISTED = 40  # in an error
+_SHOWN = 6  # values of a label in a summary
+_LISTED = 40  # values in an error
 
 Value = tuple[str, ...] | float | None
 Values = Mapping[str, Value]
@@ -34,12 +34,12 @@ Values = Mapping[str, Value]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Label:
-    """What a dataset's recordings have of one label.
+    """Vocabulary of one label over a dataset's recordings.
 
     Attributes:
       kind: One of `KINDS`.
       values: Every text that occurs, sorted; empty for numbers.
-      minimum: Smallest number that occurs; None for texts, and where none is known.
+      minimum: Smallest number that occurs; None for texts, and if all are unknown.
       maximum: Largest number.
     """
 
@@ -72,19 +72,18 @@ def build(kinds: Mapping[str, str], recordings: Iterable[Values]) -> dict[str, L
 
 
 def encode(vocabulary: Vocabulary, values: Values) -> dict[str, np.ndarray]:
-    """Return one recording's labels as arrays, by the names that a batch has them under.
+    """Return one recording's labels as arrays, by their names in a batch.
 
     Args:
       vocabulary: The dataset's.
-      values: Some or all of the labels; one that is not there counts as not known.
+      values: Some or all of the labels; missing ones are unknown.
 
     Returns:
-      "label/NAME" to, by kind: class, int64 [], index into the sorted values, -1 if not
-      known; multi, float32 [n_values], 1 for those that apply; number, float32 [], NaN if
-      not known.
+      "label/NAME" to, by kind: class, int64 [], index into the sorted values, -1 if unknown;
+      multi, float32 [n_values], 1 for those that apply; number, float32 [], NaN if unknown.
 
     Raises:
-      InputError: If a text is not in the vocabulary, which a dataset's always are.
+      InputError: If a text is not in the vocabulary.
     """
     return {
         f"{PREFIX}{name}": _encode(name, label, values.get(name))
@@ -93,7 +92,7 @@ def encode(vocabulary: Vocabulary, values: Values) -> dict[str, np.ndarray]:
 
 
 def stack(vocabulary: Vocabulary, recordings: Iterable[Values]) -> dict[str, np.ndarray]:
-    """Return the labels of many as `encode` returns those of one, each array [many, ...]."""
+    """Return the labels of several recordings as `encode` does, each array [recordings, ...]."""
     rows = [encode(vocabulary, values) for values in recordings]
     return {
         name: np.array([row[name] for row in rows], like.dtype).reshape(-1, *like.shape)
@@ -120,10 +119,10 @@ def from_json(values: Mapping[str, Any]) -> dict[str, Label]:
 
 
 def parse(vocabulary: Vocabulary, name: str, text: str) -> Value:
-    """Return the value of a label that somebody typed, as in `pitch=60` or `mood=calm|slow`.
+    """Return the value of a label given as text, as in `pitch=60` or `mood=calm|slow`.
 
     Raises:
-      InputError: If there is no such label or value, naming those that there are.
+      InputError: If there is no such label or value, naming the existing ones.
     """
     errors.require(
         name in vocabulary,
@@ -149,7 +148,7 @@ def parse(vocabulary: Vocabulary, name: str, text: str) -> Value:
 
 
 def draw(vocabulary: Vocabulary, names: Iterable[str], seed: int, row: int) -> dict[str, Value]:
-    """Return a value of each of these labels: drawn evenly, by a seed and a song's number alone."""
+    """Draw a value of each label uniformly, determined by seed and song number alone."""
     drawn: dict[str, Value] = {}
     for place, name in enumerate(names):
         label, random = vocabulary[name], np.random.default_rng([seed, row, place])
@@ -165,7 +164,7 @@ def draw(vocabulary: Vocabulary, names: Iterable[str], seed: int, row: int) -> d
 
 
 def read_line(line: Mapping[str, Any]) -> dict[str, Value]:
-    """Return a recording's labels from its line in the manifest."""
+    """Return a recording's labels from its line of `manifest.jsonl`."""
     return {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in line["labels"].items()
@@ -173,11 +172,11 @@ def read_line(line: Mapping[str, Any]) -> dict[str, Value]:
 
 
 def find_differences(wanted: Values, found: Values) -> Iterator[str]:
-    """Yield a phrase for each label that a record has otherwise than it must.
+    """Yield a phrase for each label whose value in a record differs from the manifest.
 
     Args:
-      wanted: What the manifest says.
-      found: What a record holds; numbers there are float32.
+      wanted: From the manifest.
+      found: From a record; numbers there are float32.
     """
     for name in sorted({*wanted, *found}):
         value, other = wanted.get(name), found.get(name)
@@ -187,7 +186,7 @@ def find_differences(wanted: Values, found: Values) -> Iterator[str]:
 
 
 def describe(vocabulary: Vocabulary, recordings: Sequence[Values]) -> Iterator[str]:
-    """Yield a line for each label, for people.
+    """Yield a line of text for each label.
 
     Args:
       vocabulary: The dataset's.
@@ -208,14 +207,14 @@ def describe(vocabulary: Vocabulary, recordings: Sequence[Values]) -> Iterator[s
 
 
 def _describe(kind: str, found: set[Any]) -> Label:
-    """Return the label of a kind that these texts or numbers occur for."""
+    """Return the label of a kind with these texts or numbers."""
     if kind == "number":
         return Label(kind=kind, minimum=min(found, default=None), maximum=max(found, default=None))
     return Label(kind=kind, values=tuple(sorted(found)))
 
 
 def _encode(name: str, label: Label, value: Value) -> np.ndarray:
-    """Return the array of one label."""
+    """Return the array of one label's value."""
     if label.kind == "number":
         return np.array(math.nan if value is None else value, np.float32)
     texts = value if isinstance(value, tuple) else ()
@@ -227,7 +226,7 @@ def _encode(name: str, label: Label, value: Value) -> np.ndarray:
 
 
 def _show(value: Value) -> str:
-    """Return a value for people."""
+    """Return a value as text."""
     if isinstance(value, tuple):
         return "|".join(value) or "none"
     return "none" if value is None else f"{value:g}"

@@ -1,17 +1,27 @@
-"""The two JSON files of a dataset: `dataset.json`, which is the dataset, and `manifest.jsonl`.
+"""Manifest of a dataset: its JSON files.
 
-Readers take shard names, counts, sizes and digests from `dataset.json`, never from a listing,
-and it holds a checksum of itself: nothing in the directory can change unseen. It is written
-last: a directory without it holds no dataset, whatever else it holds.
+`dataset.json` is the dataset: readers take shard names, counts, sizes and hashes from it, never
+from a listing, and its own checksum covers it, so no file can change unnoticed. It is written
+last; a directory without it holds no dataset. `manifest.jsonl` has a line per file found.
+
+`dataset_info.json` and `features.json` repeat the contents for TensorFlow Datasets, in which a
+feature "label/pitch" is `example["label"]["pitch"]`; nothing here reads them, and writing them
+does not need that library:
+
+    builder = tensorflow_datasets.builder_from_directory("dataset")
+    for example in builder.as_dataset(split="train[:50%]"): ...
+
+Source: tensorflow_datasets/core/proto/{dataset_info,feature}.proto, version 4.9.
 """
 
 import atexit
 import dataclasses
 import hashlib
 import json
+import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,9 +36,13 @@ from lstm_gen.platform import errors, storage
 
 DATASET_FILE = "dataset.json"
 MANIFEST_FILE = "manifest.jsonl"
+TFDS_FILES = ("dataset_info.json", "features.json")
+FILES = (DATASET_FILE, MANIFEST_FILE, *TFDS_FILES)
 SCHEMA = 3
 SPLITS = ("train", "validation", "test")
 _AGAIN = "make it again with create_tfrecord.py"
+_TFDS_PREFIX = "tensorflow_datasets.core.features."
+_SHARD_NAME = re.compile(r".*-(?P<index>\d{5})-of-(?P<count>\d{5})\.tfrecord")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,7 +54,7 @@ class Shard:
       records: Segments in it.
       bytes: Size of the file.
       sha256: Of its content, hexadecimal.
-      frames: Frames of each segment, in order; window counts follow without reading.
+      frames: Frames of each segment, in order, from which window counts follow.
     """
 
     name: str
@@ -67,7 +81,7 @@ class Lines:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Split:
-    """The shards of one split and what they hold together."""
+    """Shards of one split, and their totals."""
 
     recordings: int
     shards: tuple[Shard, ...]
@@ -90,7 +104,7 @@ class Split:
 
 
 class UnusedRows(NamedTuple):
-    """How many rows of labels are of no recording, and the keys of the first few."""
+    """Label rows that match no recording: their number, and the keys of the first few."""
 
     total: int
     first: tuple[str, ...]
@@ -101,22 +115,22 @@ _NONE_UNUSED = UnusedRows(0, ())
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """A dataset directory, as `dataset.json` describes it.
+    """Contents of `dataset.json`.
 
     Attributes:
-      data_dir: Where it is.
-      audio: The analysis that made the frames, and that inverts them.
+      data_dir: The directory, local or gs://.
+      audio: Analysis that made the frames, and that inverts them.
       segment: How recordings were cut and stored.
-      split: How frames were held out, "auto" decided.
+      split: How frames were held out, "auto" resolved.
       normalisation: Of the frames, from the statistics of the training split.
-      splits: "train", "validation" and "test" to what they hold, perhaps nothing.
-      plan: Digest of the inputs and the configuration that it was made from.
+      splits: "train", "validation" and "test" to their shards, perhaps none.
+      plan: Digest of the inputs and the configuration.
       fingerprint: Digest of the plan and of the content of every shard.
       labels: Vocabulary of the usable recordings' labels.
       label_source: Where labels were found.
-      unused_rows: Rows of labels that are of no recording.
-      lines: The manifest beside it; None until it is saved.
-      local_dir: Where its files are on this machine, if `data_dir` is in a bucket.
+      unused_rows: Label rows that match no recording.
+      lines: The file `manifest.jsonl`; None until it is saved.
+      local_dir: Folder on this machine with the fetched files, if `data_dir` is in a bucket.
     """
 
     data_dir: str
@@ -140,7 +154,7 @@ class Dataset:
         return [*shards, *([self.lines] if self.lines else [])]
 
     def normalise(self, frames: np.ndarray) -> np.ndarray:
-        """Return stored frames [..., channels] as a model sees them, float32."""
+        """Return stored frames [..., channels] normalised, float32."""
         return self.normalisation.apply(representations.dequantise(np.asarray(frames)))
 
     def read_segments(self, shard: Shard) -> Iterator[records.Segment]:
@@ -157,16 +171,16 @@ class Dataset:
 
 
 def fingerprint(plan_digest: str, shards: Mapping[str, tuple[Shard, ...]]) -> str:
-    """Return one digest for all that a dataset holds."""
+    """Return the digest of the plan and of the content of every shard."""
     described = {name: [shard.sha256 for shard in shards[name]] for name in SPLITS}
     return hashlib.sha256(fields.to_json({"plan": plan_digest, **described}).encode()).hexdigest()
 
 
 def save(dataset: Dataset) -> Dataset:
-    """Write `dataset.json`, which makes the directory a dataset; the manifest is there already.
+    """Write `dataset.json`, which makes the directory a dataset; `manifest.jsonl` exists already.
 
     Returns:
-      The dataset with the manifest's digest.
+      The dataset with `lines` set.
     """
     content = storage.read_bytes(storage.join(dataset.data_dir, MANIFEST_FILE))
     sha256 = hashlib.sha256(content).hexdigest()
@@ -191,18 +205,18 @@ def save(dataset: Dataset) -> Dataset:
 
 
 def checksum(values: Mapping[str, Any]) -> str:
-    """Return the digest of the values of `dataset.json`, but for the one that holds it."""
+    """Return the checksum of the values of `dataset.json` other than the checksum itself."""
     rest = {name: value for name, value in values.items() if name != "checksum"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def load(data_dir: str) -> Dataset:
-    """Return the dataset of a directory, having checked that its files are as they were written.
+    """Return the dataset of a directory, with size and hash of every file verified.
 
-    One in a bucket is fetched first, into a temporary directory that this process deletes.
+    A dataset in a bucket is first fetched into a temporary directory, deleted at exit.
 
     Raises:
-      InputError: If there is no dataset, another schema version wrote it, or one of its files
+      InputError: If there is no dataset, its schema version differs, or one of its files
         is missing or has another size or content; the message names it.
     """
     dataset = describe(data_dir)
@@ -213,7 +227,7 @@ def load(data_dir: str) -> Dataset:
 
 
 def _fetch(dataset: Dataset) -> Dataset:
-    """Return a dataset with its files on this machine too."""
+    """Download the files of a dataset in a bucket; return the dataset with `local_dir` set."""
     folder = tempfile.mkdtemp(prefix="lstm_gen-dataset-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     try:
@@ -227,17 +241,17 @@ def _fetch(dataset: Dataset) -> Dataset:
 
 
 def require_whole(dataset: Dataset) -> None:
-    """Raise InputError, naming the file, unless each is as it was written."""
+    """Raise InputError, naming the file, unless all files are as they were written."""
     problem = next(find_bad_files(dataset), None)
     if problem:
         raise errors.InputError(f"{problem}; {_AGAIN}. Received: data_dir={dataset.data_dir!r}")
 
 
 def describe(data_dir: str) -> Dataset:
-    """Return what `dataset.json` says, without a look at the shards.
+    """Return the contents of `dataset.json`, without looking at the shards.
 
     Raises:
-      InputError: If it is not there, damaged, or of another schema version.
+      InputError: If it is missing, damaged, or of another schema version.
     """
     values = read_values(data_dir)
     where = storage.join(data_dir, DATASET_FILE)
@@ -264,7 +278,7 @@ def read_values(data_dir: str) -> dict[str, Any]:
     """Return the JSON object in `dataset.json`.
 
     Raises:
-      InputError: If there is none.
+      InputError: If there is no such file, or it holds no JSON object.
     """
     where = storage.join(data_dir, DATASET_FILE)
     errors.require(
@@ -288,7 +302,7 @@ def read_values(data_dir: str) -> dict[str, Any]:
 def find_bad_files(dataset: Dataset) -> Iterator[str]:
     """Yield a line for each file that is not as it was written.
 
-    Of a bucket's files that have not been fetched only the sizes are compared.
+    For files in a bucket that are not fetched, only sizes are compared.
     """
     folder = dataset.local_dir or dataset.data_dir
     problems = list(integrity.compare_sizes(folder, dataset.files))
@@ -299,20 +313,45 @@ def find_bad_files(dataset: Dataset) -> Iterator[str]:
         )
 
 
+def save_tfds(dataset: Dataset) -> None:
+    """Write the two files for TensorFlow Datasets."""
+    values_of = (_tfds_info(dataset), _tfds_features(dataset))
+    for name, values in zip(TFDS_FILES, values_of, strict=True):
+        storage.write_text(storage.join(dataset.data_dir, name), fields.to_json(values))
+
+
 def save_lines(data_dir: str, lines: Iterable[Mapping[str, Any]]) -> None:
-    """Write `manifest.jsonl`: a line per file found, recordings first, in their order."""
+    """Write `manifest.jsonl`: a line per file found, recordings first."""
     text = "".join(json.dumps(line, sort_keys=True, allow_nan=False) + "\n" for line in lines)
     storage.write_text(storage.join(data_dir, MANIFEST_FILE), text)
 
 
 def load_lines(data_dir: str) -> list[dict[str, Any]]:
-    """Return the lines of `manifest.jsonl`; the recordings' come first, by index."""
+    """Return the lines of `manifest.jsonl`, recordings first."""
     text = storage.read_text(storage.join(data_dir, MANIFEST_FILE))
     return [json.loads(line) for line in text.splitlines()]
 
 
+def recording_names(lines: Iterable[Mapping[str, Any]]) -> dict[int, str]:
+    """Return the printable names of the recordings that have segments, by recording id.
+
+    Args:
+      lines: Of `manifest.jsonl`.
+    """
+    return {
+        records.recording_id(line["sha256"]): printable(line["name"])
+        for line in lines
+        if line.get("segments")
+    }
+
+
+def printable(name: str) -> str:
+    """Return a file's name with control characters and undecodable bytes escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+
+
 def _build(data_dir: str, values: Mapping[str, Any], where: str) -> Dataset:
-    """Return the dataset that the values of `dataset.json` describe."""
+    """Return the dataset from the values of `dataset.json`."""
     audio = fields.from_dict(AudioConfig, values["audio"], f"{where}: audio")
     unused = values["unused_rows"]
     return Dataset(
@@ -350,7 +389,7 @@ def build_shard(values: Mapping[str, Any]) -> Shard:
 
 
 def _split_values(split: Split) -> dict[str, Any]:
-    """Return the JSON values of a split; the counts are there for people."""
+    """Return the JSON values of a split; the counts are redundant, for human readers."""
     return {
         "recordings": split.recordings,
         "segments": split.n_records,
@@ -358,3 +397,72 @@ def _split_values(split: Split) -> dict[str, Any]:
         "seconds": split.seconds,
         "shards": [dataclasses.asdict(shard) for shard in split.shards],
     }
+
+
+def _tfds_info(dataset: Dataset) -> dict[str, Any]:
+    """Return names and sizes of the shards; numbers are strings, as in protobuf's JSON."""
+    return {
+        "fileFormat": "tfrecord",
+        "name": "lstm_gen",
+        "version": f"{SCHEMA}.0.0",
+        "splits": [
+            {
+                "name": name,
+                "filepathTemplate": "{SPLIT}-{SHARD_X_OF_Y}.{FILEFORMAT}",
+                "numBytes": str(split.n_bytes),
+                "shardLengths": [str(n_records) for n_records in _shard_lengths(split.shards)],
+            }
+            for name, split in dataset.splits.items()
+            if split.n_records
+        ],
+    }
+
+
+def _shard_lengths(shards: Sequence[Shard]) -> list[int]:
+    """Return the number of records of each shard, 0 for shards without a file."""
+    places = [_SHARD_NAME.fullmatch(shard.name) for shard in shards]
+    known = {
+        int(place["index"]): shard.records
+        for place, shard in zip(places, shards, strict=True)
+        if place
+    }
+    count = max(int(place["count"]) for place in places if place)
+    return [known.get(index, 0) for index in range(count)]
+
+
+def _tfds_features(dataset: Dataset) -> dict[str, Any]:
+    """Return the features of a record."""
+    features = {
+        "frames": _tfds_tensor(dataset.segment.dtype, "-1", str(dataset.audio.channels)),
+        "recording": _tfds_tensor("int64"),
+        "start_frame": _tfds_tensor("int64"),
+    }
+    if dataset.labels:
+        kinds = {name: _TFDS_LABELS[label.kind] for name, label in dataset.labels.items()}
+        features["label"] = _tfds_feature(
+            "features_dict.FeaturesDict", featuresDict={"features": kinds}
+        )
+    return _tfds_feature("features_dict.FeaturesDict", featuresDict={"features": features})
+
+
+def _tfds_feature(name: str, **content: Any) -> dict[str, Any]:
+    return {"pythonClassName": f"{_TFDS_PREFIX}{name}", **content}
+
+
+def _tfds_tensor(dtype: str, *dimensions: str) -> dict[str, Any]:
+    """Return a scalar, or an array stored as raw bytes; "-1" is a variable length."""
+    encoding = "bytes" if dimensions else "none"
+    shape = {"dimensions": list(dimensions)}
+    return _tfds_feature(
+        "tensor_feature.Tensor", tensor={"shape": shape, "dtype": dtype, "encoding": encoding}
+    )
+
+
+_TFDS_TEXT = _tfds_feature("text_feature.Text", text={})
+_TFDS_LABELS = {
+    "class": _TFDS_TEXT,
+    "multi": _tfds_feature(
+        "sequence_feature.Sequence", sequence={"feature": _TFDS_TEXT, "length": "-1"}
+    ),
+    "number": _tfds_tensor("float32"),
+}

@@ -1,11 +1,10 @@
-"""The wire format of a dataset: one `tf.train.Example` per segment, framed as TFRecord.
+"""Record format: one `tf.train.Example` per segment, framed as TFRecord.
 
-The only module that knows it. Writing and plain reading need no TensorFlow, which costs
-seconds to import: the few protobuf fields are encoded here by hand. An example holds
+Encoded and decoded here by hand, since importing TensorFlow takes seconds. An example holds
 
     frames       bytes, little-endian values [n_frames, channels] as stored, not normalised
-    label/NAME   for each label: texts, one of "" if there are none; or a float, perhaps NaN
-    recording    int64, of the recording's content: see `recording_id`
+    label/NAME   for each label: texts, a single "" for none; or a float, perhaps NaN
+    recording    int64, of the recording: see `recording_id`
     start_frame  int64, first frame of the segment within its untrimmed recording
 
 Source: tensorflow/core/example/{example,feature}.proto, tensorflow/core/lib/io/record_writer.h.
@@ -40,9 +39,9 @@ class Segment(NamedTuple):
 
     Attributes:
       frames: values [n_frames, channels] as stored, not normalised.
-      recording: `recording_id` of the recording's content.
+      recording: `recording_id` of the recording.
       start_frame: First frame within the untrimmed recording.
-      labels: Of the recording; a number is rounded to float32 when it is read again.
+      labels: Of the recording; numbers are float32 when read.
     """
 
     frames: np.ndarray
@@ -69,7 +68,7 @@ def encode(segment: Segment) -> bytes:
 
 
 def decode(example: bytes | memoryview, channels: int, dtype: str) -> Segment:
-    """Return the segment that `encode` made an example of.
+    """Return the segment of a serialised example; the inverse of `encode`.
 
     Raises:
       ValueError: If the bytes are not such an example.
@@ -115,7 +114,7 @@ def read_segments(path: str, channels: int, dtype: str) -> Iterator[Segment]:
 
 
 def view_segments(shard: memoryview, path: str, channels: int, dtype: str) -> Iterator[Segment]:
-    """Yield the segments of a shard in memory; frames are views of it, and not verified.
+    """Yield the segments of a shard in memory; frames are views, and checksums are not verified.
 
     Raises:
       InputError: For a record that is cut or not a segment, naming it.
@@ -150,7 +149,7 @@ def _read_records(file: BinaryIO, path: str) -> Iterator[bytes]:
 
 
 def _damaged(path: str, index: int, what: str) -> errors.InputError:
-    """Return the error for a record that cannot be used."""
+    """Return the error for an unusable record."""
     return errors.InputError(
         f"every record of a shard must be whole, but record {index} {what}; "
         f"make the dataset again. Received: {path!r}"
@@ -169,7 +168,7 @@ def _little_endian(dtype: np.dtype) -> np.dtype:
 
 
 def _label(name: str, value: Value) -> bytes:
-    """Return the feature of a label; what is not known is an empty text or NaN, never missing."""
+    """Return the feature of a label; an unknown value is an empty text or NaN, never missing."""
     key = f"{labels.PREFIX}{name}".encode()
     if isinstance(value, tuple):
         return _feature(key, _BYTES_LIST, *(text.encode() for text in value or ("",)))
@@ -177,7 +176,7 @@ def _label(name: str, value: Value) -> bytes:
 
 
 def _read_label(kind: int, payloads: list[memoryview]) -> Value:
-    """Return the value that `_label` made a feature of."""
+    """Return the value of a label's feature; the inverse of `_label`."""
     if kind == _BYTES_LIST:
         return tuple(str(text, "utf-8") for text in payloads if text)
     (number,) = _FLOAT.unpack(payloads[0])

@@ -1,4 +1,4 @@
-"""What can be wrong with a dataset directory, found by looking; a line per problem."""
+"""Checks of a dataset directory; a line per problem."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -8,10 +8,9 @@ import numpy as np
 
 from lstm_gen.audio import normalisation, representations
 from lstm_gen.dataset.format import integrity, labels, manifest, records
-from lstm_gen.dataset.inspect import summary
 from lstm_gen.platform import errors, storage
 
-_TOLERANCE = 1e-4  # of what a model sees as 1: float32 rounding is far below it
+_TOLERANCE = 1e-4  # of a standard deviation: float32 rounding is far below it
 
 Span = tuple[int, int, str]  # first frame, frame after the last, split
 Line = dict[str, Any]  # of the manifest
@@ -23,7 +22,7 @@ def find_problems(dataset: manifest.Dataset, deep: bool) -> Iterator[str]:
     Args:
       dataset: As `manifest.describe` returns it.
       deep: Whether to read every shard: checksums, records, values, statistics, and the
-        distance between splits. Otherwise only what costs nothing is looked at.
+        distance between splits. Otherwise only names, sizes and counts are checked.
     """
     yield from integrity.compare_sizes(dataset.data_dir, dataset.files)
     readable = {file.name: file for file in dataset.files if _is_file(dataset, file)}
@@ -34,27 +33,29 @@ def find_problems(dataset: manifest.Dataset, deep: bool) -> Iterator[str]:
         yield f"{manifest.MANIFEST_FILE} must hold a line of JSON per file, but does not"
     if not deep:
         return
-    afresh = integrity.HashCache()  # a disk may lose bits of a file that nobody changed
-    yield from integrity.compare_contents(dataset.data_dir, list(readable.values()), afresh)
+    no_cache = integrity.HashCache()  # a disk may corrupt a file without changing its stamp
+    yield from integrity.compare_contents(dataset.data_dir, list(readable.values()), no_cache)
     spans: dict[int, list[Span]] = defaultdict(list)
     statistics = normalisation.Statistics.zero(dataset.audio.channels)
-    said = {records.recording_id(line["sha256"]): labels.read_line(line) for line in _usable(lines)}
+    expected = {
+        records.recording_id(line["sha256"]): labels.read_line(line) for line in _usable(lines)
+    }
     for split in manifest.SPLITS:
         for shard in dataset.splits[split].shards:
             if shard.name in readable:
-                yield from _check_records(dataset, split, shard, spans, statistics, said)
+                yield from _check_records(dataset, split, shard, spans, statistics, expected)
     yield from _check_places(dataset, spans, lines)
     yield from _check_normalisation(dataset, statistics)
 
 
 def _is_file(dataset: manifest.Dataset, file: integrity.File) -> bool:
-    """Whether a file is there and can be read to an end."""
+    """Whether a file exists and is a regular file."""
     path = storage.join(dataset.data_dir, file.name)
     return storage.exists(path) and storage.stamp(path).is_file
 
 
 def _load_lines(dataset: manifest.Dataset) -> list[Line]:
-    """Return the lines of the manifest; none if it is not what it should be."""
+    """Return the lines of the manifest; none if it is damaged."""
     try:
         lines = manifest.load_lines(dataset.data_dir)
     except (OSError, ValueError):
@@ -63,14 +64,14 @@ def _load_lines(dataset: manifest.Dataset) -> list[Line]:
 
 
 def _check_lines(dataset: manifest.Dataset, lines: list[Line]) -> Iterator[str]:
-    """Compare the manifest with the dataset."""
+    """Compare `manifest.jsonl` with `dataset.json`."""
     segments = dict.fromkeys(manifest.SPLITS, 0)
     yield from _check_vocabulary(dataset, lines)
     for line in lines:
-        pieces = line.get("segments", {})
-        if dataset.split.split == "recording" and len(pieces) > 1:
-            yield f"recording {line['name']} must be in one split, but is in {', '.join(pieces)}"
-        for split, count in pieces.items():
+        counts = line.get("segments", {})
+        if dataset.split.split == "recording" and len(counts) > 1:
+            yield f"recording {line['name']} must be in one split, but is in {', '.join(counts)}"
+        for split, count in counts.items():
             segments[split] += count
     for split, count in segments.items():
         if count != dataset.splits[split].n_records:
@@ -86,7 +87,7 @@ def _usable(lines: list[Line]) -> list[Line]:
 
 
 def _check_vocabulary(dataset: manifest.Dataset, lines: list[Line]) -> Iterator[str]:
-    """The vocabulary must be that of the usable recordings."""
+    """Check the vocabulary against the labels of the usable recordings."""
     kinds = {name: label.kind for name, label in dataset.labels.items()}
     found = labels.build(kinds, [labels.read_line(line) for line in _usable(lines)])
     for name, label in found.items():
@@ -100,9 +101,9 @@ def _check_records(
     shard: manifest.Shard,
     spans: dict[int, list[Span]],
     statistics: normalisation.Statistics,
-    said: Mapping[int, labels.Values],
+    expected: Mapping[int, labels.Values],
 ) -> Iterator[str]:
-    """Read a shard: its records must be whole, as many and as long as was said, and finite."""
+    """Read a shard: its records must be whole, finite, and of the number and lengths listed."""
     lengths: list[int] = []
     try:
         for segment in dataset.read_segments(shard):
@@ -113,7 +114,7 @@ def _check_records(
             lengths.append(len(segment.frames))
             span = (segment.start_frame, segment.start_frame + lengths[-1], split)
             spans[segment.recording].append(span)
-            wanted = said.get(segment.recording, segment.labels)
+            wanted = expected.get(segment.recording, segment.labels)
             for difference in labels.find_differences(wanted, segment.labels):
                 yield f"recording {segment.recording} must have {difference}"
     except errors.InputError as error:
@@ -128,9 +129,12 @@ def _check_records(
 def _check_places(
     dataset: manifest.Dataset, spans: dict[int, list[Span]], lines: list[Line]
 ) -> Iterator[str]:
-    """No frame may be of nowhere, in two segments, or within the guard of another split's."""
+    """Check the place of every frame.
+
+    It must belong to a known recording and to one segment, and lie outside other splits' guards.
+    """
     guard = round(dataset.split.guard_seconds * dataset.audio.frames_per_second)
-    names = summary.name_recordings(lines)
+    names = manifest.recording_names(lines)
     for number, found in sorted(spans.items()):
         recording = names.get(number, str(number))
         if lines and number not in names:
@@ -154,7 +158,7 @@ def _check_places(
 def _check_normalisation(
     dataset: manifest.Dataset, statistics: normalisation.Statistics
 ) -> Iterator[str]:
-    """The normalisation must be that of the training frames."""
+    """Check the normalisation against the statistics of the training frames."""
     if statistics.count == 0:
         yield "split train must hold frames, but holds none"
         return

@@ -1,4 +1,4 @@
-"""A dataset in one picture: how loud it is, which frequencies it holds, and segments of it."""
+"""Plots of a dataset in one figure: levels, spectrum, and spectrograms of a few segments."""
 
 import dataclasses
 import io
@@ -10,7 +10,6 @@ import numpy as np
 
 from lstm_gen.audio import normalisation, plots, representations
 from lstm_gen.dataset.format import manifest, records
-from lstm_gen.dataset.inspect import summary
 from lstm_gen.platform import errors, storage
 
 _MOST_SEGMENTS = 2000  # of a split, evenly spaced, which is plenty for its curves
@@ -22,13 +21,13 @@ _MOST_LETTERS = 44  # of a recording's name
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class View:
-    """What is seen of the segments of a split that were looked at.
+    """Statistics of a sample of a split's segments.
 
     Attributes:
-      levels_db: Level, rounded, to the number of frames that have it.
-      rows_db: Statistics of the power in each row of their pictures, dB.
+      levels_db: Rounded level to number of frames.
+      rows_db: Statistics of the power in each row of their spectrograms, dB.
       rows_hz: Frequency of each row, Hz.
-      examples: A few of them.
+      examples: A few segments.
     """
 
     levels_db: Counter[int]
@@ -37,14 +36,14 @@ class View:
     examples: list[records.Segment]
 
 
-Views = Mapping[str, View]  # split to what is seen of it
+Views = Mapping[str, View]  # by split
 
 
 def draw(path: str, dataset: manifest.Dataset) -> None:
     """Draw a dataset.
 
-    Of every split with segments it shows how many frames have which level, mean and deviation
-    of the power at each frequency, and spectrograms of a few segments.
+    For every split with segments: a histogram of frame levels, mean and deviation of the power
+    at each frequency, and spectrograms of a few segments.
 
     Args:
       path: Local or gs:// path of the PNG; written as a whole.
@@ -57,7 +56,7 @@ def draw(path: str, dataset: manifest.Dataset) -> None:
     from matplotlib.figure import Figure
 
     views = {
-        name: look(dataset, name) for name in manifest.SPLITS if dataset.splits[name].n_records
+        name: sample(dataset, name) for name in manifest.SPLITS if dataset.splits[name].n_records
     }
     errors.require(bool(views), "there must be a segment to draw", data_dir=dataset.data_dir)
     n_rows = 1 + len(views)
@@ -74,8 +73,8 @@ def draw(path: str, dataset: manifest.Dataset) -> None:
     storage.write_bytes(path, content.getvalue())
 
 
-def look(dataset: manifest.Dataset, split: str) -> View:
-    """Return what is to be seen of a split.
+def sample(dataset: manifest.Dataset, split: str) -> View:
+    """Return the statistics of a sample of a split's segments.
 
     Raises:
       InputError: If a shard cannot be read.
@@ -113,15 +112,15 @@ def _read(dataset: manifest.Dataset, split: str) -> Iterator[records.Segment]:
 
 
 def _draw_levels(axes: Any, views: Views) -> None:
-    """Draw how many frames have which level."""
+    """Draw the histogram of frame levels."""
     for name, view in views.items():
         levels = range(min(view.levels_db), max(view.levels_db) + 1)
-        share = np.array([view.levels_db[level] for level in levels]) / view.levels_db.total()
+        fraction = np.array([view.levels_db[level] for level in levels]) / view.levels_db.total()
         edges = np.arange(levels.start, levels.stop + 1) - 0.5
-        axes.stairs(share, edges, fill=True, alpha=0.4, label=name)
+        axes.stairs(fraction, edges, fill=True, alpha=0.4, label=name)
     axes.set_title("level of a frame", loc="left", fontsize=10)
     axes.set_xlabel("power, dB")
-    axes.set_ylabel("share of frames per dB")
+    axes.set_ylabel("fraction of frames per dB")
     axes.legend()
 
 
@@ -161,8 +160,8 @@ def _draw_examples(rows: Sequence[Any], dataset: manifest.Dataset, views: Views)
 
 
 def name_recordings(dataset: manifest.Dataset) -> dict[int, str]:
-    """Return the names of recordings as they can be printed; none if the manifest is damaged."""
+    """Return the printable names of recordings; none if the manifest is damaged."""
     try:
-        return summary.name_recordings(manifest.load_lines(dataset.data_dir))
+        return manifest.recording_names(manifest.load_lines(dataset.data_dir))
     except (OSError, ValueError):
         return {}

@@ -1,30 +1,29 @@
-"""The tasks of a preparation as an Apache Beam pipeline, for those who outgrow one machine.
+"""Apache Beam pipeline over the tasks of a preparation, for more than one machine.
 
-A task reads and writes by itself and leaves its receipt, so all that Beam does is to say which
-machine does it when: no audio and no frames pass through it, and the bytes are those of a local
-run. There too a worker process does it, so that its memory is bounded and not Beam's own, and a
-recording that ends it costs itself.
+A task reads and writes by itself and leaves its receipt, so Beam only distributes the tasks: no
+audio and no frames pass through it, and the bytes are those of a local run. Each task runs in a
+worker process here too, so its memory is limited and a recording that ends it costs only itself.
 
-Apache Beam is an extra of its own (`pip install 'lstm_gen[beam]'`).
+Apache Beam is an optional dependency (`pip install 'lstm_gen[beam]'`).
 """
 
 from collections.abc import Sequence
 
-from lstm_gen.dataset.prepare import plan, receipts, workers
+from lstm_gen.dataset.prepare import plan, workers
 from lstm_gen.platform import errors
 
 
-def run(job: receipts.Job, tasks: Sequence[plan.Task], runner: str, options: Sequence[str]) -> None:
+def run(job: plan.Job, tasks: Sequence[plan.Task], runner: str, options: Sequence[str]) -> None:
     """Do every task, each leaving its receipt.
 
     Args:
-      job: What all tasks share; all workers must reach its directories.
-      tasks: What to do.
+      job: Settings; all workers must be able to reach its directories.
+      tasks: Tasks to do.
       runner: Name of a Beam runner: "DirectRunner", "DataflowRunner" ...
       options: Beam's own flags, such as "--project=my-project".
 
     Raises:
-      InputError: If Beam is not installed, or does not know the runner or an option.
+      InputError: If Beam is not installed, or the runner or an option is unknown.
     """
     try:
         import apache_beam
@@ -52,7 +51,7 @@ def run(job: receipts.Job, tasks: Sequence[plan.Task], runner: str, options: Seq
         )
 
 
-def _write(task: plan.Task, job: receipts.Job) -> str:
-    """Do one task where Beam wants it done; return its name."""
+def _write(task: plan.Task, job: plan.Job) -> str:
+    """Do one task on a Beam worker; return its name."""
     workers.run(job, [task], n_workers=1, report=lambda _: None)
     return task.name

@@ -1,8 +1,8 @@
-"""Where labels come from: folders, a CSV, NSynth's JSON or the names of the recordings.
+"""Label sources: folders, a CSV, NSynth's JSON or the names of the recordings.
 
-Every source gives texts, by recording and label. Their kinds are then declared by the user,
-known of the source, or inferred: if all texts are numbers, "number"; else if any has a
-"|", "multi", several values of a set; else "class".
+Every source gives texts, by recording and label. The kind of a label is declared by the user,
+fixed by the source, or inferred: "number" if all texts are numbers; else "multi", several values
+of a set, if any text has a "|"; else "class".
 """
 
 import csv
@@ -39,12 +39,12 @@ Texts = dict[str, dict[str, str]]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Table:
-    """What a source says.
+    """Labels of all recordings.
 
     Attributes:
       kinds: Label to kind.
       values: Recording to its labels; each recording has all of them, known or not.
-      unused_rows: Keys of rows that are of no recording.
+      unused_rows: Keys of rows that match no recording.
     """
 
     kinds: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -53,7 +53,7 @@ class Table:
 
 
 class _Found(NamedTuple):
-    """Label to kind, "" to be inferred; the texts; keys of rows that are of no recording."""
+    """Label to kind, "" to be inferred; the texts; keys of rows that match no recording."""
 
     kinds: dict[str, str]
     texts: Texts
@@ -64,15 +64,13 @@ def read(source: LabelConfig, input_dir: str, names: Sequence[str]) -> Table:
     """Return the labels of recordings.
 
     Args:
-      source: Where they are written.
+      source: The label source, not "none".
       input_dir: Folder of the recordings.
       names: Of the recordings, "/"-separated, relative to the folder.
 
     Raises:
-      InputError: If the source cannot be read, contradicts itself, or labels no recording.
+      InputError: If the source cannot be read, is inconsistent, or labels no recording.
     """
-    if source.labels == "none":
-        return Table()
     found = _READERS[source.labels](source, input_dir, names)
     kinds = _choose(source.label_names, found.kinds)
     texts = {name: found.texts.get(name, {}) for name in names}
@@ -95,19 +93,14 @@ def read(source: LabelConfig, input_dir: str, names: Sequence[str]) -> Table:
     return Table(kinds=kinds, values=table, unused_rows=tuple(found.unused_rows))
 
 
-def without_folder(source: LabelConfig) -> LabelConfig:
-    """Return a source that does not tell where its file was: a dataset is the same anywhere."""
-    return dataclasses.replace(source, labels_file=storage.name(source.labels_file))
-
-
 def _read_folders(_: LabelConfig, __: str, names: Sequence[str]) -> _Found:
-    """Take the first folder of a name."""
+    """Read the label "folder": the first folder of each name."""
     texts = {name: {"folder": name.split("/")[0]} for name in names if "/" in name}
     return _Found({"folder": "class"}, texts)
 
 
 def _read_pattern(source: LabelConfig, _: str, names: Sequence[str]) -> _Found:
-    """Take the named groups of a regular expression."""
+    """Read the named groups of a regular expression over the names."""
     try:
         pattern = re.compile(source.labels_pattern)
     except re.error as error:
@@ -117,7 +110,7 @@ def _read_pattern(source: LabelConfig, _: str, names: Sequence[str]) -> _Found:
         ) from error
     errors.require(
         bool(pattern.groupindex),
-        r"--labels_pattern must name what it finds, as in '(?P<pitch>\d+)_(?P<player>\w+)'",
+        r"--labels_pattern must have named groups, as in '(?P<pitch>\d+)_(?P<player>\w+)'",
         labels_pattern=source.labels_pattern,
     )
     matches = {name: pattern.search(name) for name in names}
@@ -126,7 +119,7 @@ def _read_pattern(source: LabelConfig, _: str, names: Sequence[str]) -> _Found:
 
 
 def _read_csv(source: LabelConfig, input_dir: str, names: Sequence[str]) -> _Found:
-    """Take the columns of a CSV whose column "file" names the recordings."""
+    """Read the columns of a CSV whose column "file" names the recordings."""
     path = _path(source, input_dir)
     reader = csv.DictReader(io.StringIO(_read_text(path).removeprefix("\ufeff"), newline=""))
     columns = [column.strip() for column in reader.fieldnames or ()]
@@ -142,8 +135,8 @@ def _read_csv(source: LabelConfig, input_dir: str, names: Sequence[str]) -> _Fou
         key = (row[_FILE_COLUMN] or "").strip()
         errors.require(
             None not in row and None not in row.values() and key != "" and key not in rows,
-            f"--labels_file must have a row per file and {len(columns)} values in each, but has "
-            f"not in line {reader.line_num}",
+            f"--labels_file must have one row per file with {len(columns)} values; see line "
+            f"{reader.line_num}",
             labels_file=path,
             file=key,
         )
@@ -153,7 +146,7 @@ def _read_csv(source: LabelConfig, input_dir: str, names: Sequence[str]) -> _Fou
 
 
 def _read_nsynth(source: LabelConfig, input_dir: str, names: Sequence[str]) -> _Found:
-    """Take NSynth's notes, each by the stem of its file.
+    """Read NSynth's notes, by the stem of each file.
 
     Source: https://magenta.tensorflow.org/datasets/nsynth (Engel et al., 2017).
     """
@@ -190,7 +183,7 @@ _READERS: dict[str, Callable[[LabelConfig, str, Sequence[str]], _Found]] = {
 
 
 def _path(source: LabelConfig, input_dir: str) -> str:
-    """Return where a source's file is: by default among the recordings."""
+    """Return the path of a source's file, by default in the folder of the recordings."""
     path = source.labels_file or storage.join(input_dir, _FILES[source.labels])
     errors.require(
         storage.exists(path) and not storage.is_directory(path),
@@ -210,10 +203,10 @@ def _read_text(path: str) -> str:
 
 
 def _match(rows: Texts, names: Sequence[str]) -> tuple[Texts, list[str]]:
-    """Find each recording's row: by its name, with suffix or without, or its last part.
+    """Match rows to recordings by name, with or without suffix, or by the last part of the name.
 
     Returns:
-      The texts of the recordings that have a row; the keys of rows that no recording has.
+      Recording to texts, for recordings that have a row; the keys of rows without a recording.
 
     Raises:
       InputError: If a row's key is the last part of several names.
@@ -229,7 +222,7 @@ def _match(rows: Texts, names: Sequence[str]) -> tuple[Texts, list[str]]:
     for key, several in by_key.items():
         errors.require(
             len(several) == 1,
-            "a row of --labels_file must be of one recording; write the names with their folders",
+            "a row of --labels_file must match one recording; write the names with their folders",
             row=key,
             recordings=several[:3],
         )
@@ -238,20 +231,20 @@ def _match(rows: Texts, names: Sequence[str]) -> tuple[Texts, list[str]]:
 
 
 def _pick(rows: Texts, name: str) -> str:
-    """Return which row is called as a recording, with its suffix or without; or ""."""
+    """Return the key of the row for a name, with its suffix or without; or ""."""
     without = str(pathlib.PurePosixPath(name).with_suffix(""))
     return name if name in rows else without if without in rows else ""
 
 
 def _choose(label_names: str, kinds: Mapping[str, str]) -> dict[str, str]:
-    """Return the labels asked for, all if none is, and their kinds so far as they are known."""
+    """Return the selected labels, by default all, and their kinds, "" to be inferred."""
     chosen = {}
     for entry in filter(None, (part.strip() for part in label_names.split(","))):
         name, _, kind = entry.partition(":")
         errors.require(
             name in kinds and (kind in labels.KINDS or entry == name),
-            f"--label_names must be of {', '.join(kinds)}, each alone or with :class, :multi or "
-            ":number",
+            f"--label_names must be among {', '.join(kinds)}, each alone or with :class, :multi "
+            "or :number",
             label_names=entry,
         )
         chosen[name] = kind or kinds[name]
@@ -259,28 +252,28 @@ def _choose(label_names: str, kinds: Mapping[str, str]) -> dict[str, str]:
     for name in chosen:
         errors.require(
             bool(labels.NAME.fullmatch(name)),
-            "a label's name must be of the letters a-z, digits and _; rename the column or group, "
-            "or choose others with --label_names",
+            "a label's name must begin with a letter and have only letters A-Z, a-z, digits and _; "
+            "rename the column or group, or choose others with --label_names",
             name=name,
         )
     return chosen
 
 
 def _infer(texts: Collection[str]) -> str:
-    """Return the kind of a label of which these texts occur."""
+    """Infer the kind of a label from its texts."""
     if texts and all(_is_number(text) for text in texts):
         return "number"
     return "multi" if any(_BETWEEN_VALUES in text for text in texts) else "class"
 
 
 def _parse(text: str, kind: str, label: str, name: str) -> labels.Value:
-    """Return the value that a text means."""
+    """Return the value of a text."""
     if kind == "number":
         errors.require(
             text == "" or _is_number(text), f"label {label} must be a number", **{name: text}
         )
         return float(text) if text else None
-    text = text.encode("utf-8", "replace").decode()  # a folder's name may be no UTF-8
+    text = text.encode("utf-8", "replace").decode()  # the name of a folder may not be UTF-8
     parts = text.split(_BETWEEN_VALUES) if kind == "multi" else [text]
     return tuple(sorted({part.strip() for part in parts} - {""}))
 

@@ -1,57 +1,62 @@
-"""What will be written, decided before anything is decoded: recordings, splits and shards.
+"""Plan of a preparation: the job, its tasks, and the receipts of finished tasks.
 
-The plan is a function of the files' names and contents and of the configuration, never of
-the number of workers, the order of a listing or the clock. So are, therefore, the shards.
-Which shard a recording is in follows from its content alone, so that another recording,
-one that has changed or one that is gone, leaves all shards but its own as they are.
+The plan is a pure function of the files' names and contents and of the configuration; the number
+of workers, the order of a listing and the clock do not matter. The shard of a recording depends
+on its content alone, so adding, changing or removing a recording changes only that shard. A
+receipt records the results of a finished task; a later run takes it instead of repeating the
+task.
 """
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+from lstm_gen.audio import normalisation
+from lstm_gen.config import dataset as dataset_config
 from lstm_gen.config import fields
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.config.dataset import LabelConfig, SegmentConfig, SplitConfig
-from lstm_gen.dataset.format import integrity, manifest, records
-from lstm_gen.dataset.format.labels import Values
+from lstm_gen.dataset.format import integrity, manifest
 from lstm_gen.dataset.prepare import discover, label_sources, splits
-from lstm_gen.platform import storage
+from lstm_gen.platform import failpoints, storage
 
+OK = "ok"
+_TASKS_DIR = "tasks"
 _SHARD_BYTES = 128 << 20  # two blocks of TensorFlow's bucket client
-_SPREAD = 16  # shards per split, so that work spreads, and for few bytes no more of them
-_NO_LABELS = LabelConfig()
-# Bytes of one second of audio, to guess from a file's size how much it will become.
+_MIN_SHARDS = 16  # per split: enough tasks for many workers
+# Bytes of one second of audio, to estimate a recording's length from its file size.
 _PCM_BYTES_PER_SECOND, _FLAC_BYTES_PER_SECOND, _CODED_BYTES_PER_SECOND = 176_400, 88_200, 12_000
 _PCM = frozenset({".wav", ".wave", ".w64", ".rf64", ".aif", ".aiff", ".aifc", ".au", ".snd"})
+# Receipts keep these names, so that those of earlier versions stay valid.
+_STORED_NAMES = {"status": "verdict", "segments": "pieces"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Recording:
-    """A file that looks like audio.
+class Job:
+    """Settings of a preparation.
 
     Attributes:
-      name: "/"-separated, relative to the folder of recordings.
-      n_bytes: Size of the file.
-      sha256: Of its content, hexadecimal; empty if it cannot be read.
-      same_as: Name of the recording with the same content that stands for it, or empty.
-      problem: Why it cannot be read, or empty.
-      labels: What is known of it; every label, whether it has it or not.
-      token: Tells whether the file may have changed since it was hashed (see `storage.Stamp`).
+      input_dir: Folder of recordings, local or gs://.
+      data_dir: Dataset directory to write, local or gs://.
+      plots_dir: Folder for a spectrogram of each recording; empty for none.
+      audio: Analysis.
+      segment: How recordings are cut and stored.
+      split: How frames are held out.
+      label_source: Where labels are.
     """
 
-    name: str
-    n_bytes: int
-    sha256: str
-    same_as: str = ""
-    problem: str = ""
-    labels: Values = dataclasses.field(default_factory=dict, hash=False)
-    token: str = dataclasses.field(default="", compare=False)
+    input_dir: str
+    data_dir: str
+    plots_dir: str
+    audio: AudioConfig
+    segment: SegmentConfig
+    split: SplitConfig
+    label_source: LabelConfig = dataclasses.field(default_factory=LabelConfig)
 
-    @property
-    def id(self) -> int:
-        """What its segments carry: `recording_id` of its content."""
-        return records.recording_id(self.sha256)
+    def __post_init__(self) -> None:
+        dataset_config.require_fit(self.audio, self.segment)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,149 +64,223 @@ class Task:
     """Recordings that one worker writes to shards of its own, in this order.
 
     Attributes:
-      name: Of the task, unlike that of any other.
+      name: Unique.
       shards: Split to shard name; one split, or under split "blocks" each of them.
-      recordings: What the shards hold.
+      recordings: Contents of the shards.
       n_bytes: Size of the recordings' files.
-      digest: sha256 over all that determines the shards' content.
+      digest: SHA-256 over everything that determines the shards' content.
     """
 
     name: str
     shards: dict[str, str]
-    recordings: tuple[Recording, ...]
+    recordings: tuple[discover.Recording, ...]
     n_bytes: int
     digest: str
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The whole preparation.
+    """All recordings and tasks of a preparation.
 
     Attributes:
+      job: With split "auto" resolved, and the label source without the file's folder.
       recordings: Every audio file found, by name.
       left_out: The other files found, by name.
-      split: The split configuration, "auto" decided.
       kinds: Label to kind.
-      unused_rows: Keys of rows of labels that are of no recording.
-      tasks: Units of work, in the order of their shards.
-      digest: sha256 over all that determines the dataset's content.
+      unused_rows: Keys of label rows that match no recording.
+      tasks: In the order of their shards.
+      digest: SHA-256 over everything that determines the dataset's content.
     """
 
-    recordings: tuple[Recording, ...]
+    job: Job
+    recordings: tuple[discover.Recording, ...]
     left_out: tuple[discover.LeftOut, ...]
-    split: SplitConfig
     kinds: Mapping[str, str]
     unused_rows: tuple[str, ...]
     tasks: tuple[Task, ...]
     digest: str
 
 
-def make(
-    input_dir: str,
-    audio: AudioConfig,
-    segment: SegmentConfig,
-    split: SplitConfig,
-    known: integrity.HashCache,
-    label_source: LabelConfig = _NO_LABELS,
-) -> Plan:
-    """Find and hash the recordings below a folder, and decide what goes where.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """Result for one recording.
+
+    Attributes:
+      name: Of the recording.
+      status: "ok", or the code of the reason why it is left out (`file_status.STATUSES`).
+      detail: The reason, in a sentence.
+      seconds: Length of the decoded audio.
+      frames: Frames of the untrimmed recording.
+      kept: Split to number of frames.
+      segments: Split to number of segments.
+      too_short: Kept frames in no segment: in runs too short for one, or in examples across the
+        edge of a split.
+      padded_seconds: Zeros added to fill an example.
+      left_over_seconds: Audio after the last example.
+    """
+
+    name: str
+    status: str
+    detail: str = ""
+    seconds: float = 0.0
+    frames: int = 0
+    kept: dict[str, int] = dataclasses.field(default_factory=dict)
+    segments: dict[str, int] = dataclasses.field(default_factory=dict)
+    too_short: int = 0
+    padded_seconds: float = 0.0
+    left_over_seconds: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Receipt:
+    """Results of a finished task.
+
+    Attributes:
+      digest: The task's.
+      outcomes: Of its recordings, in their order.
+      shards: Split to shard.
+      checksums: Split to the `storage.checksum` of the shard's file.
+      statistics: Of its training frames.
+    """
+
+    digest: str
+    outcomes: tuple[Outcome, ...]
+    shards: dict[str, manifest.Shard]
+    checksums: dict[str, str]
+    statistics: normalisation.Statistics
+
+
+def make(job: Job, cache: integrity.HashCache) -> Plan:
+    """Find and hash the recordings of a job, and assign them to splits, shards and tasks.
+
+    Args:
+      job: Settings.
+      cache: Hashes computed before; saved with the new ones.
 
     Raises:
       InputError: If the folder is missing or holds no recordings, or its labels cannot be read.
     """
-    names, left_out = discover.find(input_dir)
-    table = label_sources.read(label_source, input_dir, names)
-    recordings = _mark_duplicates(_examine(input_dir, names, known, table.values))
+    names, left_out = discover.find(job.input_dir)
+    table = label_sources.Table()
+    if job.label_source.labels != "none":
+        table = label_sources.read(job.label_source, job.input_dir, names)
+    recordings = discover.hash_recordings(job.input_dir, names, cache, table.values)
     usable = [r for r in recordings if not (r.same_as or r.problem)]
-    split = splits.resolve(split, len(usable))
+    job = dataclasses.replace(
+        job,
+        split=splits.resolve(job.split, len(usable)),
+        label_source=without_folder(job.label_source),
+    )
     settings = {
         "schema": manifest.SCHEMA,
-        "audio": fields.to_dict(audio),
-        "segment": fields.to_dict(segment),
-        "split": fields.to_dict(split),
+        "audio": fields.to_dict(job.audio),
+        "segment": fields.to_dict(job.segment),
+        "split": fields.to_dict(job.split),
     }
     found = {
         "recordings": [[r.name, r.sha256, r.labels] for r in recordings],
         "left_out": left_out,
-        "label_source": fields.to_dict(label_sources.without_folder(label_source)),
+        "label_source": fields.to_dict(job.label_source),
         "kinds": table.kinds,
         "unused_rows": table.unused_rows,
     }
     return Plan(
+        job=job,
         recordings=tuple(recordings),
         left_out=tuple(left_out),
-        split=split,
         kinds=table.kinds,
         unused_rows=table.unused_rows,
-        tasks=tuple(_assign(usable, audio, segment, split, settings)),
+        tasks=tuple(_make_tasks(usable, job, settings)),
         digest=_digest({**settings, **found}),
     )
 
 
-def _examine(
-    input_dir: str,
-    names: list[str],
-    known: integrity.HashCache,
-    values: Mapping[str, Values],
-) -> list[Recording]:
-    """Return the recordings with sizes, hashes and labels."""
-    found = known.find(input_dir, names)
-    known.save()  # whatever ends this run, the next one need not read them again
-    return [
-        Recording(
-            name=name,
-            n_bytes=digest.n_bytes,
-            sha256=digest.sha256,
-            # Wherever the folder is, the same.
-            problem=digest.problem.replace(storage.join(input_dir, name), name),
-            labels=values.get(name, {}),
-            token=digest.token,
-        )
-        for name, digest in zip(names, found, strict=True)
+def distribute(
+    recordings: Sequence[discover.Recording], record_bytes: float
+) -> list[list[discover.Recording]]:
+    """Return the recordings of each shard.
+
+    The content hash picks one of a power of two of shards, so a recording keeps its shard
+    whatever others come and go, until their number doubles.
+
+    Args:
+      recordings: With different contents.
+      record_bytes: Estimate of their size in records.
+    """
+    if not recordings:
+        return []
+    n_shards = _MIN_SHARDS
+    while n_shards * _SHARD_BYTES < record_bytes:
+        n_shards *= 2
+    shards: list[list[discover.Recording]] = [[] for _ in range(n_shards)]
+    for recording in sorted(recordings, key=lambda r: r.sha256):
+        shards[recording.id % n_shards].append(recording)
+    return shards
+
+
+def without_folder(source: LabelConfig) -> LabelConfig:
+    """Return a source without the folder of its file: a dataset must not depend on it."""
+    return dataclasses.replace(source, labels_file=storage.name(source.labels_file))
+
+
+def state_path(data_dir: str, *names: str) -> str:
+    """Return a path for working state: not part of the dataset, free to be deleted."""
+    return storage.join(data_dir, integrity.STATE_DIR, *names)
+
+
+def save_receipt(data_dir: str, task: Task, receipt: Receipt) -> None:
+    """Write the receipt of a task, which makes the task finished."""
+    values = dataclasses.asdict(receipt)
+    values["statistics"] = receipt.statistics.to_dict()
+    values["outcomes"] = [
+        {_STORED_NAMES.get(name, name): value for name, value in outcome.items()}
+        for outcome in values["outcomes"]
     ]
+    storage.write_text(_receipt_path(data_dir, task), fields.to_json(values))
+    failpoints.reach("receipt.written")
 
 
-def _mark_duplicates(recordings: list[Recording]) -> list[Recording]:
-    """Let the first by name stand for every recording of the same content."""
-    first: dict[str, str] = {}
-    marked = []
-    for recording in recordings:
-        stands = first.setdefault(recording.sha256, recording.name) if recording.sha256 else ""
-        same_as = stands if stands not in ("", recording.name) else ""
-        marked.append(dataclasses.replace(recording, same_as=same_as))
-    return marked
+def load_receipt(data_dir: str, task: Task) -> Receipt | None:
+    """Return the receipt of a task, or None if this very task is not finished."""
+    path = _receipt_path(data_dir, task)
+    try:
+        values = json.loads(storage.read_text(path))
+        return _build_receipt(values) if values.get("digest") == task.digest else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # missing or damaged: the task is done again
 
 
-def _assign(
-    recordings: list[Recording],
-    audio: AudioConfig,
-    segment: SegmentConfig,
-    split: SplitConfig,
-    settings: dict[str, object],
+def remove_other_receipts(data_dir: str, tasks: Iterable[Task]) -> None:
+    """Delete the receipts of all tasks but these."""
+    folder, kept = state_path(data_dir, _TASKS_DIR), {f"{task.name}.json" for task in tasks}
+    for name in storage.list_names(folder):
+        if name not in kept:
+            storage.remove(storage.join(folder, name))
+
+
+def remove_temporaries(data_dir: str) -> None:
+    """Delete receipts that are not completely written."""
+    folder = state_path(data_dir, _TASKS_DIR)
+    for name in storage.list_names(folder):
+        if ".tmp-" in name:
+            storage.remove(storage.join(folder, name))
+
+
+def _make_tasks(
+    recordings: list[discover.Recording], job: Job, settings: dict[str, object]
 ) -> list[Task]:
-    """Return the tasks: one per shard, or under split "blocks" one per shard of each split."""
-    if split.split == "blocks":
-        wanted = {"validation": split.validation_fraction, "test": split.test_fraction}
-        held_out = [name for name, fraction in wanted.items() if fraction > 0]
-        groups = {("train", *held_out): recordings}
-    else:
-        assigned = (
-            splits.assign_named([r.name for r in recordings], split)
-            if split.split == "pattern"
-            else splits.assign_recordings([r.sha256 for r in recordings], split)
-        )
-        groups = {
-            (name,): [r for r, other in zip(recordings, assigned, strict=True) if other == name]
-            for name in manifest.SPLITS
-        }
+    """Return the tasks: one per shard, or under split "blocks" one per shard of every split."""
+    groups: dict[tuple[str, ...], list[discover.Recording]] = {}
+    for recording, names in zip(recordings, splits.assign(recordings, job.split), strict=True):
+        groups.setdefault(names, []).append(recording)
     tasks = []
-    for names, members in groups.items():
-        n_bytes = sum(_record_bytes(r, audio, segment) for r in members)
-        shared_out = share_out(members, n_bytes)
-        for index, group in enumerate(shared_out):
+    for names in sorted(groups, key=lambda names: manifest.SPLITS.index(names[0])):
+        members = groups[names]
+        distributed = distribute(members, sum(_estimate_bytes(r, job) for r in members))
+        for index, group in enumerate(distributed):
             if not group:
-                continue  # no file: a folder of three songs is no folder of sixteen shards
-            number = f"{index:05d}-of-{len(shared_out):05d}"
+                continue  # no file: three songs do not need sixteen shards
+            number = f"{index:05d}-of-{len(distributed):05d}"
             shards = {name: f"{name}-{number}.tfrecord" for name in names}
             contents = [[r.name, r.sha256, r.labels] for r in group]
             tasks.append(
@@ -216,36 +295,34 @@ def _assign(
     return tasks
 
 
-def share_out(recordings: Sequence[Recording], record_bytes: float) -> list[list[Recording]]:
-    """Return the recordings of each shard, decided by their content.
-
-    The content hash picks one of a power of two of shards, so a recording stays where it is
-    whatever others come and go, usable or not, until there are bytes enough to double it.
-
-    Args:
-      recordings: With content, all different.
-      record_bytes: What they will take in records, about.
-    """
-    if not recordings:
-        return []
-    n_shards = _SPREAD
-    while n_shards * _SHARD_BYTES < record_bytes:
-        n_shards *= 2
-    shards: list[list[Recording]] = [[] for _ in range(n_shards)]
-    for recording in sorted(recordings, key=lambda r: r.sha256):
-        shards[recording.id % n_shards].append(recording)
-    return shards
-
-
 def _digest(values: dict[str, object]) -> str:
-    """Return sha256 of the one JSON text of the values."""
+    """Return SHA-256 of the values as canonical JSON."""
     return hashlib.sha256(fields.to_json(values).encode()).hexdigest()
 
 
-def _record_bytes(recording: Recording, audio: AudioConfig, segment: SegmentConfig) -> float:
-    """Return a guess, from the size of its file, of what a recording will take in records."""
+def _estimate_bytes(recording: discover.Recording, job: Job) -> float:
+    """Return an estimate, from its file size, of a recording's size in records."""
     suffix = discover.suffix(recording.name)
     coded = _FLAC_BYTES_PER_SECOND if suffix == ".flac" else _CODED_BYTES_PER_SECOND
     seconds = recording.n_bytes / (_PCM_BYTES_PER_SECOND if suffix in _PCM else coded)
-    value_bytes = 4 if segment.dtype == "float32" else 2
-    return seconds * audio.frames_per_second * audio.channels * value_bytes
+    value_bytes = 4 if job.segment.dtype == "float32" else 2
+    return seconds * job.audio.frames_per_second * job.audio.channels * value_bytes
+
+
+def _build_receipt(values: dict[str, Any]) -> Receipt:
+    """Return a receipt from its JSON values."""
+    names = {stored: name for name, stored in _STORED_NAMES.items()}
+    return Receipt(
+        digest=values["digest"],
+        outcomes=tuple(
+            Outcome(**{names.get(name, name): value for name, value in outcome.items()})
+            for outcome in values["outcomes"]
+        ),
+        shards={name: manifest.build_shard(shard) for name, shard in values["shards"].items()},
+        checksums=dict(values["checksums"]),
+        statistics=normalisation.Statistics.from_dict(values["statistics"]),
+    )
+
+
+def _receipt_path(data_dir: str, task: Task) -> str:
+    return state_path(data_dir, _TASKS_DIR, f"{task.name}.json")

@@ -1,8 +1,8 @@
-"""A folder of recordings becomes a dataset directory: plan, write what is missing, commit.
+"""Preparation: turns a folder of recordings into a dataset directory.
 
-Killed at any point and run again, it does only what is missing, and the directory is the
-same to the byte as if nothing had happened. `dataset.json` is written last and deleted
-first: a directory that has it holds a whole dataset.
+Restartable: killed at any point and run again, it does only the missing tasks, and the directory
+is the same to the byte as after an uninterrupted run. `dataset.json` is written last and deleted
+first, so a directory that has it holds a whole dataset.
 """
 
 import concurrent.futures
@@ -16,26 +16,22 @@ from typing import Any
 
 from lstm_gen.audio import normalisation
 from lstm_gen.config import fields
-from lstm_gen.dataset.format import integrity, labels, manifest, tfds
-from lstm_gen.dataset.prepare import beam, label_sources, plan, workers
-from lstm_gen.dataset.prepare import receipts as jobs
+from lstm_gen.dataset.format import integrity, labels, manifest
+from lstm_gen.dataset.prepare import beam, plan, workers
 from lstm_gen.platform import errors, failpoints, storage
 
-Progress = Callable[[jobs.Outcome | None, int], None]
+Progress = Callable[[plan.Outcome | None, int], None]
 
+LOCAL = "local"
 _SHARD = r"(train|validation|test)-\d{5}-of-\d{5}\.tfrecord"
-_OURS = re.compile(
-    rf"(dataset\.json|manifest\.jsonl|{re.escape(tfds.INFO_FILE)}|{re.escape(tfds.FEATURES_FILE)}|"
-    rf"{_SHARD})"
-)
+_OURS = re.compile(rf"({'|'.join(map(re.escape, manifest.FILES))}|{_SHARD})")
 _TEMPORARY = re.compile(rf"{_OURS.pattern}\.tmp-\d+")
 _UNUSED_SHOWN = 3
-LOCAL = "local"
 _ELSEWHERE = "choose another --data_dir"
 
 
 def prepare(
-    job: jobs.Job,
+    job: plan.Job,
     n_workers: int = 0,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -45,60 +41,57 @@ def prepare(
     """Turn a folder of recordings into a dataset directory, or bring it up to date.
 
     Args:
-      job: Where from, where to, and how.
+      job: Settings.
       n_workers: Worker processes; 0 for one per core, and never more than there are shards.
       overwrite: Whether a dataset made with other settings may be replaced.
       progress: Called with None when the number of recordings to do is known, and with each
         recording's outcome (after the whole run, if a Beam runner does it).
-      runner: "local" for worker processes, or the name of a Beam runner (see `data.beam`).
+      runner: "local" for worker processes, or the name of a Beam runner (see `beam`).
       runner_options: Beam's own flags.
 
     Returns:
-      The dataset, and how many tasks were done for it now: those that an earlier run had
-      done, and that nothing has changed, are left as they are.
+      The dataset, and the number of tasks done; finished tasks of an earlier run, of which
+      nothing has changed, are not repeated.
 
     Raises:
       InputError: If the folders cannot be used as they are or no recording is usable.
     """
     _require_apart(job.input_dir, job.data_dir)
     _require_ours(job, overwrite)
-    known = integrity.dataset_cache(job.data_dir)
-    planned = plan.make(job.input_dir, job.audio, job.segment, job.split, known, job.label_source)
-    job = dataclasses.replace(
-        job, split=planned.split, label_source=label_sources.without_folder(job.label_source)
-    )
-    with _only_one(job.data_dir):
-        receipts = _find_receipts(job, planned.tasks, known)
-        if len(receipts) == len(planned.tasks) and _is_committed(job, planned):
+    cache = integrity.dataset_cache(job.data_dir)
+    planned = plan.make(job, cache)
+    with _lock(job.data_dir):
+        receipts = _find_receipts(planned, cache)
+        if len(receipts) == len(planned.tasks) and _is_committed(planned):
             return manifest.describe(job.data_dir), 0
         tasks = [task for task in planned.tasks if task.name not in receipts]
         _clear(job.data_dir, keep={r.name for s in receipts.values() for r in s.shards.values()})
-        report = _announce(planned, tasks, progress)
+        report = _start_progress(planned, tasks, progress)
         try:
             if runner == LOCAL:
-                workers.run(job, tasks, n_workers, report)
+                workers.run(planned.job, tasks, n_workers, report)
             else:
-                beam.run(job, tasks, runner, runner_options)
+                beam.run(planned.job, tasks, runner, runner_options)
         finally:
-            # Of workers that died.
+            # Files of workers that died.
             _remove(job.data_dir, _TEMPORARY.fullmatch)
-            jobs.remove_temporaries(job.data_dir)
+            plan.remove_temporaries(job.data_dir)
         for task in tasks:
-            receipts[task.name] = receipt = _require_receipt(job, task)
+            receipts[task.name] = receipt = _require_receipt(job.data_dir, task)
             for outcome in receipt.outcomes if runner != LOCAL else ():
                 report(outcome)
-        jobs.forget_receipts(job.data_dir, planned.tasks)
-        return _commit(job, planned, [receipts[task.name] for task in planned.tasks]), len(tasks)
+        plan.remove_other_receipts(job.data_dir, planned.tasks)
+        return _commit(planned, [receipts[task.name] for task in planned.tasks]), len(tasks)
 
 
-def _announce(
+def _start_progress(
     planned: plan.Plan, tasks: Sequence[plan.Task], progress: Progress | None
-) -> Callable[[jobs.Outcome], None]:
-    """Say what is to be done, and what needs no doing; return who to tell of each outcome."""
-    unread = list(_judge_unread(planned.recordings))
+) -> Callable[[plan.Outcome], None]:
+    """Report the recordings that no worker opens; return the callback for the others."""
+    unread = list(_unread_outcomes(planned))
     n_recordings = len(unread) + sum(len(task.recordings) for task in tasks)
 
-    def report(outcome: jobs.Outcome | None) -> None:
+    def report(outcome: plan.Outcome | None) -> None:
         if progress:
             progress(outcome, n_recordings)
 
@@ -107,17 +100,15 @@ def _announce(
     return report
 
 
-def _commit(
-    job: jobs.Job, planned: plan.Plan, receipts: Sequence[jobs.Receipt]
-) -> manifest.Dataset:
-    """Write what makes the directory a dataset."""
-    outcomes = {outcome.name: outcome for outcome in _judge_unread(planned.recordings)}
+def _commit(planned: plan.Plan, receipts: Sequence[plan.Receipt]) -> manifest.Dataset:
+    """Write the JSON files that make the directory a dataset."""
+    outcomes = {outcome.name: outcome for outcome in _unread_outcomes(planned)}
     outcomes |= {outcome.name: outcome for r in receipts for outcome in r.outcomes}
-    _require_training_frames(job, planned, receipts, outcomes.values())
-    manifest.save_lines(job.data_dir, _lines(planned, outcomes))
+    _require_training_frames(planned, receipts, outcomes.values())
+    manifest.save_lines(planned.job.data_dir, _lines(planned, outcomes))
     failpoints.reach("manifest.written")
-    dataset = _collect(job, planned, receipts, outcomes)
-    tfds.save(dataset)
+    dataset = _build_dataset(planned, receipts, outcomes)
+    manifest.save_tfds(dataset)
     failpoints.reach("tfds.written")
     dataset = manifest.save(dataset)
     failpoints.reach("dataset.written")
@@ -125,7 +116,7 @@ def _commit(
 
 
 def _require_apart(input_dir: str, data_dir: str) -> None:
-    """Refuse folders of which one holds the other: outputs must never be ingested."""
+    """Raise InputError if one folder holds the other: outputs must never become inputs."""
     if storage.is_remote(input_dir) != storage.is_remote(data_dir):
         return
     first, second = (
@@ -140,8 +131,8 @@ def _require_apart(input_dir: str, data_dir: str) -> None:
     )
 
 
-def _require_ours(job: jobs.Job, overwrite: bool) -> None:
-    """Refuse a directory that is not ours to fill, or holds what was made otherwise."""
+def _require_ours(job: plan.Job, overwrite: bool) -> None:
+    """Raise InputError if the directory has foreign files, or a dataset with other settings."""
     names = storage.list_names(job.data_dir)
     foreign = [n for n in names if not (_is_ours(n) or n == integrity.STATE_DIR)]
     errors.require(
@@ -163,15 +154,15 @@ def _require_ours(job: jobs.Job, overwrite: bool) -> None:
 
 
 @contextlib.contextmanager
-def _only_one(data_dir: str) -> Iterator[None]:
-    """Keep other preparations out of a local directory; the lock goes with the process."""
+def _lock(data_dir: str) -> Iterator[None]:
+    """Lock a local directory against other preparations; the lock ends with the process."""
     if storage.is_remote(data_dir):
-        yield  # objects appear whole, and those of two runs with the same settings are the same
+        yield  # objects appear whole, and two runs with the same settings write the same objects
         return
-    storage.make_directory(jobs.state_path(data_dir))
+    storage.make_directory(plan.state_path(data_dir))
     with contextlib.ExitStack() as held:
         try:
-            held.enter_context(storage.lock(jobs.state_path(data_dir, "lock")))
+            held.enter_context(storage.lock(plan.state_path(data_dir, "lock")))
         except BlockingIOError as error:
             raise errors.InputError(
                 "another create_tfrecord.py is writing here; wait for it, or choose another "
@@ -180,17 +171,16 @@ def _only_one(data_dir: str) -> Iterator[None]:
         yield
 
 
-def _find_receipts(
-    job: jobs.Job, tasks: Sequence[plan.Task], known: integrity.HashCache
-) -> dict[str, jobs.Receipt]:
-    """Return, by name of task, the receipts of those whose shards are all there and whole."""
+def _find_receipts(planned: plan.Plan, cache: integrity.HashCache) -> dict[str, plan.Receipt]:
+    """Return, by name of task, the receipts whose shards all exist and are whole."""
+    data_dir = planned.job.data_dir
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        found = pool.map(lambda task: jobs.load_receipt(job.data_dir, task), tasks)
-        receipts = {task.name: r for task, r in zip(tasks, found, strict=True) if r}
+        found = pool.map(lambda task: plan.load_receipt(data_dir, task), planned.tasks)
+        receipts = {task.name: r for task, r in zip(planned.tasks, found, strict=True) if r}
     whole = (
-        _find_uploaded(job.data_dir, receipts.values())
-        if storage.is_remote(job.data_dir)
-        else _find_whole(job.data_dir, receipts.values(), known)
+        _find_uploaded(data_dir, receipts.values())
+        if storage.is_remote(data_dir)
+        else _find_whole(data_dir, receipts.values(), cache)
     )
     return {
         name: receipt
@@ -200,12 +190,12 @@ def _find_receipts(
 
 
 def _find_whole(
-    data_dir: str, receipts: Iterable[jobs.Receipt], known: integrity.HashCache
+    data_dir: str, receipts: Iterable[plan.Receipt], cache: integrity.HashCache
 ) -> set[str]:
-    """Return the names of the shards that hold what their receipts say."""
+    """Return the names of the local shards that match their receipts."""
     shards = {shard.name: shard for r in receipts for shard in r.shards.values()}
-    contents = known.find(data_dir, list(shards))
-    known.save()
+    contents = cache.find(data_dir, list(shards))
+    cache.save()
     return {
         shard.name
         for shard, content in zip(shards.values(), contents, strict=True)
@@ -213,8 +203,8 @@ def _find_whole(
     }
 
 
-def _find_uploaded(data_dir: str, receipts: Iterable[jobs.Receipt]) -> set[str]:
-    """Return the same for a bucket, from its checksums: one listing, and nothing is fetched."""
+def _find_uploaded(data_dir: str, receipts: Iterable[plan.Receipt]) -> set[str]:
+    """Return the same for a bucket, from its checksums: one listing, no download."""
     stamps = storage.list_stamps(data_dir)
     uploaded = {name: (stamp.n_bytes, stamp.checksum) for name, stamp in stamps.items()}
     return {
@@ -225,23 +215,24 @@ def _find_uploaded(data_dir: str, receipts: Iterable[jobs.Receipt]) -> set[str]:
     }
 
 
-def _require_receipt(job: jobs.Job, task: plan.Task) -> jobs.Receipt:
-    """Return what a task that has just been done left."""
-    receipt = jobs.load_receipt(job.data_dir, task)
+def _require_receipt(data_dir: str, task: plan.Task) -> plan.Receipt:
+    """Return the receipt of a task that has just been done."""
+    receipt = plan.load_receipt(data_dir, task)
     if receipt is None:
         raise errors.InputError(
             "a task must leave a receipt; does another program write to this directory? "
-            f"Received: nothing of {task.name} in data_dir={job.data_dir!r}"
+            f"Received: no receipt of {task.name} in data_dir={data_dir!r}"
         )
     return receipt
 
 
-def _is_committed(job: jobs.Job, planned: plan.Plan) -> bool:
-    """Whether the dataset was made from just these recordings, and is as it was written."""
-    if not set(tfds.FILES) <= set(storage.list_names(job.data_dir)):
+def _is_committed(planned: plan.Plan) -> bool:
+    """Whether the dataset was made from exactly these recordings, and is unchanged."""
+    data_dir = planned.job.data_dir
+    if not set(manifest.TFDS_FILES) <= set(storage.list_names(data_dir)):
         return False
     try:
-        dataset = manifest.describe(job.data_dir)
+        dataset = manifest.describe(data_dir)
     except errors.InputError:
         return False
     return dataset.plan == planned.digest and not any(manifest.find_bad_files(dataset))
@@ -253,15 +244,15 @@ def _is_ours(name: str) -> bool:
 
 
 def _is_file(path: str) -> bool:
-    """Whether something that is not a directory is in the way."""
+    """Whether the path exists and is not a directory."""
     return storage.exists(path) and not storage.is_directory(path)
 
 
-def _difference(values: dict[str, Any], job: jobs.Job) -> str:
-    """Return in words how a dataset differs from the one that was asked for."""
+def _difference(values: dict[str, Any], job: plan.Job) -> str:
+    """Return the first difference between a dataset and the requested one, in words."""
     if values.get("schema") != manifest.SCHEMA:
         return f"schema version {values.get('schema')} instead of {manifest.SCHEMA}"
-    job = dataclasses.replace(job, label_source=label_sources.without_folder(job.label_source))
+    job = dataclasses.replace(job, label_source=plan.without_folder(job.label_source))
     for part in ("audio", "segment", "split", "label_source"):
         there, wanted = values.get(part), fields.to_dict(getattr(job, part))
         for name, value in wanted.items():
@@ -272,7 +263,7 @@ def _difference(values: dict[str, Any], job: jobs.Job) -> str:
 
 
 def _clear(data_dir: str, keep: Container[str] = ()) -> None:
-    """Delete what an earlier preparation left, first of all what makes it a dataset."""
+    """Delete the files of an earlier preparation, `dataset.json` first."""
     _remove(data_dir, lambda name: name == manifest.DATASET_FILE)
     failpoints.reach("dataset.removed")
     _remove(data_dir, lambda name: _is_ours(name) and name not in keep)
@@ -286,38 +277,45 @@ def _remove(data_dir: str, unwanted: Callable[[str], object]) -> None:
             storage.remove(storage.join(data_dir, name))
 
 
-def _judge_unread(recordings: Iterable[plan.Recording]) -> Iterator[jobs.Outcome]:
-    """Yield the outcome of the recordings that no worker needs to look at."""
-    for recording in recordings:
+def _unread_outcomes(planned: plan.Plan) -> Iterator[plan.Outcome]:
+    """Yield the outcomes of the recordings that no worker opens."""
+    for recording in planned.recordings:
         if recording.problem:
-            yield jobs.Outcome(name=recording.name, verdict="denied", detail=recording.problem)
+            yield plan.Outcome(name=recording.name, status="denied", detail=recording.problem)
         elif recording.same_as:
-            yield jobs.Outcome(
-                name=recording.name, verdict="duplicate", detail=f"same as {recording.same_as!r}"
+            yield plan.Outcome(
+                name=recording.name, status="duplicate", detail=f"same as {recording.same_as!r}"
             )
 
 
 def _require_training_frames(
-    job: jobs.Job,
-    planned: plan.Plan,
-    receipts: Sequence[jobs.Receipt],
-    outcomes: Iterable[jobs.Outcome],
+    planned: plan.Plan, receipts: Sequence[plan.Receipt], outcomes: Iterable[plan.Outcome]
 ) -> None:
-    """Refuse to make a dataset of nothing."""
-    if any(part.statistics.count for part in receipts):
+    """Raise InputError, and remove all files, if the training split is empty."""
+    if any(receipt.statistics.count for receipt in receipts):
         return
+    job = planned.job
     _clear(job.data_dir)
-    storage.remove_tree(jobs.state_path(job.data_dir))
-    verdicts = Counter(outcome.verdict for outcome in outcomes)
-    verdicts.update(entry.verdict for entry in planned.left_out)
-    found = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
+    storage.remove_tree(plan.state_path(job.data_dir))
+    outcomes = list(outcomes)
+    held_out = Counter(split for outcome in outcomes for split in outcome.segments)
+    if held_out:
+        found = " and ".join(f"{count} in {split}" for split, count in held_out.items())
+        raise errors.InputError(
+            "the train split must not be empty; use more recordings, --split=blocks or a smaller "
+            f"--validation_fraction and --test_fraction. Received: usable recordings {found}, "
+            f"0 in train, from input_dir={job.input_dir!r}"
+        )
+    statuses = Counter(outcome.status for outcome in outcomes)
+    statuses.update(entry.status for entry in planned.left_out)
+    found = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()))
     raise errors.InputError(
         "at least one recording must be usable for training; see the lines above. "
         f"Received: {found} in input_dir={job.input_dir!r}"
     )
 
 
-def _lines(planned: plan.Plan, outcomes: dict[str, jobs.Outcome]) -> Iterator[dict[str, Any]]:
+def _lines(planned: plan.Plan, outcomes: dict[str, plan.Outcome]) -> Iterator[dict[str, Any]]:
     """Yield the manifest's lines: recordings by name, then other files."""
     shards = {r.name: task.shards for task in planned.tasks for r in task.recordings}
     for recording in planned.recordings:
@@ -326,7 +324,7 @@ def _lines(planned: plan.Plan, outcomes: dict[str, jobs.Outcome]) -> Iterator[di
             "name": recording.name,
             "bytes": recording.n_bytes,
             "sha256": recording.sha256 or None,
-            "verdict": outcome.verdict,
+            "verdict": outcome.status,
             "detail": outcome.detail,
             "seconds": outcome.seconds,
             "frames": outcome.frames,
@@ -334,27 +332,26 @@ def _lines(planned: plan.Plan, outcomes: dict[str, jobs.Outcome]) -> Iterator[di
             "frames_too_short": outcome.too_short,
             "seconds_padded": outcome.padded_seconds,
             "seconds_left_over": outcome.left_over_seconds,
-            "segments": outcome.pieces,
-            "shards": {split: shards[recording.name][split] for split in outcome.pieces},
+            "segments": outcome.segments,
+            "shards": {split: shards[recording.name][split] for split in outcome.segments},
             "labels": recording.labels,
         }
-    yield from (entry._asdict() for entry in planned.left_out)
+    for entry in planned.left_out:
+        yield {"name": entry.name, "verdict": entry.status, "detail": entry.detail}
 
 
-def _collect(
-    job: jobs.Job,
-    planned: plan.Plan,
-    receipts: Sequence[jobs.Receipt],
-    outcomes: Mapping[str, jobs.Outcome],
+def _build_dataset(
+    planned: plan.Plan, receipts: Sequence[plan.Receipt], outcomes: Mapping[str, plan.Outcome]
 ) -> manifest.Dataset:
-    """Return the dataset that the workers' results make together, merged in shard order."""
+    """Return the dataset, with the statistics of all tasks merged in the order of their shards."""
+    job = planned.job
     statistics = normalisation.Statistics.zero(job.audio.channels)
-    for part in receipts:
-        statistics.merge(part.statistics)
-    present = Counter(split for outcome in outcomes.values() for split in outcome.pieces)
-    usable = [r.labels for r in planned.recordings if outcomes[r.name].pieces]
+    for receipt in receipts:
+        statistics.merge(receipt.statistics)
+    n_recordings = Counter(split for outcome in outcomes.values() for split in outcome.segments)
+    usable = [r.labels for r in planned.recordings if outcomes[r.name].segments]
     shards = {
-        split: tuple(part.shards[split] for part in receipts if split in part.shards)
+        split: tuple(receipt.shards[split] for receipt in receipts if split in receipt.shards)
         for split in manifest.SPLITS
     }
     return manifest.Dataset(
@@ -365,7 +362,7 @@ def _collect(
         normalisation=statistics.normalisation(job.audio),
         splits={
             name: manifest.Split(
-                recordings=present[name],
+                recordings=n_recordings[name],
                 shards=shards[name],
                 seconds=sum(sum(s.frames) for s in shards[name]) / job.audio.frames_per_second,
             )

@@ -1,7 +1,7 @@
-"""One worker's part of a preparation: recordings in, shards out.
+"""Shards: decodes, analyses and cuts the recordings of one task, and writes them.
 
-Audio and frames stay here; what goes back to the parent is a verdict per recording, and
-counts, digests and sums per shard. A recording that cannot be used costs only itself.
+Runs in a worker process. Audio and frames stay there; the parent gets a status per recording,
+and counts, hashes and statistics per shard. An unusable recording does not affect the others.
 """
 
 import contextlib
@@ -12,43 +12,46 @@ import os
 import pathlib
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import BinaryIO
 
 import numpy as np
 import threadpoolctl
 
 from lstm_gen.audio import file_status, files, normalisation, plots, representations
+from lstm_gen.config.audio import AudioConfig
 from lstm_gen.dataset.format import manifest, records
-from lstm_gen.dataset.inspect import summary
-from lstm_gen.dataset.prepare import cut, plan, receipts, segments, splits, worker_limits
+from lstm_gen.dataset.prepare import cut, discover, plan, splits
 from lstm_gen.platform import errors, failpoints, storage
 
 _LONGEST_NAME = 235  # bytes, of the 255 of all common file systems; ".png.tmp-PID" comes to it
-# No more disk or open files: no verdict on the recording at hand.
-_FAULTS_OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE)
+# The memory limit of a worker is 1.25 GiB of data. At rest it has 0.1 GB of data (0.3 with
+# TensorFlow, for a bucket), and it holds at most three arrays as large as a recording's frames.
+_MAX_FRAME_BYTES = 320 << 20
+# Out of disk or open files: not the recording's fault.
+_SYSTEM_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE)
 
 
-def _tell_nobody(news: object) -> None:
-    """Listen to what nobody waits for."""
+def _ignore(message: object) -> None:
+    """Ignore a message to the parent."""
 
 
 def write_task(
-    job: receipts.Job,
+    job: plan.Job,
     task: plan.Task,
     crashed: Collection[str] = (),
-    start: Callable[[str], None] = _tell_nobody,
-    report: Callable[[receipts.Outcome], None] = _tell_nobody,
+    start: Callable[[str], None] = _ignore,
+    report: Callable[[plan.Outcome], None] = _ignore,
 ) -> None:
     """Decode a task's recordings, write its shards and then its receipt.
 
-    Linear algebra takes one thread meanwhile: with more, its sums have other last bits.
+    Linear algebra uses one thread meanwhile: with more, its sums have other last bits.
 
     Args:
-      job: What all tasks share.
-      task: What to read and what to write.
-      crashed: Names of recordings not to be tried, since they end the process.
-      start: Called with the name of each recording before it is touched.
+      job: Settings, split "auto" resolved.
+      task: Recordings and shards.
+      crashed: Names of recordings to skip, since they end the process.
+      start: Called with the name of each recording before it is opened.
       report: Called with the outcome of each recording.
     """
     statistics, outcomes = normalisation.Statistics.zero(job.audio.channels), []
@@ -60,52 +63,58 @@ def write_task(
         }
         for recording in task.recordings:
             start(recording.name)
-            outcome, pieces = _examine(job, recording, next(iter(task.shards)), crashed)
+            outcome, segments = _process(job, recording, task, crashed)
             _require_unchanged(job, recording)
-            for split, segment in pieces:
+            for split, segment in segments:
                 shards[split].write(segment)
                 if split == "train":
                     statistics.add(representations.dequantise(segment.frames))
             outcomes.append(outcome)
             report(outcome)
     filled = {name: shard for name, shard in shards.items() if shard.frames}
-    receipt = receipts.Receipt(
+    receipt = plan.Receipt(
         digest=task.digest,
         outcomes=tuple(outcomes),
         shards={name: shard.describe() for name, shard in filled.items()},
         checksums={name: shard.checksum for name, shard in filled.items()},
         statistics=statistics,
     )
-    receipts.save_receipt(job.data_dir, task, receipt)
+    plan.save_receipt(job.data_dir, task, receipt)
 
 
-def _examine(
-    job: receipts.Job, recording: plan.Recording, split: str, crashed: Collection[str]
-) -> tuple[receipts.Outcome, list[tuple[str, records.Segment]]]:
-    """Return a recording's outcome and its segments; whatever is wrong with it stays here."""
+def longest_seconds(audio: AudioConfig, dtype: str) -> float:
+    """Return the length of the longest recording whose frames fit a worker's memory, seconds."""
+    frame_bytes = np.dtype(dtype).itemsize * audio.channels
+    return min(files.MOST_SECONDS, _MAX_FRAME_BYTES / (audio.frames_per_second * frame_bytes))
+
+
+def _process(
+    job: plan.Job, recording: discover.Recording, task: plan.Task, crashed: Collection[str]
+) -> tuple[plan.Outcome, list[tuple[str, records.Segment]]]:
+    """Return a recording's outcome and its segments with their splits; catch its errors."""
     try:
         if recording.name not in crashed:
-            return _cut(job, recording, split)
-        verdict, detail = receipts.CRASHED, "the process that decoded it died, and died again"
+            return _cut(job, recording, list(task.shards))
+        status, detail = "crashed", "the process that decoded it died, and died again"
     except file_status.AudioError as error:
-        verdict, detail = error.reason, error.detail
+        status, detail = error.reason, error.detail
     except errors.StorageError:
         raise
     except MemoryError:
-        verdict, detail = "memory", "decoding it needs more memory than there is"
-    except Exception as error:  # one recording must not cost the others, whatever a decoder does
-        if isinstance(error, OSError) and error.errno in _FAULTS_OF_THE_MACHINE:
+        status, detail = "memory", "decoding it needs more memory than there is"
+    except Exception as error:  # any error of a decoder affects this recording only
+        if isinstance(error, OSError) and error.errno in _SYSTEM_FAULTS:
             raise
-        verdict, detail = "failed", f"{type(error).__name__}: {' '.join(str(error).split())}"
-    # Where the folder is must not show in the dataset: it is the same wherever it was made.
+        status, detail = "failed", f"{type(error).__name__}: {' '.join(str(error).split())}"
+    # The dataset must not depend on the location of the input folder.
     detail = detail.replace(storage.join(job.input_dir, recording.name), recording.name)
-    return receipts.Outcome(name=recording.name, verdict=verdict, detail=detail), []
+    return plan.Outcome(name=recording.name, status=status, detail=detail), []
 
 
-def _require_unchanged(job: receipts.Job, recording: plan.Recording) -> None:
-    """Refuse a recording that is not, or not any longer, what was planned.
+def _require_unchanged(job: plan.Job, recording: discover.Recording) -> None:
+    """Raise InputError if a recording has changed since it was hashed.
 
-    A verdict on it would be kept for the content that it had, and outlive what was the matter.
+    Its status would be recorded for the old content, and outlive the cause.
     """
     path = storage.join(job.input_dir, recording.name)
     with contextlib.suppress(OSError):
@@ -114,69 +123,64 @@ def _require_unchanged(job: receipts.Job, recording: plan.Recording) -> None:
         if storage.sha256(path) == recording.sha256:
             return
     raise errors.InputError(
-        "recordings must stay as they are while they are read; run the same command again when "
-        f"the folder is at rest, what is finished is kept. Received: changed {path!r}"
+        "recordings must not change while they are read; run the same command again when the "
+        f"folder is at rest, finished tasks are kept. Received: changed {path!r}"
     )
 
 
 def _cut(
-    job: receipts.Job, recording: plan.Recording, split: str
-) -> tuple[receipts.Outcome, list[tuple[str, records.Segment]]]:
+    job: plan.Job, recording: discover.Recording, split_names: Sequence[str]
+) -> tuple[plan.Outcome, list[tuple[str, records.Segment]]]:
     """Decode, analyse, trim, split and cut one recording."""
-    found = _analyse(storage.join(job.input_dir, recording.name), job)
-    active = found.active
-    file_status.require(bool(active.any()), "silent", "a recording that is not silent")
-    labels = _label(int(active.sum()), job, split)
-    pieces, too_short = (
-        segments.cut_examples(active, labels, found.example_frames)
-        if found.example_frames
-        else segments.cut_recording(active, labels, job.segment)
-    )
-    file_status.require(bool(pieces), "too_short", "2 frames or more", frames=int(active.sum()))
+    audio = job.audio
+    frames = _analyse(storage.join(job.input_dir, recording.name), job)
+    n_active = int(frames.active.sum())
+    file_status.require(n_active > 0, "silent", "a recording that is not silent")
+    frame_splits = splits.assign_frames(n_active, audio.frames_per_second, job.split, split_names)
+    places, too_short = cut.place_segments(frames, frame_splits, job.segment)
+    file_status.require(bool(places), "too_short", "2 frames or more", frames=n_active)
     if job.plots_dir:
-        _draw(found, recording, job)
+        _plot(frames, recording, job)
     kept: Counter[str] = Counter()
-    for piece in pieces:
-        kept[piece.split] += piece.stop - piece.start
-    outcome = receipts.Outcome(
+    for place in places:
+        kept[place.split] += place.stop - place.start
+    outcome = plan.Outcome(
         name=recording.name,
-        verdict=receipts.OK,
-        seconds=found.n_samples / job.audio.sample_rate,
-        frames=len(found.frames),
+        status=plan.OK,
+        seconds=frames.n_samples / audio.sample_rate,
+        frames=len(frames.values),
         kept=dict(kept),
-        pieces=dict(Counter(piece.split for piece in pieces)),
+        segments=dict(Counter(place.split for place in places)),
         too_short=too_short,
-        padded_seconds=found.n_padded / job.audio.sample_rate,
-        left_over_seconds=found.n_left_over / job.audio.sample_rate,
+        padded_seconds=frames.n_padded / audio.sample_rate,
+        left_over_seconds=frames.n_left_over / audio.sample_rate,
     )
     return outcome, [
         (
-            piece.split,
+            place.split,
             records.Segment(
-                _segment(found, piece, job), recording.id, piece.start, recording.labels
+                representations.as_segment(frames.values[place.start : place.stop], audio),
+                recording.id,
+                place.start,
+                recording.labels,
             ),
         )
-        for piece in pieces
+        for place in places
     ]
 
 
-def _draw(found: cut.Recording, recording: plan.Recording, job: receipts.Job) -> None:
-    """Write a picture of a recording, whose name may be one that no picture can have or show."""
+def _plot(frames: cut.Frames, recording: discover.Recording, job: plan.Job) -> None:
+    """Write a spectrogram of a recording, named by its hash if its name is too long."""
     fits = len(os.fsencode(storage.name(recording.name))) <= _LONGEST_NAME
     name = recording.name if fits else recording.sha256
-    title = summary.show(recording.name).replace("$", r"\$")  # no formula
-    whole = representations.as_segment(found.frames, job.audio)
+    title = manifest.printable(recording.name).replace("$", r"\$")  # no formula
+    whole = representations.as_segment(frames.values, job.audio)
     plots.spectrogram(storage.join(job.plots_dir, f"{name}.png"), whole, job.audio, title)
 
 
-def _segment(found: cut.Recording, piece: segments.Piece, job: receipts.Job) -> np.ndarray:
-    """Return the frames of a piece as they are stored."""
-    return representations.as_segment(found.frames[piece.start : piece.stop], job.audio)
-
-
-def _analyse(path: str, job: receipts.Job) -> cut.Recording:
+def _analyse(path: str, job: plan.Job) -> cut.Frames:
     """Return a recording's frames; the audio is streamed."""
-    most_seconds = worker_limits.longest_seconds(job.audio, job.segment.dtype)
+    most_seconds = longest_seconds(job.audio, job.segment.dtype)
     blocks = files.read_blocks(path, job.audio.sample_rate, most_seconds=most_seconds)
     try:
         return cut.analyse(blocks, job.audio, job.segment)
@@ -186,16 +190,9 @@ def _analyse(path: str, job: receipts.Job) -> cut.Recording:
         raise file_status.AudioError("not_finite", str(error), path=path) from error
 
 
-def _label(n_frames: int, job: receipts.Job, split: str) -> np.ndarray:
-    """Return the split of each kept frame, int8 [n_frames], -1 for none."""
-    if job.split.split == "blocks":
-        return splits.label_frames(n_frames, job.audio.frames_per_second, job.split)
-    return np.full(n_frames, manifest.SPLITS.index(split), np.int8)
-
-
 @dataclasses.dataclass(kw_only=True)
 class _OpenShard:
-    """A shard being written: the file, and what will be known of it."""
+    """A shard being written: its file, hash and segment lengths."""
 
     name: str
     file: BinaryIO
@@ -213,7 +210,7 @@ class _OpenShard:
         self.frames.append(len(segment.frames))
 
     def describe(self) -> manifest.Shard:
-        """Return what was written."""
+        """Return the shard's entry for `dataset.json`."""
         return manifest.Shard(
             name=self.name,
             records=len(self.frames),
@@ -225,9 +222,9 @@ class _OpenShard:
 
 @contextlib.contextmanager
 def _open_shard(path: str) -> Iterator[_OpenShard]:
-    """Yield a shard to write to; it gets its name, or reaches the bucket, when complete.
+    """Yield a shard to write to, which is renamed or uploaded to `path` when complete.
 
-    One that nothing was written to is not kept.
+    A shard without segments is deleted.
     """
     name = storage.name(path)
     folder = tempfile.gettempdir() if storage.is_remote(path) else str(pathlib.Path(path).parent)
@@ -253,7 +250,7 @@ def _open_shard(path: str) -> Iterator[_OpenShard]:
 
 
 def _verify(path: pathlib.Path, shard: _OpenShard) -> None:
-    """Read back what was written: a file system may fail in silence."""
+    """Read the file back, since a file system may fail silently, and compare hashes."""
     if storage.sha256(str(path)) != shard.digest.hexdigest():
         raise errors.InputError(
             "a shard must hold what was written to it; check the disk. "

@@ -1,9 +1,9 @@
-"""Who is held out: whole recordings by their content, or guarded blocks of each recording.
+"""Held-out splits: whole recordings by content or name, or guarded blocks of every recording.
 
-A window never decides, only recordings or blocks do: overlapping windows of one passage
-on both sides would make validation a memory test. A corpus of one or two recordings
-cannot spare a whole one, so there blocks spread over the recording are held out, and
-what lies within the guard of another split's frames is in no split.
+Recordings or blocks are held out, never windows: overlapping windows of one passage on both sides
+would make validation a memory test. One or two recordings are too few to hold out a whole one, so
+blocks spread over each recording are held out, and the frames within the guard of another split
+are in no split.
 """
 
 import dataclasses
@@ -13,6 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from lstm_gen.config.dataset import SplitConfig
+from lstm_gen.dataset.format import manifest
+from lstm_gen.dataset.prepare import discover
 from lstm_gen.platform import errors
 
 _DROPPED = -1
@@ -20,21 +22,40 @@ _TRAIN, _VALIDATION, _TEST = range(3)
 
 
 def resolve(split: SplitConfig, n_recordings: int) -> SplitConfig:
-    """Return the configuration with "auto" decided: blocks for one or two recordings."""
+    """Return the configuration with "auto" resolved: blocks for one or two recordings."""
     if split.split != "auto":
         return split
     return dataclasses.replace(split, split="blocks" if n_recordings <= 2 else "recording")
 
 
-def assign_named(names: Sequence[str], split: SplitConfig) -> list[str]:
+def assign(recordings: Sequence[discover.Recording], split: SplitConfig) -> list[tuple[str, ...]]:
+    """Return, for each recording, the splits that may have frames of it.
+
+    Args:
+      recordings: Usable ones, with different contents.
+      split: With "auto" resolved.
+
+    Raises:
+      InputError: If a pattern is not a regular expression, or matches no name or all names.
+    """
+    if split.split == "blocks":
+        return [("train", *(name for name, _ in _held_out(split)))] * len(recordings)
+    if split.split == "pattern":
+        names = assign_by_name([recording.name for recording in recordings], split)
+    else:
+        names = assign_by_content([recording.sha256 for recording in recordings], split)
+    return [(name,) for name in names]
+
+
+def assign_by_name(names: Sequence[str], split: SplitConfig) -> list[str]:
     """Return the split of each recording under split "pattern".
 
     Args:
       names: Of the recordings, folders included.
-      split: What is wanted.
+      split: Gives the pattern.
 
     Raises:
-      InputError: If the pattern is none, or does not leave recordings on both sides.
+      InputError: If the pattern is not a regular expression, or matches no name or all names.
     """
     try:
         pattern = re.compile(split.validation_pattern)
@@ -43,52 +64,61 @@ def assign_named(names: Sequence[str], split: SplitConfig) -> list[str]:
             f"--validation_pattern must be a regular expression ({error}). "
             f"Received: validation_pattern={split.validation_pattern!r}"
         ) from error
-    chosen = ["validation" if pattern.search(name) else "train" for name in names]
+    assigned = ["validation" if pattern.search(name) else "train" for name in names]
     errors.require(
-        len(set(chosen)) == 2 or not chosen,
+        len(set(assigned)) == 2 or not assigned,
         "validation_pattern must match some names and not all",
         validation_pattern=split.validation_pattern,
-        matched=chosen.count("validation"),
-        recordings=len(chosen),
+        matched=assigned.count("validation"),
+        recordings=len(assigned),
     )
-    return chosen
+    return assigned
 
 
-def assign_recordings(hashes: Sequence[str], split: SplitConfig) -> list[str]:
-    """Return the split of each recording, decided by its content hash alone.
+def assign_by_content(hashes: Sequence[str], split: SplitConfig) -> list[str]:
+    """Return the split of each recording under split "recording".
 
-    A hash is a number in [0, 1) that is compared with the fractions, so another
-    recording does not move those already assigned. Where that would leave a wanted
-    split empty, the recording of the smallest hash is taken from the fullest split.
+    A content hash is a number in [0, 1) that is compared with the fractions, so another
+    recording does not move those already assigned. If a split with a positive fraction would be
+    empty, the recording with the smallest hash in the largest split moves to it.
 
     Args:
-      hashes: sha256 of each recording's content, hexadecimal, all different.
-      split: What is wanted.
+      hashes: SHA-256 of each recording's content, hexadecimal, all different.
+      split: Gives the fractions.
     """
     positions = [int(digest[:16], 16) / 16**16 for digest in hashes]
     edges = np.cumsum([split.validation_fraction, split.test_fraction])
     names = ("validation", "test", "train")
-    chosen = [names[int(np.searchsorted(edges, x, side="right"))] for x in positions]
-    wanted = [name for name, fraction in _fractions(split) if fraction > 0]
+    assigned = [names[int(np.searchsorted(edges, x, side="right"))] for x in positions]
+    wanted = ["train", *(name for name, _ in _held_out(split))]
     for name in wanted[: len(hashes)]:
-        if name not in chosen:
-            fullest = max(wanted, key=chosen.count)
-            members = [i for i, other in enumerate(chosen) if other == fullest]
-            chosen[min(members, key=lambda i: hashes[i])] = name
-    return chosen
+        if name not in assigned:
+            largest = max(wanted, key=assigned.count)
+            members = [i for i, other in enumerate(assigned) if other == largest]
+            assigned[min(members, key=lambda i: hashes[i])] = name
+    return assigned
 
 
-def _fractions(split: SplitConfig) -> list[tuple[str, float]]:
-    """Return the share of each split, the ones that must not be empty first."""
-    held_out = split.validation_fraction + split.test_fraction
-    return [
-        ("train", 1 - held_out),
-        ("validation", split.validation_fraction),
-        ("test", split.test_fraction),
-    ]
+def assign_frames(
+    n_frames: int, frames_per_second: float, split: SplitConfig, names: Sequence[str]
+) -> np.ndarray:
+    """Return the split of each frame of a recording.
+
+    Args:
+      n_frames: Frames that trimming keeps.
+      frames_per_second: Frame rate.
+      split: With "auto" resolved.
+      names: The splits that `assign` returned for the recording.
+
+    Returns:
+      int8 [n_frames], index into `manifest.SPLITS`, or -1 for none (guards).
+    """
+    if split.split == "blocks":
+        return assign_blocks(n_frames, frames_per_second, split)
+    return np.full(n_frames, manifest.SPLITS.index(names[0]), np.int8)
 
 
-def label_frames(n_frames: int, frames_per_second: float, split: SplitConfig) -> np.ndarray:
+def assign_blocks(n_frames: int, frames_per_second: float, split: SplitConfig) -> np.ndarray:
     """Return the split of each frame of a recording under split "blocks".
 
     The recording is divided into equal periods, each with a validation block (and a test
@@ -96,49 +126,43 @@ def label_frames(n_frames: int, frames_per_second: float, split: SplitConfig) ->
     which at most a third is a held-out block.
 
     Returns:
-      int8 [n_frames], index into `SPLITS`, or -1 within the guard of another split.
+      int8 [n_frames], index into `manifest.SPLITS`, or -1 within the guard of another split.
     """
-    labels = np.full(n_frames, _TRAIN, np.int8)
+    frames = np.full(n_frames, _TRAIN, np.int8)
     guard = round(split.guard_seconds * frames_per_second)
-    blocks = _held_out_blocks(n_frames, split.block_seconds * frames_per_second, split)
-    for label, start, stop in blocks:
-        labels[start:stop] = label
-    for label, start, stop in blocks:
-        _clear_around(labels, label, start, stop, guard)
-    return labels
+    blocks = _blocks(n_frames, split.block_seconds * frames_per_second, split)
+    for index, start, stop in blocks:
+        frames[start:stop] = index
+    for index, start, stop in blocks:
+        # Frames near a block are dropped from lower splits; validation ranks above test.
+        lower = (_TRAIN, _TEST) if index == _VALIDATION else (_TRAIN,)
+        for side in (frames[max(0, start - guard) : start], frames[stop : stop + guard]):
+            side[np.isin(side, lower)] = _DROPPED
+    return frames
 
 
-def _clear_around(labels: np.ndarray, label: int, start: int, stop: int, guard: int) -> None:
-    """Drop the frames of lesser splits near a held-out block; validation outranks test."""
-    lesser = (_TRAIN, _TEST) if label == _VALIDATION else (_TRAIN,)
-    for side in (labels[max(0, start - guard) : start], labels[stop : stop + guard]):
-        side[np.isin(side, lesser)] = _DROPPED
+def _held_out(split: SplitConfig) -> list[tuple[str, float]]:
+    """Return the held-out splits and their positive fractions."""
+    fractions = {"validation": split.validation_fraction, "test": split.test_fraction}
+    return [(name, fraction) for name, fraction in fractions.items() if fraction > 0]
 
 
-def _held_out_blocks(
-    n_frames: int, block_frames: float, split: SplitConfig
-) -> list[tuple[int, int, int]]:
-    """Return (label, start, stop) of each held-out block."""
-    held_out = [
-        (label, fraction)
-        for label, fraction in (
-            (_VALIDATION, split.validation_fraction),
-            (_TEST, split.test_fraction),
-        )
-        if fraction > 0
-    ]
+def _blocks(n_frames: int, block_frames: float, split: SplitConfig) -> list[tuple[int, int, int]]:
+    """Return (index of the split, start, stop) of each held-out block."""
+    held_out = _held_out(split)
     if not held_out or n_frames == 0:
         return []
     reference = held_out[0][1]
     n_periods = max(1, int(n_frames * reference / block_frames))
     period = n_frames / n_periods
     blocks = []
-    for index, (label, fraction) in enumerate(held_out):
+    for index, (name, fraction) in enumerate(held_out):
         length = block_frames * fraction / reference
         if block_frames > period * reference:  # a recording shorter than a period
             length = min(length, n_frames / 3 / len(held_out))
         centre = (index + 0.5) / len(held_out)
         for number in range(n_periods):
             start = (number + centre) * period - length / 2
-            blocks.append((label, round(start), round(start + length)))
+            split_index = manifest.SPLITS.index(name)
+            blocks.append((split_index, round(start), round(start + length)))
     return blocks

@@ -1,11 +1,12 @@
-"""Worker processes that each take the next task; one that dies costs at most one recording.
+"""Worker processes: each takes the next task; one that dies costs at most one recording.
 
 Every worker has a pipe of its own, so there is no shared lock that a dying one could hold:
 its end closes with it. Processes are spawned: a fork would inherit the parent's threads' locks.
 
-A worker that dies, or that takes far too long over one recording, is replaced, and its task
-done again; a recording that ends two of them is left out. A death between recordings is
-nobody's fault, and a task may have a few.
+A worker that dies, or exceeds the time limit of a recording, is replaced and its task repeated; a
+recording that ends two workers is left out. Deaths between recordings are counted per task, and a
+task may have a few. Each worker's memory is limited, so a decoder out of control gets an error
+instead of exhausting the machine.
 """
 
 import contextlib
@@ -22,57 +23,60 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
-from lstm_gen.dataset.prepare import plan, receipts, worker_limits
+from lstm_gen.dataset.prepare import plan, shards
 from lstm_gen.platform import errors
 
 _DEATHS_PER_RECORDING = 2
 _DEATHS_PER_TASK = 3
 # Far more than the slowest decoder on the slowest disk needs.
-_PATIENCE_SECONDS = 120.0
-_PATIENCE_SECONDS_PER_MB = 20.0
-_LOOK_SECONDS = 1.0
-_ENDING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+_TIMEOUT_SECONDS = 120.0
+_TIMEOUT_SECONDS_PER_MB = 20.0
+_POLL_SECONDS = 1.0
+_MAX_DATA_BYTES = 5 << 28  # with the libraries that a worker maps, 1.5 GB resident
+_SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
 def count_workers(wanted: int, n_tasks: int) -> int:
-    """Return how many workers are useful; 0 wanted means one per core this process may use."""
+    """Return the number of workers: at most one per task; 0 wanted means one per core."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return min(wanted or cores or 1, n_tasks)
 
 
 def run(
-    job: receipts.Job,
+    job: plan.Job,
     tasks: Sequence[plan.Task],
     n_workers: int,
-    report: Callable[[receipts.Outcome], None],
+    report: Callable[[plan.Outcome], None],
 ) -> None:
     """Do every task in worker processes, the largest first; each leaves its receipt.
 
     Args:
-      job: What all tasks share.
-      tasks: What to do.
-      n_workers: How many processes; 0 for one per core.
-      report: Called with each recording's outcome as it comes, in no fixed order.
+      job: Settings, split "auto" resolved.
+      tasks: Tasks to do.
+      n_workers: Number of processes; 0 for one per core.
+      report: Called with each recording's outcome, in no fixed order.
 
     Raises:
-      InputError: If workers keep dying, for instance killed for want of memory.
+      InputError: If workers keep dying, for instance killed for lack of memory.
     """
     waiting = sorted((_Attempt(task) for task in tasks), key=lambda attempt: attempt.task.n_bytes)
     workers: list[_Worker] = []
-    scratch = tempfile.TemporaryDirectory(prefix="lstm_gen-")  # what dead workers leave goes too
+    scratch = tempfile.TemporaryDirectory(
+        prefix="lstm_gen-"
+    )  # also removes the files of dead workers
     try:
         for _ in range(count_workers(n_workers, len(tasks))):
             workers.append(_Worker(job, scratch.name))
             workers[-1].give(waiting.pop())
         while busy := [worker for worker in workers if worker.attempt]:
-            ready = multiprocessing.connection.wait([w.connection for w in busy], _LOOK_SECONDS)
+            ready = multiprocessing.connection.wait([w.connection for w in busy], _POLL_SECONDS)
             for worker in busy:
                 if worker.connection in ready:
-                    _listen(worker, report)
+                    _receive(worker, report)
                 elif worker.is_stuck():
                     worker.process.kill()
                 if worker.dead:
-                    _forgive(worker)
+                    _count_death(worker)
                     worker.process.join()
                     workers[workers.index(worker)] = replacement = _Worker(job, scratch.name)
                     replacement.give(worker.attempt)
@@ -80,15 +84,38 @@ def run(
                     worker.give(waiting.pop())
     finally:
         for worker in workers:
-            worker.process.kill()  # what it has half done is not named yet, and is deleted
+            worker.process.kill()  # its unfinished shards have temporary names, and are deleted
         for worker in workers:
             worker.process.join()
         scratch.cleanup()
 
 
+def limit_memory() -> None:
+    """Limit this process's memory, so that a decoder gets an error and no core is dumped.
+
+    The limit is on data (heap and private mappings), not on address space, which libraries
+    reserve freely. Without effect on systems that have no such limit.
+    """
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        limits = ((resource.RLIMIT_DATA, _MAX_DATA_BYTES), (resource.RLIMIT_CORE, 0))
+        for kind, wanted in limits:
+            _, hard = resource.getrlimit(kind)
+            limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+            resource.setrlimit(kind, (limit, hard))
+
+
 @dataclasses.dataclass(kw_only=False)
 class _Attempt:
-    """A task, and what has been learnt from the deaths of those who tried it."""
+    """A task, and the deaths of the workers that tried it.
+
+    Attributes:
+      task: The task.
+      crashed: Recordings to skip.
+      deaths: Recording to number of deaths; "" for deaths between recordings.
+      reported: Recordings whose outcome was reported.
+    """
 
     task: plan.Task
     crashed: frozenset[str] = frozenset()
@@ -100,18 +127,18 @@ class _Worker:
     """A process and the parent's end of its pipe.
 
     Attributes:
-      attempt: What it is doing, or None.
-      recording: Name of the recording that it has in hand, or empty.
+      attempt: Current task, or None.
+      recording: Name of the current recording, or empty.
       dead: Whether its end of the pipe has closed.
     """
 
-    def __init__(self, job: receipts.Job, scratch: str) -> None:
+    def __init__(self, job: plan.Job, scratch: str) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process: SpawnProcess = context.Process(
             target=_serve, args=(theirs, job, scratch), daemon=True
         )
-        with _undisturbed():
+        with _blocked_signals():
             self.process.start()
         theirs.close()  # so that a worker's death closes the pipe
         self.attempt: _Attempt | None = None
@@ -120,39 +147,39 @@ class _Worker:
         self._started = time.monotonic()
 
     def give(self, attempt: _Attempt | None) -> None:
-        """Let it do a task; that it has died is found when it is listened to."""
+        """Send it a task; if it has died, the next `_receive` notices."""
         self.attempt = attempt
         if attempt:
             with contextlib.suppress(ConnectionError):
                 self.connection.send((attempt.task, attempt.crashed))
 
     def start(self, recording: str) -> None:
-        """Note that it begins with a recording."""
+        """Note that it starts a recording."""
         self.recording, self._started = recording, time.monotonic()
 
     def is_stuck(self) -> bool:
-        """Whether it has had the same recording for longer than any could take."""
+        """Whether the current recording has exceeded its time limit."""
         sizes = {r.name: r.n_bytes for r in self.attempt.task.recordings} if self.attempt else {}
-        patience = _PATIENCE_SECONDS + _PATIENCE_SECONDS_PER_MB * sizes.get(self.recording, 0) / 1e6
-        return bool(self.recording) and time.monotonic() - self._started > patience
+        limit = _TIMEOUT_SECONDS + _TIMEOUT_SECONDS_PER_MB * sizes.get(self.recording, 0) / 1e6
+        return bool(self.recording) and time.monotonic() - self._started > limit
 
 
 @contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Put off what would end this process while another starts: half started it would be lost.
+def _blocked_signals() -> Iterator[None]:
+    """Block signals while a process starts: if the parent ended then, it would be orphaned.
 
-    That one inherits this. It never hears Ctrl-C, which reaches it too: its parent ends it.
+    The new process inherits the mask. It keeps ignoring Ctrl-C: its parent ends it.
     """
-    resource_tracker.ensure_running()  # which would let signals through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    resource_tracker.ensure_running()  # it would unblock signals
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _listen(worker: _Worker, report: Callable[[receipts.Outcome], None]) -> None:
-    """Take a worker's next message, or notice its death; raise what ended its work."""
+def _receive(worker: _Worker, report: Callable[[plan.Outcome], None]) -> None:
+    """Handle a worker's next message, or its death; raise the exception that it sends."""
     try:
         message = worker.connection.recv()
     except (EOFError, ConnectionError):
@@ -162,7 +189,7 @@ def _listen(worker: _Worker, report: Callable[[receipts.Outcome], None]) -> None
         raise message
     if isinstance(message, str):
         worker.start(message)
-    elif isinstance(message, receipts.Outcome):
+    elif isinstance(message, plan.Outcome):
         worker.recording = ""
         if worker.attempt and message.name not in worker.attempt.reported:
             worker.attempt.reported.add(message.name)
@@ -171,11 +198,11 @@ def _listen(worker: _Worker, report: Callable[[receipts.Outcome], None]) -> None
         worker.give(None)
 
 
-def _forgive(worker: _Worker) -> None:
-    """Let a dead worker's task be tried again, without a recording that ended two workers.
+def _count_death(worker: _Worker) -> None:
+    """Count a worker's death; a recording that ended two workers is skipped from now on.
 
     Raises:
-      InputError: If the task has had deaths enough that no recording explains.
+      InputError: If too many workers died between the recordings of the task.
     """
     attempt = worker.attempt
     if attempt is None:
@@ -185,19 +212,15 @@ def _forgive(worker: _Worker) -> None:
         attempt.crashed |= {worker.recording}
     if attempt.deaths[""] >= _DEATHS_PER_TASK:
         raise errors.InputError(
-            "worker processes keep dying, perhaps killed for want of memory; try fewer --workers. "
+            "worker processes keep dying, perhaps killed for lack of memory; try fewer --workers. "
             f"Received: {attempt.deaths['']} deaths over {', '.join(attempt.task.shards.values())}"
         )
 
 
-def _serve(connection: Connection, job: receipts.Job, scratch: str) -> None:
+def _serve(connection: Connection, job: plan.Job, scratch: str) -> None:
     """Do the tasks that come through the pipe until it closes."""
-    from lstm_gen.dataset.prepare import (
-        shards,  # the parent, which imports this module too, needs none of it
-    )
-
-    worker_limits.limit_process()
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING - {signal.SIGINT})
+    limit_memory()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS - {signal.SIGINT})
     tempfile.tempdir = scratch
     with contextlib.suppress(EOFError, ConnectionError):
         while True:
@@ -208,5 +231,5 @@ def _serve(connection: Connection, job: receipts.Job, scratch: str) -> None:
             except ConnectionError:
                 raise
             except (OSError, errors.InputError, errors.StorageError) as error:
-                # A full disk, or a bucket that refuses, ends the whole run.
+                # A full disk, or a bucket that refuses access, ends the whole run.
                 connection.send(error)
