@@ -1,4 +1,4 @@
-"""A folder of files that are broken, hostile or only odd, and the verdict that each must get.
+"""A folder of files that are broken, hostile or only odd, and the status that each must get.
 
 Every class is a function of a random generator, so a seed makes as many different files of each
 as are wanted.
@@ -113,7 +113,7 @@ def long_silence(random: Random) -> bytes:
     return file.getvalue()
 
 
-# Class: suffix, verdict, maker of the content.
+# Class: suffix, status, maker of the content.
 CONTENTS: dict[str, tuple[str, str, Maker]] = {
     "no bytes": (".wav", "empty", lambda _: b""),
     "no samples": (
@@ -218,14 +218,14 @@ SLOW_CONTENTS: dict[str, tuple[str, str, Maker]] = {"hours": (".flac", "too_long
 
 
 def make(folder: pathlib.Path, seed: int, per_class: int, slow: bool = False) -> dict[str, str]:
-    """Fill a new folder; return the verdict that each file in it must get, by name."""
+    """Fill a new folder; return the status that each file in it must get, by name."""
     folder.mkdir()
     random, wanted = np.random.default_rng(seed), {}
-    for kind, (suffix, verdict, maker) in (CONTENTS | (SLOW_CONTENTS if slow else {})).items():
+    for kind, (suffix, status, maker) in (CONTENTS | (SLOW_CONTENTS if slow else {})).items():
         for index in range(1 if kind in SLOW_CONTENTS else per_class):
             name = f"{kind} {index}{suffix}"
             (folder / name).write_bytes(maker(random))
-            wanted[name] = verdict
+            wanted[name] = status
     return wanted | make_places(folder, random) | make_names(folder, random)
 
 

@@ -146,8 +146,8 @@ def test_every_window_of_every_epoch_is_varied_anew(dataset: manifest.Dataset) -
 def test_the_variation_is_that_of_the_place_in_the_stream(dataset: manifest.Dataset) -> None:
     whole = read(dataset, 10)
     np.testing.assert_array_equal(read(dataset, 4, start_step=6), whole[24:])
-    shares = [read(dataset, 10, replicas=range(i, i + 1), n_replicas=2) for i in range(2)]
-    halves = [share.reshape(10, 2, *whole.shape[1:]) for share in shares]
+    parts = [read(dataset, 10, replicas=range(i, i + 1), n_replicas=2) for i in range(2)]
+    halves = [part.reshape(10, 2, *whole.shape[1:]) for part in parts]
     np.testing.assert_array_equal(np.concatenate(halves, axis=1).reshape(whole.shape), whole)
     assert np.any(read(dataset, 10, seed=2) != whole)
 
@@ -165,7 +165,7 @@ def test_settings_out_of_range_are_refused() -> None:
 
 
 @pytest.mark.parametrize("moved", [{"transpose_semitones": 1.0}, {"shift_mels": 1}])
-def test_a_pitch_that_is_told_must_stay(moved: dict[str, Any]) -> None:
+def test_a_pitch_in_the_condition_must_stay(moved: dict[str, Any]) -> None:
     augment = AugmentationConfig(**moved)
     augmentation.require_pitch_kept(augment, ["instrument"], "pitch")
     still = AugmentationConfig(gain_db=3)

@@ -1,4 +1,4 @@
-"""A verdict for every file: broken and hostile ones among good ones, through the whole command."""
+"""A status for every file: broken and hostile ones among good ones, through the whole command."""
 
 import ast
 import contextlib
@@ -78,7 +78,7 @@ def check_folder(tmp_path: pathlib.Path, seed: int, per_class: int, slow: bool =
     """Prepare bad files alone with good ones, and the good ones alone; compare."""
     wanted = bad_audio.make(tmp_path / "mixed", seed, per_class, slow)
     (tmp_path / "good").mkdir()
-    good = [name for name, verdict in wanted.items() if verdict == "ok"]
+    good = [name for name, status in wanted.items() if status == "ok"]
     for name in good:
         copy = tmp_path / "good" / name
         copy.parent.mkdir(exist_ok=True)
@@ -92,7 +92,7 @@ def check_folder(tmp_path: pathlib.Path, seed: int, per_class: int, slow: bool =
     lines = manifest.load_lines(str(made))
     found = {line["name"]: line["verdict"] for line in lines}
     assert len(found) == len(lines)
-    # The same content can have any of its names first; the verdict on the other is known.
+    # The same content can have any of its names first; the status of the other is known.
     assert Counter(found.values()) == Counter(wanted.values())
     assert {n: v for n, v in found.items() if v != wanted[n]} == {}
     assert all(str(line["detail"]).isprintable() for line in lines)
@@ -168,7 +168,7 @@ def test_too_many_bad_files_are_a_failure(tmp_path: pathlib.Path) -> None:
 def test_the_share_of_bad_recordings(
     counts: dict[str, int], limit: float, words: str | None
 ) -> None:
-    lines = [{"verdict": verdict} for verdict, n in counts.items() for _ in range(n)]
+    lines = [{"verdict": status} for status, n in counts.items() for _ in range(n)]
     if words:
         assert words in summary.check_bad_fraction(lines, limit)
         return
@@ -217,7 +217,7 @@ def test_memory_is_bounded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "verdict", "words"),
+    ("error", "status", "words"),
     [
         (MemoryError(), "memory", "more memory"),
         (ZeroDivisionError("by\nzero"), "failed", "ZeroDivisionError: by zero"),
@@ -225,7 +225,7 @@ def test_memory_is_bounded() -> None:
 )
 def test_whatever_a_decoder_does_costs_one_recording(
     error: Exception,
-    verdict: str,
+    status: str,
     words: str,
     tmp_path: pathlib.Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -243,11 +243,11 @@ def test_whatever_a_decoder_does_costs_one_recording(
     outcomes: list[plan.Outcome] = []
     (task,) = (task for task in planned.tasks if task.recordings)
     writer.write_task(planned.job, task, (), lambda _: None, outcomes.append)
-    assert [outcome.status for outcome in outcomes] == [verdict]
+    assert [outcome.status for outcome in outcomes] == [status]
     assert words in outcomes[0].detail
 
 
-def test_every_verdict_is_listed_and_used() -> None:
+def test_every_status_is_listed_and_used() -> None:
     sources = [p for p in (ROOT / "lstm_gen").rglob("*.py") if p.name != "file_status.py"]
     literals = {
         node.value
@@ -268,7 +268,7 @@ def test_every_verdict_is_listed_and_used() -> None:
     assert raised <= set(file_status.STATUSES)
 
 
-def test_every_verdict_is_documented() -> None:
+def test_every_status_is_documented() -> None:
     text = (ROOT / "docs" / "formats.md").read_text()
     for code, meaning in file_status.STATUSES.items():
         assert f"| `{code}` | {meaning} |" in text

@@ -24,13 +24,13 @@ def test_the_direct_runner_makes_the_same_dataset(
 ) -> None:
     pytest.importorskip("apache_beam")
     job = material.make_job(recordings, tmp_path / "out", validation_fraction=0.3)
-    told: list[plan.Outcome | None] = []
+    reported: list[plan.Outcome | None] = []
     made, n_tasks = prepare.prepare(
-        job, runner="DirectRunner", progress=lambda outcome, _: told.append(outcome)
+        job, runner="DirectRunner", progress=lambda outcome, _: reported.append(outcome)
     )
     assert n_tasks == 32
     assert tree(made.data_dir) == tree(dataset.data_dir)
-    assert len(told) == 1 + 6
+    assert len(reported) == 1 + 6
     assert prepare.prepare(job, runner="DirectRunner")[1] == 0
 
 
@@ -43,7 +43,7 @@ def test_a_recording_that_kills_its_worker_costs_itself(
     prepare.prepare(job, runner="DirectRunner")
     lines = {line["name"]: line["verdict"] for line in manifest.load_lines(job.data_dir)}
     assert lines["4.wav"] == "crashed"
-    assert sum(verdict == "ok" for verdict in lines.values()) == 4
+    assert sum(status == "ok" for status in lines.values()) == 4
 
 
 def test_an_unknown_runner_is_one_line(recordings: pathlib.Path, tmp_path: pathlib.Path) -> None:

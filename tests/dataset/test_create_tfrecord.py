@@ -68,7 +68,7 @@ def test_a_path_with_spaces_and_names_of_every_kind(tmp_path: pathlib.Path) -> N
     assert {line["name"]: line["verdict"] for line in lines} == {f"{n}.wav": "ok" for n in names}
 
 
-def test_the_dataset_is_checked_and_heard(
+def test_the_dataset_is_checked_and_inverted(
     dataset: manifest.Dataset, tmp_path: pathlib.Path
 ) -> None:
     sound = tmp_path / "segment.wav"

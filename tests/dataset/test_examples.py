@@ -62,7 +62,7 @@ def read(dataset: manifest.Dataset) -> list[records.Segment]:
     ]
 
 
-def heard(dataset: manifest.Dataset, name: str) -> Any:
+def decode(dataset: manifest.Dataset, name: str) -> Any:
     path = pathlib.Path(dataset.data_dir).parent / "in" / name
     return soundfile.read(path, dtype="float32")[0]
 
@@ -82,7 +82,7 @@ def test_examples_are_exactly_as_long_as_asked(tmp_path: pathlib.Path) -> None:
     expected = [
         np.resize(np.append(part, np.zeros(RATE)), RATE).astype("f4")
         for name in lengths
-        for part in np.split(heard(dataset, name), np.arange(1, lengths[name]).astype(int) * RATE)
+        for part in np.split(decode(dataset, name), np.arange(1, lengths[name]).astype(int) * RATE)
         if len(part) > 0.499 * RATE or name == "short.wav"
     ]
     back = [representations.invert(s.frames, WAVEFORM, n_samples=RATE) for s in read(dataset)]
@@ -96,7 +96,7 @@ def test_an_example_of_any_representation_sounds_again(
 ) -> None:
     dataset, _ = make(tmp_path, {"a.wav": 4.0}, audio, example_seconds=2, dtype=dtype)
     assert not list(check.find_problems(dataset, deep=True))
-    samples, n_samples = heard(dataset, "a.wav"), 2 * RATE
+    samples, n_samples = decode(dataset, "a.wav"), 2 * RATE
     for index, segment in enumerate(read(dataset)):
         assert segment.frames.dtype == dtype
         assert segment.frames.shape == (
@@ -121,7 +121,7 @@ def test_long_segments_of_any_representation_stand_on_their_own(
     dataset, _ = make(tmp_path, lengths, audio, segment_frames=50, dtype=dtype)
     assert not list(check.find_problems(dataset, deep=True))
     assert len(read(dataset)) >= 4
-    sounds = [heard(dataset, name) for name in lengths]
+    sounds = [decode(dataset, name) for name in lengths]
     for segment in read(dataset) if audio.representation != "log_stft" else []:
         n_samples = (len(segment.frames) - 1) * audio.hop_length
         back = representations.invert(segment.frames, audio, n_samples=n_samples)
@@ -203,7 +203,7 @@ def test_no_more_examples_than_wanted_are_made(tmp_path: pathlib.Path) -> None:
         representations.invert(s.frames, WAVEFORM, n_samples=RATE).tobytes() for s in read(dataset)
     }
     expected = {
-        np.resize(np.append(heard(dataset, n), np.zeros(RATE)), RATE).astype("f4").tobytes()
+        np.resize(np.append(decode(dataset, n), np.zeros(RATE)), RATE).astype("f4").tobytes()
         for n in lengths
     }
     assert back == expected

@@ -1,4 +1,4 @@
-"""A preparation that is told to end, or cannot go on: one line, and nothing left behind."""
+"""A preparation that is stopped or cannot continue: one line, and nothing left behind."""
 
 import errno
 import os
@@ -45,7 +45,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (12000, resource.getrlimit(resource.RL
         pytest.param(signal.SIGHUP, True, marks=pytest.mark.faults),
     ],
 )
-def test_told_to_end(
+def test_a_signal_ends_it(
     number: signal.Signals,
     everyone: bool,
     recordings: pathlib.Path,
@@ -63,9 +63,9 @@ def test_told_to_end(
     _, complaints = process.communicate(timeout=60)
     assert process.returncode == 128 + number
     lines = [line for line in complaints.replace("\r", "\n").splitlines() if line.strip()]
-    told = [line for line in lines if not line.startswith("preparing")]
+    printed = [line for line in lines if not line.startswith("preparing")]
     reason = "interrupted" if number == signal.SIGINT else f"ended by {number.name}"
-    assert told == [f"error: {reason}"]
+    assert printed == [f"error: {reason}"]
     with pytest.raises(ProcessLookupError):
         os.kill(worker, 0)
     assert list(scratch.iterdir()) == []
@@ -93,8 +93,8 @@ def test_no_room_for_a_shard(
     process = preparations.start(recordings, data_dir, PYTHONPATH=f"{tmp_path}:{preparations.ROOT}")
     _, complaints = process.communicate(timeout=60)
     assert process.returncode == 1
-    (told,) = (line for line in complaints.replace("\r", "\n").splitlines() if "error" in line)
-    assert re.fullmatch(rf"error: File too large: {data_dir}/\w+-.*\.tfrecord\.tmp-\d+", told)
+    (printed,) = (line for line in complaints.replace("\r", "\n").splitlines() if "error" in line)
+    assert re.fullmatch(rf"error: File too large: {data_dir}/\w+-.*\.tfrecord\.tmp-\d+", printed)
     assert not list(data_dir.rglob("*.tmp-*"))
     before = preparations.shards_done(data_dir)
     preparations.finish(preparations.start(recordings, data_dir))
@@ -130,7 +130,7 @@ def test_a_recording_that_changes_before_it_is_read(change: str, tmp_path: pathl
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_no_room_for_what_is_read_is_no_verdict(
+def test_a_full_disk_while_reading_is_no_status(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:

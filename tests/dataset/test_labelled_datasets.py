@@ -161,7 +161,7 @@ def test_labels_that_disagree_are_found(copy: plan.Job) -> None:
     assert "label pitch must be" in found
 
 
-def test_tfds_is_told_what_there_is(labelled: manifest.Dataset) -> None:
+def test_the_files_for_tfds_describe_the_dataset(labelled: manifest.Dataset) -> None:
     info, features = (
         json.loads(pathlib.Path(labelled.data_dir, name).read_text())
         for name in manifest.TFDS_FILES

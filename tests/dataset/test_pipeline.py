@@ -121,14 +121,14 @@ def test_the_global_seed_changes_nothing(dataset: manifest.Dataset, global_seed:
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_two_hosts_of_two_devices_share_each_batch(
+def test_two_hosts_of_two_devices_have_parts_of_each_batch(
     dataset: manifest.Dataset, training: bool
 ) -> None:
     size, n_steps = 4 * BATCH, 4
     together = batches(dataset, take=n_steps, batch_size=size, training=training)
-    shares: dict[str, Any] = {"batch_size": size, "n_replicas": 4, "training": training}
+    settings: dict[str, Any] = {"batch_size": size, "n_replicas": 4, "training": training}
     apart = [
-        batches(dataset, take=2 * n_steps, replicas=replicas, **shares)
+        batches(dataset, take=2 * n_steps, replicas=replicas, **settings)
         for replicas in (range(2), range(2, 4))
     ]
     for step, whole in enumerate(together):
@@ -136,11 +136,11 @@ def test_two_hosts_of_two_devices_share_each_batch(
         assert len(parts) == 4
         for name, values in whole.items():
             np.testing.assert_array_equal(np.concatenate([p[name] for p in parts]), values)
-    later = batches(dataset, take=3, start_step=2, replicas=range(2, 4), **shares)
+    later = batches(dataset, take=3, start_step=2, replicas=range(2, 4), **settings)
     assert_same(later, apart[1][4:7])
 
 
-def test_a_batch_must_be_shared_out_evenly(dataset: manifest.Dataset) -> None:
+def test_a_batch_must_divide_evenly(dataset: manifest.Dataset) -> None:
     with pytest.raises(errors.InputError, match="batch_size=4, devices=3"):
         batches(dataset, n_replicas=3)
 

@@ -103,8 +103,8 @@ def test_counts_add_up(dataset: manifest.Dataset) -> None:
     assert [line["name"] for line in lines] == [
         *("0.wav", "2.wav", "4.wav", "deep/er/1.flac", "deep/er/3.flac", "twice.wav", "notes.txt")
     ]
-    verdicts = {line["name"]: line["verdict"] for line in lines if line["verdict"] != "ok"}
-    assert verdicts == {"twice.wav": "duplicate", "notes.txt": "not_audio"}
+    statuses = {line["name"]: line["verdict"] for line in lines if line["verdict"] != "ok"}
+    assert statuses == {"twice.wav": "duplicate", "notes.txt": "not_audio"}
     for name, split in dataset.splits.items():
         found = read(dataset, name)
         assert [len(s.frames) for s in found] == [n for s in split.shards for n in s.frames]
@@ -232,7 +232,7 @@ def test_outputs_are_never_ingested(tmp_path: pathlib.Path, source: str, made: s
 
 
 def bad_files(folder: pathlib.Path) -> dict[str, str]:
-    """Write a bad recording of each kind; return the verdict that each should get."""
+    """Write a bad recording of each kind; return the status that each should get."""
     good = material.tone(6, 250)
     soundfile.write(folder / "none.wav", np.zeros(0), material.RATE)
     soundfile.write(folder / "one.wav", np.ones(1), material.RATE)

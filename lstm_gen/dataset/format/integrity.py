@@ -8,11 +8,12 @@ the hashing and nothing else.
 
 import concurrent.futures
 import contextlib
+import dataclasses
 import json
 import re
 import time
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from lstm_gen.platform import errors, storage
 
@@ -25,6 +26,21 @@ _THREADS = 4  # hashing releases the interpreter's lock
 # A file can change twice within one tick of its file system's clock, so younger files are not
 # cached.
 _YOUNG_SECONDS = 2.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class File:
+    """A file of a dataset, as `dataset.json` lists it.
+
+    Attributes:
+      name: Name in the directory.
+      bytes: Size.
+      sha256: Of the content, hexadecimal.
+    """
+
+    name: str
+    bytes: int
+    sha256: str
 
 
 class FileHash(NamedTuple):
@@ -102,22 +118,6 @@ class HashCache:
 def dataset_cache(data_dir: str) -> HashCache:
     """Return the hash cache in a dataset's directory."""
     return HashCache(storage.join(data_dir, STATE_DIR, _CACHE_FILE))
-
-
-class File(Protocol):
-    """A file of a dataset, as `dataset.json` lists it."""
-
-    @property
-    def name(self) -> str:
-        """Name in the directory."""
-
-    @property
-    def bytes(self) -> int:
-        """Size."""
-
-    @property
-    def sha256(self) -> str:
-        """SHA-256 of the content, hexadecimal."""
 
 
 def compare_sizes(data_dir: str, files: Sequence[File]) -> Iterator[str]:

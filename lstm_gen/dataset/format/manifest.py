@@ -46,37 +46,16 @@ _SHARD_NAME = re.compile(r".*-(?P<index>\d{5})-of-(?P<count>\d{5})\.tfrecord")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Shard:
+class Shard(integrity.File):
     """One TFRecord file.
 
     Attributes:
-      name: File name in the dataset directory.
-      records: Segments in it.
-      bytes: Size of the file.
-      sha256: Of its content, hexadecimal.
+      records: Number of segments.
       frames: Frames of each segment, in order, from which window counts follow.
     """
 
-    name: str
     records: int
-    bytes: int
-    sha256: str
     frames: tuple[int, ...]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Lines:
-    """The file `manifest.jsonl`.
-
-    Attributes:
-      name: Its name.
-      bytes: Its size.
-      sha256: Of its content, hexadecimal.
-    """
-
-    name: str
-    bytes: int
-    sha256: str
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -144,7 +123,7 @@ class Dataset:
     labels: Vocabulary = dataclasses.field(default_factory=dict)
     label_source: LabelConfig = dataclasses.field(default_factory=LabelConfig)
     unused_rows: UnusedRows = _NONE_UNUSED
-    lines: Lines | None = None
+    lines: integrity.File | None = None
     local_dir: str = ""
 
     @property
@@ -184,7 +163,7 @@ def save(dataset: Dataset) -> Dataset:
     """
     content = storage.read_bytes(storage.join(dataset.data_dir, MANIFEST_FILE))
     sha256 = hashlib.sha256(content).hexdigest()
-    lines = Lines(name=MANIFEST_FILE, bytes=len(content), sha256=sha256)
+    lines = integrity.File(name=MANIFEST_FILE, bytes=len(content), sha256=sha256)
     values = {
         "schema": SCHEMA,
         "audio": fields.to_dict(dataset.audio),
@@ -370,7 +349,7 @@ def _build(data_dir: str, values: Mapping[str, Any], where: str) -> Dataset:
             LabelConfig, values["label_source"], f"{where}: label_source"
         ),
         unused_rows=UnusedRows(unused["total"], tuple(unused["first"])),
-        lines=Lines(**values["manifest"]),
+        lines=integrity.File(**values["manifest"]),
     )
 
 
