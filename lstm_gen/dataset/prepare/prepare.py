@@ -1,4 +1,4 @@
-"""Preparation: turns a folder of recordings into a dataset directory.
+"""Preparation of a dataset directory from a folder of recordings.
 
 Restartable: killed at any point and run again, it does only the missing tasks, and the directory
 is the same to the byte as after an uninterrupted run. `dataset.json` is written last and deleted

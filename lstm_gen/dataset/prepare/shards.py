@@ -1,6 +1,6 @@
-"""Shards: decodes, analyses and cuts the recordings of one task, and writes them.
+"""Shard writing: decoding, analysis, cutting and storage of the recordings of one task.
 
-Runs in a worker process. Audio and frames stay there; the parent gets a status per recording,
+Done in a worker process. Audio and frames stay there; the parent gets a status per recording,
 and counts, hashes and statistics per shard. An unusable recording does not affect the others.
 """
 

@@ -61,9 +61,7 @@ def run(
     """
     waiting = sorted((_Attempt(task) for task in tasks), key=lambda attempt: attempt.task.n_bytes)
     workers: list[_Worker] = []
-    scratch = tempfile.TemporaryDirectory(
-        prefix="lstm_gen-"
-    )  # also removes the files of dead workers
+    scratch = tempfile.TemporaryDirectory(prefix="lstm_gen-")  # also of workers that die
     try:
         for _ in range(count_workers(n_workers, len(tasks))):
             workers.append(_Worker(job, scratch.name))
