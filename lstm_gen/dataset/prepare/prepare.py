@@ -17,7 +17,7 @@ from typing import Any
 from lstm_gen.audio import normalisation
 from lstm_gen.config import fields
 from lstm_gen.dataset.format import integrity, labels, manifest
-from lstm_gen.dataset.prepare import beam, plan, workers
+from lstm_gen.dataset.prepare import plan, workers
 from lstm_gen.platform import errors, failpoints, storage
 
 Progress = Callable[[plan.Outcome | None, int], None]
@@ -46,7 +46,7 @@ def prepare(
       overwrite: Whether a dataset made with other settings may be replaced.
       progress: Called with None when the number of recordings to do is known, and with each
         recording's outcome (after the whole run, if a Beam runner does it).
-      runner: "local" for worker processes, or the name of a Beam runner (see `beam`).
+      runner: "local" for worker processes, or the name of a Beam runner (see `workers.run_beam`).
       runner_options: Beam's own flags.
 
     Returns:
@@ -71,7 +71,7 @@ def prepare(
             if runner == LOCAL:
                 workers.run(planned.job, tasks, n_workers, report)
             else:
-                beam.run(planned.job, tasks, runner, runner_options)
+                workers.run_beam(planned.job, tasks, runner, runner_options)
         finally:
             # Files of workers that died.
             _remove(job.data_dir, _TEMPORARY.fullmatch)

@@ -1,4 +1,4 @@
-"""Worker processes: each takes the next task; one that dies costs at most one recording.
+"""Execution of tasks: worker processes on this machine, or an Apache Beam pipeline.
 
 Every worker has a pipe of its own, so there is no shared lock that a dying one could hold:
 its end closes with it. Processes are spawned: a fork would inherit the parent's threads' locks.
@@ -7,6 +7,10 @@ A worker that dies, or exceeds the time limit of a recording, is replaced and it
 recording that ends two workers is left out. Deaths between recordings are counted per task, and a
 task may have a few. Each worker's memory is limited, so a decoder out of control gets an error
 instead of exhausting the machine.
+
+A task reads and writes by itself and leaves its receipt, so Beam only distributes the tasks: no
+audio and no frames pass through it, and the bytes are those of a local run. Each task runs in a
+worker process there too. Apache Beam is an optional dependency (`pip install 'lstm_gen[beam]'`).
 """
 
 import contextlib
@@ -86,6 +90,46 @@ def run(
         for worker in workers:
             worker.process.join()
         scratch.cleanup()
+
+
+def run_beam(
+    job: plan.Job, tasks: Sequence[plan.Task], runner: str, options: Sequence[str]
+) -> None:
+    """Do every task in an Apache Beam pipeline; each leaves its receipt.
+
+    Args:
+      job: Settings; all workers must be able to reach its directories.
+      tasks: Tasks to do.
+      runner: Name of a Beam runner: "DirectRunner", "DataflowRunner" ...
+      options: Beam's own flags, such as "--project=my-project".
+
+    Raises:
+      InputError: If Beam is not installed, or the runner or an option is unknown.
+    """
+    try:
+        import apache_beam
+        from apache_beam.options import pipeline_options
+    except ImportError as error:
+        raise errors.InputError(
+            "a runner other than local needs Apache Beam: pip install 'lstm_gen[beam]'. "
+            f"Received: runner={runner!r}"
+        ) from error
+    try:
+        pipeline = apache_beam.Pipeline(
+            runner=runner, options=pipeline_options.PipelineOptions(list(options))
+        )
+    except (ValueError, SystemExit) as error:  # Beam's parser ends the program
+        raise errors.InputError(
+            f"Apache Beam must know the runner and its options ({error}). "
+            f"Received: runner={runner!r}, options={list(options)!r}"
+        ) from error
+    with pipeline:
+        _ = (
+            pipeline
+            | "Tasks" >> apache_beam.Create(list(tasks))
+            | "SpreadOut" >> apache_beam.Reshuffle()
+            | "Write" >> apache_beam.Map(_run_in_beam, job)
+        )
 
 
 def limit_memory() -> None:
@@ -213,6 +257,12 @@ def _count_death(worker: _Worker) -> None:
             "worker processes keep dying, perhaps killed for lack of memory; try fewer --workers. "
             f"Received: {attempt.deaths['']} deaths over {', '.join(attempt.task.shards.values())}"
         )
+
+
+def _run_in_beam(task: plan.Task, job: plan.Job) -> str:
+    """Do one task on a Beam worker; return its name."""
+    run(job, [task], n_workers=1, report=lambda _: None)
+    return task.name
 
 
 def _serve(connection: Connection, job: plan.Job, scratch: str) -> None:
