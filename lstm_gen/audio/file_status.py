@@ -52,22 +52,16 @@ class AudioError(errors.InputError):
         self.received = received
 
     def __str__(self) -> str:
-        return _sentence(self.expected, self.received)
+        return errors.message(self.expected, self.received)
 
     @property
     def detail(self) -> str:
         """The message without the path, which depends on where a dataset was made."""
         received = {name: value for name, value in self.received.items() if name != "path"}
-        return _sentence(self.expected, received)
+        return errors.message(self.expected, received)
 
 
 def require(condition: bool, reason: str, expected: str, **received: object) -> None:
     """Raise AudioError unless the recording is as expected."""
     if not condition:
         raise AudioError(reason, f"expected {expected}", **received)
-
-
-def _sentence(expected: str, received: dict[str, object]) -> str:
-    """Return what was expected and what was found, on one line."""
-    values = ", ".join(f"{name}={value!r}" for name, value in received.items())
-    return f"{expected}. Received: {values}" if values else expected

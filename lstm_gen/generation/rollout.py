@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from lstm_gen.models import base
-from lstm_gen.platform import cluster, precision
+from lstm_gen.platform import cluster, devices
 from lstm_gen.runs import run as runs
 
 
@@ -85,5 +85,5 @@ def roll_out(
 
 def place_model(run_dir: str, run: runs.Run, device: str, compute: str) -> Any:
     """Return the trained model on a device."""
-    with tf.device(device), precision.of_new_layers(compute):
+    with tf.device(device), devices.layer_precision(compute):
         return runs.load_model(run_dir, run)

@@ -1,1 +1,1 @@
-"""Storage, devices and compilation: everything that knows nothing of music."""
+"""Platform: storage, devices, compilation, errors and failpoints; nothing about audio."""

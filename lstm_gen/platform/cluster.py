@@ -1,6 +1,6 @@
-"""Which of the processes that work together this one is: what TF_CONFIG says, without TensorFlow.
+"""Role of this process in a cluster, from TF_CONFIG; without TensorFlow.
 
-TensorFlow's own form and that of Vertex AI, which names the first process `chief`:
+Both TensorFlow's form and that of Vertex AI, which names the first process `chief`:
 
     {"cluster": {"chief": ["host:port"], "worker": ["host:port", ...]},
      "task": {"type": "worker", "index": 0}}
@@ -13,15 +13,15 @@ from typing import Any, NamedTuple
 from lstm_gen.platform import errors
 
 _VARIABLE = "TF_CONFIG"
-_TASKS = ("chief", "worker")  # in the order in which TensorFlow counts them
+_TASKS = ("chief", "worker")  # in TensorFlow's order
 
 
 class Member(NamedTuple):
-    """One process among those that work together.
+    """One process of a cluster.
 
     Attributes:
-      rank: Which; 0 is the chief, which writes for all.
-      size: How many there are.
+      rank: From 0, the chief, which alone writes.
+      size: Number of processes.
     """
 
     rank: int
@@ -29,10 +29,10 @@ class Member(NamedTuple):
 
 
 def member() -> Member:
-    """Return which process this one is; the only one where TF_CONFIG is not set.
+    """Return this process; rank 0 of 1 where TF_CONFIG is not set.
 
     Raises:
-      InputError: If TF_CONFIG cannot be understood, or has parameter servers or evaluators.
+      InputError: If TF_CONFIG is malformed, or has parameter servers or evaluators.
     """
     text = os.environ.get(_VARIABLE, "").strip()
     try:
@@ -49,8 +49,8 @@ def member() -> Member:
         return Member(0, 1)
     errors.require(
         set(counts) <= set(_TASKS) and counts.get("chief", 1) == 1,
-        f"{_VARIABLE} must have workers, and one chief or none: they train alike, without "
-        "parameter servers or evaluators",
+        f"{_VARIABLE} must have workers, and at most one chief; parameter servers and evaluators "
+        "are not supported",
         **counts,
     )
     kind: str = task.get("type", "")

@@ -1,4 +1,4 @@
-"""A device request becomes a tf.distribute strategy; nothing else asks about devices."""
+"""Devices: tf.distribute strategies, what XLA compiles, and the precision of layers."""
 
 import contextlib
 import contextvars
@@ -8,27 +8,28 @@ import io
 import tempfile
 from collections.abc import Iterator
 
+import keras
 import tensorflow as tf
 
 from lstm_gen.platform import cluster, errors
 
 DEVICES = ("auto", "cpu", "gpu", "tpu")
+_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 _PORTABLE = contextvars.ContextVar("portable", default=False)
 
 
 def strategy(device: str, cpu_devices: int = 1) -> tf.distribute.Strategy:
-    """Return the strategy for a device request: to be called before TensorFlow does anything.
+    """Return the strategy for a device request; call it before TensorFlow does anything.
 
     Every device has an equal part of each batch. Where TF_CONFIG names several processes, the
-    devices of all of them work together; a TPU VM knows its own kind.
+    devices of all of them are used together; TensorFlow discovers the chips of a TPU VM itself.
 
     Args:
       device: "auto" (GPUs when there are any, else the CPU), "cpu", "gpu" or "tpu".
-      cpu_devices: Devices that the processor is made to look like.
+      cpu_devices: Number of logical devices that the CPU is split into.
 
     Raises:
-      InputError: If the device asked for is not there, saying what to do, or TF_CONFIG cannot
-        be understood.
+      InputError: If the device requested is missing, or TF_CONFIG is malformed.
     """
     _require(device, cpu_devices)
     if device == "tpu":
@@ -42,14 +43,14 @@ def strategy(device: str, cpu_devices: int = 1) -> tf.distribute.Strategy:
 
 
 def devices(device: str, cpu_devices: int = 1) -> list[str]:
-    """Return what this process may compute on, as TensorFlow names it.
+    """Return TensorFlow's names of the devices of this process.
 
     Args:
       device: As for `strategy`.
       cpu_devices: As for `strategy`.
 
     Raises:
-      InputError: If the device asked for is not there, saying what to do.
+      InputError: If the device requested is missing.
     """
     _require(device, cpu_devices)
     if device == "tpu":
@@ -62,7 +63,7 @@ def devices(device: str, cpu_devices: int = 1) -> list[str]:
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process, among those that work together, is the one that writes."""
+    """Whether this process is the chief, the only one of a cluster that writes."""
     return bool(strategy.extended.should_checkpoint)
 
 
@@ -81,19 +82,19 @@ def chief_output_dir(strategy: tf.distribute.Strategy, path: str) -> Iterator[st
 
 
 def average(strategy: tf.distribute.Strategy, value: float) -> float:
-    """Return the mean of a number over the processes, so that they decide alike by it.
+    """Return the mean of a number over the processes of a cluster.
 
-    Those that work together must take the same steps: what only one of them knows, such as its
-    clock or a signal, is passed through here first. Alone, a process has its own number back.
+    All processes must take the same steps, so they decide by the mean of what each knows alone,
+    such as its clock or a POSIX signal. A single process gets its own number back.
     """
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return value
-    theirs = strategy.run(tf.identity, args=(tf.constant(value),))
-    return float(strategy.reduce("MEAN", theirs, axis=None))
+    values = strategy.run(tf.identity, args=(tf.constant(value),))
+    return float(strategy.reduce("MEAN", values, axis=None))
 
 
 def _require(device: str, cpu_devices: int) -> None:
-    """Raise InputError if the devices are not there; leaves TensorFlow as it is."""
+    """Raise InputError if the devices are missing; initialises nothing in TensorFlow."""
     errors.require_choice("device", device, DEVICES)
     errors.require(
         cpu_devices == 1 or (cpu_devices > 1 and device == "cpu"),
@@ -109,7 +110,7 @@ def _require(device: str, cpu_devices: int) -> None:
 
 
 def _split_cpu(count: int) -> None:
-    """Make the processor look like several devices, unless it does so already."""
+    """Split the CPU into logical devices, unless it is already."""
     (cpu,) = tf.config.list_physical_devices("CPU")
     if count > len(tf.config.get_logical_device_configuration(cpu) or [cpu]):
         parts = [tf.config.LogicalDeviceConfiguration()] * count
@@ -117,7 +118,7 @@ def _split_cpu(count: int) -> None:
 
 
 def _multi_worker_strategy(device: str, cpu_devices: int) -> tf.distribute.Strategy:
-    """Return the strategy of the processes that TF_CONFIG names; each waits for all."""
+    """Return the strategy of the processes that TF_CONFIG names; waits for all of them."""
     errors.require(
         cpu_devices == 1,
         "a process among several has one CPU device; unset TF_CONFIG, or --cpu_devices=1",
@@ -130,7 +131,7 @@ def _multi_worker_strategy(device: str, cpu_devices: int) -> tf.distribute.Strat
 
 
 def _tpu_strategy() -> tf.distribute.Strategy:
-    """Return the strategy of the TPU VM that this process runs on."""
+    """Return the strategy of this TPU VM."""
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu="local")
         tf.config.experimental_connect_to_cluster(resolver)
@@ -144,12 +145,12 @@ def _tpu_strategy() -> tf.distribute.Strategy:
 
 
 def compiles_with_xla(strategy: tf.distribute.Strategy | None = None) -> bool:
-    """Whether `jit_compile=True` works here and pays for a function without long loops.
+    """Whether `jit_compile=True` works here and is faster for a function without long loops.
 
     A TPU wheel has no XLA compiler for the host's processor (it fails with "could not find
     registered transfer manager for platform Host"), and on a TPU `strategy.run` is compiled
     anyway. The wheel shows as the device TPU_SYSTEM, but to one process at a time. With several
-    replicas in one process the variables of one would be reached from another.
+    replicas in one process, a function of one would read variables of another.
     """
     if _is_tpu_image():
         return False
@@ -158,26 +159,25 @@ def compiles_with_xla(strategy: tf.distribute.Strategy | None = None) -> bool:
     return len(strategy.extended.worker_devices) == 1
 
 
-def compiles_whole_steps(strategy: tf.distribute.Strategy, plain: bool = False) -> bool:
+def compiles_whole_steps(strategy: tf.distribute.Strategy, jit_compile: bool = False) -> bool:
     """Whether XLA should compile a training step as a whole.
 
-    Not where replicas have gradients to exchange, nor where layers run kernels of their own:
-    those are no TensorFlow operations that XLA could take in. Functions inside the step may
-    still be compiled.
+    Not where replicas exchange gradients, nor where layers run custom kernels, which XLA cannot
+    compile. Functions inside the step may still be compiled.
 
     Args:
-      strategy: Where the model lives.
-      plain: Whether no layer has kernels of its own, wherever it is.
+      strategy: The model's.
+      jit_compile: Whether no layer has custom kernels on any device.
     """
     alone = strategy.num_replicas_in_sync == 1
-    kernels = not plain and (uses_host_kernels() or uses_cudnn())
+    kernels = not jit_compile and (uses_host_kernels() or uses_cudnn())
     return alone and compiles_with_xla(strategy) and not kernels
 
 
 def uses_host_kernels() -> bool:
-    """Whether layers may run kernels written for this machine's processor.
+    """Whether layers may run custom kernels compiled for this machine's CPU.
 
-    They may where the processor is all that there can be, outside of `portable`.
+    They may where no other device can be used, and outside of `portable`.
     """
     kinds = {device.device_type for device in tf.config.list_physical_devices()}
     return kinds == {"CPU"} and not _is_tpu_image() and not _PORTABLE.get()
@@ -212,9 +212,24 @@ def _is_installed(distribution: str) -> bool:
 
 @contextlib.contextmanager
 def portable() -> Iterator[None]:
-    """Trace with TensorFlow operations alone, as XLA, other devices and saved graphs need."""
+    """Trace with standard TensorFlow operations only, for XLA, other devices and saved graphs."""
     token = _PORTABLE.set(True)
     try:
         yield
     finally:
         _PORTABLE.reset(token)
+
+
+@contextlib.contextmanager
+def layer_precision(precision: str) -> Iterator[None]:
+    """Build layers that compute in a precision; weights and losses are float32 in both.
+
+    Args:
+      precision: "float32" or "bfloat16".
+    """
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(_POLICIES[precision])
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

@@ -1,31 +1,31 @@
-"""The exceptions that mean: what the user gave, or where it lives, cannot be used."""
+"""Exceptions that are shown to the user in one line, and the checks that raise them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 class InputError(ValueError):
-    """A flag, file or directory from the user cannot be used as it is.
+    """A flag, file or directory of the user's that cannot be used as it is.
 
-    Commands print the message as one line and exit with status 1; any other
-    exception is a defect of ours and keeps its traceback. The message says what was
-    expected, then `Received: name=value`, then what to do.
+    Commands print the message as one line and exit with status 1; any other exception is a
+    defect of this project and keeps its traceback. The message says what was expected and what
+    to do, then `Received: name=value`.
     """
 
 
 class StorageError(Exception):
-    """A bucket refuses, or does not answer.
+    """A bucket that refuses, or does not answer.
 
-    Shown as an `InputError` is. It ends the program whatever was being read or written: it
-    is nobody's verdict on a file.
+    Shown like an `InputError`. It ends the program whatever was being read or written: it is not
+    the status of a single file.
     """
 
 
 class StoppedError(Exception):
-    """A program was asked to stop, and has done so in good order.
+    """A program that stopped cleanly on request.
 
     Attributes:
-      signal_number: Of the signal that asked; the exit status is 128 more.
+      signal_number: The POSIX signal that requested it; the exit status is 128 more.
     """
 
     def __init__(self, message: str, signal_number: int) -> None:
@@ -36,20 +36,25 @@ class StoppedError(Exception):
 def require(condition: bool, expected: str, /, **received: object) -> None:
     """Raise the one-line error of this project unless `condition` holds.
 
-    An infinite number never fits, whatever the condition: JSON could not hold it.
+    NaN and infinity are refused whatever the condition, because JSON cannot hold them.
 
     Args:
       condition: What must be true.
       expected: What was expected, and what to do; one sentence without a full stop.
-      **received: The offending values by the name the user knows them by.
+      **received: The offending values, by the names that the user knows.
 
     Raises:
       InputError: If `condition` is false, or a value is infinite or not a number.
     """
     finite = all(math.isfinite(value) for value in received.values() if isinstance(value, float))
     if not (condition and finite):
-        values = ", ".join(f"{name}={value!r}" for name, value in received.items())
-        raise InputError(f"{expected}. Received: {values}")
+        raise InputError(message(expected, received))
+
+
+def message(expected: str, received: Mapping[str, object]) -> str:
+    """Return the one-line message of an error: what was expected, then what was received."""
+    values = ", ".join(f"{name}={value!r}" for name, value in received.items())
+    return f"{expected}. Received: {values}" if values else expected
 
 
 def require_choice(name: str, value: str, choices: Sequence[str]) -> None:

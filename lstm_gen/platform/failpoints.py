@@ -1,10 +1,10 @@
-"""Places in the code where a test may have the machine taken away.
+"""Failpoints: places in the code at which a test can kill the program.
 
     LSTM_GEN_FAILPOINT=shard.renamed:2:/tmp/fired python create_tfrecord.py ...
 
-kills the process and all of its process group, workers included, with SIGKILL the second time
-that any one process reaches the point, after creating the file named, which proves that it
-fired. Without the variable a point costs the comparison of a string.
+kills the process group, workers included, with SIGKILL the second time that any one process
+reaches the point, after creating the file named as evidence. Without the variable a point costs
+the comparison of a string.
 """
 
 import os
@@ -22,7 +22,7 @@ POINTS = (
     *("file.written", "file.synced", "file.renamed"),
     *("receipt.written", "manifest.written", "tfds.written", "dataset.written"),
 )
-"""Every point of a preparation, in the order in which it first reaches them."""
+"""Points of a preparation, in the order in which they are first reached."""
 
 TRAINING_POINTS = (
     *("state.written", "file.written", "file.synced", "file.renamed", "state.replaced"),
@@ -32,7 +32,7 @@ TRAINING_POINTS = (
 
 
 def reach(point: str) -> None:
-    """Do nothing, or end all of this program at once if the point is the one wanted."""
+    """Kill the process group if this is the point requested; else do nothing."""
     if point != _WANTED:
         return
     _reached[point] += 1

@@ -1,7 +1,7 @@
 """Objects in Google Cloud Storage, by their gs:// paths.
 
-The client library is imported with the first use, so that local work never waits for it.
-Transient faults are retried; what remains is one line that names the object and the remedy.
+The client library is imported at the first use, so that local work never waits for it.
+Transient errors are retried; the others become one line that names the object and the remedy.
 Every upload and download is verified by its CRC-32C.
 """
 
@@ -22,13 +22,13 @@ from lstm_gen.platform import errors
 
 SCHEME = "gs://"
 
-_OUTAGE_SECONDS = 120  # storage that stays away for longer ends the program
+_OUTAGE_SECONDS = 120  # a longer outage ends the program
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.1, 10
 _CHUNK_BYTES = 16 << 20  # of a large upload, held in memory
 _READ_BYTES = 1 << 20
 _THREADS = 8
 _REPLACEMENTS = 5
-_TAKEN = (410, 412)  # the upload has ended meanwhile; the object is there already
+_TAKEN = (410, 412)  # the upload has ended meanwhile, or the object exists already
 _CONTENT_TYPE = "application/octet-stream"
 _FIELDS = "items(name,size,generation,crc32c),prefixes,nextPageToken"
 _MISSING = "there is no such object, or no such bucket; check the path and --gcs_bucket"
@@ -42,12 +42,12 @@ _PHRASES = {status.value: status.phrase for status in http.HTTPStatus}
 
 
 class Entry(NamedTuple):
-    """What storage says of an object without sending it.
+    """Metadata of an object.
 
     Attributes:
       size: Bytes.
-      generation: Changes with every write, never back.
-      crc32c: Of the content, in base64, as `checksum` returns it.
+      generation: Version number, different after every write.
+      crc32c: CRC-32C of the content in base64, as `checksum` returns it.
     """
 
     size: int
@@ -56,7 +56,7 @@ class Entry(NamedTuple):
 
 
 def find(path: str) -> Entry | None:
-    """Return what there is of an object, or None if there is no such object."""
+    """Return an object's metadata, or None if it does not exist."""
     bucket, name = _split(path)
     with _explained(path):
         blob = _client().bucket(bucket).get_blob(name, retry=_retry()) if name else None
@@ -64,10 +64,10 @@ def find(path: str) -> Entry | None:
 
 
 def stat(path: str) -> Entry:
-    """Return what there is of an object.
+    """Return an object's metadata.
 
     Raises:
-      FileNotFoundError: If there is no such object.
+      FileNotFoundError: If the object does not exist.
     """
     entry = find(path)
     if entry is None:
@@ -90,7 +90,7 @@ def children(directory: str) -> list[str]:
 def entries(directory: str) -> dict[str, Entry]:
     """Return every object below a directory by its relative name, sorted, from one listing.
 
-    A name that ends in "/" is none of a file: some clients let it stand for a directory.
+    Names that end in "/" are left out: some clients create them as directories.
     """
     found, _ = _listing(directory)
     return {name: found[name] for name in sorted(found) if name and not name.endswith("/")}
@@ -100,7 +100,7 @@ def read(path: str) -> bytes:
     """Return an object's content.
 
     Raises:
-      FileNotFoundError: If there is no such object.
+      FileNotFoundError: If the object does not exist.
     """
     return bytes(_fetch(path, "download_as_bytes"))
 
@@ -109,22 +109,21 @@ def download(path: str, local_file: str) -> None:
     """Copy an object to a local file.
 
     Raises:
-      FileNotFoundError: If there is no such object.
+      FileNotFoundError: If the object does not exist.
     """
     _fetch(path, "download_to_filename", local_file)
 
 
 def write(path: str, content: bytes) -> None:
-    """Make this an object's content, whatever was there."""
+    """Write an object, replacing any that exists."""
     with _explained(path):
         _blob(path).upload_from_string(content, _CONTENT_TYPE, checksum="crc32c", retry=_retry())
 
 
 def upload(local_file: str, path: str) -> None:
-    """Make a local file's content an object's, by one upload under a precondition.
+    """Upload a local file under a precondition, replacing any object that exists.
 
-    An upload whose response was lost is found done when it is tried again: the object is there
-    already, and has our checksum. Anything else that is there is replaced.
+    A retry after a lost response finds the object with this file's checksum, and is done.
     """
     from google.api_core import exceptions
 
@@ -156,15 +155,15 @@ def upload(local_file: str, path: str) -> None:
 
 
 def exchange(path: str, content: bytes, generation: int) -> int | None:
-    """Make this an object's content if it has not changed meanwhile.
+    """Replace an object if it has not changed meanwhile (compare and swap).
 
     Args:
       path: The object.
-      content: Unlike what anybody else writes there.
-      generation: Of the version to replace; 0 if there must be none.
+      content: Different from what any other process writes there.
+      generation: Generation of the version to replace; 0 if the object must not exist.
 
     Returns:
-      The new generation, or None if there is another version.
+      The new generation, or None if the object has changed.
     """
     from google.api_core import exceptions
 
@@ -181,13 +180,13 @@ def exchange(path: str, content: bytes, generation: int) -> int | None:
         except exceptions.ClientError as error:
             if error.code not in _TAKEN:
                 raise
-            there = find(path)  # ours, if the answer to an earlier attempt was lost
+            there = find(path)  # our own if the response to an earlier attempt was lost
             return there.generation if there and read(path) == content else None
         return int(blob.generation)
 
 
 def delete(path: str, generation: int | None = None) -> None:
-    """Delete an object, or just this version of it; nothing happens if it is not there."""
+    """Delete an object, or only this version of it, if it exists."""
     from google.api_core import exceptions
 
     with _explained(path), contextlib.suppress(exceptions.NotFound, exceptions.PreconditionFailed):
@@ -202,14 +201,14 @@ def delete_tree(directory: str) -> None:
 
 
 def run_parallel(function: Callable[..., None], *arguments: Iterable[str]) -> None:
-    """Call a function for each of many objects, some at a time; the first error ends it."""
+    """Call a function for many objects, several at a time; the first error ends it."""
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
         for _ in pool.map(function, *arguments):
             pass
 
 
 def checksum(local_file: str) -> str:
-    """Return the CRC-32C of a local file as storage writes it: base64, big-endian."""
+    """Return the CRC-32C of a local file as Cloud Storage has it: big-endian, base64."""
     crc = google_crc32c.Checksum()
     with pathlib.Path(local_file).open("rb") as file:
         while block := file.read(_READ_BYTES):
@@ -224,10 +223,10 @@ def close() -> None:
 
 
 def _fetch(path: str, method: str, *arguments: str) -> Any:
-    """Call a download method of an object until it is whole.
+    """Call a download method of an object until it succeeds.
 
-    Each attempt begins anew: the library would go on where the last broke off, and does not
-    verify what it has put together.
+    Each attempt starts from the beginning: the library would resume where the last one failed,
+    and would not verify the result.
     """
     from google.api_core import exceptions
     from google.cloud.storage.exceptions import DataCorruption
@@ -273,7 +272,7 @@ def _split(path: str) -> tuple[str, str]:
 
 
 def _client() -> Any:
-    """Return this process's client; a forked one must not share its parent's connections."""
+    """Return this process's client; a forked process must not share its parent's connections."""
     return _make_client(os.getpid(), os.environ.get("STORAGE_EMULATOR_HOST"))
 
 
@@ -281,14 +280,14 @@ def _client() -> Any:
 def _make_client(_process: int, _emulator: str | None) -> Any:
     from google.cloud import storage
 
-    # Its traces, which nobody asked for, would ask for the bucket from a thread of their own.
+    # Its telemetry would request the bucket's metadata from another thread.
     os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
     return storage.Client(project=None)  # objects need none, and not every login names one
 
 
 @functools.cache
 def _retry() -> Any:
-    """Return the library's retries, with patience of our own."""
+    """Return the library's retries with this module's delays and timeout."""
     from google.cloud.storage import retry
 
     return retry.DEFAULT_RETRY.with_delay(_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS).with_timeout(
@@ -298,7 +297,7 @@ def _retry() -> Any:
 
 @contextlib.contextmanager
 def _explained(path: str) -> Iterator[None]:
-    """Turn the library's errors into one line without URLs, which hold tokens and upload ids."""
+    """Turn the library's errors into one line, without URLs: they hold tokens and upload ids."""
     from google.api_core import exceptions
     from google.auth.exceptions import GoogleAuthError
     from google.cloud.storage.exceptions import DataCorruption
@@ -315,8 +314,8 @@ def _explained(path: str) -> Iterator[None]:
 
 
 def _refusal(path: str, status: int | None) -> errors.StorageError:
-    """Return the error for a final status, or for none: no answer that could be used."""
-    remedy, words = "try again later; what is finished is kept", "no whole answer"
+    """Return the error for an HTTP status, or None where there was no usable response."""
+    remedy, words = "try again later; what is finished is kept", "no complete response"
     if status is not None:
         remedy = _REMEDIES.get(status, remedy)
         words = f"{int(status)} {_PHRASES.get(status, '')}".rstrip()

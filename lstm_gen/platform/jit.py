@@ -1,13 +1,13 @@
-"""Numba's compiler with this project's settings, its results kept on disk where possible."""
+"""Numba compilation with this project's settings, cached on disk where possible."""
 
 import functools
 import os
 from collections.abc import Callable
 from typing import Any
 
-# Threads that wait for each other spin for at most some 100 microseconds, then sleep. By
-# default they spin for milliseconds, which another process on the same cores turns into a
-# thirtyfold slowdown. OpenMP reads it when it is loaded, so it is set before numba is.
+# Threads that wait for each other spin for at most some 100 microseconds, then sleep. The default,
+# milliseconds, is thirty times slower when another process uses the same cores. OpenMP reads
+# the variable when it is loaded, so it is set before numba is imported.
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 import numba
@@ -16,10 +16,10 @@ import numba
 def kernel(
     fastmath: bool | set[str] = False, parallel: bool = False
 ) -> Callable[[Callable[..., Any]], Any]:
-    """Return a decorator that compiles a function of arrays, without the interpreter's lock.
+    """Return a decorator that compiles a function of arrays; it runs without the interpreter lock.
 
-    What is on disk is made anew when the function's own file changes, not when that of a
-    function it calls does: after a change there, touch the file.
+    The cache is renewed when the function's own file changes, not when that of a function it
+    calls does: after a change there, touch the file.
 
     Args:
       fastmath: Whether (or in which of LLVM's ways) sums may be reordered.

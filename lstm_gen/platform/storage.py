@@ -1,7 +1,7 @@
-"""Local paths and gs:// paths behind one small set of functions.
+"""Files on disk and in Google Cloud Storage, by one set of functions.
 
 A path that starts with "gs://" goes to `gcs`, everything else is a local path. Writes are
-whole: a reader sees the old content or the new one. Without TensorFlow: no import is waited for.
+atomic: a reader sees the old content or the new one. Imports no TensorFlow, to start fast.
 """
 
 import contextlib
@@ -27,17 +27,17 @@ def is_remote(path: str) -> bool:
 
 
 def resolve(path: str, local: bool, bucket: str) -> str:
-    """Return where a path given on the command line really is.
+    """Return the local or gs:// path of a path given on the command line.
 
     Args:
-      path: As the user gave it; a full gs:// path is taken as it is. Vertex AI shows buckets
-        as directories, /gcs/NAME; a path there means the bucket too, because what renames and
-        small writes promise on a disk does not hold in such a directory.
-      local: False to mean a path inside the bucket.
+      path: As the user gave it; a full gs:// path is returned as it is. Vertex AI mounts buckets
+        at /gcs/NAME; such a path becomes gs://NAME, because renames and small writes are not
+        atomic in the mount.
+      local: Whether the path is local; otherwise it is inside the bucket.
       bucket: Bucket name, with or without "gs://"; needed when `local` is false.
 
     Raises:
-      InputError: If a bucket is needed and none is named.
+      InputError: If a bucket is needed and none is given.
     """
     if path.startswith(_MOUNT):
         return gcs.SCHEME + path.removeprefix(_MOUNT)
@@ -65,7 +65,7 @@ def name(path: str) -> str:
 
 
 def folders(path: str) -> Iterator[str]:
-    """Yield the folders that a path lies in, the nearest first; local ones as they really are."""
+    """Yield the parent folders of a path, the nearest first; local ones without symbolic links."""
     if not is_remote(path):
         yield from map(str, pathlib.Path(path).resolve().parents)
         return
@@ -76,7 +76,7 @@ def folders(path: str) -> Iterator[str]:
 
 
 def exists(path: str) -> bool:
-    """Whether a file or directory is there."""
+    """Whether a file or directory exists."""
     if is_remote(path):
         return gcs.find(path) is not None or gcs.is_directory(path)
     return pathlib.Path(path).exists()
@@ -88,7 +88,7 @@ def is_directory(path: str) -> bool:
 
 
 def is_link(path: str) -> bool:
-    """Whether a path is a symbolic link, wherever that leads."""
+    """Whether a path is a symbolic link, broken ones included."""
     return not is_remote(path) and pathlib.Path(path).is_symlink()
 
 
@@ -99,7 +99,7 @@ def is_plain_file(path: str, max_bytes: int) -> bool:
         return entry is not None and entry.size <= max_bytes
     try:
         found = pathlib.Path(path).lstat()
-    except (OSError, ValueError):  # there is nothing, or can be nothing of such a name
+    except (OSError, ValueError):  # nothing there, or not a valid name
         return False
     return stat.S_ISREG(found.st_mode) and found.st_size <= max_bytes
 
@@ -110,14 +110,14 @@ def size_bytes(path: str) -> int:
 
 
 class Stamp(NamedTuple):
-    """What tells cheaply whether a file may have changed.
+    """Version of a file, cheap to read: an equal stamp means that the file has not changed.
 
     Attributes:
-      n_bytes: Its size.
-      seconds: When it, or what is recorded of it, was last changed, since the epoch.
+      n_bytes: Size in bytes.
+      seconds: Last change of the content or the metadata, seconds since the epoch.
       token: Differs after every change of the content (but for one within a clock tick).
-      is_file: Whether it can be read to an end, as a pipe or a device cannot.
-      checksum: As `checksum` returns it, of what is in a bucket; empty for a local file.
+      is_file: Whether it is a regular file, not a pipe or a device.
+      checksum: As `checksum` returns it, for an object in a bucket; empty for a local file.
     """
 
     n_bytes: int
@@ -140,7 +140,7 @@ def stamp(path: str) -> Stamp:
 def list_stamps(directory: str) -> dict[str, Stamp]:
     """Return the stamp of every file below a directory, by the names of `walk_files`.
 
-    In a bucket they all come from one listing.
+    A bucket is listed once.
     """
     if is_remote(directory):
         return {name: _object_stamp(entry) for name, entry in gcs.entries(directory).items()}
@@ -149,14 +149,14 @@ def list_stamps(directory: str) -> dict[str, Stamp]:
 
 
 def make_directory(path: str) -> None:
-    """Create a directory and its parents; nothing happens if it is there."""
+    """Create a directory and its parents, unless it exists."""
     if is_remote(path):
         return  # a bucket has no directories; an object's name creates them
     pathlib.Path(path).mkdir(parents=True, exist_ok=True)
 
 
 def list_names(directory: str) -> list[str]:
-    """Return the sorted names directly inside a directory (empty if it is not there)."""
+    """Return the sorted names directly inside a directory (empty if it does not exist)."""
     if is_remote(directory):
         return gcs.children(directory)
     if not is_directory(directory):
@@ -165,13 +165,12 @@ def list_names(directory: str) -> list[str]:
 
 
 def walk_files(directory: str) -> list[str]:
-    """Return all that is below a directory as sorted, "/"-separated relative names.
+    """Return everything below a directory but directories: sorted, "/"-separated relative names.
 
-    Whatever is not itself a directory counts: also pipes and devices, and symbolic links,
-    which are not followed.
+    Pipes, devices and symbolic links are included; links are not followed.
 
     Raises:
-      OSError: If a directory cannot be listed; nothing is passed over in silence.
+      OSError: If a directory cannot be listed.
     """
     if is_remote(directory):
         return list(gcs.entries(directory))
@@ -195,7 +194,7 @@ def read_text(path: str) -> str:
 
 
 def write_bytes(path: str, content: bytes) -> None:
-    """Write a file as a whole: a reader or a crash sees the old content or the new one."""
+    """Write a file atomically: a reader or a crash sees the old content or the new one."""
     if is_remote(path):
         gcs.write(path, content)
         return
@@ -215,7 +214,7 @@ def write_bytes(path: str, content: bytes) -> None:
 
 @contextlib.contextmanager
 def naming(path: str) -> Iterator[None]:
-    """Have an OSError that names no file, as of a disk that is full, name this one."""
+    """Add this file's name to an OSError that has none, as when the disk is full."""
     try:
         yield
     except OSError as error:
@@ -225,12 +224,12 @@ def naming(path: str) -> Iterator[None]:
 
 
 def write_text(path: str, content: str) -> None:
-    """Write UTF-8 text as a whole (see `write_bytes`)."""
+    """Write UTF-8 text atomically (see `write_bytes`)."""
     write_bytes(path, content.encode("utf-8"))
 
 
 def commit(temporary: str, path: str) -> None:
-    """Give a finished, flushed local file its real name, and make the name durable."""
+    """Rename a finished, flushed local file to its final name, durably."""
     pathlib.Path(temporary).replace(path)
     failpoints.reach("file.renamed")
     _flush(pathlib.Path(path).parent)
@@ -246,7 +245,7 @@ def publish(local_file: str, path: str) -> None:
 
 
 def remove(path: str) -> None:
-    """Delete a file; nothing happens if it is not there."""
+    """Delete a file if it exists."""
     if is_remote(path):
         gcs.delete(path)
     else:
@@ -254,7 +253,7 @@ def remove(path: str) -> None:
 
 
 def remove_tree(path: str) -> None:
-    """Delete a directory and everything in it; nothing happens if it is not there."""
+    """Delete a directory and everything in it, if it exists."""
     if is_remote(path):
         gcs.delete_tree(path)
     else:
@@ -294,7 +293,7 @@ def local_copy(path: str) -> Iterator[str]:
 
 
 def checksum(path: str) -> str:
-    """Return a file's CRC-32C as buckets keep it: base64. An object's is known without reading."""
+    """Return a file's CRC-32C in base64, as buckets store it; an object is not read."""
     return gcs.stat(path).crc32c if is_remote(path) else gcs.checksum(path)
 
 
@@ -308,13 +307,13 @@ def sha256(path: str) -> str:
 
 
 def stage(directory: str, names: Sequence[str], folder: str) -> None:
-    """Have the files of these names, out of a bucket's directory, in a local folder.
+    """Download files of a bucket's directory to a local folder, several at a time.
 
-    They come some at a time, verified, and each appears whole or not at all. What is there
-    already with the same checksum is not fetched again.
+    Each is verified and appears atomically. A local file with the same checksum is not downloaded
+    again.
 
     Raises:
-      FileNotFoundError: If the directory has no file of a name.
+      FileNotFoundError: If a file is missing in the directory.
     """
     there = gcs.entries(directory)
 
@@ -348,5 +347,5 @@ def _flush(path: pathlib.Path) -> None:
 
 
 def _object_stamp(entry: gcs.Entry) -> Stamp:
-    """Return an object's stamp; no two versions have the same, however soon they follow."""
+    """Return an object's stamp, different for every version."""
     return Stamp(entry.size, 0.0, f"{entry.size}-{entry.generation}", True, entry.crc32c)

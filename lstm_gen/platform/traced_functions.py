@@ -1,7 +1,7 @@
-"""Functions that a device runs as one compiled program, and that can be listed instead of run.
+"""Functions compiled as one tf.function, which can be listed without being run.
 
-How a family generates is its own affair. Written as programs, what it would run on a device can
-be known without running it, and without a line of the family's own.
+A family decorates the functions that generate. `listing` then tells which ones generation calls,
+how often and with which shapes, so that they can be compiled for a device that is not there.
 """
 
 import contextlib
@@ -16,12 +16,12 @@ from lstm_gen.platform import devices
 
 
 class Call(NamedTuple):
-    """A program that was called.
+    """A call of a decorated function.
 
     Attributes:
-      name: Of the function.
-      calls: How often it was called with the like of these arguments.
-      function: What runs: a `tf.function`.
+      name: Name of the function.
+      calls: Number of calls with arguments of these shapes and dtypes.
+      function: The `tf.function`.
       arguments: A `tf.TensorSpec` in place of each tensor.
     """
 
@@ -36,7 +36,7 @@ _LISTED: contextvars.ContextVar[_Listed | None] = contextvars.ContextVar("listed
 
 
 def program(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate a function of tensors (or structures of them) to run as one program."""
+    """Decorate a function of tensors (or structures of them) to run as one `tf.function`."""
     compiled = tf.function(function, jit_compile=devices.compiles_with_xla())
 
     @functools.wraps(function)
@@ -51,7 +51,7 @@ def program(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextlib.contextmanager
 def listing() -> Iterator[list[Call]]:
-    """List the programs that are called, in order; each returns zeros and computes nothing.
+    """List the decorated functions that are called, in order; each returns zeros uncomputed.
 
     The list is filled when the block ends.
     """
@@ -66,7 +66,7 @@ def listing() -> Iterator[list[Call]]:
 
 
 def _list(listed: _Listed, name: str, compiled: Any, arguments: tuple[Any, ...]) -> Any:
-    """Note a call; return zeros of the shapes that it would return."""
+    """Record a call; return zeros of the shapes that it would return."""
     specs = tf.nest.map_structure(lambda value: tf.TensorSpec(value.shape, value.dtype), arguments)
     key = (compiled, *tf.nest.flatten(specs))
     calls = listed[key].calls if key in listed else 0

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.input import pipeline
-from lstm_gen.platform import precision
+from lstm_gen.platform import devices
 from lstm_gen.runs import run as runs
 from lstm_gen.training import batches, loop
 from lstm_gen.training import step as steps
@@ -60,7 +60,7 @@ def measure(
     """
     start = time.perf_counter()
     loop.set_up(run.training, strategy)
-    with strategy.scope(), precision.of_new_layers(run.training.precision):
+    with strategy.scope(), devices.layer_precision(run.training.precision):
         model = run.build_model()
         objectives = run.family.objectives(model, run.signal)
         optimizers = [

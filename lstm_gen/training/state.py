@@ -12,7 +12,7 @@ from absl import logging
 
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.input import pipeline
-from lstm_gen.platform import failpoints, precision
+from lstm_gen.platform import devices, failpoints
 from lstm_gen.runs import checkpoints, lease
 from lstm_gen.runs import run as runs
 from lstm_gen.training import nan_guard
@@ -84,7 +84,7 @@ class State:
             "strategy": type(strategy).__name__,
             "replicas": strategy.num_replicas_in_sync,
         }
-        with strategy.scope(), precision.of_new_layers(run.training.precision):
+        with strategy.scope(), devices.layer_precision(run.training.precision):
             self.model = run.build_model()
             self.objectives = run.family.objectives(self.model, run.signal)
             self._rate_scale = tf.Variable(1.0, trainable=False, name="rate_scale")

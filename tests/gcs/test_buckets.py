@@ -228,7 +228,7 @@ def test_an_outage_ends(bucket: buckets.Bucket, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(gcs, "_OUTAGE_SECONDS", 0.5)
     gcs._retry.cache_clear()
     bucket.put("a", b"a")
-    for kind, words in {"503": "503 Service Unavailable", "reset": "no whole answer"}.items():
+    for kind, words in {"503": "503 Service Unavailable", "reset": "no complete response"}.items():
         bucket.server.faults = faults = server.Faults((kind,), rate=1)
         with pytest.raises(errors.StorageError, match=f"gs://bucket/a; try again.*{words}"):
             storage.read_bytes(f"{bucket.url}/a")

@@ -17,7 +17,6 @@ from lstm_gen.config.audio import AudioConfig
 from lstm_gen.config.training import TrainingConfig
 from lstm_gen.models import base as families
 from lstm_gen.platform import devices, errors, traced_functions
-from lstm_gen.platform import precision as precisions
 from lstm_gen.runs import checkpoints
 from lstm_gen.training import step as steps
 from tools.tpu import lowering
@@ -246,7 +245,7 @@ def test_generation_repeats_and_is_as_long_as_asked(family: families.Family) -> 
 
 
 def test_songs_and_latents_are_made_in_bfloat16_too(family: families.Family) -> None:
-    with precisions.of_new_layers("bfloat16"):
+    with devices.layer_precision("bfloat16"):
         model = make_model(family)
         assert np.isfinite(generate(family, model)).all()
         if family.coder is not None:

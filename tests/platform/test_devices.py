@@ -121,7 +121,7 @@ def test_host_kernels_are_for_a_machine_with_a_processor_only(
     one = tf.distribute.OneDeviceStrategy("/cpu:0")
     assert distribute.uses_host_kernels()
     assert not distribute.compiles_whole_steps(one)
-    assert distribute.compiles_whole_steps(one, plain=True)
+    assert distribute.compiles_whole_steps(one, jit_compile=True)
     with distribute.portable():
         assert not distribute.uses_host_kernels()
         assert distribute.compiles_whole_steps(one)

@@ -15,7 +15,7 @@ from tensorflow.compiler.xla.service import hlo_pb2
 
 from lstm_gen.config.training import TrainingConfig
 from lstm_gen.models import base as families
-from lstm_gen.platform import devices, precision, traced_functions
+from lstm_gen.platform import devices, traced_functions
 from lstm_gen.training import step as steps
 
 _UNITS = {"": 1.0, "K": 2.0**10, "M": 2.0**20, "G": 2.0**30, "T": 2.0**40}
@@ -78,7 +78,7 @@ def lower_step(plan: Plan, device_batch: int) -> Program:
     Raises:
       CompileError: If the step cannot run on a TPU.
     """
-    with devices.portable(), precision.of_new_layers(plan.training.precision):
+    with devices.portable(), devices.layer_precision(plan.training.precision):
         with tf.distribute.OneDeviceStrategy("/cpu:0").scope():
             model = plan.family.build(plan.settings, plan.signal)
             objectives = plan.family.objectives(model, plan.signal)
