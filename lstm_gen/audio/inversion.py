@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.fft
 
-from lstm_gen.audio import inversion_kernels, mel_scale, stft
+from lstm_gen.audio import frequency_scales, inversion_kernels, stft
 from lstm_gen.config.audio import INVERSION_ITERATIONS, AudioConfig
 from lstm_gen.platform import errors
 
@@ -276,11 +276,11 @@ def _start_power(mel: np.ndarray, audio: AudioConfig) -> np.ndarray:
 @functools.cache
 def grid(audio: AudioConfig) -> Grid:
     """Return the positions of the bins among the bands."""
-    bank = mel_scale.filter_bank(audio)
+    bank = frequency_scales.filter_bank(audio)
     area = bank.sum(axis=1)
     filled = np.flatnonzero(area)
     bins_hz = np.linspace(0, audio.sample_rate / 2, bank.shape[1])
-    centres_hz = mel_scale.band_edges(audio)[1:-1][filled]
+    centres_hz = frequency_scales.band_edges(audio)[1:-1][filled]
     position = np.interp(bins_hz, centres_hz, np.arange(filled.size))
     lower = np.floor(position).astype(np.intp)
     return Grid(
@@ -296,9 +296,9 @@ def grid(audio: AudioConfig) -> Grid:
 @functools.cache
 def _bank(audio: AudioConfig) -> _Bank:
     """Return the bank in the form of the kernels."""
-    bank = mel_scale.filter_bank(audio)
+    bank = frequency_scales.filter_bank(audio)
     n_bins = bank.shape[1]
-    edges_hz = mel_scale.band_edges(audio)
+    edges_hz = frequency_scales.band_edges(audio)
     bins_hz = np.linspace(0, audio.sample_rate / 2, n_bins)
     segments = np.searchsorted(bins_hz, edges_hz)
     above = np.searchsorted(segments, np.arange(n_bins), side="right") - 1

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lstm_gen.audio import mel_scale, stft
+from lstm_gen.audio import frequency_scales, stft
 from lstm_gen.config.audio import INVERSION_ITERATIONS, AudioConfig
 from lstm_gen.platform import errors
 
@@ -85,7 +85,9 @@ class LogMel(Representation):
         """Yield ln(mel power + log_floor), float32 [frames, n_mels]."""
 
         def log_mel(spectrum: np.ndarray) -> np.ndarray:
-            return stft.log_power(mel_scale.sum_bands(stft.power(spectrum), self.audio), self.audio)
+            return stft.log_power(
+                frequency_scales.sum_bands(stft.power(spectrum), self.audio), self.audio
+            )
 
         return stft.map_chunks(log_mel, blocks, self.audio)
 
@@ -101,7 +103,7 @@ class LogMel(Representation):
 
     def picture(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return ln(power) [frames, n_mels] and the centres of the bands, Hz."""
-        return frames, mel_scale.band_edges(self.audio)[1:-1]
+        return frames, frequency_scales.band_edges(self.audio)[1:-1]
 
 
 class Spectrum(Representation):

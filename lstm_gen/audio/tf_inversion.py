@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from lstm_gen.audio import inversion, mel_scale, stft
+from lstm_gen.audio import frequency_scales, inversion, stft
 from lstm_gen.config.audio import AudioConfig
 
 _GRID = 1 << 23  # steps of phase in a half turn, as `representations` has them in float32
@@ -36,7 +36,7 @@ def extract(samples: Any, audio: AudioConfig) -> Any:
     edge = audio.n_fft // 2
     spectrum = _stft(tf.pad(samples, [[edge, edge]]), audio)
     if audio.representation == "log_mel":
-        bank = mel_scale.filter_bank(audio)
+        bank = frequency_scales.filter_bank(audio)
         mel = tf.matmul(_power(spectrum), bank, transpose_b=True)
         return tf.math.log(mel + audio.log_floor)
     kept = spectrum[:, : audio.n_bins_resolved]
@@ -183,7 +183,7 @@ def _start_power(mel: Any, audio: AudioConfig) -> Any:
 
 def _fit_mel(power: Any, mel: Any, audio: AudioConfig, over_relax: Any) -> Any:
     """Take one Richardson-Lucy step from a power to the mel."""
-    bank = mel_scale.filter_bank(audio)
+    bank = frequency_scales.filter_bank(audio)
     weights = bank / np.maximum(bank.sum(axis=0), np.float32(_TINY))
     ratio = mel / (tf.matmul(power, bank, transpose_b=True) + inversion.EPSILON)
     bounded = tf.clip_by_value(ratio, _LEAST_RATIO, _MOST_RATIO)

@@ -9,7 +9,7 @@ import scipy.fft
 import scipy.signal
 import scipy.stats
 
-from lstm_gen.audio import representations, stft
+from lstm_gen.audio import frequency_scales, representations, stft
 from lstm_gen.config.audio import AudioConfig
 
 _LOWEST_HZ, _HIGHEST_HZ = 25.0, 2300.0
@@ -21,16 +21,11 @@ _FLOOR_DB = -80.0  # below the loudest bin
 _N_FFT, _HOP = 1024, 256
 
 
-def midi_to_hz(midi: float) -> float:
-    """Return the frequency of a MIDI note number, A4 = 69 at 440 Hz."""
-    return float(440.0 * 2.0 ** ((midi - 69.0) / 12.0))
-
-
 def pitch_error_cents(samples: np.ndarray, sample_rate: int, midi: float) -> float:
     """Return the error of a note's pitch, the median of `yin`, from a MIDI note number, cents."""
     skipped = round(_SKIPPED_SECONDS * sample_rate)
     found = np.median(yin(samples[skipped:], sample_rate))
-    return float(1200.0 * np.log2(found / midi_to_hz(midi)))
+    return float(1200.0 * np.log2(found / frequency_scales.midi_to_hz(midi)))
 
 
 def yin(samples: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -85,7 +80,7 @@ def harmonic_fraction(samples: np.ndarray, sample_rate: int, midi: float) -> flo
     windowed = samples * scipy.signal.get_window("hann", len(samples))
     power = np.square(np.abs(scipy.fft.rfft(windowed)))
     hz = np.arange(len(power)) * (sample_rate / len(samples))
-    f0 = midi_to_hz(midi)
+    f0 = frequency_scales.midi_to_hz(midi)
     nearest = np.maximum(1.0, np.round(hz / f0)) * f0
     near = np.maximum(nearest * (2.0 ** (_NEAR_CENTS / 1200.0) - 1.0), _NEAR_HZ)
     total = float(power.sum())

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from lstm_gen.audio import file_status, files, mel_scale, representations, stft
+from lstm_gen.audio import file_status, files, frequency_scales, representations, stft
 from lstm_gen.config.audio import AudioConfig
 
 AUDIO = AudioConfig(sample_rate=8000, n_fft=256, hop_length=128, n_mels=8)
@@ -41,14 +41,14 @@ def level_of(amplitude: float) -> float:
     power = np.zeros(AUDIO.n_fft // 2 + 1)
     power[BIN] = (amplitude * AUDIO.n_fft / 4) ** 2
     power[[BIN - 1, BIN + 1]] = (amplitude * AUDIO.n_fft / 8) ** 2
-    return float(np.log((mel_scale.filter_bank(AUDIO) @ power).max() + AUDIO.log_floor))
+    return float(np.log((frequency_scales.filter_bank(AUDIO) @ power).max() + AUDIO.log_floor))
 
 
 def level_of_constant(value: float) -> float:
     """Return the loudest band of a constant: its window's transform is on bins 0 and 1."""
     power = np.zeros(AUDIO.n_fft // 2 + 1)
     power[0], power[1] = (value * AUDIO.n_fft / 2) ** 2, (value * AUDIO.n_fft / 4) ** 2
-    return float(np.log((mel_scale.filter_bank(AUDIO) @ power).max() + AUDIO.log_floor))
+    return float(np.log((frequency_scales.filter_bank(AUDIO) @ power).max() + AUDIO.log_floor))
 
 
 def spread(n_channels: int, samples: np.ndarray) -> np.ndarray:
@@ -153,7 +153,7 @@ def test_frames_of_a_short_recording(
     seen = np.zeros(AUDIO.n_fft)
     seen[128 : 128 + n_samples] = 0.5
     spectrum = np.fft.rfft(stft.hann_window(AUDIO.n_fft) * seen)
-    expected = np.log(mel_scale.filter_bank(AUDIO) @ np.abs(spectrum) ** 2 + AUDIO.log_floor)
+    expected = np.log(frequency_scales.filter_bank(AUDIO) @ np.abs(spectrum) ** 2 + AUDIO.log_floor)
     np.testing.assert_allclose(frames[0], expected, rtol=0, atol=0.001 * DB)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lstm_gen.audio import inversion, inversion_kernels, mel_scale, representations, stft
+from lstm_gen.audio import frequency_scales, inversion, inversion_kernels, representations, stft
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.platform import errors
 
@@ -67,7 +67,7 @@ def test_mel_error_falls_and_beats_griffin_lim(audio: Any) -> None:
 
 def test_the_kernels_bank_is_the_dense_one() -> None:
     for audio in (DEFAULT, SMALL, ODD):
-        bank = mel_scale.filter_bank(audio)
+        bank = frequency_scales.filter_bank(audio)
         kernel = inversion._bank(audio)
         dense = np.zeros((audio.n_mels + 2, bank.shape[1]), "f4")  # a band more on each side
         edges = kernel.segments.astype(int)
@@ -81,7 +81,7 @@ def test_the_kernels_bank_is_the_dense_one() -> None:
 def test_mel_steps_are_richardson_lucy(audio: Any) -> None:
     """Three steps of the kernel, against the textbook's with dense matrices."""
     random = np.random.default_rng(0)
-    bank = mel_scale.filter_bank(audio).astype("f8")
+    bank = frequency_scales.filter_bank(audio).astype("f8")
     mel = random.uniform(0.1, 1, (4, audio.n_mels))
     power = np.where(bank.any(axis=0), random.uniform(0.1, 1, (4, bank.shape[1])), 0)
     fitted = power.astype("f4")

@@ -6,7 +6,7 @@ import librosa
 import numpy as np
 import pytest
 
-from lstm_gen.audio import inversion, mel_scale, representations, stft
+from lstm_gen.audio import frequency_scales, inversion, representations, stft
 from lstm_gen.config.audio import AudioConfig
 
 DEFAULT = AudioConfig()
@@ -34,16 +34,25 @@ def test_bank_is_librosas(audio: Any) -> None:
         fmin=audio.fmin_hz,
         fmax=audio.fmax_hz,
     )
-    bank = mel_scale.filter_bank(audio)
+    bank = frequency_scales.filter_bank(audio)
     assert bank.dtype == np.float32
     np.testing.assert_allclose(bank, oracle, rtol=1e-5, atol=1e-9)
     assert not bank.flags.writeable
 
 
+def test_midi_notes_are_librosas() -> None:
+    midi = np.linspace(-10, 140, 61)
+    found = frequency_scales.midi_to_hz(midi)
+    np.testing.assert_allclose(found, librosa.midi_to_hz(midi), rtol=1e-12)
+    assert frequency_scales.midi_to_hz(69) == 440.0
+
+
 def test_mel_scale_is_librosas_and_inverts() -> None:
     hz = np.geomspace(1, 20_000, 200)
-    np.testing.assert_allclose(mel_scale.hz_to_mel(hz), librosa.hz_to_mel(hz), rtol=1e-12)
-    np.testing.assert_allclose(mel_scale.mel_to_hz(mel_scale.hz_to_mel(hz)), hz, rtol=1e-12)
+    np.testing.assert_allclose(frequency_scales.hz_to_mel(hz), librosa.hz_to_mel(hz), rtol=1e-12)
+    np.testing.assert_allclose(
+        frequency_scales.mel_to_hz(frequency_scales.hz_to_mel(hz)), hz, rtol=1e-12
+    )
 
 
 @pytest.mark.parametrize("audio", CONFIGS)

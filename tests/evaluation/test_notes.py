@@ -4,13 +4,14 @@ import librosa
 import numpy as np
 import pytest
 
+from lstm_gen.audio import frequency_scales
 from lstm_gen.evaluation import labels, notes
 
 RATE = 16000
 
 
 def tone(midi: float, harmonics: int = 8, seconds: float = 1.0, noise: float = 0.0) -> np.ndarray:
-    turns = np.arange(round(seconds * RATE)) / RATE * notes.midi_to_hz(midi)
+    turns = np.arange(round(seconds * RATE)) / RATE * frequency_scales.midi_to_hz(midi)
     parts = [np.cos(2 * np.pi * h * turns + h) / h for h in range(1, harmonics + 1)]
     hiss = np.random.default_rng(0).standard_normal(turns.size)
     return (0.1 * np.sum(parts, axis=0) + noise * hiss).astype(np.float32)

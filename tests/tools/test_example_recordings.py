@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from lstm_gen.audio import frequency_scales
 from tools.example_recordings import score, strings
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -60,7 +61,7 @@ def test_bad_flags_are_refused(tmp_path: pathlib.Path) -> None:
 def test_a_string_is_in_tune(pitch: int) -> None:
     """The loop's delay is exact at the fundamental: within 2 cents, half a bin being 0.9."""
     sound = strings.pluck(pitch, 0.7, 2.0, np.random.default_rng(0))[4410:]
-    frequency_hz = strings.frequency_hz(pitch)
+    frequency_hz = frequency_scales.midi_to_hz(pitch)
     n_fft = 2**19
     frequencies_hz = np.fft.rfftfreq(n_fft, 1 / strings.SAMPLE_RATE)
     magnitude = np.abs(np.fft.rfft(sound * np.hanning(len(sound)), n_fft))

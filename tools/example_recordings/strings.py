@@ -10,6 +10,7 @@ import numba
 import numpy as np
 from scipy import signal
 
+from lstm_gen.audio import frequency_scales
 from tools.example_recordings import score
 
 SAMPLE_RATE = 44100
@@ -44,11 +45,6 @@ def play(notes: Sequence[score.Note], seconds: float, random: np.random.Generato
     return (mix * (_PEAK / max(np.abs(mix).max(), 1e-9))).astype(np.float32)
 
 
-def frequency_hz(pitch: float) -> float:
-    """Return the equal-tempered frequency of a MIDI note, Hz."""
-    return float(440.0 * 2 ** ((pitch - 69) / 12))
-
-
 def pluck(
     pitch: float, velocity: float, ring_seconds: float, random: np.random.Generator
 ) -> np.ndarray:
@@ -57,7 +53,7 @@ def pluck(
     The loop of a Karplus-Strong string is one period long: whole samples in a delay line, the
     delay of the averaging filter, and an all-pass filter for the fraction of a sample.
     """
-    period = SAMPLE_RATE / frequency_hz(pitch)
+    period = SAMPLE_RATE / frequency_scales.midi_to_hz(pitch)
     omega = 2 * np.pi / period
     average = (1 - _STRETCH) + _STRETCH * np.exp(-1j * omega)
     remainder = period + float(np.angle(average)) / omega
@@ -66,7 +62,7 @@ def pluck(
     )  # keeps the fraction from 0.1 to 1.1, where the all-pass filter is accurate
     fraction = remainder - delay
     allpass = np.sin((1 - fraction) * omega / 2) / np.sin((1 + fraction) * omega / 2)
-    decay_seconds = 6.0 * (110.0 / frequency_hz(pitch)) ** 0.35
+    decay_seconds = 6.0 * (110.0 / frequency_scales.midi_to_hz(pitch)) ** 0.35
     gain = 10 ** (-3 * period / (SAMPLE_RATE * decay_seconds)) / abs(average)
     n_samples = round((ring_seconds + _RELEASE_SECONDS) * SAMPLE_RATE)
     burst = _pick(delay, velocity, random)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from lstm_gen.audio import frequency_scales
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.models import base
 from lstm_gen.platform import errors
@@ -72,7 +73,7 @@ def channels(midi: Any, audio: AudioConfig) -> Any:
     """
     known = tf.math.is_finite(midi)[:, tf.newaxis]
     note = tf.where(known, midi[:, tf.newaxis], 69.0)
-    f0_bins = 440.0 * tf.pow(2.0, (note - 69.0) / 12.0) * (audio.n_fft / audio.sample_rate)
+    f0_bins = frequency_scales.midi_to_hz(note) * (audio.n_fft / audio.sample_rate)
     bins = tf.constant(np.arange(audio.n_bins_resolved, dtype=np.float32))
     place = bins / f0_bins
     turn = 2.0 * math.pi * (place - tf.round(place))  # of whole turns nothing is left

@@ -1,12 +1,22 @@
-"""Mel frequency scale and filter bank: Slaney's, with librosa's numbers."""
+"""Frequency scales: Slaney's mels and their filter bank, with librosa's numbers; MIDI notes."""
 
 import functools
+from typing import Any
 
 import numpy as np
 
 from lstm_gen.config.audio import AudioConfig
 
 _PIECE_BANDS = 16
+
+
+def midi_to_hz(midi: Any) -> Any:
+    """Return the frequency of MIDI note numbers, Hz: A4 = 69 at 440 Hz, equal temperament.
+
+    Args:
+      midi: A number, array or tensor, whole or not.
+    """
+    return 440.0 * 2.0 ** ((midi - 69.0) / 12.0)
 
 
 def hz_to_mel(frequency_hz: np.ndarray) -> np.ndarray:
