@@ -42,7 +42,7 @@ def main() -> None:
         logging.warning("--temperature below 1 lets onsets vanish; --sigma_scale is safer to lower")
     devices = device_flags.devices()
     groups = rollout.deal(songs.n_songs, songs.songs_at_once)
-    n_frames = generation.controls(songs, run).n_frames * len(groups)
+    n_frames = generation.generation_request(songs, run).n_frames * len(groups)
     total = None if songs.melody else n_frames  # a melody's notes are as long as the longest
     start = time.perf_counter()
     # Delayed, so that an error before the first frame is the only line on stderr.

@@ -57,7 +57,6 @@ def main() -> None:
     dataset = manifest.load(data_dir_flags.input_dir())
     run_dir = run_dir_flags.output_dir()
     run = runs.Run(
-        family=model_flags.family(),
         settings=model_flags.config(),
         window=window_flags.config(predicts=model_flags.family().predicts),
         training=training_flags.config(),
@@ -86,7 +85,7 @@ def main() -> None:
         result = loop.train(own_dir, run, dataset, settings, strategy, resume_dir=run_dir)
     if devices.is_chief(strategy):
         scores = _baseline_scores(dataset, run) if _BASELINES.value and run.family.predicts else {}
-        print(report.describe_result(result, run.training, scores, run.family.competes))
+        print(report.describe_result(result, run.training, scores, run.family.adversarial))
         print(
             f"listen    python generate_songs.py {command.flag_files(unless='model')}"
             f"--run_dir={shlex.quote(run_dir)} --output_dir=songs"

@@ -20,7 +20,7 @@ from absl import flags
 from benchmarks import harness
 from lstm_gen.audio import representations
 from lstm_gen.config.audio import AudioConfig
-from lstm_gen.models import base as families
+from lstm_gen.models import base
 from lstm_gen.platform import devices
 from lstm_gen.training import step as steps
 from tools import check_tpu
@@ -39,14 +39,14 @@ class Plain(keras.Model):
 
     def __init__(self, plan: lowering.Plan) -> None:
         super().__init__()
-        self.network = plan.family.build(plan.settings, plan.signal)
-        self.objectives = plan.family.objectives(self.network, plan.signal)
+        self.network = plan.family.create(plan.settings, plan.spec)
+        self.objectives = self.network.objectives()
         self.own = [keras.optimizers.Adam(1e-3) for _ in self.objectives]
         for optimizer, objective in zip(self.own, self.objectives, strict=True):
             optimizer.build(objective.variables)
         self.clip_norm = plan.training.clip_norm
 
-    def train_step(self, batch: families.Batch) -> dict[str, Any]:
+    def train_step(self, batch: base.Batch) -> dict[str, Any]:
         """Take one optimizer step on every objective."""
         losses = {}
         for optimizer, objective in zip(self.own, self.objectives, strict=True):
@@ -81,20 +81,20 @@ def _plans() -> dict[str, lowering.Plan]:
             flags.FLAGS[name].unparse()
         flags.FLAGS(["benchmarks", f"--flagfile={path}"])
         plan, _, _ = check_tpu.read_flags()
-        if not plan.family.predicts and plan.family.name not in plans:
-            plans[plan.family.name] = plan
+        if not plan.family.predicts and plan.settings.family not in plans:
+            plans[plan.settings.family] = plan
     return plans
 
 
 def make_batch(plan: lowering.Plan) -> dict[str, Any]:
     """Return a batch of noise; labels are in the middle of their range."""
     random = np.random.default_rng(0)
-    specs = lowering.batch_spec(plan.signal, plan.training.batch_size)
+    specs = lowering.batch_spec(plan.spec, plan.training.batch_size)
     batch = {name: np.zeros(one.shape, one.dtype.as_numpy_dtype) for name, one in specs.items()}
     batch["frames"] = random.standard_normal(specs["frames"].shape).astype(np.float32)
     batch["weight"] += 1
     batch["row"] = np.arange(plan.training.batch_size)
-    for one in plan.signal.conditions:
+    for one in plan.spec.conditions:
         batch[f"label/{one.name}"] += (one.minimum + one.maximum) / 2
     return {name: tf.constant(values) for name, values in batch.items()}
 
@@ -129,8 +129,8 @@ def _our_steps(plan: lowering.Plan, data: tf.data.Dataset) -> Callable[[], objec
     """Return a function that takes `_STEPS` steps with the training loop's call."""
     strategy = devices.strategy("cpu")
     with strategy.scope():
-        model = plan.family.build(plan.settings, plan.signal)
-        objectives = plan.family.objectives(model, plan.signal)
+        model = plan.family.create(plan.settings, plan.spec)
+        objectives = model.objectives()
         optimizers = [steps.make_optimizer(plan.training) for _ in objectives]
         for optimizer, objective in zip(optimizers, objectives, strict=True):
             optimizer.build(objective.variables)
@@ -146,24 +146,23 @@ def _our_steps(plan: lowering.Plan, data: tf.data.Dataset) -> Callable[[], objec
 
 def _measure_songs(name: str, plan: lowering.Plan) -> harness.Row:
     """Return the speed of generation relative to real time, inversion included."""
-    signal, audio = plan.signal, plan.signal.audio
-    model = plan.family.build(plan.settings, signal)
-    if plan.family.fit is not None:
-        batch = {key: values.numpy() for key, values in make_batch(plan).items()}
-        plan.family.fit(model, signal, lambda: iter([batch] * 4))
+    spec, audio = plan.spec, plan.spec.audio
+    model = plan.family.create(plan.settings, spec)
+    batch = {key: values.numpy() for key, values in make_batch(plan).items()}
+    model.fit_data(lambda: iter([batch] * 4))
     n_frames = round(_SECONDS * audio.frames_per_second)
     labels = {
         f"label/{one.name}": np.full(_N_SONGS, (one.minimum + one.maximum) / 2, np.float32)
-        for one in signal.conditions
+        for one in spec.conditions
     }
-    controls = families.Controls(n_songs=_N_SONGS, n_frames=n_frames, labels=labels)
-    primer = np.zeros((_N_SONGS, 0, signal.channels), np.float32)
+    request = base.GenerationRequest(n_songs=_N_SONGS, n_frames=n_frames, labels=labels)
+    primer = np.zeros((_N_SONGS, 0, spec.channels), np.float32)
 
     def make() -> float:
         start = time.perf_counter()
-        songs = plan.family.generate(model, signal, controls, primer, lambda _: None)
+        songs = model.generate(request, primer, lambda _: None)
         for song in songs:
-            representations.invert(song * signal.std + signal.mean, audio, _ITERATIONS)
+            representations.invert(song * spec.std + spec.mean, audio, _ITERATIONS)
         return time.perf_counter() - start
 
     make()

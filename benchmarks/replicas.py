@@ -25,7 +25,7 @@ from lstm_gen.platform import devices
 from lstm_gen.training import step as steps
 
 _AUDIO = AudioConfig()
-_SIGNAL = base.Signal(audio=_AUDIO, timesteps=256, shift=1)
+_SPEC = base.FrameSpec(audio=_AUDIO, timesteps=256, shift=1)
 _TRAINING = TrainingConfig()
 _N_STEPS, _ROUNDS = 6, 3
 _ONE_THREAD = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "NUMBA_NUM_THREADS"), "1")
@@ -78,8 +78,8 @@ def _time_step() -> float:
     """Return the seconds per step of the cluster that TF_CONFIG describes."""
     strategy = devices.strategy("cpu")
     with strategy.scope():
-        model = lstm.build(LSTMConfig(), _SIGNAL)
-        objectives = lstm.objectives(model, _SIGNAL)
+        model = lstm.LSTMModel.create(LSTMConfig(), _SPEC)
+        objectives = model.objectives()
         optimizers = [steps.make_optimizer(_TRAINING) for _ in objectives]
         for optimizer, objective in zip(optimizers, objectives, strict=True):
             optimizer.build(objective.variables)
@@ -95,7 +95,7 @@ def _batches(context: tf.distribute.InputContext) -> tf.data.Dataset:
     """Return one batch of noise, repeated."""
     n_rows = context.get_per_replica_batch_size(_TRAINING.batch_size)
     seed = rng.seed_from(0, rng.TRAINING, 0)
-    frames = rng.normal([n_rows, _SIGNAL.timesteps + _SIGNAL.shift, _SIGNAL.channels], seed)
+    frames = rng.normal([n_rows, _SPEC.timesteps + _SPEC.shift, _SPEC.channels], seed)
     return tf.data.Dataset.from_tensors({"frames": frames, "row": tf.range(n_rows)}).repeat()
 
 

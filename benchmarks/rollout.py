@@ -17,14 +17,14 @@ from lstm_gen.models.lstm.config import LSTMConfig
 from lstm_gen.platform import devices
 
 _AUDIO = AudioConfig()
-_SIGNAL = base.Signal(audio=_AUDIO, timesteps=256, shift=1)
+_SPEC = base.FrameSpec(audio=_AUDIO, timesteps=256, shift=1)
 _SECONDS = 20
 _ROUNDS = 5
 
 
 def rows() -> list[harness.Row]:
     """Return the rows of the rollout."""
-    model = lstm.build(LSTMConfig(), _SIGNAL)
+    model = lstm.LSTMModel.create(LSTMConfig(), _SPEC)
     n_frames = round(_SECONDS * _AUDIO.frames_per_second)
     rerun = _rerun(model)
     times = harness.interleave(
@@ -68,7 +68,7 @@ def rows() -> list[harness.Row]:
     ]
 
 
-def _rerun(model: lstm.SongLSTM) -> Callable[[tf.Tensor], tf.Tensor]:
+def _rerun(model: lstm.LSTMModel) -> Callable[[tf.Tensor], tf.Tensor]:
     """Return a compiled function that computes one frame from a whole window."""
 
     @tf.function(jit_compile=devices.compiles_with_xla())
@@ -82,7 +82,7 @@ def _rerun(model: lstm.SongLSTM) -> Callable[[tf.Tensor], tf.Tensor]:
     return rerun
 
 
-def _roll(model: lstm.SongLSTM, n_songs: int, n_frames: int) -> np.ndarray:
-    controls = base.Controls(n_songs=n_songs, n_frames=n_frames)
+def _roll(model: lstm.LSTMModel, n_songs: int, n_frames: int) -> np.ndarray:
+    request = base.GenerationRequest(n_songs=n_songs, n_frames=n_frames)
     primer = np.zeros([n_songs, 1, _AUDIO.n_mels], np.float32)
-    return lstm.generate(model, _SIGNAL, controls, primer, lambda _: None)
+    return model.generate(request, primer, lambda _: None)

@@ -17,7 +17,6 @@ from benchmarks import harness, preparation
 from lstm_gen.config.training import AugmentationConfig, MonitorConfig, TrainingConfig, WindowConfig
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.input import excerpts
-from lstm_gen.models.lstm import model
 from lstm_gen.models.lstm.config import LSTMConfig
 from lstm_gen.platform import devices
 from lstm_gen.runs import lease
@@ -73,7 +72,6 @@ def _make_run(scratch: pathlib.Path) -> tuple[runs.Run, manifest.Dataset]:
     preparation.prepare(preparation.find_music(scratch), scratch / "dataset", 2)
     dataset = manifest.load(str(scratch / "dataset"))
     run = runs.Run(
-        family=model.FAMILY,
         settings=LSTMConfig(),
         window=WindowConfig(),
         training=TrainingConfig(steps=_NEVER),

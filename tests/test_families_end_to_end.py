@@ -20,7 +20,7 @@ from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.prepare import plan, prepare
 from lstm_gen.generation import resynthesis as through
 from lstm_gen.generation import songs
-from lstm_gen.models import base as families
+from lstm_gen.models import base
 from lstm_gen.platform import devices, errors, failpoints
 from lstm_gen.runs import checkpoints, safetensors
 from lstm_gen.runs import run as runs
@@ -62,20 +62,21 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=models.families(), ids=lambda family: family.name)
+@pytest.fixture(scope="module", params=models.classes(), ids=lambda one: one.config_class.family)
 def trained(
     request: pytest.FixtureRequest,
     recordings: pathlib.Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[str, runs.Run, manifest.Dataset]]:
     """Yield a run directory of each family, trained in one go."""
-    family: families.Family = request.param
-    folder = tmp_path_factory.mktemp(family.name)
+    family: type[base.AudioModel] = request.param
+    name = family.config_class.family
+    folder = tmp_path_factory.mktemp(name)
     job = plan.Job(
         input_dir=str(recordings),
         data_dir=str(folder / "dataset"),
         plots_dir="",
-        audio=AudioConfig(sample_rate=RATE, **AUDIO.get(family.name, MELS)),
+        audio=AudioConfig(sample_rate=RATE, **AUDIO.get(name, MELS)),
         segment=SegmentConfig(dtype="float32", trim_db=0.0),
         split=SplitConfig(split="pattern", validation_pattern="_60"),
         label_source=LabelConfig(
@@ -86,8 +87,7 @@ def trained(
     )
     dataset, _ = prepare.prepare(job, n_workers=1)
     run = runs.Run(
-        family=family,
-        settings=family.config_class(**tiny.FAMILY_SETTINGS[family.name]),
+        settings=family.config_class(**tiny.FAMILY_SETTINGS[name]),
         window=WindowConfig(timesteps=32, shift=1 if family.predicts else 0),
         training=TrainingConfig(
             batch_size=4, steps=8, warmup_steps=1, learning_rate=0.003, ema=0.5
@@ -101,7 +101,7 @@ def trained(
         condition=("pitch", "player") if family.conditional else (),
     )
     with pytest.MonkeyPatch.context() as patched:
-        if family.name in LONG_TO_COMPILE:
+        if name in LONG_TO_COMPILE:
             patched.setattr(devices, "compiles_whole_steps", lambda *_, **__: False)
         train(str(folder / "whole"), run, dataset)
         yield str(folder / "whole"), run, dataset
@@ -193,7 +193,7 @@ def test_recordings_come_back_as_long_as_they_were(
         n_songs=2, reconstruct=(clip,), perturb=0.3, transfer="player:oboe:sax", label=label
     )
     mixed = GenerationConfig(n_songs=3, interpolate=(clip, other), label=label)
-    if run.family.coder is None:
+    if not run.settings.priors:
         for unable in (asked, mixed):
             with pytest.raises(errors.InputError, match=r"--\w+ is for models autoencoder"):
                 songs.make(run_dir, str(tmp_path), unable)
@@ -229,7 +229,7 @@ def test_a_recording_that_nothing_is_said_of_is_refused(
     trained: tuple[str, runs.Run, manifest.Dataset], recordings: pathlib.Path
 ) -> None:
     run_dir, run, _ = trained
-    if run.family.coder is None or not run.family.conditional:
+    if not run.settings.priors or not run.family.conditional:
         pytest.skip("nothing needs to be said")
     asked = GenerationConfig(reconstruct=(str(recordings / "oboe_57.wav"),))
     with pytest.raises(errors.InputError, match=r"--label pitch=\.\.\. --label player=\.\.\."):

@@ -15,7 +15,6 @@ from lstm_gen.config.generation import GenerationConfig
 from lstm_gen.config.training import AugmentationConfig
 from lstm_gen.dataset.prepare import plan, prepare
 from lstm_gen.generation import songs
-from lstm_gen.models.lstm import model
 from lstm_gen.platform import devices, storage
 from lstm_gen.runs import run as runs
 from lstm_gen.training import loop
@@ -59,7 +58,6 @@ def test_a_representation_is_learnt_and_heard(
     )
     dataset, _ = prepare.prepare(job, n_workers=1)
     run = runs.Run(
-        family=model.FAMILY,
         settings=tiny.SETTINGS,
         window=tiny.WINDOW,
         training=dataclasses.replace(tiny.TRAINING, steps=2),

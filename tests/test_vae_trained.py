@@ -16,7 +16,6 @@ from lstm_gen.config.training import AugmentationConfig, WindowConfig
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.prepare import plan, prepare
 from lstm_gen.generation import songs
-from lstm_gen.models.vae import model
 from lstm_gen.models.vae.config import VAEConfig
 from lstm_gen.platform import devices
 from lstm_gen.runs import checkpoints
@@ -66,7 +65,6 @@ def make_run(dataset: manifest.Dataset, condition: tuple[str, ...] = ()) -> runs
     like = tiny.make_run(dataset, steps=6)
     return dataclasses.replace(
         like,
-        family=model.FAMILY,
         settings=VAEConfig(latent_size=3, width=12),
         window=WindowConfig(timesteps=16, shift=0),
         augmentation=AugmentationConfig(gain_db=3),

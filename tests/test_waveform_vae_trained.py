@@ -17,7 +17,6 @@ from lstm_gen.config.training import AugmentationConfig, WindowConfig
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.prepare import plan, prepare
 from lstm_gen.generation import songs
-from lstm_gen.models.waveform_vae import model
 from lstm_gen.models.waveform_vae.config import WaveformVAEConfig
 from lstm_gen.platform import devices
 from lstm_gen.runs import checkpoints
@@ -62,7 +61,6 @@ def dataset(recordings: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) 
 def make_run(dataset: manifest.Dataset) -> runs.Run:
     return dataclasses.replace(
         tiny.make_run(dataset, steps=4),
-        family=model.FAMILY,
         settings=WaveformVAEConfig(strides="4,4", channels="4,6", latent_size=2),
         window=WindowConfig(timesteps=32, shift=0),
         augmentation=AugmentationConfig(gain_db=3, polarity=True),
@@ -122,7 +120,7 @@ def test_a_run_that_goes_on_ends_as_one_that_never_stopped(
 def test_songs_come_from_every_prior_and_are_as_long_as_asked(
     run_dir: str, tmp_path: pathlib.Path
 ) -> None:
-    for prior in ("", *model.FAMILY.priors):
+    for prior in ("", *WaveformVAEConfig.priors):
         asked = GenerationConfig(n_songs=1, seconds=1.5, prior=prior)
         (path,) = songs.make(run_dir, str(tmp_path / (prior or "default")), asked)
         samples, rate = soundfile.read(path)
@@ -137,6 +135,6 @@ def test_waveforms_are_judged(run_dir: str, tmp_path: pathlib.Path) -> None:
     text = processes.run_tool("evaluate_waveforms", *flags)
     assert "| SNR dB | of a window | LSD dB | mean spectrum | level slope |" in text
     assert f"| {run_dir} | 4 |" in text
-    for row in ("held-out music", *(f"{run_dir}, {p}" for p in model.FAMILY.priors)):
+    for row in ("held-out music", *(f"{run_dir}, {p}" for p in WaveformVAEConfig.priors)):
         assert f"| {row} | " in text
     assert output.read_text("utf-8").strip() == text.strip()

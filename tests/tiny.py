@@ -14,7 +14,6 @@ from lstm_gen.config.audio import AudioConfig
 from lstm_gen.config.dataset import SegmentConfig, SplitConfig
 from lstm_gen.config.training import AugmentationConfig, MonitorConfig, TrainingConfig, WindowConfig
 from lstm_gen.dataset.format import manifest, records
-from lstm_gen.models.lstm import model
 from lstm_gen.models.lstm.config import LSTMConfig
 from lstm_gen.runs import run
 
@@ -109,7 +108,6 @@ def _write_shard(
 def make_run(dataset: manifest.Dataset, **training: Any) -> run.Run:
     """Return a run on a dataset, its training changed as named."""
     return run.Run(
-        family=model.FAMILY,
         settings=SETTINGS,
         window=WINDOW,
         training=dataclasses.replace(TRAINING, **training),

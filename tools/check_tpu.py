@@ -17,7 +17,8 @@ from flags import (
     training_flags,
     window_flags,
 )
-from lstm_gen.models import base as families
+from lstm_gen import models
+from lstm_gen.models import base
 from tools.tpu import lowering, preflight, report, tpu_flags
 
 
@@ -41,14 +42,13 @@ def main() -> int:
     return 0 if all(result is not None and result.ok for result in results.values()) else 1
 
 
-def read_flags() -> tuple[lowering.Plan, families.Controls, int]:
+def read_flags() -> tuple[lowering.Plan, base.GenerationRequest, int]:
     """Return the plan, the songs to generate, and the frames of a primer."""
-    family, audio, songs = model_flags.family(), audio_flags.config(), tpu_flags.songs()
-    window = window_flags.config(predicts=family.predicts)
+    settings, audio, songs = model_flags.config(), audio_flags.config(), tpu_flags.songs()
+    window = window_flags.config(predicts=models.by_name(settings.family).predicts)
     plan = lowering.Plan(
-        family=family,
-        settings=model_flags.config(),
-        signal=families.Signal(
+        settings=settings,
+        spec=base.FrameSpec(
             audio=audio,
             timesteps=window.timesteps,
             shift=window.shift,
@@ -60,12 +60,12 @@ def read_flags() -> tuple[lowering.Plan, families.Controls, int]:
         max(1, round(seconds * audio.frames_per_second))
         for seconds in (songs.seconds, songs.primer_seconds)
     )
-    return plan, families.Controls(n_songs=songs.n_songs, n_frames=n_frames), primer_frames
+    return plan, base.GenerationRequest(n_songs=songs.n_songs, n_frames=n_frames), primer_frames
 
 
-def _condition(name: str) -> families.Condition:
+def _condition(name: str) -> base.Condition:
     """Return a stand-in for a label of unknown kind: a MIDI note number."""
-    return families.Condition(name=name, kind="number", minimum=21.0, maximum=108.0)
+    return base.Condition(name=name, kind="number", minimum=21.0, maximum=108.0)
 
 
 if __name__ == "__main__":

@@ -97,15 +97,15 @@ def _make(
     songs = evaluation_flags.config(prior)
     asked = [names[song % len(names)] for song in range(songs.n_songs)]
     values = [
-        drawn | {name: labels.parse(run.told, name, one)}
+        drawn | {name: labels.parse(run.conditioning, name, one)}
         for drawn, one in zip(conditioning.of_songs(run, songs), asked, strict=True)
     ]
-    controls = dataclasses.replace(
-        generation.controls(songs, run),
+    model_request = dataclasses.replace(
+        generation.generation_request(songs, run),
         n_frames=run.window.timesteps,
         labels=conditioning.encode(run, values),
     )
-    return list(judging.make_songs(run_dir, run, songs, data_dir, controls)), asked
+    return list(judging.make_songs(run_dir, run, songs, data_dir, model_request)), asked
 
 
 def _row(name: str, wanted: list[str], heard: list[str], described: np.ndarray) -> str:

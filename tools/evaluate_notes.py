@@ -79,7 +79,7 @@ def _judge(run_dir: str, run: runs.Run, songs: GenerationConfig) -> str:
         "with --condition, and name the label with --pitch_label",
         pitch_label=pitch,
         condition=",".join(run.condition),
-        model=run.family.name,
+        model=run.settings.family,
     )
     takes = _read(judging.load_dataset({run_dir: run}), run, note_flags.recordings(), pitch, songs)
     random = np.random.default_rng(songs.seed)
@@ -148,12 +148,12 @@ def _make(
 ) -> list[np.ndarray]:
     """Return a note with the labels of each take."""
     songs = dataclasses.replace(songs, n_songs=len(asked))
-    controls = dataclasses.replace(
-        generation.controls(songs, run),
+    model_request = dataclasses.replace(
+        generation.generation_request(songs, run),
         n_frames=len(asked[0].samples) // run.audio.hop_length,
         labels=conditioning.encode(run, [take.values for take in asked]),
     )
-    frames = judging.make_songs(run_dir, run, songs, run.data_dir, controls)
+    frames = judging.make_songs(run_dir, run, songs, run.data_dir, model_request)
     return [output.invert(run.normalisation.undo(one), run.audio, songs) for one in frames]
 
 
@@ -224,7 +224,7 @@ def _classes(
     rate, train = run.audio.sample_rate, [take for take in takes if take.split == "train"]
     names = [
         one.name
-        for one in run.signal.conditions
+        for one in run.spec.conditions
         if one.kind == "class" and one.name != songs.pitch_label
         if len({take.values[one.name] for take in train} - {()}) > 1
     ]

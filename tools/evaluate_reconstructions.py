@@ -66,10 +66,10 @@ def main() -> None:
     for run_dir in judged_flags.run_dirs():
         run = runs.load(run_dir)
         errors.require(
-            run.family.coder is not None,
+            "reconstruct" in run.family.controls,
             "run_dir must be of a model with latents",
             run_dir=run_dir,
-            model=run.family.name,
+            model=run.settings.family,
         )
         dataset = judging.load_dataset({run_dir: run})
         sounds = _load_sounds(dataset)
@@ -84,31 +84,31 @@ def _judge(
     run_dir: str, run: runs.Run, dataset: manifest.Dataset, sounds: list[_Sound]
 ) -> list[str]:
     """Return the rows of a run."""
-    model, signal = runs.load_model(run_dir, run), run.signal
+    model, spec = runs.load_model(run_dir, run), run.spec
     train, (held_out, told) = (
         _segments(run, dataset, "train")[0],
         _segments(run, dataset, "validation"),
     )
     one = {name: rows[:1] for name, rows in told.items()}
-    rate = reconstructions.rate(run.family, model, signal, one)
+    rate = reconstructions.rate(model, one)
     mean = np.concatenate(train).mean(axis=0)
-    made = reconstructions.reconstruct(run.family, model, signal, held_out, told)
-    share = reconstructions.explained(held_out, made, signal, mean)
+    made = reconstructions.reconstruct(model, held_out, told)
+    share = reconstructions.explained(held_out, made, spec, mean)
     still = reconstructions.window_means(held_out, run.window.timesteps)
     code = reconstructions.patch_pca(train, rate)
     figures = [
         f"{rate.size} per {rate.stride:g} frames",
         f"{rate.per_second(run.audio.frames_per_second):,.0f}",
         f"{share:.4f}",
-        f"{reconstructions.explained(held_out, still, signal, mean):.4f}",
+        f"{reconstructions.explained(held_out, still, spec, mean):.4f}",
         "too wide"
         if code is None
-        else f"{reconstructions.explained(held_out, list(map(code, held_out)), signal, mean):.4f}",
+        else f"{reconstructions.explained(held_out, list(map(code, held_out)), spec, mean):.4f}",
     ]
 
     def through(frames: np.ndarray, values: dict[str, labels.Value]) -> np.ndarray:
-        own = labels.stack(run.told, [values])
-        return reconstructions.reconstruct(run.family, model, signal, [frames], own)[0]
+        own = labels.stack(run.conditioning, [values])
+        return reconstructions.reconstruct(model, [frames], own)[0]
 
     weights = checkpoints.newest(runs.model_dir(run_dir))
     step = str(weights.step) if weights else ""
@@ -154,7 +154,7 @@ def _segments(
 ) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
     """Return the segments of a split, normalised, and what the model is told of each."""
     found = list(labelled.segments(dataset, split))
-    told = labels.stack(run.told, [one.values for one in found])
+    told = labels.stack(run.conditioning, [one.values for one in found])
     return [one.frames for one in found], told
 
 

@@ -87,18 +87,12 @@ def _training(found: dict[str, runs.Run], dataset: manifest.Dataset) -> Iterator
 
 def _active(run_dir: str, run: runs.Run, dataset: manifest.Dataset) -> str:
     """Return in words how many latents tell held-out segments apart."""
-    coder = run.family.coder
-    if coder is None:
+    if "reconstruct" not in run.family.controls:
         return "no latents"
     model = rollout.place_model(run_dir, run, device_flags.devices()[0], "float32")
     rows = np.concatenate(
         [
-            coder.encode(
-                model,
-                run.signal,
-                one.frames[np.newaxis],
-                conditioning.encode(run, [dict(one.values)]),
-            )[0]
+            model.encode(one.frames[np.newaxis], conditioning.encode(run, [dict(one.values)]))[0]
             for one in labelled.segments(dataset, "validation")
         ]
     )

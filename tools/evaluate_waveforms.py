@@ -16,6 +16,7 @@ from lstm_gen.dataset.input import excerpts as primers
 from lstm_gen.dataset.input import pipeline
 from lstm_gen.evaluation import waveforms
 from lstm_gen.generation import latents
+from lstm_gen.models.latents.latent_model import LatentModel
 from lstm_gen.platform import errors
 from lstm_gen.runs import checkpoints
 from lstm_gen.runs import run as runs
@@ -45,20 +46,20 @@ def main() -> None:
     for run_dir in judged_flags.run_dirs():
         run = runs.load(run_dir)
         errors.require(
-            run.audio.representation == "waveform" and run.family.coder is not None,
+            run.audio.representation == "waveform" and "reconstruct" in run.family.controls,
             "run_dir must be of a model with latents of representation waveform",
             run_dir=run_dir,
-            model=run.family.name,
+            model=run.settings.family,
         )
         dataset = judging.load_dataset({run_dir: run})
-        trained = latents.Trained(run.family, runs.load_model(run_dir, run), run.signal)
-        back.append(_judge_reconstruction(run_dir, run, trained, dataset))
+        model = runs.load_model(run_dir, run)
+        back.append(_judge_reconstruction(run_dir, run, model, dataset))
         drawn += _judge_draws(run_dir, run, dataset)
     judging.tell("\n".join([*back, "", *drawn, "", _FOOTNOTE, ""]))
 
 
 def _judge_reconstruction(
-    run_dir: str, run: runs.Run, trained: latents.Trained, dataset: manifest.Dataset
+    run_dir: str, run: runs.Run, model: LatentModel, dataset: manifest.Dataset
 ) -> str:
     """Return a run's row of the first table."""
     train, held_out = (
@@ -68,7 +69,7 @@ def _judge_reconstruction(
 
     def through(signal: np.ndarray) -> np.ndarray:
         frames = run.normalisation.apply(signal.reshape(1, -1, run.audio.hop_length))
-        made = latents.reconstruct(trained, frames, {})
+        made = latents.reconstruct(model, frames, {})
         return _sound(run, made[0])
 
     window = run.window.timesteps * run.audio.hop_length
@@ -92,7 +93,7 @@ def _judge_draws(run_dir: str, run: runs.Run, dataset: manifest.Dataset) -> list
     excerpts = primers.draw(dataset, "validation", songs.n_songs, n_frames, songs.seed)
     real = waveforms.measure_draws([_sound(run, frames) for frames in excerpts])
     rows = [_draws_row("held-out music", real, real)]
-    for prior in run.family.priors:
+    for prior in run.settings.priors:
         asked = evaluation_flags.config(prior)
         made = judging.make_songs(run_dir, run, asked, dataset.data_dir)
         found = waveforms.measure_draws([_sound(run, song) for song in made])

@@ -48,7 +48,7 @@ def make_songs(
     run: runs.Run,
     songs: GenerationConfig,
     data_dir: str,
-    controls: base.Controls | None = None,
+    model_request: base.GenerationRequest | None = None,
 ) -> np.ndarray:
     """Return the frames of a run's songs, normalised, float32 [n_songs, n_frames, channels].
 
@@ -57,17 +57,17 @@ def make_songs(
       run: What it says of itself.
       songs: What is asked for.
       data_dir: Where primers are taken from.
-      controls: The same as the model is told it, if it is to be told otherwise.
+      model_request: The same as the model is told it, if it is to be told otherwise.
     """
     request.require_honoured(songs, run)
-    controls = controls or generation.controls(songs, run)
+    model_request = model_request or generation.generation_request(songs, run)
     groups = rollout.deal(songs.n_songs, songs.songs_at_once)
-    total = controls.n_frames * len(groups)
+    total = model_request.n_frames * len(groups)
     with tqdm.tqdm(total=total, unit="frame", desc=run_dir, leave=False) as bar:
         frames = rollout.roll_out(
             run_dir,
             run,
-            controls,
+            model_request,
             generation.load_primer(run, songs, data_dir),
             groups,
             device_flags.devices(),

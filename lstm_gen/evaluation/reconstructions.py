@@ -14,13 +14,13 @@ Beside it stand two predictors that no model of more than a still picture should
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from lstm_gen.evaluation import notes
-from lstm_gen.models import base as families
+from lstm_gen.models import base
 from lstm_gen.models.common import losses, pca
+from lstm_gen.models.latents.latent_model import LatentModel
 
 Segments = Sequence[np.ndarray]
 Labels = Mapping[str, np.ndarray]
@@ -54,56 +54,44 @@ class Rate:
         return frames, round(self.size * frames / self.stride)
 
 
-def reconstruct(
-    family: families.Family,
-    model: Any,
-    signal: families.Signal,
-    segments: Segments,
-    labels: Labels,
-) -> list[np.ndarray]:
-    """Return segments as the model gives them back.
+def reconstruct(model: LatentModel, segments: Segments, labels: Labels) -> list[np.ndarray]:
+    """Return a model's reconstructions of segments.
 
     Args:
-      family: One with a coder.
-      model: Its trained model.
-      signal: What the model reads.
+      model: The trained model.
       segments: Of any lengths.
       labels: "label/NAME" to an array with a row for each segment.
     """
     made: list[np.ndarray] = [np.zeros(0)] * len(segments)
-    coder = _coder(family)
     for some in _alike(segments):
         frames = np.stack([segments[i] for i in some])
         own = {name: rows[some] for name, rows in labels.items()}
-        latents = coder.encode(model, signal, frames, own)
-        for index, one in zip(
-            some, coder.decode(model, signal, latents, frames.shape[1], own), strict=True
-        ):
+        latents = model.encode(frames, own)
+        decoded = model.decode(latents, frames.shape[1], own)
+        for index, one in zip(some, decoded, strict=True):
             made[index] = one
     return made
 
 
-def rate(family: families.Family, model: Any, signal: families.Signal, labels: Labels) -> Rate:
+def rate(model: LatentModel, labels: Labels) -> Rate:
     """Return how many numbers a sound becomes; `labels` has one row."""
-    silence = np.zeros((1, _COUNTED_FRAMES, signal.channels), np.float32)
-    steps, size = _coder(family).encode(model, signal, silence, labels).shape[1:]
+    silence = np.zeros((1, _COUNTED_FRAMES, model.spec.channels), np.float32)
+    steps, size = model.encode(silence, labels).shape[1:]
     return Rate(size=size, stride=_COUNTED_FRAMES / steps)
 
 
-def explained(
-    segments: Segments, made: Segments, signal: families.Signal, mean: np.ndarray
-) -> float:
+def explained(segments: Segments, made: Segments, spec: base.FrameSpec, mean: np.ndarray) -> float:
     """Return the share of the mean predictor's squared error that is gone.
 
     Args:
       segments: What was held out.
       made: The same as a model, or a predictor, gives it back.
-      signal: What the frames are.
+      spec: Frame spec of the segments.
       mean: float32 [channels], what knows nothing predicts: the mean of the training split.
     """
     left = whole = 0.0
     for true, other in zip(segments, made, strict=True):
-        weight = np.asarray(losses.phase_weight(true[np.newaxis], signal))[0]
+        weight = np.asarray(losses.phase_weight(true[np.newaxis], spec))[0]
         left += float(np.sum(weight * np.square(other - true), dtype=np.float64))
         whole += float(np.sum(weight * np.square(mean - true), dtype=np.float64))
     return 1 - left / whole
@@ -168,9 +156,3 @@ def _alike(segments: Segments) -> Iterator[list[int]]:
     for places in by_length.values():
         for start in range(0, len(places), _MOST_AT_ONCE):
             yield places[start : start + _MOST_AT_ONCE]
-
-
-def _coder(family: families.Family) -> families.Coder:
-    if family.coder is None:
-        raise ValueError(f"a family with latents is needed. Received: {family.name}")
-    return family.coder

@@ -34,7 +34,7 @@ def given(run: runs.Run, songs: GenerationConfig) -> dict[str, labels.Value]:
 
 def _parse(run: runs.Run, name: str, text: str) -> labels.Value:
     """Return the value of a label; of numbers only those that lie within what there is."""
-    value, label = labels.parse(run.told, name, text), run.told[name]
+    value, label = labels.parse(run.conditioning, name, text), run.conditioning[name]
     if isinstance(value, float) and label.minimum is not None and label.maximum is not None:
         errors.require(
             label.minimum <= value <= label.maximum,
@@ -109,15 +109,15 @@ def _steps(songs: GenerationConfig) -> list[float]:
 def encode_songs(
     run: runs.Run, songs: GenerationConfig, shares: Sequence[float] = ()
 ) -> dict[str, np.ndarray]:
-    """Return the labels of songs as `Controls` has them, those between classes as parts of each.
+    """Return the labels of songs as arrays; a value between classes as the fraction of each.
 
     For the arguments see `of_songs`.
     """
     encoded = encode(run, of_songs(run, songs, shares))
     for name, ends in between(run, songs).items():
-        if run.told[name].kind == "class":
+        if run.conditioning[name].kind == "class":
             first, last = (encode(run, [{name: end}])[f"label/{name}"][0] for end in ends)
-            whole = np.eye(len(run.told[name].values), dtype=np.float32)
+            whole = np.eye(len(run.conditioning[name].values), dtype=np.float32)
             parts = [
                 (1 - share) * whole[first] + share * whole[last]
                 for share in shares or _steps(songs)
@@ -132,13 +132,13 @@ def _ends(run: runs.Run, songs: GenerationConfig, name: str, text: str) -> list[
     Between two recordings any model that is told labels has them change on the way.
     """
     parts = text.split("|")
-    if len(parts) != 2 or name not in run.told or run.told[name].kind == "multi":
+    if len(parts) != 2 or name not in run.conditioning or run.conditioning[name].kind == "multi":
         return []
-    able = ", ".join(one.name for one in models.families() if "between" in one.controls)
+    able = models.names_with(lambda one: "between" in one.controls)
     errors.require(
         "between" in run.family.controls or bool(songs.interpolate),
         f"a label from one value to another is for models {able}; give it one value",
-        model=run.family.name,
+        model=run.settings.family,
         label=f"{name}={text}",
     )
     return parts
@@ -146,7 +146,7 @@ def _ends(run: runs.Run, songs: GenerationConfig, name: str, text: str) -> list[
 
 def encode(run: runs.Run, values: Sequence[Mapping[str, labels.Value]]) -> dict[str, np.ndarray]:
     """Return labels as a batch has them, "label/NAME" to an array with a row for each."""
-    return labels.stack(run.told, values)
+    return labels.stack(run.conditioning, values)
 
 
 def parse_transfer(run: runs.Run, songs: GenerationConfig) -> tuple[str, tuple[str, str]]:
@@ -156,7 +156,7 @@ def parse_transfer(run: runs.Run, songs: GenerationConfig) -> tuple[str, tuple[s
       InputError: If the dataset has no such label or class, or the recording is said to be another.
     """
     parts = songs.transfer.split(":")
-    classes = {one.name for one in run.signal.classes}
+    classes = {one.name for one in run.spec.classes}
     errors.require(
         len(parts) == 3 and parts[0] in classes,
         "transfer must be NAME:FROM:TO, NAME a label that is one of several classes "

@@ -46,15 +46,15 @@ class Generator(tf.Module):
     ) -> None:
         super().__init__(name="generator")
         errors.require(
-            run.family.generate_in_graph is not None,
+            run.family.exportable,
             "a model of this family cannot be exported, those of these can: "
-            + ", ".join(one.name for one in models.families() if one.generate_in_graph),
-            model=run.family.name,
+            + models.names_with(lambda one: one.exportable),
+            model=run.settings.family,
         )
         errors.require(
             not run.condition,
-            "a model that is told labels cannot be exported yet; use generate_songs.py",
-            told=",".join(run.condition),
+            "a model conditioned on labels cannot be exported yet; use generate_songs.py",
+            condition=",".join(run.condition),
         )
         self._run, self._model = run, model
         self._sigma_scale, self._n_iterations = sigma_scale, n_iterations
@@ -87,13 +87,10 @@ class Generator(tf.Module):
             mean, std = run.normalisation.mean, run.normalisation.std
             primed = ((frames - mean) / std)[tf.newaxis]
             scales = (temperature, tf.constant(self._sigma_scale, tf.float32))
-            # `load` refuses families that have none.
-            song = run.family.generate_in_graph(  # type: ignore[misc]
-                self._model, run.signal, primed, n_frames, seed, scales
-            )
-            signal = tf_inversion.invert(song[0] * std + mean, run.audio, self._n_iterations)
-            peak = tf.reduce_max(tf.abs(signal))
-            return {"waveform": signal * (files.PEAK / tf.maximum(peak, files.PEAK))}
+            song = self._model.generate_in_graph(primed, n_frames, seed, scales)
+            samples = tf_inversion.invert(song[0] * std + mean, run.audio, self._n_iterations)
+            peak = tf.reduce_max(tf.abs(samples))
+            return {"waveform": samples * (files.PEAK / tf.maximum(peak, files.PEAK))}
 
 
 def load(
@@ -133,7 +130,7 @@ def write(
     run, generator = load(run_dir, sigma_scale, n_iterations, max_seconds)
     facts = {
         "run_dir": run_dir,
-        "model": run.family.name,
+        "model": run.settings.family,
         "sample_rate": run.audio.sample_rate,
         "hop_length": run.audio.hop_length,
         "sigma_scale": sigma_scale,

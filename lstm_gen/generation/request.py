@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, NoReturn
 from lstm_gen import models
 from lstm_gen.config.generation import GenerationConfig
 from lstm_gen.dataset.format import manifest
-from lstm_gen.models import base as families
+from lstm_gen.models import base
 from lstm_gen.platform import errors, storage
 from lstm_gen.runs import run as runs
 
@@ -23,7 +23,7 @@ class _Wish(NamedTuple):
     flag: str
     value: Any
     is_made: bool
-    can: Callable[[families.Family], bool]
+    can: Callable[[type[base.AudioModel]], bool]
 
 
 def require_honoured(songs: GenerationConfig, run: runs.Run) -> None:
@@ -33,16 +33,16 @@ def require_honoured(songs: GenerationConfig, run: runs.Run) -> None:
       InputError: Naming the families that do.
     """
     for wish in _wishes(songs):
-        able = ", ".join(one.name for one in models.families() if wish.can(one))
+        able = models.names_with(wish.can)
         errors.require(
             not wish.is_made or wish.can(run.family),
             f"--{wish.flag} is for models {able}; leave it out",
-            model=run.family.name,
+            model=run.settings.family,
             **{wish.flag: wish.value},
         )
     errors.require(
-        songs.prior in ("", *run.family.priors),
-        f"the priors of model {run.family.name} are: {', '.join(run.family.priors)}",
+        songs.prior in ("", *run.settings.priors),
+        f"the priors of model {run.settings.family} are: {', '.join(run.settings.priors)}",
         prior=songs.prior,
     )
     errors.require(
@@ -71,10 +71,10 @@ def _wishes(songs: GenerationConfig) -> Iterator[_Wish]:
     label = ",".join(songs.label)
     yield _Wish("label", label, bool(label), lambda one: one.conditional)
     yield _Wish("melody", songs.melody, bool(songs.melody), _plays_notes)
-    yield _Wish("portable", True, songs.portable, lambda one: one.generate_in_graph is not None)
+    yield _Wish("portable", True, songs.portable, lambda one: one.exportable)
 
 
-def _plays_notes(family: families.Family) -> bool:
+def _plays_notes(family: type[base.AudioModel]) -> bool:
     """Say whether a family can make notes of a pitch, of nothing."""
     return family.conditional and "primer" not in family.controls
 

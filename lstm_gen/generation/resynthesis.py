@@ -11,6 +11,7 @@ from lstm_gen.audio import files, representations
 from lstm_gen.config.generation import GenerationConfig
 from lstm_gen.dataset.format import labels
 from lstm_gen.generation import conditioning, latents, output, rollout
+from lstm_gen.models.latents.latent_model import LatentModel
 from lstm_gen.platform import errors, storage
 from lstm_gen.runs import run as runs
 
@@ -64,12 +65,11 @@ def make(
         label=",".join(songs.label),
     )
     model = rollout.place_model(run_dir, run, device, songs.precision)
-    trained = latents.Trained(run.family, model, run.signal)
     made: dict[str, Sound] = {}
     if songs.interpolate:
-        made |= _interpolate(trained, run, songs)
+        made |= _interpolate(model, run, songs)
     for path in songs.reconstruct:
-        made |= _reconstruct(trained, run, songs, path)
+        made |= _reconstruct(model, run, songs, path)
     paths = []
     for index, (name, sound) in enumerate(made.items()):
         path = storage.join(output_dir, name)
@@ -79,27 +79,27 @@ def make(
 
 
 def _reconstruct(
-    trained: latents.Trained, run: runs.Run, songs: GenerationConfig, path: str
+    model: LatentModel, run: runs.Run, songs: GenerationConfig, path: str
 ) -> dict[str, Sound]:
     """Return the name of each sound made of a recording, and the sound."""
     samples = files.read(path, run.audio.sample_rate)
     frames = representations.extract(samples, run.audio)
     known = conditioning.given(run, songs)
     inputs, own = run.normalisation.apply(frames)[np.newaxis], conditioning.encode(run, [known])
-    made = {"reconstructed": latents.reconstruct(trained, inputs, own)[0]}
+    made = {"reconstructed": latents.reconstruct(model, inputs, own)[0]}
     if songs.perturb:
         many, each = (
             np.repeat(inputs, songs.n_songs, 0),
             conditioning.encode(run, [known] * songs.n_songs),
         )
-        moved = latents.perturb(trained, many, each, songs.perturb, songs.seed)
+        moved = latents.perturb(model, many, each, songs.perturb, songs.seed)
         made |= {f"perturbed-{i:03d}": song for i, song in enumerate(moved)}
     all_known = dict.fromkeys(("original", "inverted", *made), known)
     if songs.transfer:
         name, ends = conditioning.parse_transfer(run, songs)
         title = re.sub(r"[^\w.+-]+", "_", "-to-".join(ends))
         first, last = (run.vocabulary[name].values.index(end) for end in ends)
-        made[title] = latents.transfer(trained, inputs, own, name, (first, last))[0]
+        made[title] = latents.transfer(model, inputs, own, name, (first, last))[0]
         all_known[title] = {**known, **({name: ends[1:]} if name in known else {})}
     named = {"original": (frames, samples)}
     named["inverted"] = (frames, output.invert(frames, run.audio, songs))
@@ -113,9 +113,7 @@ def _reconstruct(
     }
 
 
-def _interpolate(
-    trained: latents.Trained, run: runs.Run, songs: GenerationConfig
-) -> dict[str, Sound]:
+def _interpolate(model: LatentModel, run: runs.Run, songs: GenerationConfig) -> dict[str, Sound]:
     """Return the name of each song between two recordings, and the song."""
     sounds_in = [files.read(path, run.audio.sample_rate) for path in songs.interpolate]
     frames = [
@@ -129,7 +127,7 @@ def _interpolate(
     known = [ends | {name: values[end] for name, values in ways.items()} for end in (0, 1)]
     steps = latents.steps(songs.n_songs)
     way = latents.interpolate(
-        trained,
+        model,
         both,
         conditioning.encode(run, known),
         steps,

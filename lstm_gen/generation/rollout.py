@@ -28,7 +28,7 @@ def deal(n_songs: int, at_once: int) -> list[range]:
 def roll_out(
     run_dir: str,
     run: runs.Run,
-    controls: base.Controls,
+    request: base.GenerationRequest,
     primer: np.ndarray,
     groups: Sequence[range],
     devices: Sequence[str],
@@ -40,7 +40,7 @@ def roll_out(
     Args:
       run_dir: Where the trained weights are.
       run: What that directory says of itself.
-      controls: What is asked for of all songs.
+      request: What is asked for of all songs.
       primer: What each song starts from, normalised, float32 [n_songs, frames, channels].
       groups: Songs that make up a batch each.
       devices: Where to, as `distribute.devices` names them.
@@ -66,13 +66,13 @@ def roll_out(
     def work(place: int) -> dict[int, np.ndarray]:
         made: dict[int, np.ndarray] = {}
         for group in groups[place :: len(used)]:
-            own = {name: rows[group.start : group.stop] for name, rows in controls.labels.items()}
+            own = {name: rows[group.start : group.stop] for name, rows in request.labels.items()}
             asked = dataclasses.replace(
-                controls, n_songs=len(group), first_song=group.start, labels=own
+                request, n_songs=len(group), first_song=group.start, labels=own
             )
             start = primer[group.start : group.stop]
             with tf.device(used[place]):
-                frames = run.family.generate(models[place], run.signal, asked, start, tell)
+                frames = models[place].generate(asked, start, tell)
             made |= dict(zip(group, frames, strict=True))
         return made
 

@@ -63,7 +63,14 @@ def make(
     groups = rollout.deal(songs.n_songs, songs.songs_at_once)
     known = conditioning.of_songs(run, songs)
     frames = rollout.roll_out(
-        run_dir, run, controls(songs, run), primer, groups, devices, songs.precision, progress
+        run_dir,
+        run,
+        generation_request(songs, run),
+        primer,
+        groups,
+        devices,
+        songs.precision,
+        progress,
     )
     paths = []
     for index, new in frames.items():
@@ -110,7 +117,7 @@ def _play(
     frames = rollout.roll_out(
         run_dir,
         run,
-        controls(asked, run, known),
+        generation_request(asked, run, known),
         np.zeros((len(wanted), 0, run.audio.channels), np.float32),
         [range(len(wanted))],  # by this process, whatever others there are: it is one song
         devices,
@@ -159,13 +166,13 @@ def load_primer(run: runs.Run, songs: GenerationConfig, data_dir: str) -> np.nda
     return excerpts.draw(dataset, split, songs.n_songs, n_frames, songs.seed)
 
 
-def controls(
+def generation_request(
     songs: GenerationConfig,
     run: runs.Run,
     known: Sequence[Mapping[str, labels.Value]] | None = None,
-) -> base.Controls:
+) -> base.GenerationRequest:
     """Return what is asked of the model; `known` are the songs' labels, if not as asked for."""
-    return base.Controls(
+    return base.GenerationRequest(
         n_songs=songs.n_songs,
         n_frames=max(1, round(songs.seconds * run.audio.frames_per_second)),
         seed=songs.seed,
@@ -175,6 +182,6 @@ def controls(
         labels=conditioning.encode_songs(run, songs)
         if known is None
         else conditioning.encode(run, known),
-        alike=known is not None
+        share_noise=known is not None
         or bool(conditioning.between(run, songs)),  # a melody has one player
     )

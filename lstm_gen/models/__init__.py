@@ -1,5 +1,6 @@
-"""The model families, in the order of help texts and tables. No TensorFlow until one is needed."""
+"""Registry of the model families, in the order of help texts. TensorFlow is imported on demand."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from lstm_gen.models.autoencoder.config import AutoencoderConfig
@@ -12,7 +13,8 @@ from lstm_gen.platform import errors
 if TYPE_CHECKING:
     from lstm_gen.models import base
 
-    Family = base.Family
+    ModelClass = type[base.AudioModel]
+    Predicate = Callable[[ModelClass], bool]
 
 CONFIGS: tuple[type[Any], ...] = (
     LSTMConfig,
@@ -35,23 +37,28 @@ def config_class(name: str) -> type[Any]:
     return CONFIGS[NAMES.index(name)]
 
 
-def families() -> "tuple[Family, ...]":
-    """Return every family; imports TensorFlow."""
-    from lstm_gen.models.autoencoder import model as autoencoder
-    from lstm_gen.models.lstm import model as lstm
-    from lstm_gen.models.notes import gan, note_vae
-    from lstm_gen.models.vae import model as vae
-    from lstm_gen.models.waveform_vae import model as waveform_vae
+def classes() -> "tuple[ModelClass, ...]":
+    """Return the model class of every family; imports TensorFlow."""
+    from lstm_gen.models.autoencoder.model import Autoencoder
+    from lstm_gen.models.lstm.model import LSTMModel
+    from lstm_gen.models.notes.gan import GAN
+    from lstm_gen.models.notes.note_vae import NoteVAE
+    from lstm_gen.models.vae.model import VAE
+    from lstm_gen.models.waveform_vae.model import WaveformVAE
 
-    modules = (lstm, autoencoder, vae, waveform_vae, gan, note_vae)
-    return tuple(module.FAMILY for module in modules)
+    return (LSTMModel, Autoencoder, VAE, WaveformVAE, GAN, NoteVAE)
 
 
-def by_name(name: str) -> "Family":
-    """Return the family of that name; imports TensorFlow.
+def by_name(name: str) -> "ModelClass":
+    """Return the model class of a family; imports TensorFlow.
 
     Raises:
-      InputError: If there is none, naming those that there are.
+      InputError: If there is no such family, naming those that there are.
     """
     errors.require_choice("model", name, NAMES)
-    return families()[NAMES.index(name)]
+    return classes()[NAMES.index(name)]
+
+
+def names_with(supported: "Predicate") -> str:
+    """Return the names of the families with a capability, for messages; imports TensorFlow."""
+    return ", ".join(one.config_class.family for one in classes() if supported(one)) or "none yet"

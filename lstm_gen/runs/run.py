@@ -20,7 +20,7 @@ from lstm_gen.config import fields
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.config.training import AugmentationConfig, TrainingConfig, WindowConfig
 from lstm_gen.dataset.format import labels
-from lstm_gen.models import base as families
+from lstm_gen.models import base
 from lstm_gen.platform import errors, storage
 from lstm_gen.runs import checkpoints, lease, safetensors
 
@@ -37,8 +37,7 @@ class Run:
     """What a run directory says of itself.
 
     Attributes:
-      family: Model family.
-      settings: The family's own configuration.
+      settings: Settings of the model family.
       window: Windows the model was trained on.
       training: How it was trained.
       audio: How the dataset's frames were made, and so how they are taken back.
@@ -50,7 +49,6 @@ class Run:
       condition: Those of them that the model is told, in the order of their names.
     """
 
-    family: families.Family
     settings: Any
     window: WindowConfig
     training: TrainingConfig
@@ -63,11 +61,13 @@ class Run:
     condition: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        family, absent = self.family, sorted(set(self.condition) - set(self.vocabulary))
+        family, name = self.family, self.settings.family
+        absent = sorted(set(self.condition) - set(self.vocabulary))
         errors.require(
             not self.condition or family.conditional,
-            f"condition is for models that can be told labels: {_names_of('conditional')}",
-            model=family.name,
+            "condition is for models that can be conditioned on labels: "
+            + models.names_with(lambda one: one.conditional),
+            model=name,
             condition=",".join(self.condition),
         )
         errors.require(
@@ -77,27 +77,32 @@ class Run:
         )
         errors.require(
             self.audio.representation in family.representations,
-            f"model {family.name} takes datasets of representation "
+            f"model {name} takes datasets of representation "
             f"{' or '.join(family.representations)}; make one with create_tfrecord.py",
             representation=self.audio.representation,
         )
         errors.require(
             (self.window.shift > 0) == family.predicts,
             "shift must be 0 for models that predict nothing, and else at least 1",
-            model=family.name,
+            model=name,
             shift=self.window.shift,
         )
 
     @property
-    def told(self) -> labels.Vocabulary:
-        """The labels that the model is told."""
+    def family(self) -> type[base.AudioModel]:
+        """Class of the model family."""
+        return models.by_name(self.settings.family)
+
+    @property
+    def conditioning(self) -> labels.Vocabulary:
+        """The conditioning labels of the model."""
         return {name: self.vocabulary[name] for name in self.condition}
 
     @property
-    def signal(self) -> families.Signal:
+    def spec(self) -> base.FrameSpec:
         """What the model reads and writes."""
         known = {name: _condition(name, label) for name, label in sorted(self.vocabulary.items())}
-        return families.Signal(
+        return base.FrameSpec(
             audio=self.audio,
             timesteps=self.window.timesteps,
             shift=self.window.shift,
@@ -112,7 +117,7 @@ class Run:
         The client of buckets draws some with every upload, and with every fault more.
         """
         keras.utils.set_random_seed(self.training.seed)
-        return self.family.build(self.settings, self.signal)
+        return self.family.create(self.settings, self.spec)
 
 
 def checkpoints_dir(run_dir: str) -> str:
@@ -269,7 +274,7 @@ def as_dict(run: Run) -> dict[str, Any]:
     """Return a run as JSON values: all that determines its numbers, and where its dataset is."""
     return {
         "schema_version": SCHEMA_VERSION,
-        "model": run.family.name,
+        "model": run.settings.family,
         "settings": fields.to_dict(run.settings),
         "window": fields.to_dict(run.window),
         "training": fields.to_dict(run.training),
@@ -327,12 +332,11 @@ def _specs(run: Run) -> safetensors.Specs:
 
 
 def _from_dict(values: dict[str, Any], path: str) -> Run:
-    family = models.by_name(values["model"])
+    config_class = models.config_class(values["model"])
     dataset = values["dataset"]
     audio = fields.from_dict(AudioConfig, dataset["audio"], f"{path}: audio")
     return Run(
-        family=family,
-        settings=fields.from_dict(family.config_class, values["settings"], f"{path}: settings"),
+        settings=fields.from_dict(config_class, values["settings"], f"{path}: settings"),
         window=fields.from_dict(WindowConfig, values["window"], f"{path}: window"),
         training=fields.from_dict(TrainingConfig, values["training"], f"{path}: training"),
         audio=audio,
@@ -349,9 +353,9 @@ def _from_dict(values: dict[str, Any], path: str) -> Run:
     )
 
 
-def _condition(name: str, label: labels.Label) -> families.Condition:
+def _condition(name: str, label: labels.Label) -> base.Condition:
     """Return what a model needs to know of a label."""
-    return families.Condition(
+    return base.Condition(
         name=name,
         kind=label.kind,
         n_values=len(label.values),
@@ -359,11 +363,6 @@ def _condition(name: str, label: labels.Label) -> families.Condition:
         minimum=label.minimum or 0.0,
         maximum=label.maximum or 0.0,
     )
-
-
-def _names_of(attribute: str) -> str:
-    """Return the families of which something holds."""
-    return ", ".join(one.name for one in models.families() if getattr(one, attribute)) or "none yet"
 
 
 def _describe_names(names: list[str]) -> str:

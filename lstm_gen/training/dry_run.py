@@ -62,7 +62,7 @@ def measure(
     loop.set_up(run.training, strategy)
     with strategy.scope(), devices.layer_precision(run.training.precision):
         model = run.build_model()
-        objectives = run.family.objectives(model, run.signal)
+        objectives = model.objectives()
         optimizers = [
             steps.make_optimizer(run.training, momentum=one.momentum) for one in objectives
         ]

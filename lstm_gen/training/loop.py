@@ -81,7 +81,8 @@ class Trainer:
         )
         self._validate_call = steps.make_validate_call(strategy, objectives)
         self._watched = f"{objectives[0].name}_loss"
-        tqdm.tqdm.write(f"{run.family.name}: {self._state.n_parameters:,} parameters")
+        self._redundant = {f"{one.name}_loss" for one in objectives if one.loss_metric}
+        tqdm.tqdm.write(f"{run.settings.family}: {self._state.n_parameters:,} parameters")
         self._begin()
         self._resumed_from = self._progress.step
         self._monitor = monitors.Monitor(run_dir, run, settings, primer, stop)
@@ -127,10 +128,7 @@ class Trainer:
             logging.info("resuming after step %d", self._progress.step)
             tqdm.tqdm.write(f"resuming after step {self._progress.step}")
         else:
-            family = self._run.family
-            if family.initialise is not None:
-                examples = batches.examples(self._run, self._dataset)
-                family.initialise(self._state.model, self._run.signal, examples)
+            self._state.model.initialise(batches.examples(self._run, self._dataset))
             self._state.save(self._settings.keep_checkpoints)
 
     def _open_stream(self) -> Iterator[Any]:
@@ -217,9 +215,13 @@ class Trainer:
             progress.best_loss, progress.best_step, progress.stale = loss, progress.step, 0
         else:
             progress.stale += 1
-        if self._run.family.competes or (better and self._keeps_best):
+        if self._run.family.adversarial or (better and self._keeps_best):
             self._state.save_model(self._validation)
-        named = " ".join(f"{name}={value:.4f}" for name, value in self._validation.items())
+        named = " ".join(
+            f"{name}={value:.4f}"
+            for name, value in self._validation.items()
+            if name not in self._redundant
+        )
         tqdm.tqdm.write(f"step {progress.step}: validation {named}{' (best)' if better else ''}")
 
     def _heed_stop(self) -> None:
@@ -272,15 +274,14 @@ class Trainer:
         self._monitor.animate()
 
     def _fit(self) -> None:
-        """Fit what a family fits to a trained model, and keep it with the weights."""
-        fit, parent = self._run.family.fit, runs.model_dir(self._run_dir)
-        weights = checkpoints.newest(parent)
-        if fit is None or weights is None or weights.facts.get("fitted"):
+        """Fit priors or bounds to the training data, and save them with the weights."""
+        weights = checkpoints.newest(runs.model_dir(self._run_dir))
+        if not self._run.family.fits_data or weights is None or weights.facts.get("fitted"):
             return
-        tqdm.tqdm.write(f"fitting what songs are drawn from to the weights of step {weights.step}")
+        tqdm.tqdm.write(f"fitting the model of step {weights.step} to the training data")
         model = runs.load_model(self._run_dir, self._run)
         with self._stop.immediate("all steps are saved, and the same command fits anew"):
-            fit(model, self._run.signal, batches.examples(self._run, self._dataset))
+            model.fit_data(batches.examples(self._run, self._dataset))
         facts = weights.facts | {"fitted": True}
         runs.save_model(self._run_dir, model, weights.step, facts)
 
@@ -289,8 +290,8 @@ class Trainer:
 
     @property
     def _keeps_best(self) -> bool:
-        """Whether the weights of the best validation are kept: of a game no loss says which."""
-        return self._settings.best_weights and not self._run.family.competes
+        """Whether the best weights are kept; adversarial losses do not tell which are best."""
+        return self._settings.best_weights and not self._run.family.adversarial
 
     def _is_stale(self) -> bool:
         return 0 < self._settings.patience <= self._progress.stale
@@ -406,10 +407,10 @@ def train(
       StoppedError: If SIGTERM or SIGINT asked to stop; the state is saved then.
     """
     errors.require(
-        settings.patience == 0 or not run.family.competes,
+        settings.patience == 0 or not run.family.adversarial,
         "patience waits for a lower loss, and where models compete none has to fall; leave it at 0",
         patience=settings.patience,
-        model=run.family.name,
+        model=run.settings.family,
     )
     set_up(run.training, strategy)
     primer_frames = round(_PRIMER_SECONDS * run.audio.frames_per_second)

@@ -23,6 +23,7 @@ from lstm_gen.config.training import MonitorConfig
 from lstm_gen.dataset.format import labels
 from lstm_gen.dataset.input import excerpts
 from lstm_gen.models import base
+from lstm_gen.models.latents.latent_model import LatentModel
 from lstm_gen.platform import errors, storage
 from lstm_gen.runs import run as runs
 from lstm_gen.training import stop_request
@@ -74,7 +75,7 @@ class Monitor:
             labels.draw(run.vocabulary, run.condition, run.training.seed, song)
             for song in range(settings.n_samples)
         ]
-        self._labels = labels.stack(run.told, drawn)
+        self._labels = labels.stack(run.conditioning, drawn)
         self._writer = tf.summary.create_file_writer(runs.logs_dir(run_dir))
 
         with self._writer.as_default():
@@ -89,7 +90,7 @@ class Monitor:
     def prediction(self, step: int, model: Any, batch: base.Batch) -> None:
         """Log the expected frames of one window under the true ones, as a picture."""
         run = self._run
-        expected = run.family.predict(model, run.signal, batch)[0].numpy()
+        expected = model.predict_frames(batch)[0].numpy()
         true = batch["frames"][0, run.window.shift :].numpy()
         made = f"predicted, {run.window.shift} ahead" if run.window.shift else "by the model"
         panels = [("true", true), (made, expected)]
@@ -102,12 +103,12 @@ class Monitor:
         """Write free rollouts as WAV and PNG, and log them as players and pictures."""
         run = self._run
         n_frames = max(1, round(self._settings.sample_seconds * run.audio.frames_per_second))
-        controls = base.Controls(
+        request = base.GenerationRequest(
             n_songs=self._settings.n_samples, n_frames=n_frames, labels=self._labels
         )
         primer = self._primer.frames
         try:
-            songs = run.family.generate(model, run.signal, controls, primer, self._go_on)
+            songs = model.generate(request, primer, self._go_on)
         except _AskedToStopError:
             return
         for index, song in enumerate(run.normalisation.undo(songs)):
@@ -123,13 +124,13 @@ class Monitor:
 
         The picture has the excerpt below what became of it; its own sound is written once.
         """
-        run, coder = self._run, self._run.family.coder
-        if coder is None or self._stop:
+        run = self._run
+        if not isinstance(model, LatentModel) or self._stop:
             return
         frames, told = self._primer
         known = {f"label/{name}": told[f"label/{name}"] for name in run.condition}
-        latents = coder.encode(model, run.signal, frames, known)
-        made = coder.decode(model, run.signal, latents, frames.shape[1], known)
+        latents = model.encode(frames, known)
+        made = model.decode(latents, frames.shape[1], known)
         originals = run.normalisation.undo(frames)
         for index, (song, original) in enumerate(
             zip(run.normalisation.undo(made), originals, strict=True)

@@ -86,7 +86,7 @@ class State:
         }
         with strategy.scope(), devices.layer_precision(run.training.precision):
             self.model = run.build_model()
-            self.objectives = run.family.objectives(self.model, run.signal)
+            self.objectives = self.model.objectives()
             self._rate_scale = tf.Variable(1.0, trainable=False, name="rate_scale")
             self.optimizers = [
                 steps.make_optimizer(run.training, self._rate_scale, one.momentum)

@@ -151,9 +151,9 @@ def _compiled(
     function: Callable[..., Metrics],
 ) -> Callable[..., Metrics]:
     """Return a function that lowers, or measures, objectives as XLA or TensorFlow compiles it."""
-    plain = all(one.plain for one in objectives)
+    whole = all(one.jit_compile for one in objectives)
     compiled: Callable[..., Metrics] = tf.function(
-        function, jit_compile=devices.compiles_whole_steps(strategy, plain)
+        function, jit_compile=devices.compiles_whole_steps(strategy, whole)
     )
     return compiled
 

@@ -19,31 +19,31 @@ from lstm_gen.models.autoencoder import model as autoencoder
 from lstm_gen.models.autoencoder.config import AutoencoderConfig
 from lstm_gen.runs import run as runs
 
-SIGNAL = base.Signal(audio=AudioConfig(n_mels=6), timesteps=8, shift=0)
+SPEC = base.FrameSpec(audio=AudioConfig(n_mels=6), timesteps=8, shift=0)
 SEGMENTS = [tiny.make_frames(n, seed, 6) for seed, n in enumerate((24, 31, 24, 8))]
 
 
 def test_the_share_is_that_of_the_mean_predictors_error() -> None:
     mean = np.concatenate(SEGMENTS).mean(axis=0)
     halved = [mean + (segment - mean) / 2 for segment in SEGMENTS]
-    share = reconstructions.explained(SEGMENTS, halved, SIGNAL, mean)
+    share = reconstructions.explained(SEGMENTS, halved, SPEC, mean)
     assert share == pytest.approx(0.75, abs=1e-5)
     still = [np.broadcast_to(mean, segment.shape) for segment in SEGMENTS]
-    assert reconstructions.explained(SEGMENTS, still, SIGNAL, mean) == pytest.approx(0, abs=1e-6)
-    assert reconstructions.explained(SEGMENTS, SEGMENTS, SIGNAL, mean) == 1
+    assert reconstructions.explained(SEGMENTS, still, SPEC, mean) == pytest.approx(0, abs=1e-6)
+    assert reconstructions.explained(SEGMENTS, SEGMENTS, SPEC, mean) == 1
 
 
 def test_phases_of_silent_bins_do_not_count() -> None:
     audio = AudioConfig(representation="complex_stft", n_fft=32, hop_length=8)
-    signal = dataclasses.replace(SIGNAL, audio=audio)
+    spec = dataclasses.replace(SPEC, audio=audio)
     frames = np.zeros((5, audio.channels), np.float32)
     frames[:, 1:17] = -14  # nats below the only bin that sounds
     noisy = frames.copy()
     noisy[:, 18:] = 1
     mean = frames.mean(axis=0) - 1
-    assert reconstructions.explained([frames], [noisy], signal, mean) == 1
+    assert reconstructions.explained([frames], [noisy], spec, mean) == 1
     noisy[:, 17] = 1
-    assert reconstructions.explained([frames], [noisy], signal, mean) < 1
+    assert reconstructions.explained([frames], [noisy], spec, mean) < 1
 
 
 def test_window_means_know_each_windows_level_alone() -> None:
@@ -81,10 +81,10 @@ def test_rates(size: int, stride: float, patch: tuple[int, int], per_second: flo
 
 def test_a_models_rate_and_reconstructions_are_found_by_its_coder() -> None:
     settings = AutoencoderConfig(latent_size=3, stride=4, width=4, blocks=1)
-    model = autoencoder.build(settings, SIGNAL)
-    rate = reconstructions.rate(autoencoder.FAMILY, model, SIGNAL, {})
+    model = autoencoder.Autoencoder.create(settings, SPEC)
+    rate = reconstructions.rate(model, {})
     assert rate == reconstructions.Rate(size=3, stride=4)
-    made = reconstructions.reconstruct(autoencoder.FAMILY, model, SIGNAL, SEGMENTS, {})
+    made = reconstructions.reconstruct(model, SEGMENTS, {})
     for one, segment in zip(made, SEGMENTS, strict=True):
         alone = np.asarray(model(segment[np.newaxis]))[0]
         np.testing.assert_allclose(one, alone, rtol=1e-4, atol=1e-5)
@@ -120,7 +120,6 @@ def _make_notes(folder: pathlib.Path) -> None:
 def _make_run(folder: pathlib.Path, dataset: manifest.Dataset, **settings: Any) -> str:
     """Write a run that is linear still: its principal components, and nothing trained."""
     run = runs.Run(
-        family=autoencoder.FAMILY,
         settings=AutoencoderConfig(width=4, blocks=1, **settings),
         window=WindowConfig(timesteps=8, shift=0),
         training=TrainingConfig(batch_size=4, steps=1),

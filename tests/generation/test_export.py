@@ -14,7 +14,6 @@ import tiny
 
 from lstm_gen.config.generation import GenerationConfig
 from lstm_gen.generation import export, songs
-from lstm_gen.models import base
 from lstm_gen.platform import errors
 from lstm_gen.runs import run as runs
 
@@ -95,12 +94,10 @@ def test_its_frames_are_those_of_the_kernels(folder: pathlib.Path) -> None:
     model = runs.load_model(str(folder / "run"), run)
     asked = GenerationConfig(n_songs=1, seconds=6.0, seed=5, primer=str(folder / "clip.wav"))
     primer = songs.load_primer(run, asked, "")
-    controls = songs.controls(asked, run)
-    expected = run.family.generate(model, run.signal, controls, primer, lambda _: None)
-    generate = run.family.generate_in_graph
-    assert generate is not None
+    request = songs.generation_request(asked, run)
+    expected = model.generate(request, primer, lambda _: None)
     traced = tf.function(
-        lambda frames: generate(model, run.signal, frames, expected.shape[1], 5, (1.0, 1.0))
+        lambda frames: model.generate_in_graph(frames, expected.shape[1], 5, (1.0, 1.0))
     )
     np.testing.assert_allclose(traced(tf.constant(primer)), expected, atol=1e-4)
 
@@ -139,13 +136,13 @@ def test_nothing_is_overwritten(folder: pathlib.Path) -> None:
         export.write(str(folder / "run"), str(folder / "exported" / "1"), 1.0, 4, 30.0)
 
 
-def test_a_family_that_cannot_be_exported_says_so(folder: pathlib.Path) -> None:
+def test_a_family_that_cannot_be_exported_says_so(
+    folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = runs.load(str(folder / "run"))
-    changed = {field: getattr(run.family, field) for field in run.family.__dataclass_fields__}
-    other = base.Family(**changed | {"generate_in_graph": None})
-    unable = runs.Run(**{f: getattr(run, f) for f in run.__dataclass_fields__} | {"family": other})
+    monkeypatch.setattr(run.family, "exportable", False)
     with pytest.raises(errors.InputError, match="cannot be exported"):
-        export.Generator(unable, run.build_model(), 1.0, 4, 30.0)
+        export.Generator(run, run.build_model(), 1.0, 4, 30.0)
 
 
 @pytest.mark.parametrize("changed", [{"n_songs": 2}, {"primer": ""}, {"include_primer": True}])

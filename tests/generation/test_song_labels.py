@@ -26,9 +26,10 @@ def make_run(model: str = "gan") -> Any:
     condition = tuple(VOCABULARY)
     return types.SimpleNamespace(
         vocabulary=VOCABULARY,
-        told=VOCABULARY,
+        conditioning=VOCABULARY,
         condition=condition,
         family=models.by_name(model),
+        settings=models.config_class(model)(),
         audio=AudioConfig(),
     )
 
@@ -80,12 +81,12 @@ def test_values_of_a_set_are_no_way() -> None:
 
 def test_songs_on_a_way_and_notes_of_a_melody_share_their_draw() -> None:
     run = make_run()
-    way = songs.controls(asked("instrument=sax|bass"), run)
-    assert way.alike
+    way = songs.generation_request(asked("instrument=sax|bass"), run)
+    assert way.share_noise
     assert way.labels["label/instrument"].shape == (5, 3)
     alone = asked("instrument=sax")
-    assert not songs.controls(alone, run).alike
-    assert songs.controls(alone, run, conditioning.of_songs(run, alone)).alike
+    assert not songs.generation_request(alone, run).share_noise
+    assert songs.generation_request(alone, run, conditioning.of_songs(run, alone)).share_noise
 
 
 def test_without_a_way_each_song_has_its_own_draws_and_classes_their_number() -> None:
@@ -113,7 +114,7 @@ def test_labels_that_cannot_be_honoured_are_refused(label: list[str], message: s
 
 def test_a_recording_is_what_it_is_moved_from() -> None:
     run = make_run()
-    run.signal = types.SimpleNamespace(classes=[types.SimpleNamespace(name="instrument")])
+    run.spec = types.SimpleNamespace(classes=[types.SimpleNamespace(name="instrument")])
     moved = dataclasses.replace(
         asked("instrument=sax"), reconstruct=("a.wav",), transfer="instrument:sax:bass"
     )

@@ -29,19 +29,19 @@ from lstm_gen.training import batches
 CHANNELS, STRIDE, SIZE = 6, 3, 5
 SETTINGS = AutoencoderConfig(latent_size=SIZE, stride=STRIDE, width=8, blocks=2)
 REACH = 2 * SETTINGS.blocks  # steps, encoder and decoder
-SIGNAL = base.Signal(
+SPEC = base.FrameSpec(
     audio=AudioConfig(n_mels=CHANNELS),
     timesteps=12,
     shift=0,
     classes=(base.Condition(name="kind", kind="class", n_values=3),),
 )
-TOLD = dataclasses.replace(SIGNAL, conditions=SIGNAL.classes)
+TOLD = dataclasses.replace(SPEC, conditions=SPEC.classes)
 
 
-def make_model(signal: base.Signal = SIGNAL, stir: bool = False) -> autoencoder.Autoencoder:
+def make_model(spec: base.FrameSpec = SPEC, stir: bool = False) -> autoencoder.Autoencoder:
     """Return a model; stirred, its corrections say something, as after training."""
     keras.utils.set_random_seed(0)
-    model = autoencoder.build(SETTINGS, signal)
+    model = autoencoder.Autoencoder.create(SETTINGS, spec)
     if stir:
         random = np.random.default_rng(0)
         for layer in (model.encoder.last, model.decoder.last):
@@ -71,14 +71,14 @@ def examples() -> Iterator[base.Batch]:
 def test_the_start_is_the_best_linear_code() -> None:
     """Against NumPy's SVD of the training patches."""
     model = make_model()
-    autoencoder.initialise(model, SIGNAL, examples)
+    model.initialise(examples)
     patches = make_frames()[:7].reshape(-1, STRIDE * CHANNELS)
     mean = patches.mean(axis=0)
     vectors = np.linalg.svd(patches - mean, full_matrices=False)[2][:SIZE]
     wanted = (patches - mean) @ vectors.T @ vectors + mean
     made = model(tf.constant(make_frames()[:7])).numpy()
     np.testing.assert_allclose(made.reshape(wanted.shape), wanted, atol=1e-4)
-    latents = model.encode(tf.constant(make_frames()[:7])).numpy()
+    latents = model.encode_frames(tf.constant(make_frames()[:7])).numpy()
     np.testing.assert_allclose(latents.std(axis=(0, 1)), 1, atol=0.01)
 
 
@@ -97,9 +97,9 @@ def test_the_decoder_mirrors_the_encoder() -> None:
 def test_as_many_frames_come_out_as_go_in(n_frames: int) -> None:
     model, frames = make_model(stir=True), make_frames(2, n_frames)
     assert model(tf.constant(frames)).shape == frames.shape
-    latents = autoencoder.encode(model, SIGNAL, frames, {})
+    latents = model.encode(frames, {})
     assert latents.shape == (2, -(-n_frames // STRIDE), SIZE)
-    made = autoencoder.decode(model, SIGNAL, latents, n_frames, {})
+    made = model.decode(latents, n_frames, {})
     np.testing.assert_allclose(made, model(tf.constant(frames)), rtol=1e-5, atol=1e-6)
 
 
@@ -132,27 +132,27 @@ def test_a_whole_recording_is_its_windows() -> None:
 
 def test_long_recordings_are_worked_off_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     model, frames = make_model(stir=True), make_frames(2, 200)
-    monkeypatch.setattr(autoencoder, "_STEPS_PER_PIECE", 8)
-    latents = autoencoder.encode(model, SIGNAL, frames, {})
-    np.testing.assert_allclose(latents, model.encode(tf.constant(frames)), rtol=1e-4, atol=1e-5)
-    made = autoencoder.decode(model, SIGNAL, latents, 200, {})
+    monkeypatch.setattr(autoencoder.Autoencoder, "steps_per_chunk", 8)
+    latents = model.encode(frames, {})
+    np.testing.assert_allclose(
+        latents, model.encode_frames(tf.constant(frames)), rtol=1e-4, atol=1e-5
+    )
+    made = model.decode(latents, 200, {})
     np.testing.assert_allclose(made, model(tf.constant(frames)), rtol=1e-4, atol=1e-4)
 
 
 def fitted_model() -> autoencoder.Autoencoder:
     model = make_model(stir=True)
-    autoencoder.initialise(model, SIGNAL, examples)
-    autoencoder.fit(model, SIGNAL, examples)
+    model.initialise(examples)
+    model.fit_data(examples)
     return model
 
 
 def test_fitted_are_the_training_latents_and_their_classes() -> None:
     model = fitted_model()
-    latents = autoencoder.encode(model, SIGNAL, make_frames()[:7], {})
-    coder = autoencoder.FAMILY.coder
-    assert coder is not None
-    np.testing.assert_allclose(coder.spread(model), latents.std(axis=(0, 1)), atol=1e-4)
-    means = coder.class_means(model)["kind"]
+    latents = model.encode(make_frames()[:7], {})
+    np.testing.assert_allclose(model.latent_std(), latents.std(axis=(0, 1)), atol=1e-4)
+    means = model.class_means()["kind"]
     np.testing.assert_allclose(means[0], latents[[0, 4, 6]].mean(axis=(0, 1)), atol=1e-4)
     np.testing.assert_allclose(means[1], latents[[1, 2, 5]].mean(axis=(0, 1)), atol=1e-4)
     np.testing.assert_allclose(means[2], latents.mean(axis=(0, 1)), atol=1e-4)  # never occurs
@@ -161,12 +161,12 @@ def test_fitted_are_the_training_latents_and_their_classes() -> None:
 
 def test_songs_are_decoded_from_the_fitted_gaussian() -> None:
     model = fitted_model()
-    known = autoencoder.encode(model, SIGNAL, make_frames()[:7], {}).reshape(-1, SIZE)
-    controls = base.Controls(n_songs=60, n_frames=180, seed=1, prior="gaussian")
-    songs = autoencoder.generate(model, SIGNAL, controls, None, lambda _: None)
+    known = model.encode(make_frames()[:7], {}).reshape(-1, SIZE)
+    request = base.GenerationRequest(n_songs=60, n_frames=180, seed=1, prior="gaussian")
+    songs = model.generate(request, None, lambda _: None)
     assert songs.shape == (60, 180, CHANNELS)
     drawn = model.priors.draw("gaussian", 60, rng.seed_from(1, rng.SONGS, 0), 60, 1.0)
-    decoded = autoencoder.decode(model, SIGNAL, drawn, 180, {})
+    decoded = model.decode(drawn, 180, {})
     np.testing.assert_allclose(songs, decoded, rtol=1e-4, atol=1e-5)
     spread = known.std(axis=0)
     rows = drawn.reshape(-1, SIZE)
@@ -178,15 +178,15 @@ def test_songs_are_decoded_from_the_fitted_gaussian() -> None:
 def test_steps_of_a_song_go_on_from_each_other() -> None:
     """A prior that draws every step for itself would sound chopped."""
     keras.utils.set_random_seed(0)
-    model = autoencoder.build(dataclasses.replace(SETTINGS, stride=1), SIGNAL)
+    spec = dataclasses.replace(SPEC, timesteps=60)
+    model = autoencoder.Autoencoder.create(dataclasses.replace(SETTINGS, stride=1), spec)
 
     def long() -> Iterator[base.Batch]:
         for batch in examples():
             yield dict(batch) | {"frames": make_frames(4, 60)}
 
-    signal = dataclasses.replace(SIGNAL, timesteps=60)
-    autoencoder.initialise(model, signal, long)
-    autoencoder.fit(model, signal, long)
+    model.initialise(long)
+    model.fit_data(long)
 
     def alike(latents: np.ndarray) -> float:
         """Return how much a step tells of the next, -1 to 1."""
@@ -196,7 +196,7 @@ def test_steps_of_a_song_go_on_from_each_other() -> None:
     drawn = {
         prior: model.priors.draw(prior, 100, seed, 8, 1.0) for prior in ("sequence", "gaussian")
     }
-    real = alike(autoencoder.encode(model, signal, make_frames(4, 60), {}))
+    real = alike(model.encode(make_frames(4, 60), {}))
     assert real > 0.5
     assert alike(drawn["sequence"]) == pytest.approx(real, abs=0.25)
     assert abs(alike(drawn["gaussian"])) < 0.1
@@ -205,14 +205,14 @@ def test_steps_of_a_song_go_on_from_each_other() -> None:
 def test_labels_are_told_to_the_decoder_alone() -> None:
     model, frames = make_model(TOLD, stir=True), make_frames(2)
     one, other = ({"label/kind": np.array([kind, kind])} for kind in (0, 1))
-    latents = autoencoder.encode(model, TOLD, frames, one)
-    np.testing.assert_array_equal(autoencoder.encode(model, TOLD, frames, other), latents)
-    made = [autoencoder.decode(model, TOLD, latents, 12, labels) for labels in (one, other)]
+    latents = model.encode(frames, one)
+    np.testing.assert_array_equal(model.encode(frames, other), latents)
+    made = [model.decode(latents, 12, labels) for labels in (one, other)]
     assert np.abs(made[0] - made[1]).max() > 1e-3
-    controls = base.Controls(n_songs=2, n_frames=9, labels=one)
-    song = autoencoder.generate(model, TOLD, controls, None, lambda _: None)
-    same = dataclasses.replace(controls, labels=other)
-    assert np.abs(autoencoder.generate(model, TOLD, same, None, lambda _: None) - song).max() > 1e-3
+    request = base.GenerationRequest(n_songs=2, n_frames=9, labels=one)
+    song = model.generate(request, None, lambda _: None)
+    same = dataclasses.replace(request, labels=other)
+    assert np.abs(model.generate(same, None, lambda _: None) - song).max() > 1e-3
 
 
 def test_phases_of_silent_bins_do_not_count() -> None:
@@ -220,14 +220,14 @@ def test_phases_of_silent_bins_do_not_count() -> None:
     statistics = normalisation.Normalisation(
         mean=np.array([-2, -2, 0, 0], np.float32), std=np.array([3, 3, 0.5, 0.5], np.float32)
     )
-    signal = base.Signal(audio=audio, timesteps=2, shift=0, statistics=statistics)
+    spec = base.FrameSpec(audio=audio, timesteps=2, shift=0, statistics=statistics)
     # Power in nats: 0, and 60 dB below it; then 30 dB below.
     levels = np.array([[0, -13.8155], [-6.9078, 0]], np.float32)
     frames = np.concatenate([(levels + 2) / 3, np.ones((2, 2), np.float32)], axis=1)[np.newaxis]
-    weight = np.asarray(losses.phase_weight(frames, signal))[0]
+    weight = np.asarray(losses.phase_weight(frames, spec))[0]
     np.testing.assert_allclose(weight, np.array([[1, 1, 1, 0], [1, 1, 0.25, 1.0]]), atol=1e-4)
     made = frames + np.array([0, 0, 0, 1], np.float32)
-    error = losses.weighted_squared_error(frames, made, signal)
+    error = losses.weighted_squared_error(frames, made, spec)
     np.testing.assert_allclose(error, [1 / 6.25], rtol=1e-4)
 
 
@@ -237,16 +237,15 @@ def test_any_spectrogram_is_learnt(representation: str, phase: str) -> None:
     audio = AudioConfig(
         representation=representation, n_fft=32, hop_length=8, n_mels=5, phase=phase
     )
-    signal = base.Signal(audio=audio, timesteps=12, shift=0)
-    model = autoencoder.build(SETTINGS, signal)
+    spec = base.FrameSpec(audio=audio, timesteps=12, shift=0)
+    model = autoencoder.Autoencoder.create(SETTINGS, spec)
     batch = {
-        name: tf.constant(values)
-        for name, values in tiny.make_batch(4, 12, signal.channels).items()
+        name: tf.constant(values) for name, values in tiny.make_batch(4, 12, spec.channels).items()
     }
-    (objective,) = autoencoder.objectives(model, signal)
+    (objective,) = model.objectives()
     loss = objective.loss(batch, tf.zeros([3], tf.int32), True)
     assert np.isfinite(loss.per_example).all()
-    assert autoencoder.predict(model, signal, batch).shape == (4, 12, signal.channels)
+    assert model.predict_frames(batch).shape == (4, 12, spec.channels)
 
 
 def test_settings_out_of_range_are_refused() -> None:
@@ -256,7 +255,7 @@ def test_settings_out_of_range_are_refused() -> None:
 
 
 def test_samples_are_refused() -> None:
-    assert "waveform" not in autoencoder.FAMILY.representations
+    assert "waveform" not in autoencoder.Autoencoder.representations
 
 
 def make_recordings(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -289,14 +288,13 @@ def test_a_recording_comes_back_as_long_and_as_loud_as_it_was(tmp_path: pathlib.
     dataset, _ = prepare.prepare(job, n_workers=1)
     run = dataclasses.replace(
         tiny.make_run(dataset),
-        family=autoencoder.FAMILY,
         settings=dataclasses.replace(SETTINGS, latent_size=24),
         window=WindowConfig(timesteps=12, shift=0),
     )
     run_dir = str(tmp_path / "run")
     runs.open_or_create(run_dir, run)
     model = run.build_model()
-    autoencoder.initialise(model, run.signal, batches.examples(run, dataset))
+    model.initialise(batches.examples(run, dataset))
     runs.save_model(run_dir, model, 1, {})
     asked = GenerationConfig(reconstruct=(str(paths[0]),), subtype="FLOAT")
     made = songs.make(run_dir, str(tmp_path / "songs"), asked)

@@ -15,7 +15,8 @@ from lstm_gen import models
 from lstm_gen.config import fields
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.config.training import TrainingConfig
-from lstm_gen.models import base as families
+from lstm_gen.models import base
+from lstm_gen.models.latents.latent_model import LatentModel
 from lstm_gen.platform import devices, errors, traced_functions
 from lstm_gen.runs import checkpoints
 from lstm_gen.training import step as steps
@@ -27,28 +28,33 @@ AUDIOS = {  # of families that do not read log_mel
     "gan": AudioConfig(representation="complex_stft", n_fft=64, hop_length=16),
 }
 CONDITIONS = (
-    families.Condition(name="instrument", kind="class", n_values=3),
-    families.Condition(name="pitch", kind="number", minimum=40.0, maximum=90.0),
-    families.Condition(name="qualities", kind="multi", n_values=2),
+    base.Condition(name="instrument", kind="class", n_values=3),
+    base.Condition(name="pitch", kind="number", minimum=40.0, maximum=90.0),
+    base.Condition(name="qualities", kind="multi", n_values=2),
 )
+Family = type[base.AudioModel]
 BATCH_SIZE = 8
 TRAINING = TrainingConfig(batch_size=BATCH_SIZE, steps=100, learning_rate=0.01)
 
 
-@pytest.fixture(params=models.families(), ids=lambda family: family.name)
-def family(request: pytest.FixtureRequest) -> families.Family:
+@pytest.fixture(params=models.classes(), ids=lambda family: family.config_class.family)
+def family(request: pytest.FixtureRequest) -> Family:
     return request.param
 
 
-def make_model(family: families.Family, seed: int = 0) -> Any:
+def make_model(family: Family, seed: int = 0) -> Any:
     keras.utils.set_random_seed(seed)
-    return family.build(family.config_class(**tiny.FAMILY_SETTINGS[family.name]), signal_of(family))
+    return family.create(settings_of(family), spec_of(family))
 
 
-def signal_of(family: families.Family) -> families.Signal:
-    """Return what the family's models are tested on, told all that they can be told."""
-    return families.Signal(
-        audio=AUDIOS.get(family.name, AudioConfig(n_mels=6)),
+def settings_of(family: Family) -> Any:
+    return family.config_class(**tiny.FAMILY_SETTINGS[family.config_class.family])
+
+
+def spec_of(family: Family) -> base.FrameSpec:
+    """Return what the family's models are tested on, conditioned on all that they can be."""
+    return base.FrameSpec(
+        audio=AUDIOS.get(family.config_class.family, AudioConfig(n_mels=6)),
         timesteps=10,
         shift=2 if family.predicts else 0,
         conditions=CONDITIONS if family.conditional else (),
@@ -56,17 +62,20 @@ def signal_of(family: families.Family) -> families.Signal:
     )
 
 
-@functools.cache
-def make_batch(family: families.Family) -> dict[str, Any]:
+def make_batch(family: Family) -> dict[str, Any]:
     """Return a batch as the family takes it."""
-    signal = signal_of(family)
-    batch = tiny.make_batch(BATCH_SIZE, signal.timesteps + signal.shift, signal.channels)
+    return _make_batch(spec_of(family))
+
+
+@functools.cache
+def _make_batch(spec: base.FrameSpec) -> dict[str, Any]:
+    batch = tiny.make_batch(BATCH_SIZE, spec.timesteps + spec.shift, spec.channels)
     found = {name: tf.constant(values) for name, values in batch.items()}
-    return found | {name: tf.constant(values) for name, values in make_labels(signal).items()}
+    return found | {name: tf.constant(values) for name, values in make_labels(spec).items()}
 
 
-def make_labels(signal: families.Signal) -> dict[str, np.ndarray]:
-    """Return labels of a batch for all that a model is told, one of each not known."""
+def make_labels(spec: base.FrameSpec) -> dict[str, np.ndarray]:
+    """Return labels of a batch for all conditioning labels, one of each not known."""
     rows = np.arange(BATCH_SIZE)
     of_kind = {
         "class": lambda one: rows % (one.n_values + 1) - 1,
@@ -75,50 +84,66 @@ def make_labels(signal: families.Signal) -> dict[str, np.ndarray]:
             np.where(rows == 2, np.nan, one.minimum + rows * (one.maximum - one.minimum) / 8)
         ),
     }
-    return {f"label/{one.name}": of_kind[one.kind](one) for one in signal.conditions}
+    return {f"label/{one.name}": of_kind[one.kind](one) for one in spec.conditions}
 
 
 def generate(
-    family: families.Family, model: Any, n_frames: int = 13, seed: int = 3, first_song: int = 0
+    family: Family,
+    model: Any,
+    n_frames: int = 13,
+    seed: int = 3,
+    first_song: int = 0,
 ) -> np.ndarray:
-    songs, signal = slice(first_song, first_song + 2), signal_of(family)
-    controls = families.Controls(
+    songs, spec = slice(first_song, first_song + 2), spec_of(family)
+    request = base.GenerationRequest(
         n_songs=2,
         n_frames=n_frames,
         seed=seed,
         first_song=first_song,
-        labels={name: values[songs] for name, values in make_labels(signal).items()},
+        labels={name: values[songs] for name, values in make_labels(spec).items()},
     )
     primer = make_batch(family)["frames"].numpy()[songs, :5]
-    return family.generate(model, signal, controls, primer, lambda _: None)
+    return model.generate(request, primer, lambda _: None)
 
 
 def test_every_family_has_settings_here() -> None:
-    assert set(tiny.FAMILY_SETTINGS) == {family.name for family in models.families()}
+    assert set(tiny.FAMILY_SETTINGS) == set(models.NAMES)
 
 
-def test_controls_are_such_as_there_are(family: families.Family) -> None:
-    assert family.controls <= set(families.CONTROLS)
-    assert ("reconstruct" in family.controls) == (family.coder is not None)
-    assert ("prior" in family.controls) == bool(family.priors)
+def test_controls_are_such_as_there_are(family: Family) -> None:
+    assert family.controls <= set(base.CONTROLS)
+    assert ("reconstruct" in family.controls) == (issubclass(family, LatentModel))
+    assert ("prior" in family.controls) == bool(family.config_class.priors)
     assert ("primer" in family.controls) == family.predicts
 
 
-def test_names_find_their_family(family: families.Family) -> None:
-    assert models.by_name(family.name) is family
-    assert family.summary
-    with pytest.raises(errors.InputError, match=f"one of .*{family.name}.*'nameless'"):
-        models.by_name("nameless")
+def test_capabilities_are_implemented(family: Family) -> None:
+    for method, claimed in (
+        ("generate_in_graph", family.exportable),
+        ("fit_data", family.fits_data),
+    ):
+        overridden = getattr(family, method) is not getattr(base.AudioModel, method)
+        assert overridden == claimed, method
 
 
-def test_settings_survive_json(family: families.Family) -> None:
-    settings = family.config_class(**tiny.FAMILY_SETTINGS[family.name])
+def test_names_find_their_family(family: Family) -> None:
+    name = family.config_class.family
+    assert models.by_name(name) is family
+    assert models.config_class(name) is family.config_class
+    assert family.config_class.summary
+    for find in (models.by_name, models.config_class):
+        with pytest.raises(errors.InputError, match=f"one of .*{name}.*'nameless'"):
+            find("nameless")
+
+
+def test_settings_survive_json(family: Family) -> None:
+    settings = settings_of(family)
     assert fields.from_dict(family.config_class, fields.to_dict(settings), "here") == settings
 
 
-def test_objectives_are_as_they_say(family: families.Family) -> None:
+def test_objectives_are_as_they_say(family: Family) -> None:
     model = make_model(family)
-    objectives = family.objectives(model, signal_of(family))
+    objectives = model.objectives()
     names = [objective.name for objective in objectives]
     names += [name for objective in objectives for name in objective.metric_names]
     assert len(set(names)) == len(names)
@@ -132,44 +157,47 @@ def test_objectives_are_as_they_say(family: families.Family) -> None:
                 assert values.shape == (BATCH_SIZE,)
                 assert values.dtype == tf.float32
                 assert np.isfinite(values).all()
+            if objective.loss_metric and not training:
+                same = loss.metrics[objective.loss_metric]
+                np.testing.assert_allclose(same, loss.per_example, rtol=1e-5)
 
 
 @pytest.mark.parametrize("rows", [slice(3), slice(5, None)], ids=["first", "last"])
-def test_each_example_has_its_own_loss(family: families.Family, rows: slice) -> None:
+def test_each_example_has_its_own_loss(family: Family, rows: slice) -> None:
     """What stands beside an example, and on which device, must not change what is said of it."""
     model = make_model(family)
     part = {name: values[rows] for name, values in make_batch(family).items()}
-    for objective in family.objectives(model, signal_of(family)):
+    for objective in model.objectives():
         whole = objective.loss(make_batch(family), tf.constant([1, 2, 0]), False).per_example
         alone = objective.loss(part, tf.constant([1, 2, 0]), False).per_example
         np.testing.assert_allclose(alone, whole[rows], rtol=1e-4)
 
 
-def test_an_example_is_varied_the_same_on_whatever_device(family: families.Family) -> None:
+def test_an_example_is_varied_the_same_on_whatever_device(family: Family) -> None:
     """A seed holds the row of the first example: half a batch draws what it draws in the whole."""
     model = make_model(family)
     half = {name: values[BATCH_SIZE // 2 :] for name, values in make_batch(family).items()}
-    for objective in family.objectives(model, signal_of(family)):
+    for objective in model.objectives():
         whole = objective.loss(make_batch(family), tf.constant([1, 2, 0]), True).per_example
         alone = objective.loss(half, tf.constant([1, 2, BATCH_SIZE // 2]), True).per_example
         np.testing.assert_allclose(alone, whole[BATCH_SIZE // 2 :], rtol=1e-4)
 
 
-def test_training_under_xla_lowers_every_loss(family: families.Family) -> None:
-    """Of players, each lowers its loss while the other stands still; together, both move."""
+def test_training_under_xla_lowers_every_loss(family: Family) -> None:
+    """Adversarial losses fall while the other network stands still; together, both move."""
     model = make_model(family)
-    objectives = family.objectives(model, signal_of(family))
+    objectives = model.objectives()
     before = [variable.numpy() for variable in model.trainable_variables]
-    for game in [[one] for one in objectives] if family.competes else [objectives]:
-        for objective, losses in train(family, game, 100).items():
+    for together in [[one] for one in objectives] if family.adversarial else [objectives]:
+        for objective, losses in train(family, together, 100).items():
             assert losses[-10:].mean() < losses[:10].mean() - 0.05, objective
-    if family.competes:
+    if family.adversarial:
         assert all(np.isfinite(losses).all() for losses in train(family, objectives, 20).values())
     for variable, old in zip(model.trainable_variables, before, strict=True):
         assert np.any(variable.numpy() != old), f"{variable.path} was never moved"
 
 
-def train(family: families.Family, objectives: Any, n_steps: int) -> dict[str, np.ndarray]:
+def train(family: Family, objectives: Any, n_steps: int) -> dict[str, np.ndarray]:
     """Return the losses of training steps on one batch."""
     optimizers = [steps.make_optimizer(TRAINING, momentum=one.momentum) for one in objectives]
     for optimizer, objective in zip(optimizers, objectives, strict=True):
@@ -184,13 +212,13 @@ def train(family: families.Family, objectives: Any, n_steps: int) -> dict[str, n
 
 
 @pytest.mark.xla
-def test_whole_training_step_is_one_xla_program(family: families.Family) -> None:
+def test_whole_training_step_is_one_xla_program(family: Family) -> None:
     model = make_model(family)
 
     @tf.function(jit_compile=True)
     def gradients(batch: Any) -> Any:
         results = []
-        for objective in family.objectives(model, signal_of(family)):
+        for objective in model.objectives():
             with tf.GradientTape() as tape:
                 loss = objective.loss(batch, tf.constant([0, 1, 0]), True)
                 total = tf.reduce_mean(loss.per_example)
@@ -203,36 +231,32 @@ def test_whole_training_step_is_one_xla_program(family: families.Family) -> None
         assert all(np.isfinite(gradient).all() for gradient in gradients(make_batch(family)))
 
 
-def test_saved_weights_give_the_same_outputs(
-    family: families.Family, tmp_path: pathlib.Path
-) -> None:
+def test_saved_weights_give_the_same_outputs(family: Family, tmp_path: pathlib.Path) -> None:
     model, other = make_model(family, seed=1), make_model(family, seed=2)
-    before = family.predict(model, signal_of(family), make_batch(family))
-    assert np.abs(family.predict(other, signal_of(family), make_batch(family)) - before).max() > 0
+    before = model.predict_frames(make_batch(family))
+    assert np.abs(other.predict_frames(make_batch(family)) - before).max() > 0
     state = checkpoints.write(str(tmp_path), 1, checkpoints.variables_of(model=model), {})
     checkpoints.read(state, checkpoints.variables_of(model=other))
     for weight, expected in zip(other.weights, model.weights, strict=True):
         np.testing.assert_array_equal(weight, expected, err_msg=weight.path)
-    np.testing.assert_array_equal(
-        family.predict(other, signal_of(family), make_batch(family)), before
-    )
+    np.testing.assert_array_equal(other.predict_frames(make_batch(family)), before)
     np.testing.assert_array_equal(generate(family, other), generate(family, model))
 
 
-def test_prediction_has_a_frame_per_target(family: families.Family) -> None:
-    expected = family.predict(make_model(family), signal_of(family), make_batch(family))
+def test_prediction_has_a_frame_per_target(family: Family) -> None:
+    expected = make_model(family).predict_frames(make_batch(family))
     assert expected.shape == (
         BATCH_SIZE,
-        signal_of(family).timesteps,
-        signal_of(family).channels,
+        spec_of(family).timesteps,
+        spec_of(family).channels,
     )
     assert expected.dtype == tf.float32
 
 
-def test_generation_repeats_and_is_as_long_as_asked(family: families.Family) -> None:
+def test_generation_repeats_and_is_as_long_as_asked(family: Family) -> None:
     model = make_model(family)
     songs = generate(family, model)
-    assert songs.shape == (2, 13, signal_of(family).channels)
+    assert songs.shape == (2, 13, spec_of(family).channels)
     assert songs.dtype == np.float32
     assert np.isfinite(songs).all()
     np.testing.assert_array_equal(generate(family, model), songs)
@@ -244,72 +268,73 @@ def test_generation_repeats_and_is_as_long_as_asked(family: families.Family) -> 
         assert generate(family, model, n_frames).shape[1] == n_frames
 
 
-def test_songs_and_latents_are_made_in_bfloat16_too(family: families.Family) -> None:
+def test_songs_and_latents_are_made_in_bfloat16_too(family: Family) -> None:
     with devices.layer_precision("bfloat16"):
         model = make_model(family)
         assert np.isfinite(generate(family, model)).all()
-        if family.coder is not None:
-            labels = make_labels(signal_of(family))
+        if issubclass(family, LatentModel):
+            labels = make_labels(spec_of(family))
             frames = make_batch(family)["frames"].numpy()
-            latents = family.coder.encode(model, signal_of(family), frames, labels)
-            back = family.coder.decode(model, signal_of(family), latents, 7, labels)
-            assert back.shape == (BATCH_SIZE, 7, signal_of(family).channels)
+            latents = model.encode(frames, labels)
+            back = model.decode(latents, 7, labels)
+            assert back.shape == (BATCH_SIZE, 7, spec_of(family).channels)
             assert np.isfinite(back).all()
 
 
-def make_plan(family: families.Family, precision: str = "float32") -> lowering.Plan:
+def make_plan(family: Family, precision: str = "float32") -> lowering.Plan:
     return lowering.Plan(
-        family=family,
-        settings=family.config_class(**tiny.FAMILY_SETTINGS[family.name]),
-        signal=signal_of(family),
+        settings=settings_of(family),
+        spec=spec_of(family),
         training=dataclasses.replace(TRAINING, precision=precision),
     )
 
 
 @pytest.mark.xla
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_a_training_step_lowers_for_a_tpu(family: families.Family, precision: str) -> None:
+def test_a_training_step_lowers_for_a_tpu(family: Family, precision: str) -> None:
     policy = keras.config.dtype_policy()
     text = lowering.lower_step(make_plan(family, precision), 3).stablehlo
     assert keras.config.dtype_policy() == policy
-    signal = signal_of(family)
-    window = f"{signal.timesteps + signal.shift}x{signal.channels}xf32"
+    spec = spec_of(family)
+    window = f"{spec.timesteps + spec.shift}x{spec.channels}xf32"
     assert f"tensor<3x{window}>" in text  # a device's windows, not the whole batch
     assert ("bf16" in text) == (precision == "bfloat16")
 
 
 @pytest.mark.xla
-def test_generation_runs_as_programs_that_lower_for_a_tpu(family: families.Family) -> None:
+def test_generation_runs_as_programs_that_lower_for_a_tpu(family: Family) -> None:
     model = make_model(family)
     with traced_functions.listing() as calls:
         frames = generate(family, model, n_frames=300)
-    assert frames.shape == (2, 300, signal_of(family).channels)
+    assert frames.shape == (2, 300, spec_of(family).channels)
     assert calls
     assert not frames.any()  # nothing was computed
     assert generate(family, model).any()
-    controls = families.Controls(n_songs=2, n_frames=300)
-    lowered = lowering.lower_generation(make_plan(family), controls, primer_frames=5)
+    request = base.GenerationRequest(n_songs=2, n_frames=300)
+    lowered = lowering.lower_generation(make_plan(family), request, primer_frames=5)
     assert [(one.name, one.calls) for one in lowered] == [(one.name, one.calls) for one in calls]
 
 
 @pytest.mark.xla
-def test_accumulated_gradients_lower_for_a_tpu(family: families.Family) -> None:
+def test_accumulated_gradients_lower_for_a_tpu(family: Family) -> None:
     plan = make_plan(family)
     training = dataclasses.replace(plan.training, accumulate=2)
     text = lowering.lower_step(dataclasses.replace(plan, training=training), 4).stablehlo
-    signal = signal_of(family)
-    window = f"{signal.timesteps + signal.shift}x{signal.channels}xf32"
+    spec = spec_of(family)
+    window = f"{spec.timesteps + spec.shift}x{spec.channels}xf32"
     assert f"tensor<2x2x{window}>" in text  # two parts of two windows
 
 
-def test_songs_that_are_alike_differ_by_what_they_are_told_alone(family: families.Family) -> None:
+def test_songs_with_shared_noise_differ_by_their_labels_alone(
+    family: Family,
+) -> None:
     if not family.conditional or family.predicts:
-        pytest.skip("nothing is told, or a primer makes the difference")
-    model, signal = make_model(family), signal_of(family)
-    rows = {name: values[[3, 3]] for name, values in make_labels(signal).items()}
+        pytest.skip("no labels, or a primer makes the difference")
+    model, spec = make_model(family), spec_of(family)
+    rows = {name: values[[3, 3]] for name, values in make_labels(spec).items()}
     for first_song in (0, 4):
-        controls = families.Controls(
-            n_songs=2, n_frames=13, first_song=first_song, labels=rows, alike=True
+        request = base.GenerationRequest(
+            n_songs=2, n_frames=13, first_song=first_song, labels=rows, share_noise=True
         )
-        songs = family.generate(model, signal, controls, None, lambda _: None)
+        songs = model.generate(request, None, lambda _: None)
         np.testing.assert_allclose(songs[0], songs[1], rtol=1e-4, atol=1e-5)

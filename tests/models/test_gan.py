@@ -22,13 +22,13 @@ CONDITIONS = (
     base.Condition(name="instrument", kind="class", n_values=3),
     base.Condition(name="pitch", kind="number", minimum=40.0, maximum=90.0),
 )
-SIGNAL = base.Signal(audio=AUDIO, timesteps=12, shift=0, conditions=CONDITIONS)
+SPEC = base.FrameSpec(audio=AUDIO, timesteps=12, shift=0, conditions=CONDITIONS)
 SEED = [1, 2, 0]
 
 
-def make_model(signal: base.Signal = SIGNAL, **settings: Any) -> gan.SoundGAN:
+def make_model(spec: base.FrameSpec = SPEC, **settings: Any) -> gan.GAN:
     keras.utils.set_random_seed(0)
-    return gan.build(GANConfig(**{"noise_size": 4, "width": 8} | settings), signal)
+    return gan.GAN.create(GANConfig(**{"noise_size": 4, "width": 8} | settings), spec)
 
 
 def make_batch(count: int = 8) -> dict[str, Any]:
@@ -46,17 +46,17 @@ def told(**labels: Any) -> dict[str, np.ndarray]:
     return found | {"label/pitch": np.asarray(labels["pitch"], np.float32)}
 
 
-def losses(model: gan.SoundGAN, training: bool = True, **batch: Any) -> list[base.Loss]:
-    found = gan.objectives(model, SIGNAL)
+def losses(model: gan.GAN, training: bool = True, **batch: Any) -> list[base.Loss]:
+    found = model.objectives()
     return [one.loss(make_batch() | batch, tf.constant(SEED), training) for one in found]
 
 
 def test_the_losses_are_non_saturating() -> None:
     of_discriminator, of_generator = losses(make_model(), training=False)
-    real, made = (of_discriminator.metrics[f"{name}_score"].numpy() for name in ("real", "made"))
+    real, made = (of_discriminator.metrics[f"d_{name}"].numpy() for name in ("real", "fake"))
     expected = np.log1p(np.exp(-real)) + np.log1p(np.exp(made))
     np.testing.assert_allclose(of_discriminator.per_example, expected, rtol=1e-5)
-    expected = -np.log(of_generator.metrics["believed"])
+    expected = -np.log(of_generator.metrics["fake_probability"])
     np.testing.assert_allclose(of_generator.per_example, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -65,7 +65,7 @@ def test_who_knows_nothing_scores_what_saturation_begins_at() -> None:
     for variable in model.discriminator.trainable_variables:
         variable.assign(tf.zeros_like(variable))
     found = losses(model, training=False)
-    for one, objective in zip(found, gan.objectives(model, SIGNAL), strict=True):
+    for one, objective in zip(found, model.objectives(), strict=True):
         for name, (start, end) in objective.saturation.items():
             np.testing.assert_allclose(one.metrics[name], start, rtol=1e-6)
             assert end == 0.0
@@ -76,8 +76,8 @@ def test_the_penalty_is_the_exact_squared_gradient_of_one_in_four() -> None:
     batch = make_batch()
     penalty = losses(model)[0].metrics["gradient_penalty"].numpy()
     assert ((penalty > 0).sum(axis=0), penalty.size) == (2, 8)
-    image, loudness = spectrogram_image.from_frames(batch["frames"], SIGNAL)
-    said = model.told(SIGNAL, batch, 8)
+    image, loudness = spectrogram_image.from_frames(batch["frames"], SPEC)
+    said = model.conditioning(batch, 8)
     for row in map(int, np.flatnonzero(penalty)):
 
         def score(pixels: Any, level: Any, row: int = row) -> float:
@@ -100,7 +100,7 @@ def test_the_penalty_is_the_exact_squared_gradient_of_one_in_four() -> None:
 @pytest.mark.parametrize("parts", [2, 4, 8])
 def test_the_penalty_is_that_of_the_global_batch_however_it_is_shared_out(parts: int) -> None:
     model = make_model(vary_db=0.0, vary_frames=0)
-    objective, batch = gan.objectives(model, SIGNAL)[0], make_batch()
+    objective, batch = model.objectives()[0], make_batch()
     for step in range(4):  # of which each may draw another place of four
         seed = rng.seed_for(tf.constant(SEED), step)
         whole = objective.loss(batch, seed, True).metrics["gradient_penalty"]
@@ -121,12 +121,12 @@ def test_notes_are_no_louder_and_no_quieter_than_all_that_was_trained_on() -> No
     examples = {name: values.numpy() for name, values in batch.items()}
     examples["weight"] = np.array([1, 1, 1, 1, 1, 1, 1, 0], np.float32)
     examples["frames"][7] += 50.0  # the padding
-    gan.FAMILY.initialise(model, SIGNAL, lambda: iter([examples]))  # type: ignore[misc]
-    _, loudness = spectrogram_image.from_frames(batch["frames"][:7], SIGNAL)
+    model.initialise(lambda: iter([examples]))
+    _, loudness = spectrogram_image.from_frames(batch["frames"][:7], SPEC)
     low, high = float(tf.reduce_min(loudness)), float(tf.reduce_max(loudness))
     model.generator.loudness.kernel.assign(100 * model.generator.loudness.kernel)
     draws = rng.normal([8, 4], tf.constant(SEED))
-    _, made = model.make(draws, model.told(SIGNAL, batch, 8))
+    _, made = model.make(draws, model.conditioning(batch, 8))
     assert made.numpy().min() == pytest.approx(low, abs=1e-3)
     assert made.numpy().max() == pytest.approx(high, abs=1e-3)
 
@@ -136,7 +136,7 @@ def test_the_penalty_moves_the_discriminator() -> None:
     gradients = []
     for r1 in (0.0, 10.0):
         model = make_model(r1=r1)
-        objective = gan.objectives(model, SIGNAL)[0]
+        objective = model.objectives()[0]
         with tf.GradientTape() as tape:
             total = tf.reduce_sum(objective.loss(make_batch(), tf.constant(SEED), True).per_example)
         gradients.append(tape.gradient(total, model.discriminator.trainable_variables))
@@ -146,7 +146,7 @@ def test_the_penalty_moves_the_discriminator() -> None:
 
 def test_each_player_moves_its_own_variables_alone() -> None:
     model = make_model()
-    first, second = gan.objectives(model, SIGNAL)
+    first, second = model.objectives()
     assert not {id(v) for v in first.variables} & {id(v) for v in second.variables}
     assert {id(v) for v in second.variables} == {
         id(v.value) for v in model.generator.trainable_variables
@@ -157,7 +157,7 @@ def test_what_is_varied_is_varied_by_the_draw_of_each_example() -> None:
     model = make_model(vary_db=6.0, vary_frames=2)
     image = tf.random.stateless_uniform([64, 12, 40, 2], [1, 2]) - 0.5
     loudness = tf.zeros([64, 1])
-    moved, louder = gan._vary((image, loudness), model.settings, tf.constant(SEED))
+    moved, louder = gan._vary((image, loudness), model.config, tf.constant(SEED))
     assert np.abs(louder).max() <= 6 / 40
     assert np.abs(louder).max() > 5 / 40
     places = []
@@ -181,23 +181,23 @@ def test_labels_reach_both_players() -> None:
         )
     ]
     for other in scores[1:]:
-        for name in ("real_score", "made_score"):
+        for name in ("d_real", "d_fake"):
             assert np.abs(scores[0][name] - other[name]).max() > 0
 
 
 def test_a_pitch_under_another_name_is_no_grid_unless_named() -> None:
     renamed = (dataclasses.replace(CONDITIONS[1], name="note"),)
-    signal = dataclasses.replace(SIGNAL, conditions=renamed)
-    assert make_model(signal).pitch is None
-    assert make_model(signal, pitch_label="note").pitch == renamed[0]
+    spec = dataclasses.replace(SPEC, conditions=renamed)
+    assert make_model(spec).pitch is None
+    assert make_model(spec, pitch_label="note").pitch == renamed[0]
 
 
 def test_without_labels_there_is_nothing_to_tell() -> None:
-    signal = dataclasses.replace(SIGNAL, conditions=())
-    model = make_model(signal)
+    spec = dataclasses.replace(SPEC, conditions=())
+    model = make_model(spec)
     assert model.discriminator.match is None
-    controls = base.Controls(n_songs=3, n_frames=12)
-    songs = gan.generate(model, signal, controls, None, lambda _: None)
+    request = base.GenerationRequest(n_songs=3, n_frames=12)
+    songs = model.generate(request, None, lambda _: None)
     assert songs.shape == (3, 12, 80)
     assert np.abs(songs[0] - songs[1]).max() > 0
 
@@ -209,8 +209,8 @@ def test_a_long_song_is_notes_faded_into_each_other() -> None:
 
     def songs(n_frames: int) -> np.ndarray:
         done.clear()
-        controls = base.Controls(n_songs=2, n_frames=n_frames, labels=labels)
-        return gan.generate(model, SIGNAL, controls, None, done.append)
+        request = base.GenerationRequest(n_songs=2, n_frames=n_frames, labels=labels)
+        return model.generate(request, None, done.append)
 
     long, short = songs(40), songs(5)
     assert sum(done) == 5
@@ -218,12 +218,12 @@ def test_a_long_song_is_notes_faded_into_each_other() -> None:
     assert long.shape == (2, 40, 80)
     seed = rng.seed_from(0, rng.SONGS, 0)
     second = rng.normal([2, 4], rng.seed_for(seed, 1))
-    note = model.make(second, model.told(SIGNAL, labels, 2))
-    expected = spectrogram_image.to_frames(*note, SIGNAL).numpy()
+    note = model.make(second, model.conditioning(labels, 2))
+    expected = spectrogram_image.to_frames(*note, SPEC).numpy()
     # One frame of twelve is shared: the last of a note, and the first of the next.
     np.testing.assert_allclose(long[:, 13:22], expected[:, 2:11], rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(long[:, 12, :40], expected[:, 1, :40], rtol=1e-3)
-    fade = crossfade.fade(tf.constant(songs(12)), tf.constant(expected), 1, SIGNAL)
+    fade = crossfade.fade(tf.constant(songs(12)), tf.constant(expected), 1, SPEC)
     np.testing.assert_allclose(long[:, 11:13], fade, rtol=1e-3, atol=1e-4)
 
 
@@ -231,10 +231,8 @@ def test_temperature_nought_is_nearly_the_mean() -> None:
     model = make_model()
     labels = told(instrument=[0, 0], pitch=[60.0, 60.0])
     near, far = (
-        gan.generate(
-            model,
-            SIGNAL,
-            base.Controls(n_songs=2, n_frames=12, temperature=temperature, labels=labels),
+        model.generate(
+            base.GenerationRequest(n_songs=2, n_frames=12, temperature=temperature, labels=labels),
             None,
             lambda _: None,
         )
@@ -267,6 +265,6 @@ def test_settings_that_make_no_sense_are_refused(change: dict[str, Any], message
 
 
 def test_spectrograms_without_phase_are_refused() -> None:
-    signal = dataclasses.replace(SIGNAL, audio=AudioConfig(), conditions=())
+    spec = dataclasses.replace(SPEC, audio=AudioConfig(), conditions=())
     with pytest.raises(errors.InputError, match="complex_stft"):
-        make_model(signal)
+        make_model(spec)

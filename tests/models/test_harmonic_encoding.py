@@ -22,13 +22,13 @@ def tone(midi: float, seconds: float = 1.0) -> np.ndarray:
     return sum(0.1 * np.cos(2 * np.pi * h * turns + h) for h in range(1, 6)).astype(np.float32)
 
 
-def make_signal(channels: int = AUDIO.channels) -> base.Signal:
+def make_signal(channels: int = AUDIO.channels) -> base.FrameSpec:
     random = np.random.default_rng(0)
     statistics = normalisation.Normalisation(
         mean=random.standard_normal(channels).astype(np.float32),
         std=random.uniform(0.5, 2, channels).astype(np.float32),
     )
-    return base.Signal(audio=AUDIO, timesteps=16, shift=0, statistics=statistics)
+    return base.FrameSpec(audio=AUDIO, timesteps=16, shift=0, statistics=statistics)
 
 
 @pytest.mark.parametrize("midi", [33.0, 52.5, 69.0, 96.0])
@@ -87,17 +87,15 @@ def test_what_is_no_pitch_is_refused(condition: base.Condition, message: str) ->
 
 
 def test_levels_and_steps_come_back_to_frames() -> None:
-    signal = make_signal()
+    spec = make_signal()
     raw = representations.extract(tone(60), AUDIO)[:16]
-    frames = (raw - signal.mean) / signal.std
-    image, loudness = spectrogram_image.from_frames(tf.constant(frames[np.newaxis]), signal)
+    frames = (raw - spec.mean) / spec.std
+    image, loudness = spectrogram_image.from_frames(tf.constant(frames[np.newaxis]), spec)
     assert image.shape == (1, 16, 512, 2)
     assert image.numpy()[..., 0].max() == pytest.approx(1)
     assert image.numpy()[..., 0].min() >= -1
     assert not image.numpy()[:, 0, :, 1].any()  # the phase itself says nothing
-    back = (
-        spectrogram_image.to_frames(image, loudness, signal).numpy()[0] * signal.std + signal.mean
-    )
+    back = spectrogram_image.to_frames(image, loudness, spec).numpy()[0] * spec.std + spec.mean
     loud = image.numpy()[0, ..., 0] > -0.5
     np.testing.assert_allclose(back[:, :512][loud], raw[:, :512][loud], atol=1e-3)
     np.testing.assert_allclose(back[1:, 512:][loud[1:]], raw[1:, 512:][loud[1:]], atol=1e-5)
@@ -106,12 +104,12 @@ def test_levels_and_steps_come_back_to_frames() -> None:
 
 
 def test_twice_as_loud_moves_the_loudness_alone() -> None:
-    signal = make_signal()
+    spec = make_signal()
     raw = representations.extract(tone(60), AUDIO)[:16]
     louder = raw + np.float32(np.log(4.0)) * (np.arange(1024) < 512)
     pair = np.stack([raw, louder]).astype(np.float32)
     image, loudness = spectrogram_image.from_frames(
-        (tf.constant(pair) - signal.mean) / signal.std, signal
+        (tf.constant(pair) - spec.mean) / spec.std, spec
     )
     np.testing.assert_allclose(image[0], image[1], atol=1e-3)
     risen = float(loudness[1, 0] - loudness[0, 0])
@@ -132,15 +130,13 @@ def test_levels_are_referred_to_the_loudest_of_each_example() -> None:
 
 def test_a_first_frame_of_levels_alone_still_sounds_as_the_tone() -> None:
     """The phase that is left out costs neither pitch nor level."""
-    signal = make_signal()
+    spec = make_signal()
     samples = tone(60)
     raw = representations.extract(samples, AUDIO)
     image, loudness = spectrogram_image.from_frames(
-        tf.constant(((raw - signal.mean) / signal.std)[np.newaxis]), signal
+        tf.constant(((raw - spec.mean) / spec.std)[np.newaxis]), spec
     )
-    frames = (
-        spectrogram_image.to_frames(image, loudness, signal).numpy()[0] * signal.std + signal.mean
-    )
+    frames = spectrogram_image.to_frames(image, loudness, spec).numpy()[0] * spec.std + spec.mean
     sound = representations.invert(frames, AUDIO, 8, samples.size)[2048:-2048]
     spectrum = np.abs(np.fft.rfft(sound * np.hanning(sound.size)))
     true = np.abs(np.fft.rfft(samples[2048:-2048] * np.hanning(sound.size)))

@@ -12,8 +12,8 @@ STD = np.array([1.0, 2.0, 0.5, 1.0, 3.0], np.float32)
 STATISTICS = normalisation.Normalisation(mean=np.zeros(CHANNELS, np.float32), std=STD)
 
 
-def make_signal(audio: AudioConfig) -> base.Signal:
-    return base.Signal(audio=audio, timesteps=8, shift=1, statistics=STATISTICS)
+def make_signal(audio: AudioConfig) -> base.FrameSpec:
+    return base.FrameSpec(audio=audio, timesteps=8, shift=1, statistics=STATISTICS)
 
 
 def examples() -> Iterator[base.Batch]:

@@ -26,15 +26,15 @@ VARIANTS = {
 }
 
 
-def make_model(settings: LSTMConfig, shift: int = 1) -> tuple[lstm.SongLSTM, base.Signal]:
+def make_model(settings: LSTMConfig, shift: int = 1) -> lstm.LSTMModel:
     """Return a model with every weight moved from its start, so that none hides behind a 0."""
-    signal = base.Signal(audio=AudioConfig(n_mels=CHANNELS), timesteps=12, shift=shift)
+    spec = base.FrameSpec(audio=AudioConfig(n_mels=CHANNELS), timesteps=12, shift=shift)
     keras.utils.set_random_seed(5)
-    model = lstm.build(settings, signal)
+    model = lstm.LSTMModel.create(settings, spec)
     random = np.random.default_rng(6)
     for weight in model.weights:
         weight.assign_add(0.1 * random.standard_normal(weight.shape))
-    return model, signal
+    return model
 
 
 def make_frames(n_sequences: int, n_frames: int, seed: int = 0) -> np.ndarray:
@@ -42,21 +42,19 @@ def make_frames(n_sequences: int, n_frames: int, seed: int = 0) -> np.ndarray:
     return random.standard_normal((n_sequences, n_frames, CHANNELS)).astype(np.float32)
 
 
-def generate(
-    model: lstm.SongLSTM, signal: base.Signal, primer: np.ndarray, n_frames: int, **asked: Any
-) -> np.ndarray:
+def generate(model: lstm.LSTMModel, primer: np.ndarray, n_frames: int, **asked: Any) -> np.ndarray:
     """Return songs that continue a primer."""
-    controls = base.Controls(n_songs=len(primer), n_frames=n_frames, **asked)
-    return lstm.generate(model, signal, controls, primer, lambda _: None)
+    request = base.GenerationRequest(n_songs=len(primer), n_frames=n_frames, **asked)
+    return model.generate(request, primer, lambda _: None)
 
 
 @pytest.fixture(scope="module", params=VARIANTS)
-def built(request: pytest.FixtureRequest) -> tuple[lstm.SongLSTM, base.Signal]:
+def built(request: pytest.FixtureRequest) -> lstm.LSTMModel:
     return make_model(VARIANTS[request.param])
 
 
 @pytest.fixture(scope="module", params=[1, 3])
-def sampler(request: pytest.FixtureRequest) -> tuple[lstm.SongLSTM, base.Signal]:
+def sampler(request: pytest.FixtureRequest) -> lstm.LSTMModel:
     """Return a model with everything on, of which many songs are made."""
     return make_model(dataclasses.replace(SMALL, layers=2, attention_window=4), request.param)
 
@@ -68,8 +66,8 @@ def mixed_bfloat16() -> Iterator[None]:
     keras.config.set_dtype_policy("float32")
 
 
-def test_no_state_sees_the_future(built: tuple[lstm.SongLSTM, base.Signal]) -> None:
-    model, _ = built
+def test_no_state_sees_the_future(built: lstm.LSTMModel) -> None:
+    model = built
     frames = make_frames(2, 10)
     changed = frames.copy()
     changed[:, 6] += 1
@@ -78,8 +76,8 @@ def test_no_state_sees_the_future(built: tuple[lstm.SongLSTM, base.Signal]) -> N
     assert np.all(difference[6:] > 0)
 
 
-def test_step_is_call_frame_by_frame(built: tuple[lstm.SongLSTM, base.Signal]) -> None:
-    model, _ = built
+def test_step_is_call_frame_by_frame(built: lstm.LSTMModel) -> None:
+    model = built
     frames, state, outputs = make_frames(2, 10), model.zero_state(2), []
     for index in range(10):
         hidden, state = model.step(tf.constant(frames[:, index]), state)
@@ -89,14 +87,14 @@ def test_step_is_call_frame_by_frame(built: tuple[lstm.SongLSTM, base.Signal]) -
 
 @pytest.mark.usefixtures("mixed_bfloat16")
 def test_step_is_call_under_bfloat16() -> None:
-    model, signal = make_model(VARIANTS["attention"])
+    model = make_model(VARIANTS["attention"])
     frames, state = make_frames(2, 10), model.zero_state(2)
     for index in range(10):
         hidden, state = model.step(tf.constant(frames[:, index]), state)
     assert hidden.dtype == tf.bfloat16
     expected = tf.cast(model(frames)[:, -1], tf.float32)
     np.testing.assert_allclose(tf.cast(hidden, tf.float32), expected, atol=0.05)
-    (objective,) = lstm.objectives(model, signal)
+    (objective,) = model.objectives()
     loss = objective.loss(tiny.make_batch(2, 13, CHANNELS), tf.constant([0, 0, 0]), True)
     assert loss.per_example.dtype == tf.float32
     assert {variable.dtype for variable in objective.variables} == {tf.float32}
@@ -104,7 +102,7 @@ def test_step_is_call_under_bfloat16() -> None:
 
 def test_switches_change_the_weights_that_there_are() -> None:
     names = {
-        name: {weight.path.removeprefix("lstm/") for weight in make_model(settings)[0].weights}
+        name: {weight.path.removeprefix("lstm/") for weight in make_model(settings).weights}
         for name, settings in VARIANTS.items()
     }
     assert names["attention"] - names["plain"] == {
@@ -117,14 +115,14 @@ def test_switches_change_the_weights_that_there_are() -> None:
     }
     assert "head/coupling" in names["plain"]
     assert "head/coupling" not in names["gaussian"] | names["mse"]
-    residual, _ = make_model(dataclasses.replace(SMALL, residual=False))
-    assert np.abs(residual(make_frames(1, 3)) - make_model(SMALL)[0](make_frames(1, 3))).max() > 0
+    residual = make_model(dataclasses.replace(SMALL, residual=False))
+    assert np.abs(residual(make_frames(1, 3)) - make_model(SMALL)(make_frames(1, 3))).max() > 0
 
 
 def test_loss_pairs_each_frame_with_the_one_it_predicts() -> None:
-    model, signal = make_model(SMALL, shift=3)
-    batch = tiny.make_batch(4, signal.timesteps + 3, CHANNELS)
-    (objective,) = lstm.objectives(model, signal)
+    model = make_model(SMALL, shift=3)
+    batch = tiny.make_batch(4, model.spec.timesteps + 3, CHANNELS)
+    (objective,) = model.objectives()
     loss = objective.loss(batch, tf.constant([0, 0, 0]), False)
     frames = batch["frames"]
     nll = model.head.negative_log_likelihood(
@@ -132,18 +130,18 @@ def test_loss_pairs_each_frame_with_the_one_it_predicts() -> None:
     ).numpy()
     np.testing.assert_allclose(loss.per_example, nll.mean(axis=1), rtol=1e-5)
     np.testing.assert_array_equal(loss.metrics["nats_per_dim"], loss.per_example)
-    expected = lstm.predict(model, signal, batch)
+    expected = model.predict_frames(batch)
     np.testing.assert_allclose(
         expected, model.head.mean(model(frames[:, :12]), frames[:, :12]), rtol=1e-5, atol=1e-6
     )
 
 
 def test_squared_error_head_lowers_both_and_reports_the_likelihood() -> None:
-    model, signal = make_model(VARIANTS["mse"])
-    batch = tiny.make_batch(4, signal.timesteps + 1, CHANNELS)
-    (objective,) = lstm.objectives(model, signal)
+    model = make_model(VARIANTS["mse"])
+    batch = tiny.make_batch(4, model.spec.timesteps + 1, CHANNELS)
+    (objective,) = model.objectives()
     loss = objective.loss(batch, tf.constant([0, 0, 0]), False)
-    mean = lstm.predict(model, signal, batch).numpy()
+    mean = model.predict_frames(batch).numpy()
     square = ((batch["frames"][:, 1:] - mean) ** 2).mean(axis=(1, 2))
     np.testing.assert_allclose(loss.per_example, square + loss.metrics["nats_per_dim"], rtol=1e-5)
 
@@ -154,8 +152,8 @@ def test_noise_and_dropout_act_in_training_only(changed: dict[str, Any]) -> None
     batch = tiny.make_batch(4, 13, CHANNELS)
     losses = {}
     for name, settings in {"quiet": quiet, "loud": dataclasses.replace(quiet, **changed)}.items():
-        model, signal = make_model(settings)
-        (objective,) = lstm.objectives(model, signal)
+        model = make_model(settings)
+        (objective,) = model.objectives()
         for training in (True, False):
             for seed in (1, 2):
                 loss = objective.loss(batch, tf.constant([seed, 0, 0]), training)
@@ -169,13 +167,13 @@ def test_noise_and_dropout_act_in_training_only(changed: dict[str, Any]) -> None
 
 
 def test_generation_is_what_the_whole_model_would_say(
-    sampler: tuple[lstm.SongLSTM, base.Signal],
+    sampler: lstm.LSTMModel,
 ) -> None:
     """Frame t + shift is drawn from the state after frame t, from the primer's last on."""
-    model, signal = sampler
-    shift, n_primer, n_frames, seed = signal.shift, 9, 140, 11  # more than one chunk
+    model = sampler
+    shift, n_primer, n_frames, seed = model.spec.shift, 9, 140, 11  # more than one chunk
     primer = make_frames(2, n_primer)
-    songs = generate(model, signal, primer, n_frames, seed=seed, temperature=0.7, sigma_scale=0.9)
+    songs = generate(model, primer, n_frames, seed=seed, temperature=0.7, sigma_scale=0.9)
     assert songs.shape == (2, n_frames, CHANNELS)
     assert songs.dtype == np.float32
     whole = np.concatenate([primer, songs], axis=1)
@@ -202,36 +200,36 @@ def test_generation_is_what_the_whole_model_would_say(
 
 
 def test_a_song_depends_on_its_seed_and_index_only(
-    sampler: tuple[lstm.SongLSTM, base.Signal],
+    sampler: lstm.LSTMModel,
 ) -> None:
-    model, signal = sampler
+    model = sampler
     primer = np.repeat(make_frames(1, 9), 3, axis=0)
-    three = generate(model, signal, primer, 20, seed=4)
-    np.testing.assert_array_equal(three, generate(model, signal, primer, 20, seed=4))
+    three = generate(model, primer, 20, seed=4)
+    np.testing.assert_array_equal(three, generate(model, primer, 20, seed=4))
     # Another batch size is another order of summation, and nothing else.
     np.testing.assert_allclose(
-        generate(model, signal, primer[:1], 20, seed=4), three[:1], rtol=1e-4, atol=1e-4
+        generate(model, primer[:1], 20, seed=4), three[:1], rtol=1e-4, atol=1e-4
     )
-    np.testing.assert_array_equal(generate(model, signal, primer, 7, seed=4), three[:, :7])
-    assert np.abs(generate(model, signal, primer, 20, seed=5) - three).max() > 0.1
+    np.testing.assert_array_equal(generate(model, primer, 7, seed=4), three[:, :7])
+    assert np.abs(generate(model, primer, 20, seed=5) - three).max() > 0.1
     assert np.abs(three[0] - three[1]).max() > 0.1
     assert np.abs(three[1] - three[2]).max() > 0.1
 
 
 def test_a_primer_shorter_than_the_shift_is_repeated_in_front() -> None:
-    model, signal = make_model(dataclasses.replace(SMALL, layers=1), shift=3)
+    model = make_model(dataclasses.replace(SMALL, layers=1), shift=3)
     short = make_frames(1, 2)
     padded = np.concatenate([short[:, :1], short], axis=1)
-    songs = generate(model, signal, short, 5)
-    np.testing.assert_array_equal(songs, generate(model, signal, padded, 5))
-    single = generate(model, signal, short[:, :1], 5)
+    songs = generate(model, short, 5)
+    np.testing.assert_array_equal(songs, generate(model, padded, 5))
+    single = generate(model, short[:, :1], 5)
     assert np.isfinite(single).all()
 
 
 def test_a_long_primer_warms_the_state_in_chunks() -> None:
-    model, signal = make_model(dataclasses.replace(SMALL, layers=1))
+    model = make_model(dataclasses.replace(SMALL, layers=1))
     primer = make_frames(1, 300)
-    songs = generate(model, signal, primer, 2, sigma_scale=0.0)
+    songs = generate(model, primer, 2, sigma_scale=0.0)
     hidden = model(primer)[:, -1]
     seed = rng.seed_for(rng.seed_for(_song_seed(0, 0), 0), 1)
     uniform = rng.uniform([1, 128], seed)[:, 0]
@@ -249,25 +247,21 @@ def _song_seed(seed: int, song: int) -> Any:
 
 @pytest.mark.parametrize("head", ["gaussian", "mse"])
 def test_the_other_heads_generate_too(head: str) -> None:
-    model, signal = make_model(VARIANTS[head])
+    model = make_model(VARIANTS[head])
     primer = make_frames(2, 5)
-    first = generate(model, signal, primer, 6, seed=1, sigma_scale=0.0)
-    second = generate(model, signal, primer, 6, seed=2, sigma_scale=0.0)
+    first = generate(model, primer, 6, seed=1, sigma_scale=0.0)
+    second = generate(model, primer, 6, seed=2, sigma_scale=0.0)
     np.testing.assert_array_equal(first, second)  # nothing is drawn
     whole = np.concatenate([primer, first], axis=1)
-    expected = lstm.predict(
-        model,
-        dataclasses.replace(signal, timesteps=10),
-        {"frames": whole},
-    )
+    expected = model.predict_frames({"frames": whole[:, :10]})
     np.testing.assert_allclose(first, expected[:, 4:], rtol=1e-4, atol=1e-5)
 
 
 def test_progress_adds_up_to_the_frames() -> None:
-    model, signal = make_model(VARIANTS["mse"])
-    controls = base.Controls(n_songs=1, n_frames=300)
+    model = make_model(VARIANTS["mse"])
+    request = base.GenerationRequest(n_songs=1, n_frames=300)
     done: list[int] = []
-    lstm.generate(model, signal, controls, make_frames(1, 2), done.append)
+    model.generate(request, make_frames(1, 2), done.append)
     assert done == [128, 128, 44]
 
 

@@ -21,7 +21,7 @@ AUDIO = AudioConfig(
 )
 INSTRUMENT = base.Condition(name="instrument", kind="class", n_values=3)
 PITCH = base.Condition(name="pitch", kind="number", minimum=40.0, maximum=90.0)
-SIGNAL = base.Signal(
+SPEC = base.FrameSpec(
     audio=AUDIO, timesteps=12, shift=0, conditions=(INSTRUMENT, PITCH), classes=(INSTRUMENT,)
 )
 
@@ -29,7 +29,7 @@ SIGNAL = base.Signal(
 def make_model(**settings: Any) -> note_vae.NoteVAE:
     keras.utils.set_random_seed(0)
     values = {"noise_size": 4, "width": 8} | settings
-    return note_vae.build(NoteVAEConfig(**values), SIGNAL)
+    return note_vae.NoteVAE.create(NoteVAEConfig(**values), SPEC)
 
 
 def make_batch(count: int = 8) -> dict[str, np.ndarray]:
@@ -51,11 +51,11 @@ def tensors(batch: dict[str, np.ndarray]) -> dict[str, Any]:
 def test_the_loss_is_of_levels_steps_that_wrap_loudness_and_divergence() -> None:
     model = make_model(divergence=0.01)
     batch = tensors(make_batch())
-    (objective,) = note_vae.objectives(model, SIGNAL)
+    (objective,) = model.objectives()
     found = objective.loss(batch, tf.constant([1, 2, 0]), False)
-    told = model.told(SIGNAL, batch, 8)
+    told = model.conditioning(batch, 8)
     image, loudness = (
-        part.numpy() for part in spectrogram_image.from_frames(batch["frames"], SIGNAL)
+        part.numpy() for part in spectrogram_image.from_frames(batch["frames"], SPEC)
     )
     mean, log_sd = (part.numpy() for part in model.encoder(image, loudness, *told))
     made, made_loudness = (part.numpy() for part in model.make(mean, told))
@@ -71,7 +71,7 @@ def test_the_loss_is_of_levels_steps_that_wrap_loudness_and_divergence() -> None
     np.testing.assert_allclose(found.metrics["level_db"], 40 * level, rtol=1e-4)
     np.testing.assert_allclose(found.metrics["loud_level_db"], 40 * loud, rtol=1e-4)
     np.testing.assert_allclose(found.metrics["step_error"], step, rtol=1e-4)
-    np.testing.assert_allclose(found.metrics["divergence"], divergence, rtol=1e-4)
+    np.testing.assert_allclose(found.metrics["kl"], divergence, rtol=1e-4)
     expected = level + 0.5 * loud + 0.5 * step + 0.1 * louder + 0.01 * divergence
     np.testing.assert_allclose(found.per_example, expected, rtol=1e-4)
 
@@ -82,14 +82,12 @@ def test_priors_are_fitted_to_draws_of_the_latents_and_padding_is_left_out() -> 
     bias.assign(np.where(np.arange(8) < 4, 0.0, -100.0))  # latents are certain: draws are means
     batch["frames"][-1] *= 100  # the padding
     assert model.priors.resolve("") == "standard"
-    note_vae.fit(model, SIGNAL, lambda: iter([batch]))
+    model.fit_data(lambda: iter([batch]))
     assert model.priors.resolve("") == "gaussian"
-    coder = note_vae.FAMILY.coder
-    assert coder is not None
     labels = {name: values for name, values in batch.items() if name.startswith("label/")}
-    latents = coder.encode(model, SIGNAL, batch["frames"], labels)[:7, 0]
-    np.testing.assert_allclose(coder.spread(model), latents.std(axis=0), atol=0.01)
-    means, own = coder.class_means(model)["instrument"], batch["label/instrument"][:7]
+    latents = model.encode(batch["frames"], labels)[:7, 0]
+    np.testing.assert_allclose(model.latent_std(), latents.std(axis=0), atol=0.01)
+    means, own = model.class_means()["instrument"], batch["label/instrument"][:7]
     for value in (0, 1):
         np.testing.assert_allclose(means[value], latents[own == value].mean(axis=0), atol=0.01)
     np.testing.assert_allclose(means[2], latents.mean(axis=0), atol=0.01)  # there is none
@@ -97,35 +95,33 @@ def test_priors_are_fitted_to_draws_of_the_latents_and_padding_is_left_out() -> 
 
 def test_songs_are_made_of_draws_of_the_prior_that_was_asked_for() -> None:
     model, batch = make_model(), make_batch()
-    note_vae.fit(model, SIGNAL, lambda: iter([batch]))
+    model.fit_data(lambda: iter([batch]))
     labels = {"label/instrument": np.array([0, 1]), "label/pitch": np.array([50, 70], np.float32)}
-    told = conditioning.vector(SIGNAL.conditions, labels, 2)
+    told = conditioning.vector(SPEC.conditions, labels, 2)
     for alike in (False, True):
         for prior in ("gaussian", "standard"):
-            controls = base.Controls(
-                n_songs=2, n_frames=12, seed=5, prior=prior, labels=labels, alike=alike
+            request = base.GenerationRequest(
+                n_songs=2, n_frames=12, seed=5, prior=prior, labels=labels, share_noise=alike
             )
-            made = note_vae.FAMILY.generate(model, SIGNAL, controls, None, lambda _: None)
+            made = model.generate(request, None, lambda _: None)
             seed = rng.seed_from(5, rng.SONGS, 0)
             draws = model.priors.draw(prior, 1, seed, 2, 1.0, told, alike)
-            image, loudness = model.make(draws[:, 0], model.told(SIGNAL, labels, 2))
-            expected = spectrogram_image.to_frames(image, loudness, SIGNAL)
+            image, loudness = model.make(draws[:, 0], model.conditioning(labels, 2))
+            expected = spectrogram_image.to_frames(image, loudness, SPEC)
             np.testing.assert_allclose(made, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("n_frames", [5, 12, 25])
 def test_recordings_of_any_length_go_through_it(n_frames: int) -> None:
     model, batch = make_model(), make_batch()
-    coder = note_vae.FAMILY.coder
-    assert coder is not None
     labels = {name: values for name, values in batch.items() if name.startswith("label/")}
     frames = np.tile(batch["frames"], (1, 3, 1))[:, :n_frames]
-    latents = coder.encode(model, SIGNAL, frames, labels)
+    latents = model.encode(frames, labels)
     assert latents.shape == (8, math.ceil(n_frames / 12), 4)
-    made = coder.decode(model, SIGNAL, latents, n_frames, labels)
+    made = model.decode(latents, n_frames, labels)
     assert made.shape == frames.shape
     if n_frames >= 12:
-        expected = note_vae.predict(model, SIGNAL, tensors(batch))
+        expected = model.predict_frames(tensors(batch))
         np.testing.assert_allclose(made[:, :12], expected, rtol=1e-3, atol=1e-3)
     if n_frames >= 24:  # the first frame of another has the step that leads to it
         np.testing.assert_allclose(made[:, 13:24], expected[:, 1:], rtol=1e-3, atol=1e-3)
@@ -133,9 +129,9 @@ def test_recordings_of_any_length_go_through_it(n_frames: int) -> None:
 
 def test_what_is_told_reaches_encoder_and_generator() -> None:
     model, batch = make_model(), make_batch()
-    before = note_vae.predict(model, SIGNAL, tensors(batch))
+    before = model.predict_frames(tensors(batch))
     for change in ({"label/instrument": np.full(8, 2)}, {"label/pitch": np.full(8, 50, "f")}):
-        assert np.abs(note_vae.predict(model, SIGNAL, tensors(batch | change)) - before).max() > 0
+        assert np.abs(model.predict_frames(tensors(batch | change)) - before).max() > 0
 
 
 def test_settings_and_frames_that_make_no_sense_are_refused() -> None:
@@ -146,6 +142,6 @@ def test_settings_and_frames_that_make_no_sense_are_refused() -> None:
     ):
         with pytest.raises(errors.InputError, match=message):
             NoteVAEConfig(**change)
-    signal = dataclasses.replace(SIGNAL, audio=AudioConfig(), conditions=(), classes=())
+    spec = dataclasses.replace(SPEC, audio=AudioConfig(), conditions=(), classes=())
     with pytest.raises(errors.InputError, match="complex_stft"):
-        note_vae.build(NoteVAEConfig(noise_size=4, width=8), signal)
+        note_vae.NoteVAE.create(NoteVAEConfig(noise_size=4, width=8), spec)

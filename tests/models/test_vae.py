@@ -21,14 +21,14 @@ from lstm_gen.platform import errors
 from lstm_gen.training import nan_guard
 
 DIGIT = families.Condition(name="digit", kind="class", n_values=3)
-SIGNAL = families.Signal(audio=AudioConfig(n_mels=6), timesteps=16, shift=0)
-TOLD = dataclasses.replace(SIGNAL, conditions=(DIGIT,), classes=(DIGIT,))
+SPEC = families.FrameSpec(audio=AudioConfig(n_mels=6), timesteps=16, shift=0)
+TOLD = dataclasses.replace(SPEC, conditions=(DIGIT,), classes=(DIGIT,))
 SMALL: dict[str, Any] = {"latent_size": 3, "width": 8}
 
 
-def make_model(signal: families.Signal = SIGNAL, **settings: Any) -> vae.VAE:
+def make_model(spec: families.FrameSpec = SPEC, **settings: Any) -> vae.VAE:
     keras.utils.set_random_seed(1)
-    return vae.build(VAEConfig(**SMALL | settings), signal)
+    return vae.VAE.create(VAEConfig(**SMALL | settings), spec)
 
 
 def make_frames(n_frames: int, n_examples: int = 2, seed: int = 0) -> np.ndarray:
@@ -54,7 +54,7 @@ def make_examples() -> Iterator[families.Batch]:
 
 
 def losses(model: vae.VAE, batch: dict[str, Any], training: bool = False) -> families.Loss:
-    (objective,) = vae.objectives(model, SIGNAL)
+    (objective,) = model.objectives()
     return objective.loss(batch, tf.constant([1, 2, 0]), training)
 
 
@@ -72,21 +72,21 @@ def test_the_decoder_mirrors_the_encoder(settings: dict[str, Any]) -> None:
     assert there == back[::-1]
     strided = [layer for layer in model.decoder if getattr(layer, "strides", (1,)) != (1,)]
     assert all(isinstance(layer, keras.layers.Conv1DTranspose) for layer in strided)
-    assert len(strided) == math.log2(model.settings.stride)
+    assert len(strided) == math.log2(model.config.stride)
 
 
 def test_a_latent_stands_for_its_frames_and_time_is_time() -> None:
     model = make_model(stride=4)
     frames, none = tf.constant(make_frames(80)), tf.zeros([2, 0])
-    mean, log_sd = model.encode(frames, none)
+    mean, log_sd = model.encode_frames(frames, none)
     assert mean.shape == log_sd.shape == (2, 20, 3)
-    later, _ = model.encode(frames[:, 8:], none)
-    edge = model.settings.context
+    later, _ = model.encode_frames(frames[:, 8:], none)
+    edge = model.config.context
     np.testing.assert_allclose(later[:, edge:-edge], mean[:, 2 + edge : -edge], atol=1e-5)
-    decoded = model.decode(mean, none)
+    decoded = model.decode_latents(mean, none)
     assert decoded.shape == (2, 80, 6)
     np.testing.assert_allclose(
-        model.decode(mean[:, 2:], none)[:, 4 * edge : -4 * edge],
+        model.decode_latents(mean[:, 2:], none)[:, 4 * edge : -4 * edge],
         decoded[:, 4 * (2 + edge) : -4 * edge],
         atol=1e-5,
     )
@@ -96,12 +96,12 @@ def test_long_recordings_are_as_in_one_piece(monkeypatch: pytest.MonkeyPatch) ->
     model = make_model()
     frames = make_frames(403)
     whole = np.pad(frames, [(0, 0), (0, 1), (0, 0)])
-    expected, _ = model.encode(tf.constant(whole), tf.zeros([2, 0]))
-    decoded = model.decode(expected, tf.zeros([2, 0]))[:, :403]
-    monkeypatch.setattr(vae, "_STEPS_PER_PIECE", 20)
-    found = vae.encode(model, SIGNAL, frames, {})
+    expected, _ = model.encode_frames(tf.constant(whole), tf.zeros([2, 0]))
+    decoded = model.decode_latents(expected, tf.zeros([2, 0]))[:, :403]
+    monkeypatch.setattr(vae.VAE, "steps_per_chunk", 20)
+    found = model.encode(frames, {})
     np.testing.assert_allclose(found, expected, atol=1e-5)
-    made = vae.decode(model, SIGNAL, found, 403, {})
+    made = model.decode(found, 403, {})
     assert made.shape == frames.shape
     np.testing.assert_allclose(made, decoded, atol=1e-5)
 
@@ -112,7 +112,9 @@ def test_the_loss_is_the_bound() -> None:
     batch = make_batch()
     found = losses(model, batch)
     none = tf.zeros([4, 0])
-    mean, log_sd = (np.asarray(one, np.float64) for one in model.encode(batch["frames"], none))
+    mean, log_sd = (
+        np.asarray(one, np.float64) for one in model.encode_frames(batch["frames"], none)
+    )
     variance = np.exp(2 * log_sd)
     divergence = 0.5 * (mean**2 + variance - 1 - np.log(variance)).sum(axis=(1, 2))
     np.testing.assert_allclose(found.metrics["kl"], divergence, rtol=1e-4)
@@ -147,7 +149,7 @@ def test_the_best_sigma_is_the_root_mean_square_error() -> None:
     variable = model.raw_sigma.value
 
     def slope(sigma: float) -> float:
-        model.raw_sigma.assign(math.log(sigma - model.settings.sigma_floor) / 10)
+        model.raw_sigma.assign(math.log(sigma - model.config.sigma_floor) / 10)
         with tf.GradientTape() as tape:
             loss = tf.reduce_mean(losses(model, batch, True).per_example)
         return float(tape.gradient(loss, variable))
@@ -159,7 +161,7 @@ def test_the_best_sigma_is_the_root_mean_square_error() -> None:
 
 def test_latents_that_say_nothing_are_what_the_log_warns_of() -> None:
     model = make_model()
-    (objective,) = vae.objectives(model, SIGNAL)
+    (objective,) = model.objectives()
 
     def warnings() -> list[str]:
         nats = losses(model, make_batch(), True).metrics["kl"].numpy().mean()
@@ -170,24 +172,24 @@ def test_latents_that_say_nothing_are_what_the_log_warns_of() -> None:
     for variable in last.variables:
         variable.assign(tf.zeros_like(variable))  # believes the same of whatever is heard
     (text,) = warnings()
-    assert text.startswith("warning: kl has been at")
+    assert text.startswith("warning: kl has been")
 
 
 def test_a_global_latent_stands_for_a_window() -> None:
     model = make_model(latents="global")
     frames = make_frames(16)
-    found = vae.encode(model, SIGNAL, frames, {})
+    found = model.encode(frames, {})
     assert found.shape == (2, 1, 3)
-    direct = model.decode(tf.constant(found), tf.zeros([2, 0]))
-    np.testing.assert_allclose(vae.decode(model, SIGNAL, found, 16, {}), direct, atol=1e-5)
-    longer = vae.encode(model, SIGNAL, make_frames(45), {})
+    direct = model.decode_latents(tf.constant(found), tf.zeros([2, 0]))
+    np.testing.assert_allclose(model.decode(found, 16, {}), direct, atol=1e-5)
+    longer = model.encode(make_frames(45), {})
     assert longer.shape == (2, 5, 3)  # frames 0 to 16, 8 to 24, ... 32 to 48
-    assert vae.decode(model, SIGNAL, longer, 45, {}).shape == (2, 45, 6)
-    controls = families.Controls(n_songs=2, n_frames=45)
-    assert vae.generate(model, SIGNAL, controls, None, lambda _: None).shape == (2, 45, 6)
-    controls = dataclasses.replace(controls, prior="sequence")
+    assert model.decode(longer, 45, {}).shape == (2, 45, 6)
+    request = families.GenerationRequest(n_songs=2, n_frames=45)
+    assert model.generate(request, None, lambda _: None).shape == (2, 45, 6)
+    request = dataclasses.replace(request, prior="sequence")
     with pytest.raises(errors.InputError, match="priors of this model are: gmm"):
-        vae.generate(model, SIGNAL, controls, None, lambda _: None)
+        model.generate(request, None, lambda _: None)
 
 
 def test_overlapping_windows_fade_into_each_other() -> None:
@@ -208,19 +210,17 @@ def test_windows_that_touch_become_one() -> None:
 
 
 def test_priors_and_means_are_fitted_to_the_training_split() -> None:
-    model = make_model(dataclasses.replace(SIGNAL, classes=(DIGIT,)))
+    model = make_model(dataclasses.replace(SPEC, classes=(DIGIT,)))
     assert model.priors.resolve("") == "standard"
-    vae.fit(model, dataclasses.replace(SIGNAL, classes=(DIGIT,)), make_examples)
+    model.fit_data(make_examples)
     assert model.priors.resolve("") == "sequence"
-    means = [vae.encode(model, SIGNAL, one[np.newaxis], {})[0] for one in make_frames(256)]
+    means = [model.encode(one[np.newaxis], {})[0] for one in make_frames(256)]
     found = model.priors.class_means()["digit"]
     np.testing.assert_allclose(found[0], means[0].mean(axis=0), atol=0.2)
     np.testing.assert_allclose(found[2], means[1].mean(axis=0), atol=0.2)
-    controls = families.Controls(n_songs=2, n_frames=50)
+    request = families.GenerationRequest(n_songs=2, n_frames=50)
     songs = {
-        prior: vae.generate(
-            model, SIGNAL, dataclasses.replace(controls, prior=prior), None, lambda _: None
-        )
+        prior: model.generate(dataclasses.replace(request, prior=prior), None, lambda _: None)
         for prior in ("", "sequence", "gmm", "gaussian", "standard")
     }
     np.testing.assert_array_equal(songs[""], songs["sequence"])
@@ -231,24 +231,23 @@ def test_what_is_told_is_heard() -> None:
     model = make_model(TOLD)
     zeros, ones = ({"label/digit": np.full(2, digit)} for digit in (0, 1))
     frames = make_frames(16)
-    found = vae.encode(model, TOLD, frames, zeros)
-    assert np.abs(vae.encode(model, TOLD, frames, ones) - found).max() > 1e-3
-    as_zero, as_one = (vae.decode(model, TOLD, found, 16, labels) for labels in (zeros, ones))
+    found = model.encode(frames, zeros)
+    assert np.abs(model.encode(frames, ones) - found).max() > 1e-3
+    as_zero, as_one = (model.decode(found, 16, labels) for labels in (zeros, ones))
     assert np.abs(as_zero - as_one).max() > 1e-3
-    controls = families.Controls(n_songs=2, n_frames=20, labels=zeros)
-    songs = vae.generate(model, TOLD, controls, None, lambda _: None)
-    other = dataclasses.replace(controls, labels={"label/digit": np.array([0, 1])})
-    mixed = vae.generate(model, TOLD, other, None, lambda _: None)
+    request = families.GenerationRequest(n_songs=2, n_frames=20, labels=zeros)
+    songs = model.generate(request, None, lambda _: None)
+    other = dataclasses.replace(request, labels={"label/digit": np.array([0, 1])})
+    mixed = model.generate(other, None, lambda _: None)
     np.testing.assert_allclose(mixed[0], songs[0], atol=1e-5)
     assert np.abs(mixed[1] - songs[1]).max() > 1e-3
 
 
 def test_latents_are_what_generation_reconstructs_and_mixes() -> None:
-    model = make_model(dataclasses.replace(SIGNAL, classes=(DIGIT,)))
-    signal = dataclasses.replace(SIGNAL, classes=(DIGIT,))
-    vae.fit(model, signal, make_examples)
+    model = make_model(dataclasses.replace(SPEC, classes=(DIGIT,)))
+    model.fit_data(make_examples)
     frames = make_frames(30)
-    parts: tuple[Any, Any, Any] = (latents.Trained(vae.FAMILY, model, signal), frames, {})
+    parts: tuple[Any, Any, Any] = (model, frames, {})
     again = latents.reconstruct(*parts)
     way = latents.interpolate(*parts, latents.steps(3), {})
     assert again.shape == frames.shape
@@ -279,20 +278,20 @@ def test_a_learned_mixture_is_held_to_and_drawn_from() -> None:
         variable.assign(np.zeros(variable.shape))
     closed = plain.priors.kl_divergence(drawn, mean, log_sd)
     np.testing.assert_allclose(single.priors.kl_divergence(drawn, mean, log_sd), closed, rtol=0.15)
-    controls = families.Controls(n_songs=2, n_frames=9, prior="mixture")
-    assert vae.generate(model, SIGNAL, controls, None, lambda _: None).shape == (2, 9, 6)
+    request = families.GenerationRequest(n_songs=2, n_frames=9, prior="mixture")
+    assert model.generate(request, None, lambda _: None).shape == (2, 9, 6)
     with pytest.raises(errors.InputError, match="prior_components"):
-        vae.generate(plain, SIGNAL, controls, None, lambda _: None)
+        plain.generate(request, None, lambda _: None)
 
 
 @pytest.mark.parametrize("representation", ["log_stft", "complex_stft"])
 def test_other_spectrograms_go_through_as_well(representation: str) -> None:
     audio = AudioConfig(representation=representation, n_fft=32, hop_length=8)
-    signal = dataclasses.replace(SIGNAL, audio=audio)
-    model = make_model(signal)
+    spec = dataclasses.replace(SPEC, audio=audio)
+    model = make_model(spec)
     frames = np.random.default_rng(0).standard_normal((1, 16, audio.channels), np.float32)
-    found = vae.encode(model, signal, frames, {})
-    assert vae.decode(model, signal, found, 16, {}).shape == frames.shape
+    found = model.encode(frames, {})
+    assert model.decode(found, 16, {}).shape == frames.shape
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from lstm_gen.models.waveform_vae import model as waveform_vae
 from lstm_gen.models.waveform_vae.config import WaveformVAEConfig
 from lstm_gen.platform import errors, traced_functions
 
-SIGNAL = families.Signal(
+SPEC = families.FrameSpec(
     audio=AudioConfig(sample_rate=3000, representation="waveform", hop_length=16),
     timesteps=64,
     shift=0,
@@ -21,12 +21,13 @@ SIGNAL = families.Signal(
 )
 SETTINGS = WaveformVAEConfig(strides="4,4", channels="6,8", latent_size=3)
 STRIDE = 16
-FAMILY = waveform_vae.FAMILY
 
 
-def make_model(seed: int = 0, **changed: Any) -> waveform_vae.WaveformVAE:
+def make_model(
+    seed: int = 0, spec: families.FrameSpec = SPEC, **changed: Any
+) -> waveform_vae.WaveformVAE:
     keras.utils.set_random_seed(seed)
-    return waveform_vae.build(dataclasses.replace(SETTINGS, **changed), SIGNAL)
+    return waveform_vae.WaveformVAE.create(dataclasses.replace(SETTINGS, **changed), spec)
 
 
 def make_frames(n_examples: int, n_frames: int, seed: int = 0) -> np.ndarray:
@@ -36,7 +37,7 @@ def make_frames(n_examples: int, n_frames: int, seed: int = 0) -> np.ndarray:
 
 def make_batch(n_examples: int = 4, scale: float = 1.0) -> dict[str, Any]:
     return {
-        "frames": scale * make_frames(n_examples, SIGNAL.timesteps),
+        "frames": scale * make_frames(n_examples, SPEC.timesteps),
         "weight": np.ones(n_examples, np.float32),
         "row": np.arange(n_examples),
         "recording": np.arange(n_examples),
@@ -46,12 +47,12 @@ def make_batch(n_examples: int = 4, scale: float = 1.0) -> dict[str, Any]:
 
 
 def encode(model: waveform_vae.WaveformVAE, frames: np.ndarray) -> np.ndarray:
-    return waveform_vae.encode(model, SIGNAL, frames, {})
+    return model.encode(frames, {})
 
 
 def reconstruct(model: waveform_vae.WaveformVAE, frames: np.ndarray) -> np.ndarray:
     latents = encode(model, frames)
-    return waveform_vae.decode(model, SIGNAL, latents, frames.shape[1], {})
+    return model.decode(latents, frames.shape[1], {})
 
 
 @pytest.mark.parametrize(
@@ -78,23 +79,26 @@ def test_64_samples_a_latent_step_are_the_default_and_the_most() -> None:
 
 
 def test_windows_too_short_for_any_spectrum_are_refused() -> None:
-    model, short = make_model(windows="512"), dataclasses.replace(SIGNAL, timesteps=16)
+    model = make_model(spec=dataclasses.replace(SPEC, timesteps=16), windows="512")
     with pytest.raises(errors.InputError, match=r"shortest of windows.*samples=256"):
-        waveform_vae.objectives(model, short)
+        model.objectives()
 
 
 @pytest.mark.parametrize("strides", ["4,4", "2,3", "4,2,2"])
 def test_time_is_time(strides: str) -> None:
     """What is moved by a latent step comes out moved by a latent step, in between and after."""
     model = make_model(strides=strides, channels=",".join(["4"] * strides.count(",")) + ",6")
-    stride, context = model.settings.stride, model.settings.context
+    stride, context = model.config.stride, model.config.context
     sound = make_frames(1, 90).reshape(1, -1, 1)[:, : 60 * stride]
     later = np.roll(sound, stride, axis=1)
     inner = slice(context + 1, -context)
-    latents, moved = model.encode(sound)[0].numpy(), model.encode(later)[0].numpy()
+    latents, moved = model.encode_samples(sound)[0].numpy(), model.encode_samples(later)[0].numpy()
     assert latents.shape == (1, sound.shape[1] // stride, 3)
     np.testing.assert_allclose(moved[:, 1:][:, inner], latents[:, :-1][:, inner], atol=1e-5)
-    made, made_later = model.decode(latents).numpy(), model.decode(np.roll(latents, 1, 1)).numpy()
+    made, made_later = (
+        model.decode_latents(latents).numpy(),
+        model.decode_latents(np.roll(latents, 1, 1)).numpy(),
+    )
     assert made.shape == sound.shape
     start, stop = (context + 1) * stride, -context * stride
     np.testing.assert_allclose(
@@ -108,8 +112,8 @@ def test_a_latent_is_heard_where_it_stands_and_nowhere_else() -> None:
     latents = np.zeros((1, 40, 3), np.float32)
     other = latents.copy()
     other[0, 20] = 1
-    apart = np.abs(model.decode(other) - model.decode(latents)).max(axis=(0, 2))
-    context = model.settings.context
+    apart = np.abs(model.decode_latents(other) - model.decode_latents(latents)).max(axis=(0, 2))
+    context = model.config.context
     assert apart[20 * STRIDE : 21 * STRIDE].max() > 1e-3
     assert apart[: (20 - context) * STRIDE].max() == 0
     assert apart[(21 + context) * STRIDE :].max() == 0
@@ -121,24 +125,22 @@ def test_samples_are_along_time_and_never_channels() -> None:
     assert model.decoder[-1].kernel.shape[2] == 1
     # Frames are but a way to store samples: their length makes no other model.
     sound = make_frames(1, 64).reshape(1, -1)
-    by_frames = waveform_vae.predict(
-        model, SIGNAL, {"frames": tf.constant(sound.reshape(1, 64, 16))}
-    )
-    audio = dataclasses.replace(SIGNAL.audio, hop_length=32)
-    other = dataclasses.replace(SIGNAL, audio=audio, timesteps=32)
-    same = waveform_vae.predict(model, other, {"frames": tf.constant(sound.reshape(1, 32, 32))})
+    by_frames = model.predict_frames({"frames": tf.constant(sound.reshape(1, 64, 16))})
+    audio = dataclasses.replace(SPEC.audio, hop_length=32)
+    other = make_model(spec=dataclasses.replace(SPEC, audio=audio, timesteps=32))
+    same = other.predict_frames({"frames": tf.constant(sound.reshape(1, 32, 32))})
     np.testing.assert_array_equal(np.reshape(same, -1), np.reshape(by_frames, -1))
 
 
 @pytest.mark.parametrize("n_frames", [1, 2, 7, 64, 65])
 @pytest.mark.parametrize("hop_length", [16, 10, 24])
 def test_length_is_exact(n_frames: int, hop_length: int) -> None:
-    audio = dataclasses.replace(SIGNAL.audio, hop_length=hop_length)
-    signal, model = dataclasses.replace(SIGNAL, audio=audio), make_model()
+    audio = dataclasses.replace(SPEC.audio, hop_length=hop_length)
+    model = make_model(spec=dataclasses.replace(SPEC, audio=audio))
     frames = np.ones((2, n_frames, hop_length), np.float32)
-    latents = waveform_vae.encode(model, signal, frames, {})
+    latents = model.encode(frames, {})
     assert latents.shape == (2, -(-n_frames * hop_length // STRIDE), 3)
-    made = waveform_vae.decode(model, signal, latents, n_frames, {})
+    made = model.decode(latents, n_frames, {})
     assert made.shape == frames.shape
     assert made.dtype == np.float32
 
@@ -149,17 +151,17 @@ def test_long_sounds_are_worked_off_in_pieces_as_if_they_were_whole(
     model = make_model(blocks=2)
     frames = make_frames(2, 200)
     latents, made = encode(model, frames), reconstruct(model, frames)
-    monkeypatch.setattr(waveform_vae, "_STEPS_PER_PIECE", 20)
+    monkeypatch.setattr(waveform_vae.WaveformVAE, "steps_per_chunk", 20)
     shapes = set()
 
     def note(values: Any) -> Any:
         shapes.add(values.shape)
-        return waveform_vae._compiled(model)[1](tf.constant(values))
+        return model._decoder_program(tf.constant(values))
 
     np.testing.assert_allclose(encode(model, frames), latents, atol=1e-5)
     np.testing.assert_allclose(reconstruct(model, frames), made, atol=1e-5)
     told: list[int] = []
-    context = model.settings.context
+    context = model.config.context
     whole = overlap_add.run_in_chunks(note, latents, 1, 20, context, told.append)
     np.testing.assert_allclose(whole.reshape(made.shape), made, atol=1e-5)
     assert shapes == {(2, 20 + 2 * context, 3)}  # so one program, whatever the length
@@ -170,7 +172,7 @@ def train(
     model: waveform_vae.WaveformVAE, batch: dict[str, Any], steps: int
 ) -> dict[str, np.ndarray]:
     """Train on one batch; return the last metrics."""
-    (objective,) = waveform_vae.objectives(model, SIGNAL)
+    (objective,) = model.objectives()
     optimizer = keras.optimizers.Adam(0.005, global_clipnorm=1.0)
     optimizer.build(objective.variables)
 
@@ -189,12 +191,12 @@ def train(
 
 def make_tones(n_examples: int, decibels: float) -> dict[str, Any]:
     """Return a batch of tones, each louder than the one before it."""
-    time = np.arange(SIGNAL.timesteps * 16) / 3000
+    time = np.arange(SPEC.timesteps * 16) / 3000
     rows = [np.sin(2 * np.pi * (200 + 60 * index) * time) for index in range(n_examples)]
     levels = 10 ** (np.linspace(-decibels, 0, n_examples) / 20)
     frames = np.stack(rows) * levels[:, np.newaxis]
     return make_batch(n_examples) | {
-        "frames": frames.reshape(n_examples, SIGNAL.timesteps, 16).astype(np.float32)
+        "frames": frames.reshape(n_examples, SPEC.timesteps, 16).astype(np.float32)
     }
 
 
@@ -252,7 +254,7 @@ def test_the_spectral_gradient_is_gated_by_the_explained_waveform() -> None:
 
 def test_silence_has_a_finite_loss_and_gradient() -> None:
     model = make_model()
-    (objective,) = waveform_vae.objectives(model, SIGNAL)
+    (objective,) = model.objectives()
     batch = make_batch() | {"frames": np.zeros((4, 64, 16), np.float32)}
     with tf.GradientTape() as tape:
         loss = tf.reduce_mean(objective.loss(batch, tf.constant([1, 2, 0]), True).per_example)
@@ -263,10 +265,10 @@ def test_silence_has_a_finite_loss_and_gradient() -> None:
 
 def test_divergence_is_that_of_gaussians() -> None:
     model = make_model()
-    (objective,) = waveform_vae.objectives(model, SIGNAL)
+    (objective,) = model.objectives()
     batch = make_batch()
     found = objective.loss(batch, tf.zeros([3], tf.int32), False).metrics["kl_per_sample"]
-    mean, log_sd = model.encode(batch["frames"].reshape(4, -1, 1))
+    mean, log_sd = model.encode_samples(batch["frames"].reshape(4, -1, 1))
     variance = np.exp(2 * log_sd)
     expected = 0.5 * (np.square(mean) + variance - 1 - np.log(variance)).sum(axis=(1, 2)) / 1024
     np.testing.assert_allclose(found, expected, rtol=1e-4)
@@ -274,27 +276,25 @@ def test_divergence_is_that_of_gaussians() -> None:
 
 def test_priors_are_fitted_and_each_can_be_drawn_from() -> None:
     model = make_model()
-    controls = families.Controls(n_songs=2, n_frames=90)
+    request = families.GenerationRequest(n_songs=2, n_frames=90)
     primer = np.zeros((2, 0, 16), np.float32)
 
     def generate(prior: str) -> np.ndarray:
-        asked = dataclasses.replace(controls, prior=prior)
-        return waveform_vae.generate(model, SIGNAL, asked, primer, lambda _: None)
+        asked = dataclasses.replace(request, prior=prior)
+        return model.generate(asked, primer, lambda _: None)
 
     with pytest.raises(errors.InputError, match="fitted when training ends"):
         generate("sequence")
     np.testing.assert_array_equal(generate(""), generate("standard"))
     batches = [make_batch(8), make_batch(8) | {"weight": np.repeat([1.0, 0.0], 4)}]
-    waveform_vae.fit(model, SIGNAL, lambda: iter(batches))
-    songs = {prior: generate(prior) for prior in FAMILY.priors}
+    model.fit_data(lambda: iter(batches))
+    songs = {prior: generate(prior) for prior in SETTINGS.priors}
     assert all(song.shape == (2, 90, 16) for song in songs.values())
-    assert len({song.tobytes() for song in songs.values()}) == len(FAMILY.priors)
-    coder = FAMILY.coder
-    assert coder is not None
-    assert coder.spread(model).shape == (3,)
-    assert (coder.spread(model) > 0).all()
-    assert coder.class_means(model)["hand"].shape == (3, 3)
-    assert np.unique(coder.class_means(model)["hand"]).size > 3
+    assert len({song.tobytes() for song in songs.values()}) == len(SETTINGS.priors)
+    assert model.latent_std().shape == (3,)
+    assert (model.latent_std() > 0).all()
+    assert model.class_means()["hand"].shape == (3, 3)
+    assert np.unique(model.class_means()["hand"]).size > 3
 
 
 def test_priors_are_fitted_to_whole_stretches_but_for_their_padded_ends(
@@ -304,15 +304,15 @@ def test_priors_are_fitted_to_whole_stretches_but_for_their_padded_ends(
     monkeypatch.setattr(model.priors, "fit", lambda latents, *_: fitted.extend(latents))
     places = {
         "recording": np.repeat([3, 4], 6),
-        "start_frame": np.tile(np.arange(6) * SIGNAL.timesteps, 2),
+        "start_frame": np.tile(np.arange(6) * SPEC.timesteps, 2),
     }
     batch = make_batch(12) | places
-    waveform_vae.fit(model, SIGNAL, lambda: iter([batch]))
-    context, stride = model.settings.context, model.settings.stride
-    steps = 6 * SIGNAL.timesteps * SIGNAL.channels // stride
+    model.fit_data(lambda: iter([batch]))
+    context, stride = model.config.context, model.config.stride
+    steps = 6 * SPEC.timesteps * SPEC.channels // stride
     assert [len(one) for one in fitted] == [steps - 2 * context] * 2
     random, samples = np.random.default_rng(0), batch["frames"].reshape(2, -1, 1)
-    for one, mean, log_sd in zip(fitted, *model.encode(samples), strict=True):
+    for one, mean, log_sd in zip(fitted, *model.encode_samples(samples), strict=True):
         inner = slice(context, -context)
         draw = random.standard_normal((steps - 2 * context, one.shape[1]))
         np.testing.assert_allclose(one, mean[inner] + np.exp(log_sd[inner]) * draw, atol=1e-4)
@@ -321,10 +321,10 @@ def test_priors_are_fitted_to_whole_stretches_but_for_their_padded_ends(
 @pytest.mark.xla
 def test_a_song_costs_programs_of_one_length_however_long_it_is() -> None:
     model, primer = make_model(), np.zeros((1, 0, 16), np.float32)
-    controls = families.Controls(n_songs=1, n_frames=3000)
+    request = families.GenerationRequest(n_songs=1, n_frames=3000)
     with traced_functions.listing() as calls:
-        waveform_vae.generate(model, SIGNAL, controls, primer, lambda _: None)
-    assert {one.name: one.calls for one in calls}["decode_waveform"] > 4
+        model.generate(request, primer, lambda _: None)
+    assert {one.name: one.calls for one in calls}["decode_latents"] > 4
     assert len(calls) == 2
 
 

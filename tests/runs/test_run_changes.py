@@ -156,10 +156,9 @@ AUDIOS = {  # of families that do not read log_mel
 
 
 def test_the_shape_of_a_model_is_known_without_building_it(dataset: manifest.Dataset) -> None:
-    for family in models.families():
+    for family in models.classes():
         run = dataclasses.replace(
             tiny.make_run(dataset),
-            family=family,
             settings=family.config_class(),
             window=dataclasses.replace(tiny.WINDOW, shift=int(family.predicts)),
             audio=AUDIOS.get(family.representations[0], tiny.AUDIO),

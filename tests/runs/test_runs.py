@@ -210,9 +210,9 @@ def test_weights_of_another_model_are_refused(
 
 
 def test_the_signal_is_that_of_the_dataset_and_the_window(run: runs.Run) -> None:
-    signal = run.signal
-    assert (signal.channels, signal.timesteps, signal.shift) == (8, 8, 1)
-    assert isinstance(run.build_model(), lstm.SongLSTM)
+    spec = run.spec
+    assert (spec.channels, spec.timesteps, spec.shift) == (8, 8, 1)
+    assert isinstance(run.build_model(), lstm.LSTMModel)
 
 
 def test_paths_are_made_absolute(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import tensorflow as tf
 import tiny
 
 from lstm_gen.dataset.input import pipeline
-from lstm_gen.models import base as families
+from lstm_gen.models import base
 from lstm_gen.platform import traced_functions
 from tools.tpu import lowering
 
@@ -71,8 +71,8 @@ def test_every_preset_lowers(preset: str) -> None:
 def test_the_batch_is_that_of_the_pipeline(tmp_path: pathlib.Path) -> None:
     dataset = tiny.make_dataset(tmp_path / "dataset")
     windows = pipeline.windows(dataset, "train", tiny.WINDOW, 4, 0)
-    signal = families.Signal(audio=tiny.AUDIO, timesteps=8, shift=1)
-    assert lowering.batch_spec(signal, 4) == windows.element_spec
+    spec = base.FrameSpec(audio=tiny.AUDIO, timesteps=8, shift=1)
+    assert lowering.batch_spec(spec, 4) == windows.element_spec
 
 
 def test_programs_are_listed_once_for_each_shape() -> None:

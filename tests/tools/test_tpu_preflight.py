@@ -7,15 +7,14 @@ from typing import Any
 
 import pytest
 
-from lstm_gen import models
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.config.training import TrainingConfig
-from lstm_gen.models import base as families
+from lstm_gen.models import base
+from lstm_gen.models.lstm.config import LSTMConfig
 from lstm_gen.platform import errors
 from tools.tpu import chips, costs, lowering, preflight
 
-FAMILY = models.families()[0]
-CONTROLS = families.Controls(n_songs=2, n_frames=300)
+REQUEST = base.GenerationRequest(n_songs=2, n_frames=300)
 EXAMPLE_BYTES = 1e8  # so that 171 examples fit in the 16 GiB of a chip
 
 
@@ -47,12 +46,11 @@ def _compiler(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def check(batch_size: int, topology: str = "v5e:1x1", largest: bool = True) -> preflight.Result:
     plan = lowering.Plan(
-        family=FAMILY,
-        settings=FAMILY.config_class(),
-        signal=families.Signal(audio=AudioConfig(n_mels=6), timesteps=10, shift=2),
+        settings=LSTMConfig(),
+        spec=base.FrameSpec(audio=AudioConfig(n_mels=6), timesteps=10, shift=2),
         training=TrainingConfig(batch_size=batch_size),
     )
-    return preflight.check(plan, CONTROLS, 5, chips.parse(topology), largest)
+    return preflight.check(plan, REQUEST, 5, chips.parse(topology), largest)
 
 
 def test_programs_add_up_over_their_calls() -> None:

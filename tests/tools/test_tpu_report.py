@@ -5,13 +5,12 @@ import sys
 
 import pytest
 
-from lstm_gen import models
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.config.training import TrainingConfig
-from lstm_gen.models import base as families
+from lstm_gen.models import base
+from lstm_gen.models.lstm.config import LSTMConfig
 from tools.tpu import chips, lowering, preflight, report
 
-FAMILY = models.families()[0]
 WORK = preflight.Estimate(
     memory_bytes=1.5e9,
     resident_bytes=58.1e6,
@@ -23,13 +22,12 @@ WORK = preflight.Estimate(
 )
 RESULT = preflight.Result(
     plan=lowering.Plan(
-        family=FAMILY,
-        settings=FAMILY.config_class(),
-        signal=families.Signal(audio=AudioConfig(n_mels=6), timesteps=10, shift=2),
+        settings=LSTMConfig(),
+        spec=base.FrameSpec(audio=AudioConfig(n_mels=6), timesteps=10, shift=2),
         training=TrainingConfig(batch_size=16),
     ),
     topology=chips.parse("v5e:2x2"),
-    controls=families.Controls(n_songs=4, n_frames=861),
+    request=base.GenerationRequest(n_songs=4, n_frames=861),
     parameters=4_753_802,
     step=WORK,
     songs=dataclasses.replace(WORK, seconds=None),

@@ -17,7 +17,7 @@ import tiny
 from lstm_gen.config import fields
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.input import pipeline
-from lstm_gen.models import base as families
+from lstm_gen.models import base
 from lstm_gen.models.lstm import model as lstm
 from lstm_gen.platform import devices, errors
 from lstm_gen.runs import checkpoints, safetensors
@@ -268,7 +268,7 @@ def score(model: Any, run: runs.Run, dataset: manifest.Dataset) -> float:
     # A quarter of a window apart, so that most frames are scored with context before them.
     starts = range(0, 40 - run.window.frames + 1, run.window.timesteps // 4)
     windows = np.stack([frames[start : start + run.window.frames] for start in starts])
-    (objective,) = run.family.objectives(model, run.signal)
+    (objective,) = model.objectives()
     return float(
         np.mean(objective.loss({"frames": windows}, tf.constant([0, 0, 0]), False).per_example)
     )
@@ -307,13 +307,16 @@ def test_a_run_shows_and_plays_what_it_does(
 
 
 def test_a_rollout_that_runs_away_does_not_end_the_run(
-    tmp_path: pathlib.Path, dataset: manifest.Dataset, caplog: pytest.LogCaptureFixture
+    tmp_path: pathlib.Path,
+    dataset: manifest.Dataset,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def explode(*arguments: Any) -> np.ndarray:
-        return np.full((1, arguments[2].n_frames, tiny.AUDIO.n_mels), 1e9, np.float32)
+    def explode(_: Any, request: base.GenerationRequest, *__: Any) -> np.ndarray:
+        return np.full((1, request.n_frames, tiny.AUDIO.n_mels), 1e9, np.float32)
 
     run = tiny.make_run(dataset, steps=3)
-    run = dataclasses.replace(run, family=dataclasses.replace(run.family, generate=explode))
+    monkeypatch.setattr(lstm.LSTMModel, "generate", explode)
     result = train(tmp_path / "run", dataset, run, sample_every_steps=3, sample_seconds=0.001)
     assert result.progress.step == 3
     assert "song 0 of step 3 has no sound" in caplog.text
@@ -391,15 +394,19 @@ def test_two_devices_train_as_one(tmp_path: pathlib.Path) -> None:
 
 
 def test_a_loss_that_has_nothing_more_to_say_is_told_of(
-    dataset: manifest.Dataset, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+    dataset: manifest.Dataset,
+    tmp_path: pathlib.Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def objectives(model: Any, signal: families.Signal) -> tuple[families.Objective, ...]:
-        (only,) = lstm.objectives(model, signal)
+    original = lstm.LSTMModel.objectives
+
+    def objectives(model: lstm.LSTMModel) -> tuple[base.Objective, ...]:
+        (only,) = original(model)
         return (dataclasses.replace(only, saturation={"likelihood_loss": (1e3, 1e2)}),)
 
-    family = dataclasses.replace(lstm.FAMILY, objectives=objectives)
-    run = dataclasses.replace(tiny.make_run(dataset, steps=40), family=family)
-    train(tmp_path / "run", dataset, run)
+    monkeypatch.setattr(lstm.LSTMModel, "objectives", objectives)
+    train(tmp_path / "run", dataset, tiny.make_run(dataset, steps=40))
     told = [line for line in capsys.readouterr().out.splitlines() if "warning:" in line]
     assert len(told) == 1
     assert "likelihood_loss has been" in told[0]

@@ -5,6 +5,7 @@ import os
 import pathlib
 import signal
 import threading
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -290,15 +291,14 @@ def test_what_can_be_done_again_is_ended_where_it_stands() -> None:
 def test_a_rollout_is_not_waited_for(dataset: manifest.Dataset, tmp_path: pathlib.Path) -> None:
     request = stop_request.StopRequest()
 
-    def generate(*arguments: Any) -> Any:
-        arguments[-1](1)  # so many frames are done
+    def generate(_: Any, __: Any, progress: Any) -> Any:
+        progress(1)  # frames done
         request.signal = signal.SIGTERM
-        arguments[-1](1)
+        progress(1)
         pytest.fail("it went on")
 
     run = tiny.make_run(dataset)
-    run = dataclasses.replace(run, family=dataclasses.replace(run.family, generate=generate))
     excerpts = primers.Excerpts(np.zeros((1, 4, run.audio.channels), np.float32), {})
     watch = monitor.Monitor(str(tmp_path), run, tiny.MONITOR, excerpts, request)
-    watch.rollout(3, None)
+    watch.rollout(3, types.SimpleNamespace(generate=generate))
     assert not (tmp_path / "samples").exists()

@@ -86,7 +86,7 @@ def test_only_what_has_no_kernels_of_its_own_is_compiled_as_a_whole() -> None:
     objective = base.Objective(name="a", loss=loss, variables=[variable], metric_names=("a_drawn",))
     train([objective], [(0, 1)])
     with pytest.raises(tf.errors.InvalidArgumentError, match="PyFunc"):
-        train([dataclasses.replace(objective, plain=True)], [(0, 1)])
+        train([dataclasses.replace(objective, jit_compile=True)], [(0, 1)])
 
 
 def test_one_call_of_many_steps_is_many_calls_of_one() -> None:

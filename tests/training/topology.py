@@ -31,7 +31,7 @@ def train(strategy: tf.distribute.Strategy, path: str, n_steps: int) -> dict[str
     keras.utils.set_random_seed(3)
     with strategy.scope():
         model = run.build_model()
-        objectives = run.family.objectives(model, run.signal)
+        objectives = model.objectives()
         optimizers = [steps.make_optimizer(run.training) for _ in objectives]
         for optimizer, objective in zip(optimizers, objectives, strict=True):
             optimizer.build(objective.variables)

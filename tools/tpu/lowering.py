@@ -13,8 +13,9 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.compiler.xla.service import hlo_pb2
 
+from lstm_gen import models
 from lstm_gen.config.training import TrainingConfig
-from lstm_gen.models import base as families
+from lstm_gen.models import base
 from lstm_gen.platform import devices, traced_functions
 from lstm_gen.training import step as steps
 
@@ -39,16 +40,19 @@ class Plan:
     """Model and training settings to check.
 
     Attributes:
-      family: Model family.
       settings: Configuration of the family.
-      signal: Shape of the model's inputs and outputs.
+      spec: Shape of the model's inputs and outputs.
       training: Training settings; the batch size is the global one.
     """
 
-    family: families.Family
     settings: Any
-    signal: families.Signal
+    spec: base.FrameSpec
     training: TrainingConfig
+
+    @property
+    def family(self) -> type[base.AudioModel]:
+        """Class of the model family."""
+        return models.by_name(self.settings.family)
 
 
 class Program(NamedTuple):
@@ -80,60 +84,62 @@ def lower_step(plan: Plan, device_batch: int) -> Program:
     """
     with devices.portable(), devices.layer_precision(plan.training.precision):
         with tf.distribute.OneDeviceStrategy("/cpu:0").scope():
-            model = plan.family.build(plan.settings, plan.signal)
-            objectives = plan.family.objectives(model, plan.signal)
+            model = plan.family.create(plan.settings, plan.spec)
+            objectives = model.objectives()
             optimizers = [
                 steps.make_optimizer(plan.training, momentum=one.momentum) for one in objectives
             ]
             for optimizer, objective in zip(optimizers, objectives, strict=True):
                 optimizer.build(objective.variables)
         step = steps.make_replica_step(objectives, optimizers, plan.training)
-        arguments = (batch_spec(plan.signal, device_batch), tf.TensorSpec([], tf.int32))
+        arguments = (batch_spec(plan.spec, device_batch), tf.TensorSpec([], tf.int32))
         return lower("train step", 1, step, arguments)
 
 
-def lower_generation(plan: Plan, controls: families.Controls, primer_frames: int) -> list[Program]:
+def lower_generation(
+    plan: Plan, request: base.GenerationRequest, primer_frames: int
+) -> list[Program]:
     """Return the programs that generate songs from a primer of `primer_frames` frames.
 
     Raises:
       CompileError: If one cannot run on a TPU.
     """
     with devices.portable():
-        model = plan.family.build(plan.settings, plan.signal)
-        primer = np.zeros([controls.n_songs, primer_frames, plan.signal.channels], np.float32)
+        model = plan.family.create(plan.settings, plan.spec)
+        primer = np.zeros([request.n_songs, primer_frames, plan.spec.channels], np.float32)
         labels = {
-            name: np.zeros(spec.shape, spec.dtype.as_numpy_dtype)
-            for name, spec in label_specs(plan.signal, controls.n_songs).items()
+            name: np.zeros(one.shape, one.dtype.as_numpy_dtype)
+            for name, one in label_specs(plan.spec, request.n_songs).items()
         }
-        controls = dataclasses.replace(controls, labels=labels)
+        request = dataclasses.replace(request, labels=labels)
         with traced_functions.listing() as calls:
-            plan.family.generate(model, plan.signal, controls, primer, lambda _: None)
+            model.generate(request, primer, lambda _: None)
         return [lower(*call) for call in calls]
 
 
 def count_parameters(plan: Plan) -> int:
     """Return the number of trainable parameters of the model."""
-    model = plan.family.build(plan.settings, plan.signal)
+    model = plan.family.create(plan.settings, plan.spec)
     return sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
 
 
-def batch_spec(signal: families.Signal, n_windows: int) -> dict[str, tf.TensorSpec]:
+def batch_spec(spec: base.FrameSpec, n_windows: int) -> dict[str, tf.TensorSpec]:
     """Return the shapes of a training batch, conditioning labels included (`models.base.Batch`)."""
-    frames = [n_windows, signal.timesteps + signal.shift, signal.channels]
+    frames = [n_windows, spec.timesteps + spec.shift, spec.channels]
     return {
         "frames": tf.TensorSpec(frames, tf.float32),
         "weight": tf.TensorSpec([n_windows], tf.float32),
         "recording": tf.TensorSpec([n_windows], tf.int64),
         "start_frame": tf.TensorSpec([n_windows], tf.int64),
         "row": tf.TensorSpec([n_windows], tf.int64),
-        **label_specs(signal, n_windows),
+        **label_specs(spec, n_windows),
     }
 
 
-def label_specs(signal: families.Signal, n_examples: int) -> dict[str, tf.TensorSpec]:
+def label_specs(spec: base.FrameSpec, n_examples: int) -> dict[str, tf.TensorSpec]:
     """Return the shapes of the conditioning labels."""
     specs = {}
-    for one in signal.conditions:
+    for one in spec.conditions:
         shape = [one.n_values] if one.kind == "multi" else []
         dtype = tf.int64 if one.kind == "class" else tf.float32
         specs[f"label/{one.name}"] = tf.TensorSpec([n_examples, *shape], dtype)

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Sequence
 from types import ModuleType
 
-from lstm_gen.models import base as families
+from lstm_gen.models import base
 from lstm_gen.platform import errors
 from tools.tpu import chips, lowering
 
@@ -42,7 +42,7 @@ class Result:
     Attributes:
       plan: Model and training settings.
       topology: TPU slice.
-      controls: Songs to generate.
+      request: Songs to generate.
       parameters: Trainable parameters of the model.
       step: A training step; None if it does not compile.
       songs: Generation of all songs; None if it does not compile.
@@ -52,7 +52,7 @@ class Result:
 
     plan: lowering.Plan
     topology: chips.Topology
-    controls: families.Controls
+    request: base.GenerationRequest
     parameters: int
     step: Estimate | None
     songs: Estimate | None
@@ -67,7 +67,7 @@ class Result:
 
 def check(
     plan: lowering.Plan,
-    controls: families.Controls,
+    request: base.GenerationRequest,
     primer_frames: int,
     topology: chips.Topology,
     find_largest: bool,
@@ -76,7 +76,7 @@ def check(
 
     Args:
       plan: Model and training settings.
-      controls: Songs to generate.
+      request: Songs to generate.
       primer_frames: Frames of each song's primer.
       topology: TPU slice; all devices train, one device generates.
       find_largest: Whether to search for the largest batch, with four or five more compilations.
@@ -87,14 +87,14 @@ def check(
     load_compiler()
     device_batch = topology.device_batch(plan.training.batch_size)
     step = _attempt(lambda: [lowering.lower_step(plan, device_batch)], topology)
-    songs = _attempt(lambda: lowering.lower_generation(plan, controls, primer_frames), topology)
+    songs = _attempt(lambda: lowering.lower_generation(plan, request, primer_frames), topology)
     found = {"train step": step, "generation": songs}
     failed = {name: one for name, one in found.items() if isinstance(one, lowering.CompileError)}
     search = find_largest and isinstance(step, Estimate | lowering.OutOfMemoryError)
     return Result(
         plan=plan,
         topology=topology,
-        controls=controls,
+        request=request,
         parameters=lowering.count_parameters(plan),
         step=step if isinstance(step, Estimate) else None,
         songs=songs if isinstance(songs, Estimate) else None,

@@ -25,10 +25,10 @@ _RULE = ("---", "---", *["---:"] * 6, "---", *["---:"] * 3)
 
 def describe(name: str, result: preflight.Result) -> str:
     """Return the result of one plan as lines of text."""
-    plan, topology, controls = result.plan, result.topology, result.controls
+    plan, topology, request = result.plan, result.topology, result.request
     batch_size = plan.training.batch_size
     lines = [
-        f"{name or 'these flags'}: {plan.family.name}, {result.parameters:,} parameters, "
+        f"{name or 'these flags'}: {plan.settings.family}, {result.parameters:,} parameters, "
         f"{plan.training.precision}",
         f"  {topology.name}     {topology.device_batch(batch_size)} of {batch_size} examples "
         f"a step on each of {topology.devices} devices, "
@@ -39,7 +39,7 @@ def describe(name: str, result: preflight.Result) -> str:
     if result.largest_batch is not None:
         lines.append(f"  largest     --batch_size={result.largest_batch} fits (within an eighth)")
     if result.songs:
-        lines.append(f"  {controls.n_songs} songs of {controls.n_frames} frames")
+        lines.append(f"  {request.n_songs} songs of {request.n_frames} frames")
         lines.append(f"              {_describe_estimate(result.songs)}")
     lines += [f"  DOES NOT COMPILE OR FIT  {problem}" for problem in result.problems]
     return "\n".join(lines)

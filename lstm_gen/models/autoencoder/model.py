@@ -1,29 +1,27 @@
-"""`autoencoder`: spectrograms through a narrow sequence of latents and back, as alike as can be.
+"""`autoencoder`: convolutional autoencoder of spectrograms that starts as principal components.
 
-Shapes: frames in, float32 [batch, frames, channels], normalised; `latent_size` numbers for every
-`stride` frames, [batch, steps, latent_size]; frames out, as many as went in.
+Shapes: frames in, float32 [batch, frames, channels], normalised; latents
+[batch, steps, latent_size], a step for every `stride` frames; as many frames out.
 
     patches of stride frames --+-- projection ------------------+-- latents
                                +-- 1x1 -> [conv 3] x n -> 1x1 --+
     latents --+-- projection back --------------+-- patches of stride frames
               +-- 1x1 -> [conv 3] x n -> 1x1 ---+
 
-The decoder is the encoder's mirror, kernel by kernel. The projections start as the principal
-components of the training patches, and the last layer of either correction at 0: step 0 is the
-best linear code there is, and training can only add to it. Convolutions run along time alone, so
-any length goes in and the same length comes out.
+The decoder mirrors the encoder. The projections are initialised to the principal components of the
+training patches, and the last layer of each correction to 0: step 0 is the best linear code, and
+training improves on it. Convolutions run along time only, so frames may have any length.
 
-Songs are decoded from latents drawn from a Gaussian that is fitted to those of the training
-split (`layers.priors`): "sequence" is that of a step given those before it, so that one goes on
-into the next; "gaussian" draws every step for itself.
+Songs are decoded from latents drawn from Gaussians fitted to those of the training split
+(`models.latents.priors`): with prior "sequence" a step depends on those before it, with "gaussian"
+steps are independent.
 
 Source: autoencoders started from principal components, Hinton and Salakhutdinov 2006; residual
 corrections that start at 0, Goyal et al. 2017 (arXiv 1706.02677).
 """
 
 import functools
-from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -31,22 +29,20 @@ import tensorflow as tf
 
 from lstm_gen.models import base
 from lstm_gen.models.autoencoder.config import KERNEL_SIZE, AutoencoderConfig
-from lstm_gen.models.common import conditioning, losses, overlap_add, pca
-from lstm_gen.models.latents import latent_stats, priors
+from lstm_gen.models.common import conditioning, losses, pca
+from lstm_gen.models.latents import latent_model, priors
 from lstm_gen.platform import traced_functions
-
-_STEPS_PER_PIECE = 64
 
 
 class Projection(keras.layers.Layer):
-    """A linear map between patches and latents, whose steps are small beside its weights.
+    """A linear map between patches and latents with an equalised learning rate.
 
-    Its weights are kept times the root of a patch's width, and so about 1 each: an optimizer that
-    moves every weight alike would else throw thousands of inputs off at once.
+    Weights are stored times the root of a patch's width, so that each is about 1: Adam moves all
+    weights by the same amount, which would be large for the small weights of thousands of inputs.
 
     Args:
-      inputs: Values that go in.
-      outputs: Values that come out.
+      inputs: Values per step of the input.
+      outputs: Values per step of the output.
 
     Source: weights of equal learning rate, Karras et al. 2017 (arXiv 1710.10196).
     """
@@ -65,7 +61,7 @@ class Projection(keras.layers.Layer):
         super().build(input_shape)
 
     def set(self, kernel: np.ndarray, bias: np.ndarray) -> None:
-        """Make this the map x @ kernel + bias."""
+        """Set the map to x @ kernel + bias."""
         self.kernel.assign(kernel / self.scale)
         self.bias.assign(bias)
 
@@ -77,12 +73,12 @@ class Projection(keras.layers.Layer):
 
 
 class Correction(keras.layers.Layer):
-    """What a small convolutional network adds to a linear map; nothing at first.
+    """A small convolutional network, added to a linear map; 0 at initialisation.
 
     Args:
-      width: Channels inside.
+      width: Channels of the hidden layers.
       blocks: Residual convolutions over time.
-      size: Values of a step that come out.
+      size: Values per step of the output.
     """
 
     def __init__(self, width: int, blocks: int, size: int, **kwargs: Any) -> None:
@@ -102,212 +98,155 @@ class Correction(keras.layers.Layer):
             layer.build((None, None, width))
         super().build(input_shape)
 
-    def call(self, inputs: Any, told: Any = None) -> Any:
-        """Return what is to be added, [batch, steps, size]; `told` is [batch, width] or None."""
+    def call(self, inputs: Any, offset: Any = None) -> Any:
+        """Return the correction, [batch, steps, size].
+
+        Args:
+          inputs: float32 [batch, steps, values].
+          offset: Added to the first layer's output at every step, [batch, width]; None for 0.
+        """
         hidden = self.first(inputs)
-        if told is not None:
-            hidden += told[:, tf.newaxis]
+        if offset is not None:
+            hidden += offset[:, tf.newaxis]
         for layer in self.convolutions:
             hidden += layer(tf.nn.gelu(hidden))
         return self.last(tf.nn.gelu(hidden))
 
 
-class Autoencoder(keras.Model):
-    """Encoder, decoder, and what is fitted to the latents once they are trained."""
+class Autoencoder(latent_model.LatentModel):
+    """Encoder, decoder, and priors of the latents; see the module."""
 
-    def __init__(self, settings: AutoencoderConfig, signal: base.Signal, **kwargs: Any) -> None:
-        super().__init__(name="autoencoder", **kwargs)
-        self.settings, self.signal = settings, signal
-        size, patch = settings.latent_size, settings.stride * signal.channels
-        self.told_width = conditioning.width(signal.conditions)
+    config_class = AutoencoderConfig
+    representations = ("log_mel", "log_stft", "complex_stft")
+    controls = frozenset({"temperature", "prior", "reconstruct"})
+    conditional = True
+    steps_per_chunk: ClassVar[int] = 64
+
+    def __init__(self, config: AutoencoderConfig, spec: base.FrameSpec) -> None:
+        super().__init__(config, spec)
+        size, patch = config.latent_size, config.stride * spec.channels
+        self.label_width = conditioning.width(spec.conditions)
         self.project = Projection(patch, size, name="project")
-        self.encoder = Correction(settings.width, settings.blocks, size, name="encoder")
+        self.encoder = Correction(config.width, config.blocks, size, name="encoder")
         self.restore = Projection(size, patch, name="restore")
-        self.decoder = Correction(settings.width, settings.blocks, patch, name="decoder")
-        self.tell = keras.layers.Dense(settings.width, use_bias=False, name="tell")
+        self.decoder = Correction(config.width, config.blocks, patch, name="decoder")
+        self.label_layer = keras.layers.Dense(config.width, use_bias=False, name="tell")
         self.priors = priors.Priors(
-            size, AutoencoderConfig.priors, signal.conditions, signal.classes, sequence_components=1
+            size, config.priors, spec.conditions, spec.classes, sequence_components=1
         )
 
-    def build(self, input_shape: Any = None) -> None:
+    def build_layers(self) -> None:
         """Create every layer's weights."""
-        del input_shape
-        patch, size = self.restore.outputs, self.settings.latent_size
+        patch, size = self.restore.outputs, self.config.latent_size
         for layer, width in ((self.project, patch), (self.encoder, patch)):
             layer.build((None, None, width))
         for layer in (self.restore, self.decoder):
             layer.build((None, None, size))
-        if self.told_width:
-            self.tell.build((None, self.told_width))
+        if self.label_width:
+            self.label_layer.build((None, self.label_width))
         self.priors.build()
-        self.built = True
 
-    def call(self, frames: Any, told: Any = None) -> Any:
-        """Return frames as they come back, float32, as many as there are."""
-        return self.decode(self.encode(frames), told)[:, : frames.shape[1]]
+    def call(self, frames: Any, cond: Any = None) -> Any:
+        """Return reconstructed frames, float32; `cond` holds the conditioning labels."""
+        return self.decode_latents(self.encode_frames(frames), cond)[:, : frames.shape[1]]
 
-    def encode(self, frames: Any) -> Any:
+    def encode_frames(self, frames: Any) -> Any:
         """Return the latents of normalised frames, float32 [batch, steps, latent_size]."""
         inputs = self._patches(frames)
         return tf.cast(self.project(inputs) + self.encoder(inputs), tf.float32)
 
-    def decode(self, latents: Any, told: Any = None) -> Any:
+    def decode_latents(self, latents: Any, cond: Any = None) -> Any:
         """Return the frames of latents, float32 [batch, steps * stride, channels].
 
         Args:
           latents: float32 [batch, steps, latent_size].
-          told: What `condition.vector` makes of the labels, for a model that is told some.
+          cond: Conditioning labels, float32 [batch, width]; None for an unconditional model.
         """
-        added = self.tell(told) if self.told_width else None
-        made = self.restore(latents) + self.decoder(latents, added)
-        shape = [tf.shape(latents)[0], latents.shape[1] * self.settings.stride, -1]
+        offset = self.label_layer(cond) if self.label_width else None
+        made = self.restore(latents) + self.decoder(latents, offset)
+        shape = [tf.shape(latents)[0], latents.shape[1] * self.config.stride, -1]
         frames = tf.reshape(tf.cast(made, tf.float32), shape)
-        return tf.ensure_shape(frames, [latents.shape[0], shape[1], self.signal.channels])
+        return tf.ensure_shape(frames, [latents.shape[0], shape[1], self.spec.channels])
 
     def _patches(self, frames: Any) -> Any:
         """Return the frames of each step side by side, the last frame repeated to fill a step."""
-        stride, n_frames = self.settings.stride, frames.shape[1]
+        stride, n_frames = self.config.stride, frames.shape[1]
         missing = -n_frames % stride
         filled = tf.concat([frames, tf.repeat(frames[:, -1:], missing, axis=1)], axis=1)
         shape = [tf.shape(frames)[0], (n_frames + missing) // stride, self.restore.outputs]
         return tf.reshape(filled, shape)
 
+    def initialise(self, examples: base.Examples) -> None:
+        """Set the projections to the principal components of the training patches."""
+        stride, size = self.config.stride, self.config.latent_size
+        width = stride * self.spec.channels
+        training = (batch["frames"][batch["weight"] > 0] for batch in examples())
+        rows = (pca.patches(some, stride).reshape(-1, width) for some in training)
+        found = pca.fit(rows, size)
+        # Latents of deviation 1 suit the initial weights of the corrections.
+        scale = np.maximum(found.deviations, 1e-3 * found.deviations.max())
+        down = found.vectors / scale
+        self.project.set(down, -found.mean @ down)
+        self.restore.set((found.vectors * scale).T, found.mean)
 
-def build(settings: AutoencoderConfig, signal: base.Signal) -> Autoencoder:
-    """Return the model with its weights created."""
-    model = Autoencoder(settings, signal)
-    model.build()
-    return model
+    def objectives(self) -> tuple[base.Objective, ...]:
+        """Return the one objective: the squared error of reconstructed frames."""
 
+        def loss(batch: base.Batch, seed: Any, training: bool) -> base.Loss:
+            frames = batch["frames"]
+            del seed, training  # nothing is drawn
+            made = self(frames, self.label_vector(batch, frames.shape[0]))
+            unweighted = tf.reduce_mean(tf.square(made - frames), axis=[1, 2])
+            weighted = losses.weighted_squared_error(frames, made, self.spec)
+            return base.Loss(weighted, {"mse": unweighted})
 
-def initialise(model: Autoencoder, signal: base.Signal, examples: base.Examples) -> None:
-    """Start the projections as the principal components of the training patches."""
-    stride, size = model.settings.stride, model.settings.latent_size
-    width = stride * signal.channels
-    training = (batch["frames"][batch["weight"] > 0] for batch in examples())
-    rows = (pca.patches(some, stride).reshape(-1, width) for some in training)
-    found = pca.fit(rows, size)
-    # Latents of deviation 1, so that the corrections meet numbers of a size that suits them.
-    scale = np.maximum(found.deviations, 1e-3 * found.deviations.max())
-    down = found.vectors / scale
-    model.project.set(down, -found.mean @ down)
-    model.restore.set((found.vectors * scale).T, found.mean)
+        return (
+            base.Objective(
+                name="reconstruction",
+                loss=loss,
+                variables=self.trainable_values(),
+                metric_names=("mse",),
+                loss_metric="" if self.spec.audio.has_phase_steps else "mse",
+            ),
+        )
 
+    def predict_frames(self, batch: base.Batch) -> Any:
+        """Return reconstructed frames, float32 [batch, timesteps, channels]."""
+        frames = batch["frames"][:, : self.spec.timesteps]
+        return self(frames, self.label_vector(batch, frames.shape[0]))
 
-def objectives(model: Autoencoder, signal: base.Signal) -> tuple[base.Objective, ...]:
-    """Return the one objective: the squared error of the frames that come back."""
+    def count_steps(self, n_frames: int) -> int:
+        """Return the latent steps of so many frames."""
+        return -(-n_frames // self.config.stride)
 
-    def loss(batch: base.Batch, seed: Any, training: bool) -> base.Loss:
-        frames = batch["frames"]
-        del seed, training  # nothing is drawn
-        made = model(frames, _told(signal, batch, frames.shape[0]))
-        plain = tf.reduce_mean(tf.square(made - frames), axis=[1, 2])
-        return base.Loss(losses.weighted_squared_error(frames, made, signal), {"mse": plain})
-
-    variables = [variable.value for variable in model.trainable_variables]
-    return (
-        base.Objective(
-            name="reconstruction", loss=loss, variables=variables, metric_names=("mse",)
-        ),
-    )
-
-
-def predict(model: Autoencoder, signal: base.Signal, batch: base.Batch) -> Any:
-    """Return every frame as it comes back, [batch, timesteps, channels]."""
-    frames = batch["frames"][:, : signal.timesteps]
-    return model(frames, _told(signal, batch, frames.shape[0]))
-
-
-def fit(model: Autoencoder, signal: base.Signal, examples: base.Examples) -> None:
-    """Fit the priors to the latents of the training split, and keep the mean of each class."""
-
-    def certain(
-        frames: np.ndarray, labels: Mapping[str, np.ndarray]
+    def posterior(
+        self, frames: np.ndarray, labels: latent_model.Labels
     ) -> tuple[np.ndarray, np.ndarray]:
-        latents = encode(model, signal, frames, labels)
+        """Return the latents of recordings, and 0 as their deviation."""
+        del labels  # the encoder is not conditioned
+        stride = self.config.stride
+        whole = pca.padded(np.asarray(frames, np.float32), stride)
+        # Eager: recordings have many lengths, and tracing takes longer than these few layers.
+        latents = self.in_chunks(self.encode_frames, whole, stride=stride)
         return latents, np.zeros_like(latents)
 
-    latent_stats.fit(model.priors, signal, examples, certain)
+    def decode(self, latents: np.ndarray, n_frames: int, labels: latent_model.Labels) -> np.ndarray:
+        """Return the first `n_frames` frames of latents, eagerly; see `posterior`."""
+        values, cond = np.asarray(latents, np.float32), self.label_vector(labels, len(latents))
+        return self.in_chunks(self.decode_latents, values, tf.constant(cond))[:, :n_frames]
 
+    def decode_songs(
+        self,
+        latents: np.ndarray,
+        n_frames: int,
+        labels: latent_model.Labels,
+        progress: base.Progress,
+    ) -> np.ndarray:
+        """Return the frames of latents by the compiled decoder."""
+        cond = tf.constant(self.label_vector(labels, len(latents)))
+        frames = self.in_chunks(self._decoder_program, latents, cond, progress=progress)
+        return frames[:, :n_frames]
 
-def generate(
-    model: Autoencoder,
-    signal: base.Signal,
-    controls: base.Controls,
-    primer: Any,
-    progress: Callable[[int], None],
-) -> np.ndarray:
-    """Decode random latents; see `family.Family.generate`."""
-    del primer
-    told = _told(signal, controls.labels, controls.n_songs)
-    n_steps = -(-controls.n_frames // model.settings.stride)
-    latents = latent_stats.draw(model.priors, controls, n_steps, told)
-    made = _decoded(model, _compiled(model), latents, told)[:, : controls.n_frames]
-    progress(controls.n_frames)
-    return made
-
-
-@functools.lru_cache(maxsize=4)
-def _compiled(model: Autoencoder) -> Any:
-    """Return the compiled decoder."""
-
-    def decode_latents(latents: Any, told: Any) -> Any:
-        return model.decode(latents, told)
-
-    return traced_functions.program(decode_latents)
-
-
-def encode(
-    model: Autoencoder, signal: base.Signal, frames: Any, labels: Mapping[str, Any]
-) -> np.ndarray:
-    """Return the latents of frames; see `family.Coder`."""
-    del signal, labels
-    stride, context = model.settings.stride, model.settings.context
-    whole = pca.padded(np.asarray(frames, np.float32), stride)
-    # Recordings are of a hundred lengths, and compiling takes longer than these few layers.
-    return overlap_add.run_in_chunks(
-        lambda part: model.encode(tf.constant(part)), whole, stride, _STEPS_PER_PIECE, context
-    )
-
-
-def decode(
-    model: Autoencoder,
-    signal: base.Signal,
-    latents: Any,
-    n_frames: int,
-    labels: Mapping[str, Any],
-) -> np.ndarray:
-    """Return the frames of latents; see `family.Coder`."""
-    told = _told(signal, labels, len(latents))
-    return _decoded(model, model.decode, np.asarray(latents, np.float32), told)[:, :n_frames]
-
-
-def _decoded(model: Autoencoder, run: Any, latents: np.ndarray, told: Any) -> np.ndarray:
-    """Return what a decoder, compiled or not, makes of latents, [examples, frames, channels]."""
-    told, context = tf.constant(told), model.settings.context
-    return overlap_add.run_in_chunks(
-        lambda part: run(tf.constant(part), told), latents, 1, _STEPS_PER_PIECE, context
-    )
-
-
-def _told(signal: base.Signal, labels: Mapping[str, Any], n_examples: Any) -> Any:
-    """Return what the decoder is told of examples."""
-    return conditioning.vector(signal.conditions, labels, n_examples)
-
-
-FAMILY = base.Family(
-    name="autoencoder",
-    summary=AutoencoderConfig.summary,
-    config_class=AutoencoderConfig,
-    build=build,
-    objectives=objectives,
-    generate=generate,
-    predict=predict,
-    representations=("log_mel", "log_stft", "complex_stft"),
-    controls=frozenset({"temperature", "prior", "reconstruct"}),
-    priors=AutoencoderConfig.priors,
-    conditional=True,
-    initialise=initialise,
-    fit=fit,
-    coder=latent_stats.coder(encode, decode),
-)
+    @functools.cached_property
+    def _decoder_program(self) -> Any:
+        return traced_functions.program(self.decode_latents)

@@ -17,7 +17,7 @@ _POWER_FLOOR = 1e-5  # where 1 is white noise of deviation 1
 _MIN_GATE = 0.03  # of the gradient, while the waveform is not explained at all
 
 
-def phase_weight(frames: Any, spec: base.Signal) -> Any:
+def phase_weight(frames: Any, spec: base.FrameSpec) -> Any:
     """Return the weight of each value of normalised frames in a squared error.
 
     Levels and waveform parts weigh 1. The instantaneous frequency of a bin without energy is
@@ -41,7 +41,7 @@ def phase_weight(frames: Any, spec: base.Signal) -> Any:
     return tf.concat([tf.ones_like(weight), weight], axis=-1)
 
 
-def weighted_squared_error(target: Any, prediction: Any, spec: base.Signal) -> Any:
+def weighted_squared_error(target: Any, prediction: Any, spec: base.FrameSpec) -> Any:
     """Return the mean squared error of each example under `phase_weight`, float32 [batch]."""
     weight = phase_weight(target, spec)
     error = weight * tf.square(prediction - target)

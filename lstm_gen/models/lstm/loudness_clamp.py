@@ -29,15 +29,15 @@ class LoudnessBound(keras.layers.Layer):
         )
         self.loudest = self.add_weight(shape=[], initializer=none, trainable=False, name="loudest")
 
-    def fit(self, signal: base.Signal, examples: base.Examples) -> None:
+    def fit(self, spec: base.FrameSpec, examples: base.Examples) -> None:
         """Take note of the training frames, where values are logarithms of power."""
-        if not signal.audio.is_logarithmic or signal.audio.has_phase_steps:
+        if not spec.audio.is_logarithmic or spec.audio.has_phase_steps:
             return
-        highest, loudest = np.full(signal.channels, -_NONE), -_NONE
+        highest, loudest = np.full(spec.channels, -_NONE), -_NONE
         for batch in examples():
             frames = batch["frames"][batch["weight"] > 0]
             highest = np.maximum(highest, frames.max(axis=(0, 1)))
-            loudest = max(loudest, float((frames * signal.std).mean(axis=-1).max()))
+            loudest = max(loudest, float((frames * spec.std).mean(axis=-1).max()))
         self.highest.assign(highest)
         self.loudest.assign(loudest)
 

@@ -15,21 +15,21 @@ from lstm_gen.config.audio import AudioConfig
 from lstm_gen.models import base
 
 
-def fade(first: Any, second: Any, overlap: int, signal: base.Signal) -> Any:
+def fade(first: Any, second: Any, overlap: int, spec: base.FrameSpec) -> Any:
     """Return what is heard where one example fades into the next.
 
     Args:
       first: Normalised frames of examples, float32 [examples, frames, 2 * bins].
       second: Those that follow, the same shape.
       overlap: Frames at the end of `first` that sound together with the first of `second`.
-      signal: How they were normalised.
+      spec: How they were normalised.
 
     Returns:
       float32 [examples, overlap + 1, 2 * bins]: the frames of both, and the one of `second` after
       them, whose phase steps lead on.
     """
-    audio, n_bins = signal.audio, signal.audio.n_bins_resolved
-    first, second = first * signal.std + signal.mean, second * signal.std + signal.mean
+    audio, n_bins = spec.audio, spec.audio.n_bins_resolved
+    first, second = first * spec.std + spec.mean, second * spec.std + spec.mean
     old, new = _phases(first, audio), _phases(second, audio)
     share = tf.constant((np.arange(overlap) + 1) / (overlap + 1), tf.float32)[:, tf.newaxis]
     before = first[:, -overlap:, :n_bins] + tf.math.log(1.0 - share)
@@ -46,28 +46,28 @@ def fade(first: Any, second: Any, overlap: int, signal: base.Signal) -> Any:
     )
     power = tf.concat([power, second[:, overlap : overlap + 1, :n_bins]], axis=1)
     steps = _wrapped(track[:, 1:] - track[:, :-1] - _centre(audio, 1, 2))
-    return (tf.concat([power, steps], axis=-1) - signal.mean) / signal.std
+    return (tf.concat([power, steps], axis=-1) - spec.mean) / spec.std
 
 
-def follow(frames: Any, signal: base.Signal) -> Any:
+def follow(frames: Any, spec: base.FrameSpec) -> Any:
     """Return examples one after another without a fade.
 
     Args:
       frames: Normalised frames, float32 [sequences, examples, frames, 2 * bins].
-      signal: How they were normalised.
+      spec: How they were normalised.
 
     Returns:
       float32 [sequences, examples * frames, 2 * bins].
     """
-    audio, n_bins = signal.audio, signal.audio.n_bins_resolved
+    audio, n_bins = spec.audio, spec.audio.n_bins_resolved
     sequences, examples, length = frames.shape[:3]
-    features = frames * signal.std + signal.mean
+    features = frames * spec.std + spec.mean
     phases = _phases(tf.reshape(features, [-1, length, features.shape[-1]]), audio)
     phases = tf.reshape(phases, [sequences, examples, length, n_bins])
     led = _wrapped(phases[:, 1:, 0] - phases[:, :-1, -1] - _centre(audio, 1, 2))
     starts = tf.concat([features[:, :1, 0, n_bins:], led], axis=1)[:, :, tf.newaxis]
     steps = tf.concat([starts, features[:, :, 1:, n_bins:]], axis=2)
-    joined = (tf.concat([features[..., :n_bins], steps], axis=-1) - signal.mean) / signal.std
+    joined = (tf.concat([features[..., :n_bins], steps], axis=-1) - spec.mean) / spec.std
     return tf.reshape(joined, [sequences, examples * length, frames.shape[-1]])
 
 

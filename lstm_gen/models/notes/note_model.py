@@ -1,7 +1,7 @@
-"""What makes notes of noise and labels, and songs of notes, each faded into the next."""
+"""Base class of the families that generate notes from noise and labels."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -14,37 +14,38 @@ from lstm_gen.models.notes import crossfade, harmonic_encoding, networks, spectr
 from lstm_gen.models.notes.config import NoteConfig
 from lstm_gen.platform import traced_functions
 
-_OVERLAP = 8  # part of an example that is faded into the next
+_OVERLAP = 8  # an eighth of an example is crossfaded into the next
 
 
-class Maker(keras.Model):
-    """A model that makes examples with a generator; what else it has is its family's.
+class NoteModel(base.AudioModel):
+    """A model with a generator of examples, spectrogram images with phase.
 
     Attributes:
-      size: What its parts are built for.
-      pitch: The label that is a pitch; None for none.
-      generator: Makes images.
+      pitch: Conditioning label that is a pitch; None for none.
+      size: Sizes of the networks.
+      generator: Network from noise and labels to images.
     """
 
-    def __init__(self, settings: NoteConfig, signal: base.Signal, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        spectrogram_image.require_phase(signal.audio)
-        found = [one for one in signal.conditions if one.name == settings.pitch_label]
+    representations = ("complex_stft",)
+    conditional = True
+
+    def __init__(self, config: NoteConfig, spec: base.FrameSpec) -> None:
+        super().__init__(config, spec)
+        spectrogram_image.require_phase(spec.audio)
+        found = [one for one in spec.conditions if one.name == config.pitch_label]
         self.pitch = found[0] if found else None
-        if self.pitch is not None:
-            harmonic_encoding.midi_numbers(
-                self.pitch, tf.zeros([1], tf.int32)
-            )  # refuses what is no pitch
+        if self.pitch is not None:  # refuses labels that are no pitch
+            harmonic_encoding.midi_numbers(self.pitch, tf.zeros([1], tf.int32))
         self.size = networks.Size(
-            frames=signal.timesteps,
-            bins=signal.audio.n_bins_resolved,
-            noise=settings.noise_size,
-            told=conditioning.width(signal.conditions),
+            frames=spec.timesteps,
+            bins=spec.audio.n_bins_resolved,
+            noise=config.noise_size,
+            told=conditioning.width(spec.conditions),
             pitched=self.pitch is not None,
-            width=settings.width,
+            width=config.width,
         )
         self.generator = networks.Generator(self.size, name="generator")
-        # What a discriminator does not heed is made up: notes came out 80 dB too quiet.
+        # Bounds: a generator makes up what a discriminator ignores, and notes came out 80 dB down.
         self.quietest, self.loudest = (
             self.add_weight(
                 name=name,
@@ -55,92 +56,87 @@ class Maker(keras.Model):
             for name, value in (("quietest", -2.0), ("loudest", 2.0))
         )
 
-    def told(self, signal: base.Signal, labels: Mapping[str, Any], count: Any) -> tuple[Any, Any]:
-        """Return what is told of examples: all labels as a vector, and the grid of the pitch."""
-        vector = conditioning.vector(signal.conditions, labels, count)
+    def conditioning(self, labels: Mapping[str, Any], count: Any) -> tuple[Any, Any]:
+        """Return the conditioning of examples: all labels as a vector, and the pitch's harmonics.
+
+        Both are float32, [examples, width] and [examples, bins, channels of the encoding].
+        """
+        vector = conditioning.vector(self.spec.conditions, labels, count)
         if self.pitch is None:
             return vector, tf.zeros([count, self.size.bins, 0])
         midi = harmonic_encoding.midi_numbers(self.pitch, labels[f"label/{self.pitch.name}"])
-        return vector, harmonic_encoding.channels(midi, signal.audio)
+        return vector, harmonic_encoding.channels(midi, self.spec.audio)
 
-    def make(self, draw: Any, told: tuple[Any, Any]) -> tuple[Any, Any]:
-        """Return image and loudness, of noise float32 [examples, noise_size].
+    def make(self, noise: Any, conditioning: tuple[Any, Any]) -> tuple[Any, Any]:
+        """Return image and loudness of examples, from noise float32 [examples, noise_size].
 
-        Steps are gated, levels referred to the loudest, and an example is no louder and no quieter
-        than all that it was trained on.
+        Phase steps are gated, levels relative to the loudest bin, and the loudness within the range
+        of the training examples.
         """
-        image, loudness = self.generator(draw, *told)
+        image, loudness = self.generator(noise, *conditioning)
         level, step = spectrogram_image.referred(image[..., 0]), image[..., 1]
         later = tf.constant(np.arange(self.size.frames) > 0, tf.float32)[:, tf.newaxis]
-        share = (loudness + 1.0) / 2.0
-        loudness = self.quietest + (self.loudest - self.quietest) * share
+        fraction = (loudness + 1.0) / 2.0
+        loudness = self.quietest + (self.loudest - self.quietest) * fraction
         return tf.stack([level, step * spectrogram_image.gate(level) * later], axis=-1), loudness
 
-    def call(self, draw: Any, told: tuple[Any, Any]) -> tuple[Any, Any]:
-        """The same as `make`."""
-        return self.make(draw, told)
+    def call(self, noise: Any, conditioning: tuple[Any, Any]) -> tuple[Any, Any]:
+        """Return `make`'s image and loudness."""
+        return self.make(noise, conditioning)
 
+    def initialise(self, examples: base.Examples) -> None:
+        """Set the range of loudness to that of the training examples."""
+        known = (tf.constant(batch["frames"][batch["weight"] > 0]) for batch in examples())
+        found = [spectrogram_image.from_frames(frames, self.spec)[1] for frames in known]
+        loudness = np.concatenate(found)
+        self.quietest.assign(loudness.min())
+        self.loudest.assign(loudness.max())
 
-def initialise(model: Maker, signal: base.Signal, examples: base.Examples) -> None:
-    """Set how loud examples may be to what those of the training split are."""
-    known = (tf.constant(batch["frames"][batch["weight"] > 0]) for batch in examples())
-    found = np.concatenate([spectrogram_image.from_frames(frames, signal)[1] for frames in known])
-    model.quietest.assign(found.min())
-    model.loudest.assign(found.max())
+    @property
+    def overlap(self) -> int:
+        """Frames of an example that are crossfaded into the next."""
+        return max(1, self.spec.timesteps // _OVERLAP)
 
+    def count_examples(self, n_frames: int) -> int:
+        """Return the examples that a song of so many frames consists of."""
+        overlap = self.overlap
+        return max(1, -(-(n_frames - overlap) // (self.spec.timesteps - overlap)))
 
-def count_examples(signal: base.Signal, n_frames: int) -> int:
-    """Return how many examples a song of so many frames is made of."""
-    overlap = _overlap(signal)
-    return max(1, -(-(n_frames - overlap) // (signal.timesteps - overlap)))
+    def generate_from(
+        self, noise: np.ndarray, request: base.GenerationRequest, progress: base.Progress
+    ) -> np.ndarray:
+        """Generate examples and crossfade each into the next; see `base.AudioModel.generate`.
 
+        Args:
+          noise: Noise of the examples, float32 [n_songs, `count_examples`, noise_size].
+          request: The songs to generate.
+          progress: Called with the frames done since the last call.
+        """
+        overlap = self.overlap
+        hop = self.spec.timesteps - overlap
+        make, fade = self._programs
+        labels = {name: tf.constant(values) for name, values in request.labels.items()}
+        done, before = [], None
+        for index in range(noise.shape[1]):
+            frames = make(tf.constant(noise[:, index]), labels)
+            if before is None:
+                done.append(frames[:, :hop].numpy())
+            else:
+                done += [fade(before, frames).numpy(), frames[:, overlap + 1 : hop].numpy()]
+            before = frames
+            is_last = index == noise.shape[1] - 1
+            progress(request.n_frames - index * hop if is_last else hop)
+        return np.concatenate([*done, frames[:, hop:].numpy()], axis=1)[:, : request.n_frames]
 
-def generate(
-    model: Maker,
-    signal: base.Signal,
-    controls: base.Controls,
-    draws: Any,
-    progress: Callable[[int], None],
-) -> np.ndarray:
-    """Make examples and fade each into the next; see `family.Family.generate`.
+    @functools.cached_property
+    def _programs(self) -> tuple[Any, Any]:
+        """The compiled generation of examples, and the compiled crossfade."""
 
-    Args:
-      model: Makes examples.
-      signal: What they are.
-      controls: What is asked for.
-      draws: What to make them of, float32 [n_songs, `count_examples`, noise_size].
-      progress: Called with frames done.
-    """
-    hop, overlap = signal.timesteps - _overlap(signal), _overlap(signal)
-    make, fade = _compiled(model, signal, controls.n_songs)
-    labels = {name: tf.constant(values) for name, values in controls.labels.items()}
-    done, before = [], None
-    for index in range(draws.shape[1]):
-        frames = make(tf.constant(draws[:, index]), labels)
-        if before is None:
-            done.append(frames[:, :hop].numpy())
-        else:
-            done += [fade(before, frames).numpy(), frames[:, overlap + 1 : hop].numpy()]
-        before = frames
-        is_last = index == draws.shape[1] - 1
-        progress(controls.n_frames - index * hop if is_last else hop)
-    return np.concatenate([*done, frames[:, hop:].numpy()], axis=1)[:, : controls.n_frames]
+        def make(noise: Any, labels: Mapping[str, Any]) -> Any:
+            image, loudness = self.make(noise, self.conditioning(labels, noise.shape[0]))
+            return spectrogram_image.to_frames(image, loudness, self.spec)
 
+        def fade(first: Any, second: Any) -> Any:
+            return crossfade.fade(first, second, self.overlap, self.spec)
 
-def _overlap(signal: base.Signal) -> int:
-    """Return the frames that are faded into those of the next example."""
-    return max(1, signal.timesteps // _OVERLAP)
-
-
-@functools.lru_cache(maxsize=4)
-def _compiled(model: Maker, signal: base.Signal, n_songs: int) -> tuple[Any, Any]:
-    """Return the program that makes examples, and the one that fades one into the next."""
-
-    def make(draw: Any, labels: Mapping[str, Any]) -> Any:
-        image, loudness = model.make(draw, model.told(signal, labels, n_songs))
-        return spectrogram_image.to_frames(image, loudness, signal)
-
-    def fade(first: Any, second: Any) -> Any:
-        return crossfade.fade(first, second, _overlap(signal), signal)
-
-    return traced_functions.program(make), traced_functions.program(fade)
+        return traced_functions.program(make), traced_functions.program(fade)

@@ -60,42 +60,42 @@ def referred(level: Any) -> Any:
     return tf.maximum(level + (1.0 - loudest), -1.0)
 
 
-def from_frames(frames: Any, signal: base.Signal) -> tuple[Any, Any]:
+def from_frames(frames: Any, spec: base.FrameSpec) -> tuple[Any, Any]:
     """Return normalised frames as levels and steps.
 
     Args:
       frames: float32 [examples, frames, 2 * bins].
-      signal: How they were normalised.
+      spec: How they were normalised.
 
     Returns:
       float32 [examples, frames, bins, 2], level -1 to 1 and gated phase step, half turns; and
       float32 [examples, 1], loudness of the example, 1 for about the loudest of the dataset and
       1 less for every 40 dB.
     """
-    n_bins = signal.audio.n_bins_resolved
-    features = frames * signal.std + signal.mean
+    n_bins = spec.audio.n_bins_resolved
+    features = frames * spec.std + spec.mean
     power, steps = features[..., :n_bins], features[..., n_bins:]
     peak = tf.reduce_max(power, axis=[1, 2], keepdims=True)
     level = tf.maximum(1.0 + (power - peak) / _UNIT, -1.0)
     later = tf.constant(np.arange(frames.shape[1]) > 0, tf.float32)[:, tf.newaxis]
-    loudness = 1.0 + (peak[:, :, 0] - _reference(signal)) / _UNIT
+    loudness = 1.0 + (peak[:, :, 0] - _reference(spec)) / _UNIT
     return tf.stack([level, steps * gate(level) * later], axis=-1), loudness
 
 
-def to_frames(image: Any, loudness: Any, signal: base.Signal) -> Any:
+def to_frames(image: Any, loudness: Any, spec: base.FrameSpec) -> Any:
     """Return normalised frames, float32 [examples, frames, 2 * bins], of `from_frames`' results."""
-    audio = signal.audio
-    peak = _reference(signal) + (loudness[:, :, tf.newaxis] - 1.0) * _UNIT
+    audio = spec.audio
+    peak = _reference(spec) + (loudness[:, :, tf.newaxis] - 1.0) * _UNIT
     power = peak + (image[..., 0] - 1.0) * _UNIT
     power = tf.clip_by_value(power, math.log(audio.log_floor), _LOUDEST)
     start = -np.float32(np.arange(audio.n_bins_resolved) % 2)
     first = tf.constant(np.arange(image.shape[1]) == 0)[:, tf.newaxis]
     steps = tf.where(first, start, image[..., 1])
-    return (tf.concat([power, steps], axis=-1) - signal.mean) / signal.std
+    return (tf.concat([power, steps], axis=-1) - spec.mean) / spec.std
 
 
-def _reference(signal: base.Signal) -> float:
+def _reference(spec: base.FrameSpec) -> float:
     """Return about the loudest ln(power) of the dataset."""
-    deviations = 3.0 if signal.audio.normalisation == "standard" else 1.0
-    n_bins = signal.audio.n_bins_resolved
-    return float(np.max(signal.mean[:n_bins] + deviations * signal.std[:n_bins]))
+    deviations = 3.0 if spec.audio.normalisation == "standard" else 1.0
+    n_bins = spec.audio.n_bins_resolved
+    return float(np.max(spec.mean[:n_bins] + deviations * spec.std[:n_bins]))
