@@ -37,7 +37,7 @@ GOLDEN = (
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"labels": "json"}, "labels must be none, folder"),
+        ({"labels": "json"}, "labels must be one of none, folder"),
         ({"labels": "pattern"}, "needs labels_pattern"),
         ({"labels_pattern": "(?P<a>.)"}, "needs labels_pattern"),
         ({"labels": "folder", "labels_file": "a.csv"}, "labels_file is for csv or nsynth"),
