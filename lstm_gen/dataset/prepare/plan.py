@@ -24,7 +24,7 @@ from lstm_gen.platform import failpoints, storage
 
 OK = "ok"
 _TASKS_DIR = "tasks"
-_SHARD_BYTES = 128 << 20  # two blocks of TensorFlow's bucket client
+_SHARD_BYTES = 128 << 20  # the unit of work that is repeated after a change or an interruption
 _MIN_SHARDS = 16  # per split: enough tasks for many workers
 # Bytes of one second of audio, to estimate a recording's length from its file size.
 _PCM_BYTES_PER_SECOND, _FLAC_BYTES_PER_SECOND, _CODED_BYTES_PER_SECOND = 176_400, 88_200, 12_000
