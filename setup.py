@@ -69,14 +69,19 @@ setup(
     python_requires=">=3.10,<3.13",
     install_requires=REQUIREMENTS,
     extras_require=EXTRAS,
-    packages=find_packages(include=["lstm_gen", "lstm_gen.*", "flags", "tools", "tools.*"]),
-    package_data={"lstm_gen": ["py.typed"], "flags": ["presets/*.flags"]},
+    packages=[
+        *find_packages(include=["lstm_gen", "lstm_gen.*", "flags", "tools", "tools.*"]),
+        "lstm_gen.presets",
+    ],
+    package_dir={"lstm_gen.presets": "flags/presets"},
+    package_data={"lstm_gen": ["py.typed"], "lstm_gen.presets": ["*.flags"]},
     py_modules=["create_tfrecord", "train_model", "generate_songs"],
     entry_points={
         "console_scripts": [
-            "create_tfrecord=create_tfrecord:run",
-            "train_model=train_model:run",
-            "generate_songs=generate_songs:run",
+            "lstm_gen=lstm_gen.cli.command:run_subcommand",
+            "create_tfrecord=lstm_gen.cli.prepare:run",
+            "train_model=lstm_gen.cli.train:run",
+            "generate_songs=lstm_gen.cli.generate:run",
         ]
     },
 )

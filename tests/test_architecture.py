@@ -21,11 +21,12 @@ LAYERS = (
     ("lstm_gen.dataset", "lstm_gen.models"),
     ("lstm_gen.runs",),
     ("lstm_gen.training", "lstm_gen.generation", "lstm_gen.evaluation"),
+    ("lstm_gen.cli",),
     ("flags",),
-    ("tools", "benchmarks", *COMMANDS),
+    ("tools", "benchmarks", "lstm_gen.__main__", *COMMANDS),
 )
 # Layers whose packages may import each other; everywhere else neighbours are strangers.
-OPEN_LAYERS = (7,)
+OPEN_LAYERS = (8,)
 MAX_MODULE_LINES = 600
 MAX_FUNCTION_LINES = 60  # less the docstring
 VAGUE = {"util", "utils", "helper", "helpers", "misc"}
@@ -165,7 +166,7 @@ def test_modules_are_imported_and_not_names() -> None:
 def test_the_library_knows_no_command_line() -> None:
     complaints = []
     for module in modules().values():
-        if not module.name.startswith("lstm_gen"):
+        if not module.name.startswith("lstm_gen") or module.name.startswith("lstm_gen.cli."):
             continue
         complaints += [
             f"{module.path}:{line}: imports {dotted}"
@@ -182,7 +183,7 @@ def test_only_one_module_reads_the_arguments() -> None:
         for node in ast.walk(module.tree)
         if isinstance(node, ast.Attribute) and ast.unparse(node) == "sys.argv"
     }
-    assert readers == {"flags.command"}
+    assert readers == {"flags.command", "lstm_gen.cli.command"}
 
 
 def test_no_package_re_exports() -> None:

@@ -8,11 +8,12 @@ import pytest
 
 from benchmarks import harness
 from benchmarks import run as benchmarks_run
+from lstm_gen.cli import command
 
 ROOT = pathlib.Path(__file__).parents[1]
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
 RESULTS = sorted(ROOT.glob("benchmarks/results/*.json"))
-OTHERS_FLAGS = {"help", "flagfile", "logdir"}  # absl's and TensorBoard's
+OTHERS_FLAGS = {"help", "flagfile", "preset", "logdir"}  # of the command line and TensorBoard
 
 
 @pytest.fixture(params=DOCUMENTS, ids=lambda path: path.name)
@@ -38,6 +39,7 @@ def test_flags_are_defined(code: str) -> None:
     sources = [*ROOT.glob("*.py"), *ROOT.glob("flags/*.py"), *ROOT.glob("tools/**/*.py")]
     text = "\n".join(path.read_text("utf-8") for path in [*sources, *ROOT.glob("benchmarks/*.py")])
     known = set(re.findall(r'DEFINE_\w+\(\s*"(\w+)"', text)) | set(re.findall(r'"--(\w+)', text))
+    known |= command.known_flags()
     ours = [line for line in code.splitlines() if not re.search(r"\b(pip|docker|git)\b", line)]
     asked = set(re.findall(r"(?<![\w-])--([a-z]\w+)(?!\w|-->)", "\n".join(ours)))
     # A boolean is switched off by "no" before its name.

@@ -33,16 +33,14 @@ TRAIN = [
 # at the end is each time's exit status (null for an exception), stdout and stderr.
 REPEAT = """
 import contextlib, importlib, io, json, sys, traceback
-from absl import flags as absl_flags
-from flags import command
-module = importlib.import_module(sys.argv[1])
+from lstm_gen.cli import command
+module = importlib.import_module(command.COMMANDS[sys.argv[1]].module)
 results = []
 for arguments in json.load(sys.stdin):
-    absl_flags.FLAGS.unparse_flags()
     out, err, status = io.StringIO(), io.StringIO(), None
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            status = command._run(module.main, (), [sys.argv[1], *arguments])
+            status = command.execute(module.main, module.SETTINGS, [sys.argv[1], *arguments])
         except Exception:
             traceback.print_exc()
     results.append([status, out.getvalue(), err.getvalue()])
@@ -193,8 +191,8 @@ def test_bad_input_to_training_is_one_line(folder: pathlib.Path) -> None:
         Case([*new, "--learning_rate=nan"], "learning_rate=nan"),
         Case([*new, "--dropout=1"], "dropout=1"),
         Case([*new, "--units=10", "--layers=2", "--attention_window=8"], "attention_heads"),
-        Case([*new, "--head=softmax"], "--head=softmax"),
-        Case([*new, "--model=nameless"], "--model=nameless"),
+        Case([*new, "--head=softmax"], "head='softmax'"),
+        Case([*new, "--model=nameless"], "model='nameless'"),
         Case([*new, "--seed=-1"], "seed"),
         Case([*new, "--seed=99999999999"], "seed"),
         Case([*new, "--device=gpu"], "--device=gpu needs a GPU"),
@@ -205,7 +203,7 @@ def test_bad_input_to_training_is_one_line(folder: pathlib.Path) -> None:
         Case([*TRAIN, "--steps=12", "--learning_rate=0.5"], "training.learning_rate=0.5"),
         Case([*TRAIN, "--steps=12", "--data_dir=changed"], "dataset of run_dir has changed"),
     ]
-    check_refused(folder, "train_model", cases)
+    check_refused(folder, "train", cases)
     assert not (folder / "new").exists(), "what was refused must not be in the way of what follows"
     assert {path: path.stat().st_mtime_ns for path in (folder / "run").rglob("*")} == before
 
@@ -237,13 +235,13 @@ def test_bad_input_to_generation_is_one_line(folder: pathlib.Path) -> None:
         Case([*asked, "--temperature=0"], "temperature=0"),
         Case([*asked, "--sigma_scale=-1"], "sigma_scale=-1"),
         Case([*asked, "--seed=-1"], "seed=-1"),
-        Case([*asked, "--format=aac"], "--format=aac"),
+        Case([*asked, "--format=aac"], "format='aac'"),
         Case([*asked, "--format=flac", "--subtype=FLOAT"], "FLAC holds integers"),
         Case([*asked, "--device=gpu"], "--device=gpu needs a GPU"),
         Case([*asked, "--read_local", "false"], "Received: 'false'"),
         Case([*asked, "song.wav"], "Received: 'song.wav'"),
     ]
-    check_refused(folder, "generate_songs", cases)
+    check_refused(folder, "generate", cases)
     assert not (folder / "refused").exists()
 
 

@@ -55,17 +55,17 @@ class Setting:
     def range(self) -> str:
         """The range in words, with the unit; "" for any value."""
         low, high = self.at_least, self.at_most
-        zero = f" ({self.zero})" if self.zero else ""
-        unit = f" {self.unit}" if self.unit else ""
+        bounded = high is not None or self.below is not None
         top = f"{high}" if high is not None else f"below {self.below}"
         most = f"at most {high}" if high is not None else top
-        bounded = high is not None or self.below is not None
         if low is not None:
-            least = f"{low}{zero if low == 0 else ''}"
-            return f"from {least} to {top}{unit}" if bounded else f"at least {least}{unit}"
-        if self.above is not None:
-            return f"above {self.above}" + (f" and {most}" if bounded else "") + unit
-        return f"{most}{unit}" if bounded else ""
+            text = f"from {low} to {top}" if bounded else f"at least {low}"
+        elif self.above is not None:
+            text = f"above {self.above}" + (f" and {most}" if bounded else "")
+        else:
+            text = most if bounded else ""
+        unit = f" {self.unit}" if text and self.unit else ""
+        return text + unit + (f" (0: {self.zero})" if self.zero else "")
 
     def contains(self, value: float) -> bool:
         """Whether a number is finite and in the range."""

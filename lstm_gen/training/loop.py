@@ -252,7 +252,7 @@ class Trainer:
         if self._state.was_slowed:
             raise errors.InputError(
                 f"{error.name} must stay a number; start another --run_dir with a lower "
-                "--learning_rate or --clip_norm, or look at the data with tools/check_tfrecord.py. "
+                "--learning_rate or --clip_norm, or look at the data with `lstm_gen check`. "
                 f"Received: {where}; the last checkpoint is untouched"
             )
         self._state.restore()

@@ -34,10 +34,10 @@ class FilterConfig(fields.Settings):
     [
         ({}, "", [-1e9, 0, 3], [math.inf, math.nan]),
         ({"at_least": 1}, "at least 1", [1, 2], [0, math.inf]),
-        ({"at_least": 0, "zero": "off", "unit": "dB"}, "at least 0 (off) dB", [0, 1], [-0.1]),
+        ({"at_least": 0, "zero": "off", "unit": "dB"}, "at least 0 dB (0: off)", [0, 1], [-0.1]),
         ({"above": 0, "unit": "s"}, "above 0 s", [1e-9], [0, math.nan]),
         ({"above": 0, "at_most": 2}, "above 0 and at most 2", [1, 2], [0, 2.1]),
-        ({"at_least": 0, "below": 1, "zero": "off"}, "from 0 (off) to below 1", [0, 0.9], [1]),
+        ({"at_least": 0, "below": 1, "zero": "off"}, "from 0 to below 1 (0: off)", [0, 0.9], [1]),
         ({"at_least": 0, "at_most": 2147483647}, "from 0 to 2147483647", [2147483647], [1 << 31]),
         ({"at_most": 5, "unit": "Hz"}, "at most 5 Hz", [-1, 5], [5.5]),
     ],

@@ -72,7 +72,7 @@ def test_the_dataset_is_checked_and_inverted(
     dataset: manifest.Dataset, tmp_path: pathlib.Path
 ) -> None:
     sound = tmp_path / "segment.wav"
-    tool = ("-m", "tools.check_tfrecord", f"--data_dir={dataset.data_dir}")
+    tool = ("-m", "lstm_gen", "check", f"--data_dir={dataset.data_dir}")
     good = run(*tool, "--deep", "--dump_segment=2", f"--output={sound}")
     assert good.returncode == 0, good.stderr
     assert "0 problems found (looked at every record)" in good.stdout
@@ -88,7 +88,7 @@ def test_the_check_fails_where_something_is_wrong(
 ) -> None:
     text = pathlib.Path(dataset.data_dir, "dataset.json").read_text()
     (tmp_path / "dataset.json").write_text(text)
-    result = run("-m", "tools.check_tfrecord", f"--data_dir={tmp_path}")
+    result = run("-m", "lstm_gen", "check", f"--data_dir={tmp_path}")
     assert result.returncode == 1
     for split in dataset.splits.values():
         for shard in split.shards:

@@ -89,7 +89,7 @@ def test_nothing_cannot_be_drawn(dataset: manifest.Dataset, tmp_path: pathlib.Pa
 
 def test_the_command_draws(dataset: manifest.Dataset, tmp_path: pathlib.Path) -> None:
     path = tmp_path / "dataset.png"
-    command = [sys.executable, "-m", "tools.check_tfrecord", f"--data_dir={dataset.data_dir}"]
+    command = [sys.executable, "-m", "lstm_gen", "check", f"--data_dir={dataset.data_dir}"]
     result = subprocess.run(
         [*command, f"--plots={path}"], cwd=ROOT, capture_output=True, text=True, check=False
     )

@@ -32,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     soundfile.write(folder / "clip.wav", make_clip(), RATE, subtype="FLOAT")
     arguments = ["--run_dir=run", "--output_dir=exported/1", "--max_seconds=30"]
     result = subprocess.run(
-        [sys.executable, "-m", "tools.export_model", *arguments],
+        [sys.executable, "-m", "lstm_gen", "export", *arguments],
         cwd=folder,
         env={"PYTHONPATH": str(ROOT), "PATH": "", "TF_CPP_MIN_LOG_LEVEL": "3"},
         capture_output=True,

@@ -223,7 +223,7 @@ def test_files_are_of_the_asked_kind_and_length_and_do_not_clip(
         ({"note_seconds": math.inf}, "note_seconds must be above 0 s"),
         (
             {"melody": "60", "reconstruct": ("a.wav",)},
-            "time.*--melody --reconstruct",
+            "only one of.*--melody --reconstruct",
         ),
         (
             {"interpolate": ("a.wav", "b.wav"), "reconstruct": ("c.wav",)},

@@ -254,7 +254,7 @@ def test_images_fold_into_places_and_back(frames: int, bins: int) -> None:
     ("change", "message"),
     [
         ({"width": 6}, "multiple of 4"),
-        ({"r1": -1.0}, "r1 must not be negative"),
+        ({"r1": -1.0}, "r1 must be at least 0"),
         ({"vary_frames": -1}, "vary_frames must be at least 0"),
         ({"noise_size": 0}, "noise_size must be at least 1"),
     ],

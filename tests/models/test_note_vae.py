@@ -136,8 +136,9 @@ def test_what_is_told_reaches_encoder_and_generator() -> None:
 
 def test_settings_and_frames_that_make_no_sense_are_refused() -> None:
     for change, message in (
-        ({"width": 2}, "multiple of 4"),
-        ({"divergence": -1.0}, "divergence must not be negative"),
+        ({"width": 2}, "note_width must be at least 4"),
+        ({"width": 6}, "multiple of 4"),
+        ({"divergence": -1.0}, "divergence must be at least 0"),
         ({"noise_size": 0}, "noise_size must be at least 1"),
     ):
         with pytest.raises(errors.InputError, match=message):

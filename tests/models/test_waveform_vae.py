@@ -64,8 +64,8 @@ def reconstruct(model: waveform_vae.WaveformVAE, frames: np.ndarray) -> np.ndarr
         ({"strides": ""}, "whole numbers separated by commas"),
         ({"channels": "8"}, "one for each stride"),
         ({"windows": "8"}, "multiples of 4 samples, from 16 on"),
-        ({"latent_size": 0}, "latent_size must be at least 1"),
-        ({"beta": -1.0}, "beta must not be negative"),
+        ({"latent_size": 0}, "latent_size must be from 1 to 4096"),
+        ({"beta": -1.0}, "beta must be at least 0"),
         ({"spectral_weight": 0.0, "waveform_weight": 0.0}, "must not both be 0"),
     ],
 )

@@ -4,21 +4,13 @@ import dataclasses
 from typing import ClassVar
 
 from lstm_gen.config import fields
-from lstm_gen.platform import errors
 
 KERNEL_SIZE = 3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class AutoencoderConfig:
-    """Size of the model.
-
-    Attributes:
-      latent_size: Numbers of a latent step.
-      stride: Frames of a latent step.
-      width: Channels of the corrections.
-      blocks: Convolutions over time of the encoder's correction, and of the decoder's.
-    """
+class AutoencoderConfig(fields.Settings):
+    """Model autoencoder."""
 
     family: ClassVar[str] = "autoencoder"
     summary: ClassVar[str] = (
@@ -26,20 +18,25 @@ class AutoencoderConfig:
     )
     priors: ClassVar[tuple[str, ...]] = ("sequence", "gaussian", "standard")
 
-    latent_size: int = 64
-    stride: int = 4
-    width: int = 256
-    blocks: int = 2
-
-    def __post_init__(self) -> None:
-        errors.require(
-            1 <= self.latent_size <= 4096,
-            "latent_size must be from 1 to 4096",
-            latent_size=self.latent_size,
-        )
-        errors.require(1 <= self.stride <= 64, "stride must be from 1 to 64", stride=self.stride)
-        fields.require_least(self, 1, "width")
-        errors.require(0 <= self.blocks <= 32, "blocks must be from 0 to 32", blocks=self.blocks)
+    latent_size: int = fields.setting(
+        64, "Values of a latent, or of a latent step of a sequence.", at_least=1, at_most=4096
+    )
+    stride: int = fields.setting(
+        4, "Frames of a latent step.", at_least=1, at_most=64, flag="autoencoder_stride"
+    )
+    width: int = fields.setting(
+        256,
+        "Channels of the convolutions that correct the linear code.",
+        at_least=1,
+        flag="autoencoder_width",
+    )
+    blocks: int = fields.setting(
+        2,
+        "Convolutions over time in the encoder's correction, and as many in the decoder's.",
+        at_least=0,
+        at_most=32,
+        flag="autoencoder_blocks",
+    )
 
     @property
     def context(self) -> int:

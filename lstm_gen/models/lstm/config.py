@@ -10,22 +10,8 @@ HEADS = ("mixture", "gaussian", "mse")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class LSTMConfig:
-    """Size and head of the model.
-
-    Attributes:
-      layers: LSTM layers.
-      units: Width of each.
-      residual: Add each layer's input to its output, from the second layer on.
-      layer_norm: Normalise each layer's input from the second on, and the head's.
-      dropout: Share of each layer's outputs dropped in training.
-      attention_window: Frames that self-attention between layers looks back over; 0 for none.
-      attention_heads: Heads of that attention; where there is any, they divide `units`.
-      head: "mixture", or for comparison "gaussian" or "mse".
-      components: Components of the mixture.
-      sigma_floor: Smallest deviation of a component, as a share of what normalisation made 1.
-      input_noise: Largest share of noise mixed into a training sequence, 0 to 1.
-    """
+class LSTMConfig(fields.Settings):
+    """Model lstm."""
 
     family: ClassVar[str] = "lstm"
     summary: ClassVar[str] = (
@@ -33,27 +19,54 @@ class LSTMConfig:
     )
     priors: ClassVar[tuple[str, ...]] = ()
 
-    layers: int = 2
-    units: int = 512
-    residual: bool = True
-    layer_norm: bool = True
-    dropout: float = 0.0
-    attention_window: int = 0
-    attention_heads: int = 4
-    head: str = "mixture"
-    components: int = 10
-    sigma_floor: float = 0.05
-    input_noise: float = 0.15
+    layers: int = fields.setting(2, "LSTM layers.", at_least=1, at_most=100)
+    units: int = fields.setting(512, "Units of each layer.", at_least=1)
+    residual: bool = fields.setting(
+        True, "Add each layer's input to its output, from the second layer on."
+    )
+    layer_norm: bool = fields.setting(
+        True, "Normalise the input of each layer but the first, and of the head."
+    )
+    dropout: float = fields.setting(
+        0.0,
+        "Fraction of each layer's outputs dropped in training; raise it only when validation "
+        "losses rise.",
+        at_least=0,
+        below=1,
+    )
+    attention_window: int = fields.setting(
+        0,
+        "Frames that causal self-attention between the layers looks back over.",
+        unit="frames",
+        at_least=0,
+        zero="no attention",
+    )
+    attention_heads: int = fields.setting(
+        4, "Heads of the attention, a divisor of units.", at_least=1
+    )
+    head: str = fields.setting(
+        "mixture",
+        "Predicted distribution of the next frame: a mixture of Gaussians, or for comparison one "
+        "Gaussian or the mean alone (mse), whose rollouts collapse into a drone.",
+        choices=HEADS,
+    )
+    components: int = fields.setting(10, "Components of the mixture.", at_least=1)
+    sigma_floor: float = fields.setting(
+        0.05,
+        "Smallest deviation of a component, in deviations of a channel (with "
+        "normalisation=min_max, in half ranges); without it the likelihood has no bound. "
+        "Likelihoods compare only at the same floor.",
+        above=0,
+    )
+    input_noise: float = fields.setting(
+        0.15,
+        "Largest fraction of noise mixed into a training sequence; it stabilises long rollouts.",
+        at_least=0,
+        below=1,
+    )
 
-    def __post_init__(self) -> None:
-        errors.require(1 <= self.layers <= 100, "layers must be from 1 to 100", layers=self.layers)
-        fields.require_least(self, 1, "units", "components", "attention_heads")
-        fields.require_share(self, "dropout", "input_noise")
-        errors.require(
-            self.attention_window >= 0,
-            "attention_window must be 0 (off) or positive, in frames",
-            attention_window=self.attention_window,
-        )
+    def check(self) -> None:
+        """Raise InputError if there is no place for the attention, or its heads do not fit."""
         errors.require(
             self.attention_window == 0 or self.layers > 1,
             "attention stands between layers; use layers=2 or more, or attention_window=0",
@@ -65,10 +78,4 @@ class LSTMConfig:
             "attention_heads must divide units",
             attention_heads=self.attention_heads,
             units=self.units,
-        )
-        errors.require_choice("head", self.head, HEADS)
-        errors.require(
-            self.sigma_floor > 0,
-            "sigma_floor must be positive, or the likelihood has no bound",
-            sigma_floor=self.sigma_floor,
         )

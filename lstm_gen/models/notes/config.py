@@ -5,42 +5,37 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from lstm_gen.config import fields
+from lstm_gen.config.generation import GenerationConfig
 from lstm_gen.platform import errors
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class NoteConfig:
-    """What the settings of every family of makers begin with.
+class NoteConfig(fields.Settings):
+    """Models of notes."""
 
-    Attributes:
-      noise_size: Values of the noise that an example is made of.
-      width: Channels of the generator's middle; all others are in proportion.
-      pitch_label: The label that is a pitch as a MIDI note number, if it is among those told.
-    """
+    noise_size: int = fields.setting(
+        16,
+        "Values of the noise, or of the latent, that a note is generated from.",
+        at_least=1,
+    )
+    width: int = fields.setting(
+        64,
+        "Channels in the middle of the generator, a multiple of 4; all others are in proportion.",
+        at_least=4,
+        flag="note_width",
+    )
+    pitch_label: str = fields.like(GenerationConfig, "pitch_label")
 
-    noise_size: int = 16
-    width: int = 64
-    pitch_label: str = "pitch"
-
-    def __post_init__(self) -> None:
-        fields.require_least(self, 1, "noise_size")
+    def check(self) -> None:
+        """Raise InputError if channels cannot be divided."""
         errors.require(
-            self.width >= 4 and self.width % 4 == 0,
-            "width must be a multiple of 4",
-            width=self.width,
+            self.width % 4 == 0, "note_width must be a multiple of 4", note_width=self.width
         )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GANConfig(NoteConfig):
-    """The game and its players; see `note_maker.Settings` too.
-
-    Attributes:
-      r1: Weight of the penalty on the discriminator's gradient; 0 for none.
-      vary_db: Most that both real and made examples are made louder or quieter before the
-        discriminator sees them, dB; 0 for off.
-      vary_frames: Most that they are moved in time, frames; 0 for off.
-    """
+    """Model gan."""
 
     family: ClassVar[str] = "gan"
     summary: ClassVar[str] = (
@@ -49,24 +44,31 @@ class GANConfig(NoteConfig):
     priors: ClassVar[tuple[str, ...]] = ()
     removed: ClassVar[Mapping[str, str]] = {"loss": "non_saturating"}
 
-    r1: float = 1.0
-    vary_db: float = 3.0
-    vary_frames: int = 1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        fields.require_sign(self, "r1", "vary_db", zero=True)
-        fields.require_least(self, 0, "vary_frames")
+    r1: float = fields.setting(
+        1.0,
+        "Weight of the penalty on the discriminator's gradient at real examples (R1).",
+        at_least=0,
+        zero="off",
+    )
+    vary_db: float = fields.setting(
+        3.0,
+        "Largest random gain of real and generated examples before the discriminator.",
+        unit="dB",
+        at_least=0,
+        zero="off",
+    )
+    vary_frames: int = fields.setting(
+        1,
+        "Largest random shift in time of real and generated examples before the discriminator.",
+        unit="frames",
+        at_least=0,
+        zero="off",
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NoteVAEConfig(NoteConfig):
-    """Size and loss of the model; see `note_maker.Settings` too, whose noise is the latent here.
-
-    Attributes:
-      divergence: Weight of the divergence from the standard normal, of which the errors, some
-        hundredths, are to be a multiple.
-    """
+    """Model note_vae."""
 
     family: ClassVar[str] = "note_vae"
     summary: ClassVar[str] = (
@@ -74,8 +76,9 @@ class NoteVAEConfig(NoteConfig):
     )
     priors: ClassVar[tuple[str, ...]] = ("gaussian", "standard")
 
-    divergence: float = 3e-4
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        fields.require_sign(self, "divergence", zero=True)
+    divergence: float = fields.setting(
+        3e-4,
+        "Weight of the KL divergence of the latents from the standard normal; with more of it, "
+        "notes of the same labels sound more alike.",
+        at_least=0,
+    )

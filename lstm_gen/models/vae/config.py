@@ -4,28 +4,15 @@ import dataclasses
 from typing import ClassVar
 
 from lstm_gen.config import fields
+from lstm_gen.models.autoencoder.config import AutoencoderConfig
 from lstm_gen.platform import errors
 
 LATENTS = ("sequence", "global")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class VAEConfig:
-    """Size and loss of the model.
-
-    Attributes:
-      latents: "sequence": one for every `stride` frames; "global": one for a whole window, which
-        decodes to near stills.
-      latent_size: Values of a latent.
-      stride: Frames of a step, a power of 2.
-      width: Channels inside.
-      blocks: Residual blocks of the encoder, and of the decoder.
-      beta: Weight of the divergence from the prior; 1 is the variational bound.
-      beta_warmup: Share of the training over which beta rises from 0.
-      prior_components: Components of a learned mixture that latents are held to; 0 for the
-        standard normal.
-      sigma_floor: Least deviation of a frame, where 1 is that of a channel.
-    """
+class VAEConfig(fields.Settings):
+    """Model vae."""
 
     family: ClassVar[str] = "vae"
     summary: ClassVar[str] = (
@@ -33,32 +20,62 @@ class VAEConfig:
     )
     priors: ClassVar[tuple[str, ...]] = ("sequence", "gmm", "gaussian", "standard", "mixture")
 
-    latents: str = "sequence"
-    latent_size: int = 16
-    stride: int = 4
-    width: int = 160
-    blocks: int = 1
-    beta: float = 1.0
-    beta_warmup: float = 0.3
-    prior_components: int = 0
-    sigma_floor: float = 0.02
+    latents: str = fields.setting(
+        "sequence",
+        "sequence: a latent for every vae_stride frames. global: one for a whole window, as in the "
+        "papers, which blurs time and decodes to nearly constant sound.",
+        choices=LATENTS,
+        flag="vae_latents",
+    )
+    latent_size: int = fields.like(AutoencoderConfig, "latent_size", default=16)
+    stride: int = fields.setting(
+        4,
+        "Frames of a latent step, a power of 2; fewer decode more sharply.",
+        at_least=1,
+        at_most=64,
+        flag="vae_stride",
+    )
+    width: int = fields.setting(160, "Channels of the convolutions.", at_least=1, flag="vae_width")
+    blocks: int = fields.setting(
+        1,
+        "Residual blocks of the encoder, and of the decoder.",
+        at_least=0,
+        flag="vae_blocks",
+    )
+    beta: float = fields.setting(
+        1.0,
+        "Weight of the KL divergence of the latents from their prior; 1 is the variational bound. "
+        "Below 1 reconstructions are closer, and latents less like draws from the prior.",
+        at_least=0,
+    )
+    beta_warmup: float = fields.setting(
+        0.3,
+        "Fraction of the training over which beta rises from 0.",
+        at_least=0,
+        at_most=1,
+        zero="off",
+    )
+    prior_components: int = fields.setting(
+        0,
+        "Components of a mixture learned as the prior of the latents (--prior=mixture draws from "
+        "it).",
+        at_least=0,
+        zero="standard normal",
+    )
+    sigma_floor: float = fields.setting(
+        0.02,
+        "Smallest deviation of a frame, in deviations of a channel; it bounds the likelihood.",
+        above=0,
+        flag="vae_sigma_floor",
+    )
 
-    def __post_init__(self) -> None:
-        errors.require_choice("latents", self.latents, LATENTS)
+    def check(self) -> None:
+        """Raise InputError if strides are not powers of 2."""
         errors.require(
-            1 <= self.stride <= 64 and self.stride & (self.stride - 1) == 0,
-            "stride must be 1, 2, 4, ... or 64 frames",
-            stride=self.stride,
+            self.stride & (self.stride - 1) == 0,
+            "vae_stride must be 1, 2, 4, ... or 64 frames",
+            vae_stride=self.stride,
         )
-        fields.require_least(self, 1, "latent_size", "width")
-        fields.require_least(self, 0, "blocks", "prior_components")
-        fields.require_sign(self, "beta", zero=True)
-        errors.require(
-            0 <= self.beta_warmup <= 1,
-            "beta_warmup must be a share of the training, 0 (off) to 1",
-            beta_warmup=self.beta_warmup,
-        )
-        fields.require_sign(self, "sigma_floor", zero=False)
 
     @property
     def context(self) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from lstm_gen.config import fields
+from lstm_gen.models.vae.config import VAEConfig
 from lstm_gen.platform import errors
 
 END_KERNEL_SIZE = 7  # of the first and the last convolution
@@ -13,20 +14,8 @@ _MOST_SAMPLES_PER_STEP = 64
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class WaveformVAEConfig:
-    """Size and losses of the model.
-
-    Attributes:
-      strides: What each scale divides the samples by, from the finest on: "4,4,4". Their product is
-        the samples of a latent step, at most 64.
-      channels: Of each scale, as many as there are strides.
-      blocks: Residual blocks at each scale, of the encoder and of the decoder.
-      latent_size: Values of a latent step.
-      beta: Weight of the divergence from the prior; 1 is the variational bound.
-      spectral_weight: Weight of the distance of spectra; 0 for the waveform alone.
-      waveform_weight: Weight of the waveform's likelihood; 0 for the spectra alone.
-      windows: Lengths of the windows that spectra are taken of, samples, even, at least 16.
-    """
+class WaveformVAEConfig(fields.Settings):
+    """Model waveform_vae."""
 
     family: ClassVar[str] = "waveform_vae"
     summary: ClassVar[str] = (
@@ -35,58 +24,86 @@ class WaveformVAEConfig:
     priors: ClassVar[tuple[str, ...]] = ("sequence", "gmm", "gaussian", "standard")
     removed: ClassVar[Mapping[str, str]] = {"norm": "none"}
 
-    strides: str = "4,4,4"
-    channels: str = "32,64,128"
-    blocks: int = 1
-    latent_size: int = 16
-    beta: float = 1.0
-    spectral_weight: float = 1.0
-    waveform_weight: float = 1.0
-    windows: str = "64,128,256,512"
+    strides: str = fields.setting(
+        "4,4,4",
+        "Stride of each scale, finest first, 2 or more. Their product is the samples of a latent "
+        f"step: at most {_MOST_SAMPLES_PER_STEP}, and the fewer, the closer the reconstruction.",
+        flag="wave_strides",
+    )
+    channels: str = fields.setting(
+        "32,64,128", "Channels of each scale, finest first.", flag="wave_channels"
+    )
+    blocks: int = fields.setting(
+        1,
+        "Residual blocks at each scale, of the encoder and of the decoder.",
+        at_least=1,
+        flag="wave_blocks",
+    )
+    latent_size: int = fields.like(VAEConfig, "latent_size")
+    beta: float = fields.like(VAEConfig, "beta")
+    spectral_weight: float = fields.setting(
+        1.0,
+        "Weight of the multi-resolution spectral loss; 0 trains on the waveform alone, which loses "
+        "what is quiet.",
+        at_least=0,
+        flag="wave_spectral_weight",
+    )
+    waveform_weight: float = fields.setting(
+        1.0,
+        "Weight of the waveform's likelihood; 0 trains on spectra alone, which leaves the phase to "
+        "chance.",
+        at_least=0,
+        flag="wave_waveform_weight",
+    )
+    windows: str = fields.setting(
+        "64,128,256,512",
+        "Window lengths of the spectral loss, multiples of 4 from 16 on; use longer ones at higher "
+        "sample rates.",
+        unit="samples",
+        flag="wave_windows",
+    )
 
-    def __post_init__(self) -> None:
-        strides, channels = self.each_stride, self.each_channels
+    def check(self) -> None:
+        """Raise InputError if scales or windows do not fit, or there is nothing to minimise."""
+        strides, channels, windows = self.each_stride, self.each_channels, self.each_window
         errors.require(
             bool(strides) and min(strides) >= 2 and self.stride <= _MOST_SAMPLES_PER_STEP,
-            "strides must be 2 or more each, and their product, the samples of a latent step, at "
-            f"most {_MOST_SAMPLES_PER_STEP}, or the decoder ignores its latents",
-            strides=self.strides,
+            "wave_strides must be 2 or more each, and their product, the samples of a latent step, "
+            f"at most {_MOST_SAMPLES_PER_STEP}, or the decoder ignores its latents",
+            wave_strides=self.strides,
         )
         errors.require(
             len(channels) == len(strides) and min(channels) >= 1,
-            "channels must be positive, one for each stride",
-            channels=self.channels,
-            strides=self.strides,
+            "wave_channels must be positive, one for each stride",
+            wave_channels=self.channels,
+            wave_strides=self.strides,
         )
-        windows = self.each_window
         errors.require(
             bool(windows) and min(windows) >= 16 and not any(window % 4 for window in windows),
-            "windows must be multiples of 4 samples, from 16 on",
-            windows=self.windows,
+            "wave_windows must be multiples of 4 samples, from 16 on",
+            wave_windows=self.windows,
         )
-        fields.require_least(self, 1, "blocks", "latent_size")
-        fields.require_sign(self, "beta", "spectral_weight", "waveform_weight", zero=True)
         errors.require(
             self.spectral_weight + self.waveform_weight > 0,
-            "spectral_weight and waveform_weight must not both be 0",
-            spectral_weight=self.spectral_weight,
-            waveform_weight=self.waveform_weight,
+            "wave_spectral_weight and wave_waveform_weight must not both be 0",
+            wave_spectral_weight=self.spectral_weight,
+            wave_waveform_weight=self.waveform_weight,
         )
 
     @property
     def each_stride(self) -> tuple[int, ...]:
         """The strides, finest first."""
-        return _integers("strides", self.strides)
+        return _integers("wave_strides", self.strides)
 
     @property
     def each_channels(self) -> tuple[int, ...]:
         """The channels after each stride."""
-        return _integers("channels", self.channels)
+        return _integers("wave_channels", self.channels)
 
     @property
     def each_window(self) -> tuple[int, ...]:
         """The lengths of windows, samples."""
-        return _integers("windows", self.windows)
+        return _integers("wave_windows", self.windows)
 
     @property
     def stride(self) -> int:

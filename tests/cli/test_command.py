@@ -4,36 +4,45 @@ import subprocess
 import sys
 import textwrap
 
+import processes
 import pytest
 
-ROOT = pathlib.Path(__file__).parents[1]
+from lstm_gen.cli import command
+
+ROOT = pathlib.Path(__file__).parents[2]
 COMMAND = '''
 """Do the thing.
 
 Usage: thing --n=3
 """
 
+import dataclasses
 import sys
 
-from absl import flags
-
-from flags import command, storage_flags
+from lstm_gen.cli import command, paths
+from lstm_gen.config import fields
 from lstm_gen.platform import errors
 
-_N = flags.DEFINE_integer("n", 1, "How many.", lower_bound=1)
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ThingConfig(fields.Settings):
+    """Flags of the thing."""
+
+    n: int = fields.setting(1, "How many.", unit="things", at_least=1)
 
 
-def main() -> int | None:
+def main(line) -> int | None:
+    n = line.build(ThingConfig).n
     {body}
 
 
 if __name__ == "__main__":
-    command.run(main, sys.modules[__name__], storage_flags)
+    command.run(main, (ThingConfig, paths.StorageConfig))
 '''
 
 
 def run(
-    folder: pathlib.Path, *arguments: str, body: str = "print(_N.value)"
+    folder: pathlib.Path, *arguments: str, body: str = "print(n)"
 ) -> subprocess.CompletedProcess[str]:
     """Run a small command with the given body of `main`."""
     path = folder / "thing.py"
@@ -81,9 +90,13 @@ def test_an_unknown_flag_is_refused_with_a_suggestion(tmp_path: pathlib.Path) ->
     check_refused(run(tmp_path, "--read_locall=true"), "read_locall", "Did you mean: read_local")
 
 
-@pytest.mark.parametrize("value", ["0", "many", "1.5", ""])
-def test_a_value_that_does_not_fit_is_refused(tmp_path: pathlib.Path, value: str) -> None:
+@pytest.mark.parametrize("value", ["many", "1.5", ""])
+def test_a_value_of_another_type_is_refused(tmp_path: pathlib.Path, value: str) -> None:
     check_refused(run(tmp_path, f"--n={value}"), f"--n={value}")
+
+
+def test_a_value_out_of_range_is_refused(tmp_path: pathlib.Path) -> None:
+    check_refused(run(tmp_path, "--n=0"), "n must be at least 1 things. Received: n=0")
 
 
 def test_a_missing_flag_file_is_refused(tmp_path: pathlib.Path) -> None:
@@ -147,12 +160,13 @@ def test_help_shows_the_docstring_and_every_flag(tmp_path: pathlib.Path, flag: s
     result = run(tmp_path, "--n=3", flag)
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.startswith("Do the thing.\n\nUsage: thing --n=3\n")
-    assert "Flags:\n  --n: How many.\n    (default: '1')\n    (a positive integer)" in result.stdout
-    assert "Where inputs and outputs live" in result.stdout
-    for name in ("--[no]read_local", "--[no]write_local", "--gcs_bucket"):
+    assert (
+        "Flags of the thing\n  --n=INTEGER  (at least 1 things; default 1)\n      How many.\n"
+        in result.stdout
+    )
+    assert "Storage of inputs and outputs" in result.stdout
+    for name in ("--[no]read_local", "--[no]write_local", "--gcs_bucket", "--preset=", "tiny"):
         assert name in result.stdout
-    assert "__main__" not in result.stdout
-    assert "flags.storage_flags" not in result.stdout
 
 
 def test_a_reader_that_has_gone_is_no_defect(tmp_path: pathlib.Path) -> None:
@@ -182,29 +196,106 @@ def test_a_reader_that_has_gone_is_no_defect(tmp_path: pathlib.Path) -> None:
 def test_where_paths_are(
     tmp_path: pathlib.Path, arguments: list[str], expected: tuple[str, str]
 ) -> None:
-    body = "print(storage_flags.input_path('in'), storage_flags.output_path('out'))"
+    body = "print(line.resolve('in', 'input'), line.resolve('out', 'output'))"
     assert run(tmp_path, *arguments, body=body).stdout.split() == list(expected)
 
 
 def test_a_bucket_that_is_not_named_is_refused(tmp_path: pathlib.Path) -> None:
-    body = "storage_flags.input_path('in')"
+    body = "line.resolve('in', 'input')"
     check_refused(run(tmp_path, "--noread_local", body=body), "--gcs_bucket=NAME", "path='in'")
 
 
-def test_the_next_command_is_given_the_same_flag_files(tmp_path: pathlib.Path) -> None:
+def test_the_next_command_is_given_the_same_files(tmp_path: pathlib.Path) -> None:
     for name in ("one.flags", "another one.flags"):
         (tmp_path / name).write_text("# nothing\n", "utf-8")
-    body = "print('python train_model.py ' + command.flag_files() + '--run_dir=run')"
+    body = "print(command.program('train') + ' ' + line.files() + '--run_dir=run')"
     given = ["--flagfile=one.flags", "--read_local", "--flagfile", "another one.flags"]
-    said = run(tmp_path, *given, body=body).stdout.strip()
+    said = run(tmp_path, *given, "--preset=tiny", body=body).stdout.strip()
     assert said == (
-        "python train_model.py --flagfile=one.flags --flagfile='another one.flags' --run_dir=run"
+        "python train_model.py --flagfile=one.flags --flagfile='another one.flags' --preset=tiny "
+        "--run_dir=run"
     )
     for body, arguments, files in (
-        ("command.flag_files()", [], ""),
-        ("command.flag_files()", ["--flagfile=a_flagfile"], "--flagfile=a_flagfile "),
-        ("command.flag_files('read_local')", ["--flagfile=one.flags", "--read_local=true"], ""),
+        ("line.files()", [], ""),
+        ("line.files()", ["--flagfile=a_flagfile"], "--flagfile=a_flagfile "),
+        ("line.files('read_local')", ["--flagfile=one.flags", "--read_local=true"], ""),
     ):
         (tmp_path / "a_flagfile").touch()
         said = run(tmp_path, *arguments, body=f"print([{body}])").stdout.strip()
         assert said == str([files])
+
+
+START = """
+import sys
+from lstm_gen.cli import command
+sys.argv = ["lstm_gen", *sys.argv[1:]]
+try:
+    command.run_subcommand()
+except SystemExit as ended:
+    status = ended.code
+heavy = {"tensorflow", "keras", "librosa", "sklearn", "numba", "matplotlib"}
+print(sorted({name.partition(".")[0] for name in sys.modules} & heavy), status)
+"""
+
+
+@pytest.mark.parametrize("name", command.COMMANDS)
+@pytest.mark.parametrize(
+    ("flag", "status"),
+    [("--help", 0), ("--nosuch=1", 1), ("--read_local=perhaps", 1), ("--preset=nosuch", 1)],
+)
+def test_help_and_errors_need_no_heavy_import(name: str, flag: str, status: int) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", START, name, flag],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout.splitlines()[-1] == f"[] {status}"
+    assert result.stderr.count("\n") == status
+
+
+@pytest.mark.parametrize(
+    ("name", "flag"),
+    [
+        ("prepare", "--n_fft=3"),
+        ("train", "--units=0"),
+        ("generate", "--seconds=0"),
+        ("export", "--sigma_scale=-1"),
+        ("check", "--dump_segment=-1"),
+    ],
+)
+def test_a_wrong_value_needs_no_heavy_import(name: str, flag: str) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", START, name, flag],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout == "[] 1\n"
+    assert result.stderr.startswith(f"error: {flag.partition('=')[0].removeprefix('--')} must be")
+
+
+def test_subcommands_are_listed() -> None:
+    done = processes.run_python("-m", "lstm_gen")
+    assert done.returncode == 1
+    assert all(f"lstm_gen {name} " in done.stdout for name in command.COMMANDS)
+    assert processes.run_python("-m", "lstm_gen", "--help").stdout == done.stdout
+    check_refused(processes.run_python("-m", "lstm_gen", "sing"), "one of prepare, train, generate")
+
+
+@pytest.mark.parametrize(
+    ("started", "expected"),
+    [
+        ("here/create_tfrecord.py", "python train_model.py"),
+        ("bin/create_tfrecord", "train_model"),
+        ("bin/lstm_gen", "lstm_gen train"),
+        ("lib/lstm_gen/__main__.py", "python -m lstm_gen train"),
+    ],
+)
+def test_other_commands_are_named_as_this_one_was_started(
+    monkeypatch: pytest.MonkeyPatch, started: str, expected: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", [started])
+    assert command.program("train") == expected

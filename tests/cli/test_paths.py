@@ -3,9 +3,8 @@
 import pathlib
 
 import pytest
-from absl import flags as absl_flags
 
-from flags import run_dir_flags
+from lstm_gen.cli import paths, settings, train
 from lstm_gen.platform import errors
 from lstm_gen.runs import run
 
@@ -24,9 +23,9 @@ def outside_of_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def output_dir(*arguments: str) -> str:
     """Return where a training with these flags writes."""
-    absl_flags.FLAGS.unparse_flags()
-    absl_flags.FLAGS(["train_model", *arguments])
-    return run_dir_flags.output_dir()
+    line = settings.CommandLine(train.SETTINGS)
+    line.parse(["train_model", *arguments])
+    return train.output_run_dir(line)
 
 
 def test_the_default_is_a_directory_here() -> None:
@@ -62,7 +61,7 @@ def test_flags_come_before_variables(
 def test_a_run_that_is_read_is_never_the_jobs_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIP_MODEL_DIR", VARIABLES["AIP_MODEL_DIR"])
     output_dir()
-    assert run_dir_flags.input_dir() == "run"
+    assert settings.CommandLine([paths.RunConfig]).build(paths.RunConfig).run_dir == "run"
 
 
 @pytest.mark.parametrize(

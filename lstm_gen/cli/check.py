@@ -1,42 +1,81 @@
-"""Describe a dataset directory, say what is wrong with it, look at it and listen to it.
+"""Describe a dataset, list its problems, draw it and play it.
 
-  python -m tools.check_tfrecord --data_dir=dataset --deep
-  python -m tools.check_tfrecord --data_dir=dataset --plots=dataset.png
-  python -m tools.check_tfrecord --data_dir=dataset --dump_segment=3 --output=segment.wav
+  lstm_gen check --data_dir=dataset --deep
+  lstm_gen check --data_dir=dataset --plots=dataset.png
+  lstm_gen check --data_dir=dataset --dump_segment=3 --output=segment.wav
 
-The exit status is 1 if anything is wrong.
+The exit status is 1 if there is any problem.
 """
 
+import dataclasses
 import itertools
+from typing import TYPE_CHECKING, NoReturn
 
-from flags import check_flags, command, data_dir_flags, storage_flags
-from lstm_gen.audio import files, representations
+from lstm_gen.cli import command, paths, settings
+from lstm_gen.config import fields
 from lstm_gen.config.audio import AudioConfig
-from lstm_gen.dataset.format import manifest, records
-from lstm_gen.dataset.inspect import check, dataset_plots, summary
 from lstm_gen.platform import errors
 
+if TYPE_CHECKING:
+    from lstm_gen.dataset.format import manifest, records
 
-def main() -> int:
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CheckConfig(fields.Settings):
+    """Checks and outputs."""
+
+    deep: bool = fields.setting(
+        False,
+        "Read every shard too: checksums, records, finite values, statistics, distance between "
+        "splits.",
+    )
+    plots: str = fields.setting(
+        "",
+        "PNG to draw the dataset into: levels of frames, mean and spread of each frequency, and "
+        "some segments, for each split.",
+        path="output",
+    )
+    dump_segment: int | None = fields.setting(
+        None,
+        "Segment to invert to sound, counted from 0 through train, validation and test.",
+        at_least=0,
+    )
+    output: str = fields.setting(
+        "segment.wav",
+        "File of the sound: a name ending in .wav, .flac, .ogg or .mp3.",
+        path="output",
+    )
+
+
+SETTINGS = (paths.DatasetConfig, CheckConfig, paths.StorageConfig)
+
+
+def main(line: settings.CommandLine) -> int:
     """Print the description and a line per problem; return 1 if there is any."""
-    dataset = manifest.describe(data_dir_flags.input_dir())
-    problems = list(check.find_problems(dataset, check_flags.deep()))
+    options, data_dir = line.build(CheckConfig), line.build(paths.DatasetConfig).data_dir
+    from lstm_gen.dataset.format import manifest
+    from lstm_gen.dataset.inspect import check, dataset_plots
+
+    dataset = manifest.describe(data_dir)
+    problems = list(check.find_problems(dataset, options.deep))
     print(_describe(dataset))
     for problem in problems:
         print(f"problem   {problem}")
-    looked = "every record" if check_flags.deep() else "names, sizes and counts; see --deep"
+    looked = "every record" if options.deep else "names, sizes and counts; see --deep"
     print(f"{len(problems)} problems found (looked at {looked})")
-    if check_flags.plots():
-        dataset_plots.draw(check_flags.plots(), dataset)
-        print(f"{check_flags.plots()}: a picture of the dataset")
-    wanted = check_flags.dump_segment()
-    if wanted is not None:
-        _dump(dataset, wanted, check_flags.output())
+    if options.plots:
+        dataset_plots.draw(options.plots, dataset)
+        print(f"{options.plots}: a picture of the dataset")
+    if options.dump_segment is not None:
+        _dump(dataset, options.dump_segment, options.output)
     return 1 if problems else 0
 
 
-def _describe(dataset: manifest.Dataset) -> str:
-    """Return what the dataset is, in lines."""
+def _describe(dataset: "manifest.Dataset") -> str:
+    """Return the description of a dataset, in lines."""
+    from lstm_gen.dataset.format import manifest
+    from lstm_gen.dataset.inspect import summary
+
     audio, normal = dataset.audio, dataset.normalisation
     try:
         table = summary.describe(dataset, manifest.load_lines(dataset.data_dir))
@@ -58,7 +97,7 @@ def _describe(dataset: manifest.Dataset) -> str:
 
 
 def _describe_frames(audio: AudioConfig) -> str:
-    """Return what a frame holds."""
+    """Return the content of a frame in words."""
     bins_hz = (audio.n_bins_resolved - 1) * audio.sample_rate / audio.n_fft
     held = {
         "log_mel": f"{audio.n_mels} mel bands from {audio.fmin_hz:g} to "
@@ -71,7 +110,7 @@ def _describe_frames(audio: AudioConfig) -> str:
     return f"{held} ({audio.sample_rate} Hz{window}, hop_length {audio.hop_length})"
 
 
-def _segment_lengths(dataset: manifest.Dataset) -> tuple[int, int]:
+def _segment_lengths(dataset: "manifest.Dataset") -> tuple[int, int]:
     """Return the frames of the shortest and of the longest segment."""
     lengths = [
         n for split in dataset.splits.values() for shard in split.shards for n in shard.frames
@@ -79,8 +118,11 @@ def _segment_lengths(dataset: manifest.Dataset) -> tuple[int, int]:
     return min(lengths, default=0), max(lengths, default=0)
 
 
-def _dump(dataset: manifest.Dataset, wanted: int, output: str) -> None:
-    """Turn a segment back into sound."""
+def _dump(dataset: "manifest.Dataset", wanted: int, output: str) -> None:
+    """Write a segment as sound."""
+    from lstm_gen.audio import files, representations
+    from lstm_gen.dataset.inspect import dataset_plots
+
     segment = _find(dataset, wanted)
     audio = dataset.audio
     n_samples = dataset.segment.example_samples(audio) or None
@@ -94,8 +136,10 @@ def _dump(dataset: manifest.Dataset, wanted: int, output: str) -> None:
     )
 
 
-def _find(dataset: manifest.Dataset, wanted: int) -> records.Segment:
+def _find(dataset: "manifest.Dataset", wanted: int) -> "records.Segment":
     """Return a segment by its number through all shards."""
+    from lstm_gen.dataset.format import manifest
+
     first = 0
     for shard in (shard for name in manifest.SPLITS for shard in dataset.splits[name].shards):
         if wanted < first + shard.records:
@@ -106,5 +150,6 @@ def _find(dataset: manifest.Dataset, wanted: int) -> records.Segment:
     raise IndexError(wanted)
 
 
-if __name__ == "__main__":
-    command.run(main, check_flags, data_dir_flags, storage_flags)
+def run() -> NoReturn:
+    """Run the command."""
+    command.run(main, SETTINGS)
