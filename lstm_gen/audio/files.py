@@ -19,7 +19,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from lstm_gen.audio import file_status, sniff
+from lstm_gen.audio import sniff
 from lstm_gen.platform import errors, storage
 
 EXTENSIONS = frozenset({
@@ -63,6 +63,37 @@ _FFMPEG_MESSAGE_BYTES = 1000
 _ADDRESS = re.compile(r" @ 0x[0-9a-f]+")  # in ffmpeg's messages: different in every run
 
 
+class AudioError(errors.InputError):
+    """A recording that cannot be used; other recordings are not affected.
+
+    Attributes:
+      reason: Status code (`lstm_gen.dataset.format.manifest.STATUSES`).
+      expected: What was expected, and what to do.
+      received: The values found instead, by name, and `path`.
+    """
+
+    def __init__(self, reason: str, expected: str, **received: object) -> None:
+        super().__init__(reason, expected)  # pickling passes these to the constructor
+        self.reason = reason
+        self.expected = expected
+        self.received = received
+
+    def __str__(self) -> str:
+        return errors.message(self.expected, self.received)
+
+    @property
+    def detail(self) -> str:
+        """The message without the path, which depends on where a dataset was made."""
+        received = {name: value for name, value in self.received.items() if name != "path"}
+        return errors.message(self.expected, received)
+
+
+def require(condition: bool, reason: str, expected: str, **received: object) -> None:
+    """Raise AudioError unless the recording is as expected."""
+    if not condition:
+        raise AudioError(reason, f"expected {expected}", **received)
+
+
 def read(path: str, sample_rate: int) -> np.ndarray:
     """Return a whole recording.
 
@@ -74,7 +105,7 @@ def read(path: str, sample_rate: int) -> np.ndarray:
       float32 [samples], mono.
 
     Raises:
-      file_status.AudioError: See `read_blocks`.
+      AudioError: See `read_blocks`.
     """
     return np.concatenate(list(read_blocks(path, sample_rate)))
 
@@ -97,10 +128,9 @@ def read_blocks(
       float32 [samples], mono; lengths vary and none is empty.
 
     Raises:
-      file_status.AudioError: If the file is missing, is not audio, has an absurd rate, length or
+      AudioError: If the file is missing, is not audio, has an absurd rate, length or
         number of channels, holds no samples or non-finite ones, or is truncated.
     """
-    require = file_status.require
     require(storage.exists(path) and not storage.is_directory(path), "missing", "a file", path=path)
     _require_size(storage.size_bytes(path), path)
     with storage.local_copy(path) as local:
@@ -163,27 +193,23 @@ def write(path: str, samples: np.ndarray, sample_rate: int, subtype: str = "PCM_
 
 def _require_size(n_bytes: int, path: str) -> None:
     """Refuse an empty file, or one too large to be copied and hashed."""
-    file_status.require(n_bytes > 0, "empty", "a file that holds audio", path=path)
-    file_status.require(
-        n_bytes <= MOST_BYTES, "too_long", "a smaller file; split it", path=path, bytes=n_bytes
-    )
+    require(n_bytes > 0, "empty", "a file that holds audio", path=path)
+    require(n_bytes <= MOST_BYTES, "too_long", "a smaller file; split it", path=path, bytes=n_bytes)
 
 
 def _decode(local: str, path: str, sample_rate: int, block_seconds: float) -> Iterator[np.ndarray]:
     """Yield checked mono blocks of a local file; its first bytes choose the decoder."""
     # A pipe or device with an audio name would block or never end.
-    file_status.require(pathlib.Path(local).is_file(), "not_a_file", "a regular file", path=path)
+    require(pathlib.Path(local).is_file(), "not_a_file", "a regular file", path=path)
     with _denied(path), pathlib.Path(local).open("rb") as file:
         container = sniff.identify(file)
         cut = sniff.find_cut(file, container)
-    file_status.require(not cut, "truncated", "a whole file; copy it again", path=path, found=cut)
+    require(not cut, "truncated", "a whole file; copy it again", path=path, found=cut)
     if container:
         yield from _soundfile_blocks(local, path, sample_rate, block_seconds)
         return
     suffix = pathlib.PurePath(path).suffix.lower()
-    file_status.require(
-        suffix in FFMPEG_EXTENSIONS, "unreadable", "a common audio format", path=path
-    )
+    require(suffix in FFMPEG_EXTENSIONS, "unreadable", "a common audio format", path=path)
     longest = max(1, min(int(block_seconds * sample_rate), _BLOCK_VALUES))
     for block in _ffmpeg_blocks(local, path, sample_rate, longest):
         _require_sane(block, path)
@@ -196,7 +222,7 @@ def _denied(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise file_status.AudioError(
+        raise AudioError(
             "denied", f"expected a file that can be read ({error.strerror})", path=path
         ) from error
 
@@ -215,7 +241,7 @@ def _soundfile_blocks(
             _require_sound(file, path)
             yield from _resample(_mono_blocks(file, path, block_seconds), file, sample_rate)
     except soundfile.LibsndfileError as error:
-        raise file_status.AudioError(
+        raise AudioError(
             "unreadable", f"expected audio that can be decoded ({_reason(error)})", path=path
         ) from error
 
@@ -234,7 +260,7 @@ class _ForwardFile(soundfile.SoundFile):
 
 def _require_sound(file: soundfile.SoundFile, path: str) -> None:
     """Refuse a rate, a codec or a number of channels that no recording has."""
-    file_status.require(
+    require(
         file.subtype in _SUBTYPES_READ,
         "unreadable",
         "a common audio format; convert it to WAV or FLAC",
@@ -242,7 +268,7 @@ def _require_sound(file: soundfile.SoundFile, path: str) -> None:
         is_a=f"{file.format} {file.subtype}",
     )
     low, high = _RATES_HZ
-    file_status.require(
+    require(
         low <= file.samplerate <= high,
         "bad_rate",
         f"a sample rate from {low} to {high} Hz",
@@ -250,7 +276,7 @@ def _require_sound(file: soundfile.SoundFile, path: str) -> None:
         sample_rate=file.samplerate,
     )
     fewest, most = _CHANNELS
-    file_status.require(
+    require(
         fewest <= file.channels <= most,
         "bad_channels",
         f"from {fewest} to {most} channels",
@@ -273,7 +299,7 @@ def _mono_blocks(
             break
         n_read += len(block)
         _require_sane(block, path)
-        file_status.require(
+        require(
             n_read * file.channels <= _MOST_VALUES,
             "too_long",
             "a shorter recording; split it",
@@ -282,7 +308,7 @@ def _mono_blocks(
         )
         yield block[:, 0] if file.channels == 1 else block @ weights
     claimed = file.frames if file.frames < _UNKNOWN_FRAMES else n_read
-    file_status.require(
+    require(
         claimed - n_read <= _MISSING_FRACTION.get(file.format, 0.0) * claimed,
         "truncated",
         f"{claimed} samples per channel, as the header says; copy the file again",
@@ -295,7 +321,7 @@ def _require_sane(block: np.ndarray, path: str) -> None:
     """Refuse samples that are not finite, or whose power would not be."""
     peak = max(float(block.max(initial=0)), -float(block.min(initial=0)))
     # NaN fails every comparison, and either extreme is NaN if any sample is.
-    file_status.require(peak <= _LOUDEST, "not_finite", "finite samples", path=path, peak=peak)
+    require(peak <= _LOUDEST, "not_finite", "finite samples", path=path, peak=peak)
 
 
 def _resample(
@@ -317,7 +343,7 @@ def _ffmpeg_blocks(
     """Yield blocks of a file's first audio track, mixed to mono and resampled by ffmpeg."""
     program = shutil.which("ffmpeg")
     if not program:
-        raise file_status.AudioError(
+        raise AudioError(
             "needs_ffmpeg",
             "expected ffmpeg on the PATH for this format; install it, or convert the file to WAV "
             "or FLAC",
@@ -339,7 +365,7 @@ def _ffmpeg_blocks(
             process.kill()
         messages.seek(0)
         message = messages.read(_FFMPEG_MESSAGE_BYTES).decode("utf-8", "replace")
-    file_status.require(
+    require(
         status == 0,
         "unreadable",
         "audio that ffmpeg decodes",

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from lstm_gen.audio import file_status, files, frequency_scales, representations, stft
+from lstm_gen.audio import files, frequency_scales, representations, stft
 from lstm_gen.config.audio import AudioConfig
 
 AUDIO = AudioConfig(sample_rate=8000, n_fft=256, hop_length=128, n_mels=8)
@@ -166,6 +166,6 @@ def test_a_few_samples_at_another_rate(rate: int, n_samples: int, tmp_path: path
     if wanted:
         assert files.read(path, 8000).size == wanted
         return
-    with pytest.raises(file_status.AudioError) as caught:
+    with pytest.raises(files.AudioError) as caught:
         files.read(path, 8000)
     assert caught.value.reason == "empty"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from lstm_gen.audio import file_status, files
+from lstm_gen.audio import files
 from lstm_gen.platform import errors
 
 RATE = 22050
@@ -30,7 +30,7 @@ def pitch_hz(samples: Any, rate: Any = RATE) -> Any:
 
 
 def reason_for(path: Any, rate: Any = RATE) -> Any:
-    with pytest.raises(file_status.AudioError) as caught:
+    with pytest.raises(files.AudioError) as caught:
         files.read(str(path), rate)
     assert isinstance(caught.value, errors.InputError)
     message = str(caught.value)
@@ -168,7 +168,7 @@ def test_a_wav_of_a_stream_is_read(tmp_path: pathlib.Path) -> None:
 
 def test_the_error_survives_the_way_between_processes() -> None:
     error = pickle.loads(
-        pickle.dumps(file_status.AudioError("empty", "expected more", path="a", peak=1.5))
+        pickle.dumps(files.AudioError("empty", "expected more", path="a", peak=1.5))
     )
     assert (error.reason, error.detail) == ("empty", "expected more. Received: peak=1.5")
     assert str(error) == "expected more. Received: path='a', peak=1.5"

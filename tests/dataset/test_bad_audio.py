@@ -16,7 +16,7 @@ import material
 import numpy as np
 import pytest
 
-from lstm_gen.audio import file_status, files
+from lstm_gen.audio import files
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.dataset.format import integrity, manifest, records
 from lstm_gen.dataset.inspect import summary
@@ -128,7 +128,7 @@ def test_every_file_is_judged_within_seconds(tmp_path: pathlib.Path) -> None:
     seconds = {}
     for name in discover.find(str(folder))[0]:
         start = time.perf_counter()
-        with contextlib.suppress(file_status.AudioError):
+        with contextlib.suppress(files.AudioError):
             for _ in files.read_blocks(str(folder / name), bad_audio.RATE):
                 pass
         seconds[name] = time.perf_counter() - start
@@ -248,34 +248,35 @@ def test_whatever_a_decoder_does_costs_one_recording(
 
 
 def test_every_status_is_listed_and_used() -> None:
-    sources = [p for p in (ROOT / "lstm_gen").rglob("*.py") if p.name != "file_status.py"]
+    sources = [p for p in (ROOT / "lstm_gen").rglob("*.py") if p.name != "manifest.py"]
     literals = {
         node.value
         for path in sources
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
-    assert set(file_status.STATUSES) <= literals
+    assert set(manifest.STATUSES) <= literals
     raised = {
         argument.value
         for path in sources
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("file_status.")
+        if isinstance(node, ast.Call)
+        and re.fullmatch(r"(files\.)?(require|AudioError)", ast.unparse(node.func))
         for argument in node.args[:2]
         if isinstance(argument, ast.Constant) and re.fullmatch("[a-z_]+", str(argument.value))
     }
     assert raised
-    assert raised <= set(file_status.STATUSES)
+    assert raised <= set(manifest.STATUSES)
 
 
 def test_every_status_is_documented() -> None:
     text = (ROOT / "docs" / "formats.md").read_text()
-    for code, meaning in file_status.STATUSES.items():
+    for code, meaning in manifest.STATUSES.items():
         assert f"| `{code}` | {meaning} |" in text
 
 
 def test_the_details_survive_json() -> None:
-    error = file_status.AudioError("empty", "expected more", path=os.fsdecode(b"/a\xe9"), n=1)
+    error = files.AudioError("empty", "expected more", path=os.fsdecode(b"/a\xe9"), n=1)
     assert error.detail == "expected more. Received: n=1"
     assert json.loads(json.dumps(str(error))) == str(error)
 

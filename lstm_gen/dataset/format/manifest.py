@@ -40,6 +40,36 @@ TFDS_FILES = ("dataset_info.json", "features.json")
 FILES = (DATASET_FILE, MANIFEST_FILE, *TFDS_FILES)
 SCHEMA = 3
 SPLITS = ("train", "validation", "test")
+# Statuses of files, in `manifest.jsonl` under "verdict"; docs/formats.md repeats the table.
+# fmt: off
+STATUSES = {
+    "ok": "its frames are in the dataset",
+    "duplicate": "the same content as a recording whose name comes earlier, or a link to a folder "
+                 "that is searched anyway",
+    "not_audio": "its suffix is not of audio",
+    "not_a_file": "a pipe, a socket or a device",
+    "outside": "a link that leads out of the folder of recordings",
+    "missing": "a link to nothing or in a circle, or a file that has gone since it was found",
+    "bad_name": "a name with an empty, `.` or `..` part, which could lead out of the folder",
+    "denied": "the system refuses to read it: permissions, or a disk error",
+    "empty": "no bytes, or no sample at the rate of the dataset",
+    "unreadable": "no audio in a format that can be decoded, or damaged",
+    "truncated": "ends before its own structure says so: copied in part, or a recorder cut off",
+    "bad_channels": "more channels than a recording has (or none)",
+    "bad_rate": "a sample rate that no recording has",
+    "not_finite": "samples that are not numbers, infinite, or absurdly loud",
+    "too_long": "too long to be analysed as one recording; split it",
+    "too_short": "fewer than two frames are left after trimming",
+    "silent": "digital silence",
+    "needs_ffmpeg": "a format that ffmpeg decodes, and ffmpeg is not installed",
+    "memory": "decoding it took more memory than a worker may use",
+    "crashed": "the worker that decoded it died",
+    "failed": "anything else; the detail says what",
+}
+# fmt: on
+
+# Every other status means that a recording is missing from the dataset.
+NOT_BAD = frozenset({"ok", "duplicate", "not_audio"})
 _AGAIN = "make it again with create_tfrecord.py"
 _TFDS_PREFIX = "tensorflow_datasets.core.features."
 _SHARD_NAME = re.compile(r".*-(?P<index>\d{5})-of-(?P<count>\d{5})\.tfrecord")

@@ -4,7 +4,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lstm_gen.audio import file_status
 from lstm_gen.dataset.format import labels, manifest
 from lstm_gen.platform import errors
 
@@ -50,7 +49,7 @@ def check_bad_fraction(lines: Iterable[Mapping[str, Any]], max_bad_fraction: flo
       InputError: If more are bad.
     """
     counts = Counter(line["verdict"] for line in lines)
-    n_bad = sum(n for status, n in counts.items() if status not in file_status.NOT_BAD)
+    n_bad = sum(n for status, n in counts.items() if status not in manifest.NOT_BAD)
     fraction = n_bad / max(1, n_bad + counts["ok"])
     if fraction > max_bad_fraction:
         raise errors.InputError(

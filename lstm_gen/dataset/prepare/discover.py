@@ -19,7 +19,7 @@ _SUFFIXES = files.EXTENSIONS | files.FFMPEG_EXTENSIONS
 
 
 class LeftOut(NamedTuple):
-    """A file that is not opened: its name, its code in `file_status.STATUSES`, and a sentence."""
+    """A file that is not opened: its name, its code in `manifest.STATUSES`, and a sentence."""
 
     name: str
     status: str

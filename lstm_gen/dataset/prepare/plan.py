@@ -107,7 +107,7 @@ class Outcome:
 
     Attributes:
       name: Of the recording.
-      status: "ok", or the code of the reason why it is left out (`file_status.STATUSES`).
+      status: "ok", or the code of the reason why it is left out (`manifest.STATUSES`).
       detail: The reason, in a sentence.
       seconds: Length of the decoded audio.
       frames: Frames of the untrimmed recording.

@@ -18,7 +18,7 @@ from typing import BinaryIO
 import numpy as np
 import threadpoolctl
 
-from lstm_gen.audio import file_status, files, normalisation, plots, representations
+from lstm_gen.audio import files, normalisation, plots, representations
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.dataset.format import manifest, records
 from lstm_gen.dataset.prepare import cut, discover, plan, splits
@@ -96,7 +96,7 @@ def _process(
         if recording.name not in crashed:
             return _cut(job, recording, list(task.shards))
         status, detail = "crashed", "the process that decoded it died, and died again"
-    except file_status.AudioError as error:
+    except files.AudioError as error:
         status, detail = error.reason, error.detail
     except errors.StorageError:
         raise
@@ -135,10 +135,10 @@ def _cut(
     audio = job.audio
     frames = _analyse(storage.join(job.input_dir, recording.name), job)
     n_active = int(frames.active.sum())
-    file_status.require(n_active > 0, "silent", "a recording that is not silent")
+    files.require(n_active > 0, "silent", "a recording that is not silent")
     frame_splits = splits.assign_frames(n_active, audio.frames_per_second, job.split, split_names)
     places, too_short = cut.place_segments(frames, frame_splits, job.segment)
-    file_status.require(bool(places), "too_short", "2 frames or more", frames=n_active)
+    files.require(bool(places), "too_short", "2 frames or more", frames=n_active)
     if job.plots_dir:
         _plot(frames, recording, job)
     kept: Counter[str] = Counter()
@@ -184,10 +184,10 @@ def _analyse(path: str, job: plan.Job) -> cut.Frames:
     blocks = files.read_blocks(path, job.audio.sample_rate, most_seconds=most_seconds)
     try:
         return cut.analyse(blocks, job.audio, job.segment)
-    except file_status.AudioError:
+    except files.AudioError:
         raise
     except errors.InputError as error:
-        raise file_status.AudioError("not_finite", str(error), path=path) from error
+        raise files.AudioError("not_finite", str(error), path=path) from error
 
 
 @dataclasses.dataclass(kw_only=True)
