@@ -100,9 +100,3 @@ def test_heads_must_divide_the_width() -> None:
     with pytest.raises(errors.InputError, match="attention_heads"):
         LSTMConfig(attention_heads=0)
     assert LSTMConfig(units=10, attention_heads=4).attention_window == 0
-
-
-def test_config_rebuilds_the_layer() -> None:
-    layer = attention.CausalWindowAttention(7, 3, name="seen")
-    again = attention.CausalWindowAttention.from_config(layer.get_config())
-    assert (again.window, again.heads, again.name) == (7, 3, "seen")

@@ -54,7 +54,7 @@ def assert_alike(found: np.ndarray, expected: np.ndarray) -> None:
 def test_examples_one_after_another_are_as_they_are_alone(spec: base.FrameSpec) -> None:
     spectra = make_examples(6, 0)
     frames = to_frames(spectra, spec).reshape(2, 3, FRAMES, 2 * BINS)
-    joined = crossfade.follow(tf.constant(frames), spec).numpy()
+    joined = crossfade.concatenate(tf.constant(frames), spec).numpy()
     for sequence, whole in enumerate(joined):
         assert_alike(to_spectrum(whole, spec), np.concatenate(spectra[3 * sequence :][:3]))
 
@@ -63,7 +63,7 @@ def test_a_fade_is_the_sum_of_both_and_leads_into_the_second(spec: base.FrameSpe
     first, second = make_examples(2, 1), make_examples(2, 2)
     before, after = to_frames(first, spec), to_frames(second, spec)
     overlap = 3
-    between = crossfade.fade(tf.constant(before), tf.constant(after), overlap, spec).numpy()
+    between = crossfade.crossfade(tf.constant(before), tf.constant(after), overlap, spec).numpy()
     assert between.shape == (2, overlap + 1, 2 * BINS)
     rest = [before[:, :-overlap], between, after[:, overlap + 1 :]]
     share = np.array([0.25, 0.5, 0.75])[:, np.newaxis]

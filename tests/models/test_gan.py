@@ -223,7 +223,7 @@ def test_a_long_song_is_notes_faded_into_each_other() -> None:
     # One frame of twelve is shared: the last of a note, and the first of the next.
     np.testing.assert_allclose(long[:, 13:22], expected[:, 2:11], rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(long[:, 12, :40], expected[:, 1, :40], rtol=1e-3)
-    fade = crossfade.fade(tf.constant(songs(12)), tf.constant(expected), 1, SPEC)
+    fade = crossfade.crossfade(tf.constant(songs(12)), tf.constant(expected), 1, SPEC)
     np.testing.assert_allclose(long[:, 11:13], fade, rtol=1e-3, atol=1e-4)
 
 
@@ -243,11 +243,11 @@ def test_temperature_nought_is_nearly_the_mean() -> None:
 
 @pytest.mark.parametrize(("frames", "bins"), [(10, 33), (64, 512), (3, 7)])
 def test_images_fold_into_places_and_back(frames: int, bins: int) -> None:
-    size = networks.Size(frames=frames, bins=bins, noise=1, told=0, pitched=False, width=4)
+    size = networks.Size(frames=frames, bins=bins, noise=1, cond=0, pitched=False, width=4)
     image = tf.random.stateless_uniform([2, frames, bins, 3], [1, 2])
-    places = networks._to_places(image, size)
-    assert places.shape[1:3] == size.places
-    np.testing.assert_array_equal(networks._from_places(places, size), image)
+    patches = networks._to_patches(image, size)
+    assert patches.shape[1:3] == size.patches
+    np.testing.assert_array_equal(networks._from_patches(patches, size), image)
 
 
 @pytest.mark.parametrize(

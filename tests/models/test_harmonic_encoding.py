@@ -35,7 +35,7 @@ def make_signal(channels: int = AUDIO.channels) -> base.FrameSpec:
 def test_lobes_and_steps_are_those_of_a_tone(midi: float) -> None:
     frames = representations.extract(tone(midi), AUDIO)[8:20]
     power, steps = frames[:, :512], frames[:, 512:]
-    grid = harmonic_encoding.channels(tf.constant([midi]), AUDIO).numpy()[0]
+    grid = harmonic_encoding.encode(tf.constant([midi]), AUDIO).numpy()[0]
     assert grid.shape == (512, harmonic_encoding.CHANNELS)
     reach = 5.5 * 440.0 * 2.0 ** ((midi - 69) / 12) * AUDIO.n_fft / AUDIO.sample_rate
     inside = np.arange(512) < reach
@@ -53,7 +53,7 @@ def test_what_is_not_known_is_zero_and_classes_are_notes() -> None:
     pitch = base.Condition(name="pitch", kind="class", n_values=2, values=("60", "69"))
     midi = harmonic_encoding.midi_numbers(pitch, tf.constant([1, -1, 0], tf.int64))
     np.testing.assert_array_equal(midi, np.array([69, np.nan, 60], np.float32))
-    grid = harmonic_encoding.channels(midi, AUDIO).numpy()
+    grid = harmonic_encoding.encode(midi, AUDIO).numpy()
     assert np.isfinite(grid).all()
     assert not grid[1].any()
     assert grid[0].any()
@@ -119,8 +119,8 @@ def test_twice_as_loud_moves_the_loudness_alone() -> None:
 def test_levels_are_referred_to_the_loudest_of_each_example() -> None:
     level = tf.constant([[[0.2, -0.9], [-1.0, 0.5]], [[1.0, -1.0], [0.0, 0.3]]])
     expected = [[[0.7, -0.4], [-0.5, 1.0]], [[1.0, -1.0], [0.0, 0.3]]]
-    np.testing.assert_allclose(spectrogram_image.referred(level), expected, atol=1e-6)
-    too_loud = spectrogram_image.referred(tf.constant([[[1.4, -0.9]]]))
+    np.testing.assert_allclose(spectrogram_image.peak_normalised(level), expected, atol=1e-6)
+    too_loud = spectrogram_image.peak_normalised(tf.constant([[[1.4, -0.9]]]))
     np.testing.assert_allclose(too_loud, [[[1.0, -1.0]]], atol=1e-6)
     db = tf.constant([0.0, -20.0, -40.0, -80.0])
     np.testing.assert_allclose(

@@ -231,13 +231,3 @@ def test_likelihood_of_the_mean_head_moves_its_deviation_only() -> None:
     assert np.abs(tape.gradient(likelihood, variables[2])).min() > 0
     assert np.abs(tape.gradient(square, variables[0])).max() > 0
     assert tape.gradient(square, variables[2]) is None
-
-
-@pytest.mark.parametrize(
-    "head", [heads.MixtureHead(4, 3, False, 0.1, name="a"), heads.MeanHead(4, 0.2, name="b")]
-)
-def test_config_rebuilds_the_head(head: keras.layers.Layer) -> None:
-    again = type(head).from_config(head.get_config())
-    assert again.get_config() == head.get_config()
-    for name in ("channels", "components", "triangular", "sigma_floor"):
-        assert getattr(again, name, None) == getattr(head, name, None)

@@ -20,34 +20,36 @@ def examples() -> Iterator[base.Batch]:
     random = np.random.default_rng(0)
     for _ in range(3):
         frames = random.standard_normal((4, 9, CHANNELS)).astype(np.float32)
-        frames[3] = 100.0  # padding, which nobody hears
+        frames[3] = 100.0  # padding
         yield {"frames": frames, "weight": np.array([1, 1, 1, 0], np.float32)}
 
 
-def make_bound() -> loudness_clamp.LoudnessBound:
-    bound = loudness_clamp.LoudnessBound()
-    bound.build((None, None, CHANNELS))
-    return bound
+def make_clamp() -> loudness_clamp.LoudnessClamp:
+    clamp = loudness_clamp.LoudnessClamp()
+    clamp.build((None, None, CHANNELS))
+    return clamp
 
 
-def test_what_was_heard_stays_and_what_is_louder_is_lowered_alike() -> None:
-    bound = make_bound()
-    bound.fit(make_signal(AudioConfig(n_mels=CHANNELS)), examples)
-    heard = np.concatenate([batch["frames"][:3].reshape(-1, CHANNELS) for batch in examples()])
-    np.testing.assert_allclose(bound(heard, STD), heard, atol=1e-5)
-    loud = np.tile(heard.max(axis=0) - 0.1, (1, 1))  # each channel heard, but never all at once
-    lowered = bound(loud, STD).numpy()
+def test_training_frames_stay_and_louder_ones_are_lowered_in_all_channels() -> None:
+    clamp = make_clamp()
+    clamp.fit(make_signal(AudioConfig(n_mels=CHANNELS)), examples)
+    training = np.concatenate([batch["frames"][:3].reshape(-1, CHANNELS) for batch in examples()])
+    np.testing.assert_allclose(clamp(training, STD), training, atol=1e-5)
+    loud = training.max(axis=0)[np.newaxis] - 0.1  # each value occurs, but never all at once
+    lowered = clamp(loud, STD).numpy()
     nats = (loud - lowered) * STD
     assert nats.min() > 0.5
     np.testing.assert_allclose(nats, nats[0, 0], atol=1e-4)
-    np.testing.assert_allclose((lowered * STD).mean(), (heard * STD).mean(axis=1).max(), atol=1e-4)
-    assert (bound(loud + 50, STD).numpy() <= heard.max(axis=0)).all()
+    np.testing.assert_allclose(
+        (lowered * STD).mean(), (training * STD).mean(axis=1).max(), atol=1e-4
+    )
+    assert (clamp(loud + 50, STD).numpy() <= training.max(axis=0)).all()
 
 
-def test_before_it_is_fitted_and_for_samples_nothing_is_bounded() -> None:
-    bound = make_bound()
+def test_unfitted_and_for_waveforms_it_is_the_identity() -> None:
+    clamp = make_clamp()
     loud = np.full((2, CHANNELS), 1e4, np.float32)
-    np.testing.assert_array_equal(bound(loud, STD), loud)
+    np.testing.assert_array_equal(clamp(loud, STD), loud)
     waves = AudioConfig(representation="waveform", hop_length=CHANNELS)
-    bound.fit(make_signal(waves), examples)
-    np.testing.assert_array_equal(bound(loud, STD), loud)
+    clamp.fit(make_signal(waves), examples)
+    np.testing.assert_array_equal(clamp(loud, STD), loud)

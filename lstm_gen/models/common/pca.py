@@ -1,4 +1,4 @@
-"""Principal components of patches: the best linear code, in closed form."""
+"""Principal component analysis (PCA) of patches of frames."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -8,12 +8,12 @@ import scipy.linalg
 
 
 class Components(NamedTuple):
-    """A linear code.
+    """Principal components.
 
     Attributes:
       mean: float32 [width].
-      vectors: float32 [width, size], orthonormal columns, the one of most variance first.
-      deviations: float32 [size], deviation along each of them.
+      vectors: float32 [width, size], orthonormal columns in order of falling variance.
+      deviations: float32 [size], standard deviation along each column.
     """
 
     mean: np.ndarray
@@ -24,7 +24,7 @@ class Components(NamedTuple):
 def patches(frames: np.ndarray, stride: int) -> np.ndarray:
     """Return consecutive frames side by side, [..., steps, stride * channels].
 
-    A rest that does not fill a patch is filled up with the last frame.
+    The last patch is padded with the last frame.
     """
     frames = padded(frames, stride)
     return frames.reshape(*frames.shape[:-2], -1, stride * frames.shape[-1])
@@ -38,22 +38,19 @@ def padded(frames: np.ndarray, stride: int) -> np.ndarray:
 
 
 def fit(rows: Iterable[np.ndarray], size: int) -> Components:
-    """Return the first principal components of rows.
+    """Return the first principal components of rows, in one pass and width x width memory.
 
     Args:
-      rows: float [some, width] each, read once.
-      size: Components; the vectors beyond `width` are 0.
-
-    Returns:
-      The components, found in one pass and memory of width x width.
+      rows: float [rows, width] each.
+      size: Number of components; those beyond `width` are 0.
     """
     count, total, product = 0, 0.0, np.zeros((0, 0), np.float32)
-    for some in rows:
+    for chunk in rows:
         if not count:
-            product = np.zeros((some.shape[1],) * 2, np.float32)
-        product += some.T @ some
-        total = total + some.sum(axis=0, dtype=np.float64)
-        count += len(some)
+            product = np.zeros((chunk.shape[1],) * 2, np.float32)
+        product += chunk.T @ chunk
+        total = total + chunk.sum(axis=0, dtype=np.float64)
+        count += len(chunk)
     mean = np.asarray(total / count)
     covariance = product / np.float32(count) - np.outer(mean, mean).astype(np.float32)
     width = len(mean)

@@ -1,4 +1,4 @@
-"""Causal self-attention over a bounded window, with a step for generation."""
+"""Causal self-attention over a sliding window, with a cached step for generation."""
 
 import math
 from typing import Any
@@ -12,14 +12,14 @@ Cache = tuple[Any, Any, Any]
 class CausalWindowAttention(keras.layers.Layer):
     """Each frame attends to itself and the `window - 1` frames before it, never ahead.
 
-    A learned bias per head and distance says how far back matters; there is no other
-    position signal, so a rollout may run for ever.
+    The only position encoding is a learned bias per head and distance, so a rollout may have any
+    length.
 
     Source: scaled dot-product attention, Vaswani et al. 2017 (arXiv 1706.03762); relative
     bias as in T5, Raffel et al. 2019 (arXiv 1910.10683), one per distance.
 
     Args:
-      window: Frames that are seen, the current one included.
+      window: Frames attended to, the current one included.
       heads: Attention heads; they divide the width of the input.
     """
 
@@ -43,14 +43,14 @@ class CausalWindowAttention(keras.layers.Layer):
         frames = inputs.shape[1]
         query, key, value = self._project(inputs)
         distance = tf.range(frames)[:, tf.newaxis] - tf.range(frames)[tf.newaxis, :]
-        seen = (distance >= 0) & (distance < self.window)
+        visible = (distance >= 0) & (distance < self.window)
         bias = tf.gather(
             tf.convert_to_tensor(self.distance_bias),
             tf.clip_by_value(distance, 0, self.window - 1),
             axis=1,
         )
         scores = tf.einsum("bqhc,bkhc->bhqk", query, key) + tf.cast(bias, query.dtype)
-        return self._attend(tf.where(seen, scores, scores.dtype.min), value, "bhqk,bkhc->bqhc")
+        return self._attend(tf.where(visible, scores, scores.dtype.min), value, "bhqk,bkhc->bqhc")
 
     def zero_cache(self, batch_size: int, width: int) -> Cache:
         """Return an empty cache: keys, values [batch, window, heads, width / heads], count."""
@@ -66,7 +66,7 @@ class CausalWindowAttention(keras.layers.Layer):
 
         Args:
           inputs: [batch, width].
-          cache: What `zero_cache` or the last step returned.
+          cache: As returned by `zero_cache` or the last step.
 
         Returns:
           [batch, width] and the new cache; equal to `call` on the whole sequence.
@@ -96,7 +96,3 @@ class CausalWindowAttention(keras.layers.Layer):
         mixed = tf.einsum(equation, weights, value)
         flat = tf.reshape(mixed, [mixed.shape[0] or -1, mixed.shape[1], self.out_kernel.shape[0]])
         return tf.linalg.matmul(flat, tf.cast(self.out_kernel, flat.dtype))
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return super().get_config() | {"window": self.window, "heads": self.heads}

@@ -1,15 +1,15 @@
-"""Output heads: from a hidden state to a distribution over the next frame.
+"""Output heads: mixture density over the next frame, and mean for squared error.
 
-The mixture head is the project's default, because a frame of music has several likely
-successors (hold, decay, the next onset) and a head with one mode answers with their mean,
-which is a drone. With x the frame at hand and y the one to predict:
+The mixture head is the default: a frame of music has several likely successors (hold, decay, the
+next onset), and a unimodal head predicts their mean, a drone. With x the current frame and y the
+one to predict:
 
     b = a * x                              per-band copy skip, learned
     u = (y - b) (I - A)                    A strictly upper triangular, one for all frames
     p(u | h) = sum_k pi_k(h) N(u; mu_k(h), diag s_k(h)^2),  s = floor + softplus(raw)
 
-The transform has determinant 1, so p(y | h) = p(u | h). The sigma floor is required:
-bands at the log floor are exact constants, where a density has no bound.
+The transform has determinant 1, so p(y | h) = p(u | h). Without the sigma floor the density has no
+bound, since bands at the log floor are constant.
 
 Source: mixture densities for sequences, Graves 2013 (arXiv 1308.0850); a mixture over
 real vectors in place of a softmax, GIVT, Tschannen et al. 2023 (arXiv 2312.02116).
@@ -26,11 +26,9 @@ from lstm_gen.models.common import rng
 
 _LOG_2PI = math.log(2.0 * math.pi)
 _START_SIGMA = 0.6
-# Of the weights that enter the density: float32 under every policy, also inside `call`.
+# For weights that enter the density: float32 under every policy, also inside `call`.
 _FLOAT32: dict[str, Any] = {"dtype": "float32", "autocast": False}
-
-
-_FEW = 4  # a batch this many times smaller than the mixture reads single components' weights
+_FEW = 4  # batches this many times smaller than the mixture read single components' weights
 
 
 def _softplus_inverse(value: float) -> float:
@@ -38,7 +36,7 @@ def _softplus_inverse(value: float) -> float:
 
 
 class MixtureHead(keras.layers.Layer):
-    """Mixture of diagonal Gaussians around a copy of the frame at hand.
+    """Mixture of diagonal Gaussians around a scaled copy of the current frame.
 
     Args:
       channels: Values per frame.
@@ -132,23 +130,23 @@ class MixtureHead(keras.layers.Layer):
         current: Any,
         normal: Any,
         uniform: Any,
-        controls: tuple[Any, Any],
+        scales: tuple[Any, Any],
         colouring: Any,
     ) -> Any:
-        """Draw the next frame from given noise.
+        """Sample the next frame from given noise.
 
         Args:
           hidden: [batch, width].
-          current: float32 [batch, channels], the frame at hand.
+          current: float32 [batch, channels], the current frame.
           normal: float32 [batch, channels], standard normal.
           uniform: float32 [batch], in [0, 1).
-          controls: Mixture-weight temperature and factor on the deviations.
-          colouring: What `colouring()` returned (constant during a rollout).
+          scales: Mixture-weight temperature and factor on the deviations.
+          colouring: Result of `colouring()` (constant during a rollout).
 
         Returns:
           float32 [batch, channels].
         """
-        temperature, sigma_scale = controls
+        temperature, sigma_scale = scales
         if hidden.shape[0] * _FEW <= self.components:
             mean, sigma = self._chosen(hidden, uniform, temperature)
         else:
@@ -159,9 +157,9 @@ class MixtureHead(keras.layers.Layer):
         return self.skip * current + self._colour(residual, colouring)
 
     def _chosen(self, hidden: Any, uniform: Any, temperature: Any) -> tuple[Any, Any]:
-        """Choose first and read only the chosen component's weights: 1 / components of them.
+        """Return the mean and deviation of a sampled component from that component's weights alone.
 
-        A rollout of one song is bound by reading weights, and these are its largest matrix.
+        Reading weights bounds a rollout of one song, and these are its largest matrix.
         """
         d, k = self.channels, self.components
         kernel = tf.cast(self.kernel, hidden.dtype)
@@ -195,21 +193,12 @@ class MixtureHead(keras.layers.Layer):
         upper = tf.linalg.band_part(tf.convert_to_tensor(self.coupling), 0, -1)
         return upper - tf.linalg.band_part(tf.convert_to_tensor(self.coupling), 0, 0)
 
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return super().get_config() | {
-            "channels": self.channels,
-            "components": self.components,
-            "triangular": self.triangular,
-            "sigma_floor": self.sigma_floor,
-        }
-
 
 class MeanHead(keras.layers.Layer):
-    """A mean trained on squared error, run deterministically; kept for comparison.
+    """A deterministic mean trained on squared error, as a baseline.
 
-    This is what the plain systems of this kind have. Its likelihood is that of a Gaussian with one
-    learned deviation per band, which the squared error does not see.
+    Its likelihood is that of a Gaussian with one learned deviation per band, trained apart from the
+    mean.
 
     Args:
       channels: Values per frame.
@@ -248,7 +237,3 @@ class MeanHead(keras.layers.Layer):
             tf.stop_gradient(square) / tf.square(sigma) + 2.0 * tf.math.log(sigma) + _LOG_2PI
         )
         return tf.reduce_mean(square, axis=-1), tf.reduce_mean(likelihood, axis=-1)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return super().get_config() | {"channels": self.channels, "sigma_floor": self.sigma_floor}

@@ -1,7 +1,7 @@
-"""How loud a frame may become: no louder than any that the model has learnt from.
+"""Loudness clamp: generated frames are at most as loud as the training frames.
 
-A mixture has a tail. Once in a thousand frames it draws one that is far louder than music ever
-was, which is heard as a knock, and when the song is written its peak makes all the rest soft.
+About one in a thousand samples of a mixture is far louder than the training data: an audible click,
+whose peak makes the rest of the song quiet when the file is normalised.
 """
 
 from typing import Any
@@ -12,28 +12,30 @@ import tensorflow as tf
 
 from lstm_gen.models import base
 
-_NONE = 1e9
+_UNBOUNDED = 1e9
 
 
-class LoudnessBound(keras.layers.Layer):
-    """Holds the largest values of the training frames; until they are known, bounds nothing."""
+class LoudnessClamp(keras.layers.Layer):
+    """Clamp to the maxima of the training frames; the identity until `fit`."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(dtype="float32", **kwargs)  # in any precision
 
     def build(self, input_shape: Any) -> None:
-        """Create the bounds for frames of this shape."""
-        none = keras.initializers.Constant(_NONE)
+        """Create the maxima for frames of this shape."""
+        unbounded = keras.initializers.Constant(_UNBOUNDED)
         self.highest = self.add_weight(
-            shape=[input_shape[-1]], initializer=none, trainable=False, name="highest"
+            shape=[input_shape[-1]], initializer=unbounded, trainable=False, name="highest"
         )
-        self.loudest = self.add_weight(shape=[], initializer=none, trainable=False, name="loudest")
+        self.loudest = self.add_weight(
+            shape=[], initializer=unbounded, trainable=False, name="loudest"
+        )
 
     def fit(self, spec: base.FrameSpec, examples: base.Examples) -> None:
-        """Take note of the training frames, where values are logarithms of power."""
+        """Set the maxima from the training frames, if their values are logarithms of power."""
         if not spec.audio.is_logarithmic or spec.audio.has_phase_steps:
             return
-        highest, loudest = np.full(spec.channels, -_NONE), -_NONE
+        highest, loudest = np.full(spec.channels, -_UNBOUNDED), -_UNBOUNDED
         for batch in examples():
             frames = batch["frames"][batch["weight"] > 0]
             highest = np.maximum(highest, frames.max(axis=(0, 1)))
@@ -42,14 +44,14 @@ class LoudnessBound(keras.layers.Layer):
         self.loudest.assign(loudest)
 
     def call(self, frames: Any, std: Any) -> Any:
-        """Return normalised frames, [..., channels], lowered to what was ever heard.
+        """Return normalised frames, [..., channels], clamped.
 
-        A value is at most the highest of its channel, and the mean of a frame, in nats, at most
-        that of the loudest frame: all its channels are lowered alike.
+        Each value is at most its channel's maximum. A frame whose mean, in nats, exceeds that of
+        the loudest training frame is lowered by the excess in all channels.
 
         Args:
           frames: float32 [..., channels].
-          std: What each channel was divided by, float32 [channels].
+          std: Standard deviation of each channel, float32 [channels].
         """
         frames = tf.minimum(frames, self.highest)
         level = tf.reduce_mean(frames * std, axis=-1, keepdims=True)

@@ -70,7 +70,7 @@ class LSTMModel(base.AudioModel):
             else []
         )
         self.head = _make_head(config, spec.channels)
-        self.bound = loudness_clamp.LoudnessBound(name="bound")
+        self.bound = loudness_clamp.LoudnessClamp(name="bound")
 
     def build_layers(self) -> None:
         """Create every layer's weights."""

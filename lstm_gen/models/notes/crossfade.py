@@ -1,8 +1,8 @@
-"""Examples with phase put one after another, so that every partial sounds on.
+"""Phase-coherent crossfade and concatenation of examples.
 
-An example begins with a phase, and goes on in steps from it. Inside a song there are steps only,
-so at a join stands the step that leads from the phase that the song has reached to the one that the
-example goes on from; without it the bins of a partial drift apart at every join.
+An example starts with a phase and continues in phase steps; a song has steps only. So each seam
+gets the step from the song's phase to the example's first one, or the bins of a partial
+would drift apart there.
 """
 
 from typing import Any
@@ -15,25 +15,25 @@ from lstm_gen.config.audio import AudioConfig
 from lstm_gen.models import base
 
 
-def fade(first: Any, second: Any, overlap: int, spec: base.FrameSpec) -> Any:
-    """Return what is heard where one example fades into the next.
+def crossfade(first: Any, second: Any, overlap: int, spec: base.FrameSpec) -> Any:
+    """Return the crossfade from one example to the next.
 
     Args:
       first: Normalised frames of examples, float32 [examples, frames, 2 * bins].
-      second: Those that follow, the same shape.
-      overlap: Frames at the end of `first` that sound together with the first of `second`.
-      spec: How they were normalised.
+      second: The examples that follow, the same shape.
+      overlap: Frames of the crossfade.
+      spec: Their representation and normalisation.
 
     Returns:
-      float32 [examples, overlap + 1, 2 * bins]: the frames of both, and the one of `second` after
-      them, whose phase steps lead on.
+      float32 [examples, overlap + 1, 2 * bins]: the mixed frames, and the next frame of `second`
+      with phase steps that continue from them.
     """
     audio, n_bins = spec.audio, spec.audio.n_bins_resolved
     first, second = first * spec.std + spec.mean, second * spec.std + spec.mean
     old, new = _phases(first, audio), _phases(second, audio)
-    share = tf.constant((np.arange(overlap) + 1) / (overlap + 1), tf.float32)[:, tf.newaxis]
-    before = first[:, -overlap:, :n_bins] + tf.math.log(1.0 - share)
-    after = second[:, :overlap, :n_bins] + tf.math.log(share)
+    fraction = tf.constant((np.arange(overlap) + 1) / (overlap + 1), tf.float32)[:, tf.newaxis]
+    before = first[:, -overlap:, :n_bins] + tf.math.log(1.0 - fraction)
+    after = second[:, :overlap, :n_bins] + tf.math.log(fraction)
     mixed = _transform(before, old[:, -overlap:]) + _transform(after, new[:, :overlap])
     power = tf.math.log(tf.square(tf.abs(mixed)) + audio.log_floor)
     track = tf.concat(
@@ -49,12 +49,12 @@ def fade(first: Any, second: Any, overlap: int, spec: base.FrameSpec) -> Any:
     return (tf.concat([power, steps], axis=-1) - spec.mean) / spec.std
 
 
-def follow(frames: Any, spec: base.FrameSpec) -> Any:
-    """Return examples one after another without a fade.
+def concatenate(frames: Any, spec: base.FrameSpec) -> Any:
+    """Return the concatenation of examples, phase-coherent.
 
     Args:
       frames: Normalised frames, float32 [sequences, examples, frames, 2 * bins].
-      spec: How they were normalised.
+      spec: Their representation and normalisation.
 
     Returns:
       float32 [sequences, examples * frames, 2 * bins].
@@ -64,8 +64,8 @@ def follow(frames: Any, spec: base.FrameSpec) -> Any:
     features = frames * spec.std + spec.mean
     phases = _phases(tf.reshape(features, [-1, length, features.shape[-1]]), audio)
     phases = tf.reshape(phases, [sequences, examples, length, n_bins])
-    led = _wrapped(phases[:, 1:, 0] - phases[:, :-1, -1] - _centre(audio, 1, 2))
-    starts = tf.concat([features[:, :1, 0, n_bins:], led], axis=1)[:, :, tf.newaxis]
+    seams = _wrapped(phases[:, 1:, 0] - phases[:, :-1, -1] - _centre(audio, 1, 2))
+    starts = tf.concat([features[:, :1, 0, n_bins:], seams], axis=1)[:, :, tf.newaxis]
     steps = tf.concat([starts, features[:, :, 1:, n_bins:]], axis=2)
     joined = (tf.concat([features[..., :n_bins], steps], axis=-1) - spec.mean) / spec.std
     return tf.reshape(joined, [sequences, examples * length, frames.shape[-1]])
@@ -78,16 +78,16 @@ def _phases(features: Any, audio: AudioConfig) -> Any:
 
 
 def _centre(audio: AudioConfig, start: int, stop: int) -> Any:
-    """Return how far bins turn at their centre frequency, half turns, float32 [frames, bins]."""
+    """Return the phase of bins at their centre frequency, half turns, float32 [frames, bins]."""
     return tf.constant(stft.centre_phase(slice(start, stop), audio), tf.float32)
 
 
 def _transform(power: Any, phase: Any) -> Any:
-    """Return the transform of ln(power) and phases, complex64 of their shape."""
+    """Return the spectrum of ln(power) and phases, complex64."""
     magnitude, angle = tf.exp(0.5 * power), np.float32(np.pi) * phase
     return tf.complex(magnitude * tf.cos(angle), magnitude * tf.sin(angle))
 
 
 def _wrapped(steps: Any) -> Any:
-    """Return differences of phases within -1 to 1 half turns."""
+    """Return phase differences wrapped to -1 to 1 half turns."""
     return tf.math.floormod(steps + 1.0, 2.0) - 1.0

@@ -40,7 +40,7 @@ class NoteModel(base.AudioModel):
             frames=spec.timesteps,
             bins=spec.audio.n_bins_resolved,
             noise=config.noise_size,
-            told=conditioning.width(spec.conditions),
+            cond=conditioning.width(spec.conditions),
             pitched=self.pitch is not None,
             width=config.width,
         )
@@ -65,7 +65,7 @@ class NoteModel(base.AudioModel):
         if self.pitch is None:
             return vector, tf.zeros([count, self.size.bins, 0])
         midi = harmonic_encoding.midi_numbers(self.pitch, labels[f"label/{self.pitch.name}"])
-        return vector, harmonic_encoding.channels(midi, self.spec.audio)
+        return vector, harmonic_encoding.encode(midi, self.spec.audio)
 
     def make(self, noise: Any, conditioning: tuple[Any, Any]) -> tuple[Any, Any]:
         """Return image and loudness of examples, from noise float32 [examples, noise_size].
@@ -74,7 +74,7 @@ class NoteModel(base.AudioModel):
         of the training examples.
         """
         image, loudness = self.generator(noise, *conditioning)
-        level, step = spectrogram_image.referred(image[..., 0]), image[..., 1]
+        level, step = spectrogram_image.peak_normalised(image[..., 0]), image[..., 1]
         later = tf.constant(np.arange(self.size.frames) > 0, tf.float32)[:, tf.newaxis]
         fraction = (loudness + 1.0) / 2.0
         loudness = self.quietest + (self.loudest - self.quietest) * fraction
@@ -137,6 +137,6 @@ class NoteModel(base.AudioModel):
             return spectrogram_image.to_frames(image, loudness, self.spec)
 
         def fade(first: Any, second: Any) -> Any:
-            return crossfade.fade(first, second, self.overlap, self.spec)
+            return crossfade.crossfade(first, second, self.overlap, self.spec)
 
         return traced_functions.program(make), traced_functions.program(fade)

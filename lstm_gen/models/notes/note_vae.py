@@ -145,7 +145,7 @@ class NoteVAE(note_model.NoteModel, latent_model.LatentModel):
         made = self.make(flat, self._repeated_conditioning(labels, count, steps))
         frames = spectrogram_image.to_frames(*made, self.spec)
         each = tf.reshape(frames, [count, steps, self.spec.timesteps, self.spec.channels])
-        return np.asarray(crossfade.follow(each, self.spec)[:, :n_frames])
+        return np.asarray(crossfade.concatenate(each, self.spec)[:, :n_frames])
 
     def _repeated_conditioning(
         self, labels: latent_model.Labels, count: int, steps: int

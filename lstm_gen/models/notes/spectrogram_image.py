@@ -1,11 +1,10 @@
-"""Frames with phase as an image that a network can make: levels from -1 to 1, gated phase steps.
+"""Spectrogram images: levels from -1 to 1 and gated phase steps, with the loudness apart.
 
-A frame of `complex_stft` holds ln(power) and steps of phase. The level is referred to the loudest
-bin of the example, 0 dB at 1 and -80 dB at -1; what the example's own loudness is stands apart, one
-number. The phase step of a silent bin is noise, which says nothing and is hard to make, so it is
-faded out: none under -70 dB, all above -60 dB. The first frame of a recording holds the phase
-itself, which no ear misses: it is left out, and what sounds again starts with phases
-that agree at the frame's centre, a half turn from one bin to the next.
+A frame of `complex_stft` holds ln(power) and phase steps. Levels are relative to the loudest bin of
+the example, 0 dB at 1 and -80 dB at -1; the loudness of the example is a separate number. The phase
+step of a silent bin is noise, so a gate removes it: 0 below -70 dB, 1 above -60 dB. The first frame
+holds the phase itself, which is inaudible: it is dropped, and reconstruction starts with
+phases that agree at the frame's centre, a half turn from one bin to the next.
 
 Source: Engel et al. 2019, GANSynth (log-magnitude and instantaneous frequency); gate and
 reference are our own.
@@ -26,11 +25,7 @@ _LOUDEST = 50.0  # nats; frames must stay below 60
 
 
 def require_phase(audio: AudioConfig) -> None:
-    """Refuse frames that are not levels and phase steps.
-
-    Raises:
-      InputError: Naming the phase.
-    """
+    """Raise InputError unless frames hold levels and phase steps."""
     errors.require(
         audio.has_phase_steps,
         "frames must hold levels and phase steps; make the dataset with "
@@ -41,36 +36,35 @@ def require_phase(audio: AudioConfig) -> None:
 
 
 def gate(level: Any) -> Any:
-    """Return what share of a phase step is kept at a level, 0 to 1."""
+    """Return the gate of phase steps at a level, 0 to 1."""
     return tf.clip_by_value(4.0 * (level + 0.75), 0.0, 1.0)
 
 
 def amplitude(level: Any) -> Any:
-    """Return the amplitude of levels beside the loudest, 0.0001 to 1."""
+    """Return the amplitude of levels relative to the loudest, 0.0001 to 1."""
     return tf.exp((level - 1.0) * (_UNIT / 2))
 
 
-def referred(level: Any) -> Any:
-    """Return levels, float32 [examples, frames, bins], moved so that the loudest of each is 1.
+def peak_normalised(level: Any) -> Any:
+    """Return levels, float32 [examples, frames, bins], shifted so that each example's peak is 1.
 
-    That is what levels are. A network that leaves out the few loudest bins, which are next to
-    nothing in a mean over all, then has all others wrong.
+    A generator that misses the few loudest bins, which weigh next to nothing in a mean, then has
+    all other levels wrong.
     """
     loudest = tf.reduce_max(level, axis=[1, 2], keepdims=True)
     return tf.maximum(level + (1.0 - loudest), -1.0)
 
 
 def from_frames(frames: Any, spec: base.FrameSpec) -> tuple[Any, Any]:
-    """Return normalised frames as levels and steps.
+    """Return normalised frames as images.
 
     Args:
       frames: float32 [examples, frames, 2 * bins].
-      spec: How they were normalised.
+      spec: Their representation and normalisation.
 
     Returns:
-      float32 [examples, frames, bins, 2], level -1 to 1 and gated phase step, half turns; and
-      float32 [examples, 1], loudness of the example, 1 for about the loudest of the dataset and
-      1 less for every 40 dB.
+      Images, float32 [examples, frames, bins, 2]: level, -1 to 1, and gated phase step, half turns.
+      Loudness, float32 [examples, 1]: about 1 for the loudest of the dataset, 1 less per 40 dB.
     """
     n_bins = spec.audio.n_bins_resolved
     features = frames * spec.std + spec.mean
@@ -83,7 +77,7 @@ def from_frames(frames: Any, spec: base.FrameSpec) -> tuple[Any, Any]:
 
 
 def to_frames(image: Any, loudness: Any, spec: base.FrameSpec) -> Any:
-    """Return normalised frames, float32 [examples, frames, 2 * bins], of `from_frames`' results."""
+    """Return normalised frames, float32 [examples, frames, 2 * bins]; inverts `from_frames`."""
     audio = spec.audio
     peak = _reference(spec) + (loudness[:, :, tf.newaxis] - 1.0) * _UNIT
     power = peak + (image[..., 0] - 1.0) * _UNIT
@@ -95,7 +89,7 @@ def to_frames(image: Any, loudness: Any, spec: base.FrameSpec) -> Any:
 
 
 def _reference(spec: base.FrameSpec) -> float:
-    """Return about the loudest ln(power) of the dataset."""
+    """Return an estimate of the dataset's highest ln(power)."""
     deviations = 3.0 if spec.audio.normalisation == "standard" else 1.0
     n_bins = spec.audio.n_bins_resolved
     return float(np.max(spec.mean[:n_bins] + deviations * spec.std[:n_bins]))
