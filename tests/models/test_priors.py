@@ -150,16 +150,16 @@ def test_draws_are_those_of_their_songs_and_steps() -> None:
         assert np.abs(other - whole).max() > 0.1
 
 
-def test_songs_that_are_alike_differ_by_what_they_are_told() -> None:
+def test_songs_with_shared_noise_differ_by_their_conditioning() -> None:
     layer = make(conditions=(DIGIT,))
     latents = [make_walk(40, seed) + seed % 3 for seed in range(9)]
-    told = np.eye(3, dtype=np.float32)[np.arange(9) % 3]
-    layer.fit(latents, cond=told)
+    cond = np.eye(3, dtype=np.float32)[np.arange(9) % 3]
+    layer.fit(latents, cond=cond)
     for kind in ("sequence", "gmm", "gaussian", "standard"):
-        first = layer.draw(kind, 70, SEED, 1, 1.0, told[:1])
-        alike = layer.draw(kind, 70, SEED, 3, 1.0, told[:3], share_noise=True)
-        np.testing.assert_allclose(alike[0], first[0], rtol=1e-4, atol=1e-4)
-        apart = alike[1:] - alike[:1]
+        first = layer.draw(kind, 70, SEED, 1, 1.0, cond[:1])
+        shared = layer.draw(kind, 70, SEED, 3, 1.0, cond[:3], share_noise=True)
+        np.testing.assert_allclose(shared[0], first[0], rtol=1e-4, atol=1e-4)
+        apart = shared[1:] - shared[:1]
         np.testing.assert_allclose(apart, apart[:, :1] + 0 * apart, atol=1e-3)
         assert (np.abs(apart[:, 0]).max() > 0.1) == (kind != "standard")
 
@@ -194,14 +194,14 @@ def test_single_steps_are_no_sequence() -> None:
         layer.resolve("sequence")
 
 
-def test_what_is_told_moves_the_mean_and_classes_have_means() -> None:
+def test_conditioning_shifts_the_mean_and_classes_have_means() -> None:
     random = np.random.default_rng(0)
     digits = random.integers(0, 3, 300)
     centres = np.array([[0.0, 9.0], [5.0, 0.0], [-5.0, 0.0]])
     known = list(centres[digits, np.newaxis] + random.standard_normal((300, 6, 2)))
-    told = np.eye(3, dtype=np.float32)[digits]
+    cond = np.eye(3, dtype=np.float32)[digits]
     layer = make(conditions=(DIGIT,), classes=(DIGIT,))
-    layer.fit([one.astype(np.float32) for one in known], {"label/digit": digits}, told)
+    layer.fit([one.astype(np.float32) for one in known], {"label/digit": digits}, cond)
     for digit in range(3):
         own = np.concatenate([one for one, of in zip(known, digits, strict=True) if of == digit])
         np.testing.assert_allclose(layer.class_means()["digit"][digit], own.mean(axis=0), rtol=1e-4)

@@ -22,7 +22,7 @@ import tensorflow as tf
 
 from lstm_gen.models import base
 from lstm_gen.models.common import conditioning, rng
-from lstm_gen.models.lstm import attention, loudness_clamp
+from lstm_gen.models.lstm import attention
 from lstm_gen.models.lstm import head as heads
 from lstm_gen.models.lstm.config import LSTMConfig
 from lstm_gen.models.lstm.recurrent import layer as lstm
@@ -70,7 +70,7 @@ class LSTMModel(base.AudioModel):
             else []
         )
         self.head = _make_head(config, spec.channels)
-        self.bound = loudness_clamp.LoudnessClamp(name="bound")
+        self.bound = heads.LoudnessClamp(name="bound")
 
     def build_layers(self) -> None:
         """Create every layer's weights."""
