@@ -120,7 +120,7 @@ def _prepare(job: "plan.Job", options: PreparationConfig) -> "manifest.Dataset":
     from lstm_gen.dataset.prepare import plan, prepare
 
     start, hours = time.perf_counter(), 0.0
-    with tqdm.tqdm(desc="preparing", unit="recording", dynamic_ncols=True, leave=False) as bar:
+    with tqdm.tqdm(desc="preparing", unit=" recordings", dynamic_ncols=True, leave=False) as bar:
 
         def progress(outcome: plan.Outcome | None, n_recordings: int) -> None:
             nonlocal hours
