@@ -135,6 +135,25 @@ def test_imports_go_down() -> None:
     check(complaints)
 
 
+def test_folders_of_the_dataset_import_down() -> None:
+    """The format knows no other folder, preparation and input only the format."""
+    below = {
+        "format": {"format"},
+        "prepare": {"format", "prepare"},
+        "input": {"format", "input"},
+        "inspect": {"format", "prepare", "input", "inspect"},
+    }
+    check(
+        [
+            f"{module.path}:{line}: imports {target}"
+            for module, target, line in edges()
+            if module.name.startswith("lstm_gen.dataset.")
+            and target.startswith("lstm_gen.dataset.")
+            and target.split(".")[2] not in below[module.name.split(".")[2]]
+        ]
+    )
+
+
 def test_nothing_imports_a_command() -> None:
     check([f"{m.path}:{line}: imports {to}" for m, to, line in edges() if to in COMMANDS])
 
