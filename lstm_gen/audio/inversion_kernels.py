@@ -23,9 +23,9 @@ def cut_frames(
     """Fill `frames` [frames, n_fft] with windowed parts of `signal`, from frame `first` on."""
     for row in range(frames.shape[0]):
         start = (first + row) * hop_length
-        piece = signal[start : start + window.size]
+        part = signal[start : start + window.size]
         for index in range(window.size):
-            frames[row, index] = piece[index] * window[index]
+            frames[row, index] = part[index] * window[index]
 
 
 @jit.kernel(fastmath=True)
@@ -35,9 +35,9 @@ def overlap_add(
     """Add windowed `frames` [frames, n_fft] to `signal`, from frame `first` on."""
     for row in range(frames.shape[0]):
         start = (first + row) * hop_length
-        piece = signal[start : start + window.size]
+        part = signal[start : start + window.size]
         for index in range(window.size):
-            piece[index] += frames[row, index] * window[index]
+            part[index] += frames[row, index] * window[index]
 
 
 # Segments hold a few bins each: fastmath would vectorise the sums, at twice the time.
@@ -229,7 +229,7 @@ def _find_peaks(loud: np.ndarray, peaks: np.ndarray, valleys: np.ndarray) -> int
 
 
 @jit.kernel(fastmath=False)
-def _join_peaks(
+def _link_peaks(
     loud: np.ndarray,
     past: np.ndarray,
     peaks: np.ndarray,
@@ -243,8 +243,8 @@ def _join_peaks(
     """
     last = peaks.size - 1
     for sweep in range(2):
-        for turn in range(1, peaks.size):
-            rank = turn if sweep == 0 else last - turn
+        for count in range(1, peaks.size):
+            rank = count if sweep == 0 else last - count
             side = -1 if sweep == 0 else 1
             peak, source = peaks[rank], peaks[rank + side]
             valley = valleys[max(rank, rank + side)]
@@ -299,7 +299,7 @@ def integrate_phase(
         _step_in_time(loud, hop_length, n_fft, along_time, slope, now)
         _step_in_frequency(log_magnitude[max(frame - 1, 0)], after, along_bins, offset)
         n_peaks = _find_peaks(loud, peaks, valleys)
-        _join_peaks(loud, past, peaks[:n_peaks], valleys[:n_peaks], offset, now)
+        _link_peaks(loud, past, peaks[:n_peaks], valleys[:n_peaks], offset, now)
         _descend_slopes(loud, past, offset, now)
         for index in range(n_bins):
             phase[frame, index] = now[index] + np.pi * (index % 2)  # frames start at their edge
