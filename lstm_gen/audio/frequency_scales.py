@@ -7,7 +7,7 @@ import numpy as np
 
 from lstm_gen.config.audio import AudioConfig
 
-_PIECE_BANDS = 16
+_PART_BANDS = 16
 
 
 def midi_to_hz(midi: Any) -> Any:
@@ -65,26 +65,26 @@ def filter_bank(audio: AudioConfig) -> np.ndarray:
 def sum_bands(power: np.ndarray, audio: AudioConfig) -> np.ndarray:
     """Return the mel power, float32 [frames, n_mels], of a power spectrum [frames, bins]."""
     mel = np.empty((len(power), audio.n_mels), np.float32)
-    for bands, bins, weights in _pieces(audio):
+    for bands, bins, weights in _parts(audio):
         np.matmul(power[:, bins], weights, out=mel[:, bands])
     return mel
 
 
 @functools.cache
-def _pieces(audio: AudioConfig) -> list[tuple[slice, slice, np.ndarray]]:
-    """Return the bank in pieces of a few bands, each with only the bins that they touch.
+def _parts(audio: AudioConfig) -> list[tuple[slice, slice, np.ndarray]]:
+    """Return the bank in parts of a few bands, each with only the bins that they touch.
 
     A bin feeds at most two bands. Small dense products with those bins take a quarter of the
     time of one product with the whole bank, most of which is zeros.
 
     Returns:
-      Bands, bins, and float32 weights [bins, bands] of each piece.
+      Bands, bins, and float32 weights [bins, bands] of each part.
     """
     bank = filter_bank(audio)
-    pieces = []
-    for first in range(0, audio.n_mels, _PIECE_BANDS):
-        bands = slice(first, min(first + _PIECE_BANDS, audio.n_mels))
+    parts = []
+    for first in range(0, audio.n_mels, _PART_BANDS):
+        bands = slice(first, min(first + _PART_BANDS, audio.n_mels))
         touched = np.flatnonzero(bank[bands].any(axis=0))
         bins = slice(touched[0], touched[-1] + 1) if touched.size else slice(0, 0)
-        pieces.append((bands, bins, np.ascontiguousarray(bank[bands, bins].T)))
-    return pieces
+        parts.append((bands, bins, np.ascontiguousarray(bank[bands, bins].T)))
+    return parts

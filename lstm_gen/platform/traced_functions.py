@@ -1,6 +1,6 @@
 """Functions compiled as one tf.function, which can be listed without being run.
 
-A family decorates the functions that generate. `listing` then tells which ones generation calls,
+A family decorates the functions that generate. `listing` then gives those that generation calls,
 how often and with which shapes, so that they can be compiled for a device that is not there.
 """
 

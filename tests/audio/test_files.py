@@ -124,14 +124,14 @@ def test_absurd_headers(tmp_path: pathlib.Path) -> None:
     assert reason_for(tmp_path / "wide.wav") == "bad_channels"
 
 
-@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize("fraction", [0.3, 0.6, 0.9])
 @pytest.mark.parametrize("suffix", ["wav", "aiff", "au", "flac", "mp3"])
-def test_a_cut_file_is_named(tmp_path: pathlib.Path, suffix: Any, share: Any) -> None:
+def test_a_cut_file_is_named(tmp_path: pathlib.Path, suffix: Any, fraction: Any) -> None:
     path = tmp_path / f"cut.{suffix}"
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, 4 * RATE)  # bytes spread evenly over time
     soundfile.write(path, noise, RATE)
     content = path.read_bytes()
-    path.write_bytes(content[: int(len(content) * share)])
+    path.write_bytes(content[: int(len(content) * fraction)])
     assert reason_for(path) in ("truncated", "unreadable")
 
 

@@ -1,4 +1,4 @@
-"""Every representation: what goes in comes out, however it is cut, cropped and stored."""
+"""Every representation: round trips, streamed, cropped, cut and in each stored type."""
 
 from typing import Any
 
@@ -188,7 +188,7 @@ def test_streamed_frames_are_the_same_to_the_bit(setting: AudioConfig) -> None:
 
 
 @pytest.mark.parametrize("setting", EVERY, ids=name)
-def test_loud_is_told_from_silent(setting: AudioConfig) -> None:
+def test_trimming_keeps_what_is_loud(setting: AudioConfig) -> None:
     def active(samples: Any) -> Any:
         power = representations.analyse([samples.astype("f4")], setting).power
         return cut.active_frames(power, 30, setting)

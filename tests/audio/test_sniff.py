@@ -56,7 +56,7 @@ def test_either_order_of_bytes(endian: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("container", "subtype", "first"),  # byte after the header of what is promised
+    ("container", "subtype", "first"),  # first byte after the header
     [
         ("WAV", "PCM_16", 44),
         ("WAVEX", "FLOAT", 104),
