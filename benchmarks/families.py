@@ -6,7 +6,6 @@ faster. Our figure is for the training loop's call. `lstm_step` measures the lst
 layer is not Keras's.
 """
 
-import pathlib
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -15,10 +14,10 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from absl import flags
 
 from benchmarks import harness
 from lstm_gen.audio import representations
+from lstm_gen.cli import command, settings
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.models import base
 from lstm_gen.platform import devices
@@ -26,7 +25,6 @@ from lstm_gen.training import step as steps
 from tools import check_tpu
 from tools.tpu import lowering
 
-_PRESETS = pathlib.Path(__file__).parents[1] / "flags" / "presets"
 _ROUNDS, _STEPS = 15, 10
 _REAL_TIME = 20  # least speed of generation
 _REAL_TIME_OF = {"gan": 10}
@@ -76,11 +74,9 @@ def _measure(name: str) -> list[harness.Row]:
 def _plans() -> dict[str, lowering.Plan]:
     """Return the plan of one preset per family, lstm excluded."""
     plans = {}
-    for path in sorted(_PRESETS.glob("*.flags")):
-        for name in flags.FLAGS:
-            flags.FLAGS[name].unparse()
-        flags.FLAGS(["benchmarks", f"--flagfile={path}"])
-        plan, _, _ = check_tpu.read_flags()
+    line = settings.CommandLine(check_tpu.SETTINGS, command.known_flags)
+    for name in settings.preset_names():
+        plan, _, _ = check_tpu.read_plan(line.with_preset(name))
         if not plan.family.predicts and plan.settings.family not in plans:
             plans[plan.settings.family] = plan
     return plans

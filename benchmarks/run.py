@@ -14,17 +14,14 @@ import os
 import pathlib
 import platform
 import re
-import sys
 import traceback
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
-from absl import flags
-
 from benchmarks import harness
-from flags import command
+from lstm_gen.cli import command, settings
 from lstm_gen.config import fields
-from lstm_gen.platform import errors, storage
+from lstm_gen.platform import storage
 
 BENCHMARKS = (
     "lstm_step",
@@ -41,25 +38,27 @@ BENCHMARKS = (
 _PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "numba", "librosa", "torch")
 _HEADINGS = ("benchmark", "baseline", "measured", "target", "reached", "detail")
 
-_ONLY = flags.DEFINE_list("only", list(BENCHMARKS), "Benchmarks to run, separated by commas.")
-_RESULTS_DIR = flags.DEFINE_string(
-    "results_dir", "benchmarks/results", "Folder for one JSON file per benchmark."
-)
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BenchmarkConfig(fields.Settings):
+    """Benchmarks."""
 
-def main() -> int:
-    """Run the benchmarks in sequence; return 1 if one fails."""
-    names = _ONLY.value
-    errors.require(
-        bool(names) and set(names) <= set(BENCHMARKS),
-        f"--only must name benchmarks out of {', '.join(BENCHMARKS)}",
-        only=names,
+    only: tuple[str, ...] = fields.setting(
+        BENCHMARKS, "Benchmarks to run, separated by commas.", choices=BENCHMARKS
     )
+    results_dir: str = fields.setting(
+        "benchmarks/results", "Folder for one JSON file per benchmark."
+    )
+
+
+def main(line: settings.CommandLine) -> int:
+    """Run the benchmarks in sequence; return 1 if one fails."""
+    asked = line.build(BenchmarkConfig)
     facts = describe_machine()
     print(", ".join(f"{name} {value}" for name, value in facts.items()))
     rows: list[harness.Row] = []
     failed = []
-    for name in names:
+    for name in asked.only:
         print(f"Measuring {name}.", flush=True)
         try:
             measured = harness.measure_in_process(measure, name)
@@ -67,7 +66,7 @@ def main() -> int:
             traceback.print_exc()
             failed.append(f"{name} failed; the reason is above")
             continue
-        path = storage.join(_RESULTS_DIR.value, f"{name}.json")
+        path = storage.join(asked.results_dir, f"{name}.json")
         storage.write_text(path, fields.to_json(describe(measured, facts)))
         rows += measured
     print("\n".join(["", *format_table(rows), *failed]))
@@ -128,7 +127,7 @@ def _format_row(row: harness.Row) -> tuple[str, ...]:
 
 def run() -> NoReturn:
     """Run the command."""
-    command.run(main, sys.modules[__name__])
+    command.run(main, (BenchmarkConfig,))
 
 
 if __name__ == "__main__":

@@ -48,6 +48,12 @@ print(json.dumps(results))
 """
 
 
+TENSORFLOWS = re.compile(
+    r"absl::InitializeLog|oneDNN|cuInit|cuda|cpu_feature_guard|^[IWE]0000", re.M
+)
+"""What TensorFlow writes to stderr on every start, and what nobody can act on."""
+
+
 class Case(NamedTuple):
     """A command line that must be refused with these words."""
 
@@ -66,6 +72,7 @@ def run(folder: pathlib.Path, command: str, *arguments: str) -> subprocess.Compl
         timeout=120,
     )
     assert result.returncode == 0, result.stderr
+    assert not TENSORFLOWS.search(result.stderr)
     return result
 
 

@@ -8,30 +8,75 @@ Lowers the real training step and generation, and compiles them with the TPU's o
 exit status is 1 if anything does not compile or fit.
 """
 
-from flags import (
-    audio_flags,
-    command,
-    latent_flags,
-    model_flags,
-    pitch_flags,
-    training_flags,
-    window_flags,
-)
+import dataclasses
+from typing import TYPE_CHECKING
+
 from lstm_gen import models
-from lstm_gen.models import base
-from tools.tpu import lowering, preflight, report, tpu_flags
+from lstm_gen.cli import command, settings, train
+from lstm_gen.config import fields
+from lstm_gen.config.audio import AudioConfig
+from lstm_gen.config.generation import GenerationConfig
+from lstm_gen.config.training import TrainingConfig, WindowConfig
+from tools.tpu import chips
+
+if TYPE_CHECKING:
+    from lstm_gen.models import base
+    from tools.tpu import lowering
 
 
-def main() -> int:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TPUConfig(fields.Settings):
+    """TPU, presets to check, and songs."""
+
+    preset: tuple[str, ...] = fields.setting(
+        (),
+        "Presets to check, separated by commas, or all. Flags given beside them win. Without it, "
+        "the flags alone are checked.",
+        choices=("all", *settings.preset_names()),
+    )
+    topology: str = fields.setting(
+        "v5e:1x1",
+        f"TPU version ({', '.join(chips.CHIPS)}) and its chips along each axis. The batch is split "
+        "over all devices (two per chip on v2, v3 and v4), so more chips need less memory each.",
+    )
+    largest_batch: bool = fields.setting(
+        True, "Also search for the largest batch that fits: a minute or two per preset."
+    )
+    n_songs: int = fields.like(GenerationConfig, "n_songs", help="Songs generated in one batch.")
+    seconds: float = fields.like(GenerationConfig, "seconds")
+    primer_seconds: float = fields.like(
+        GenerationConfig, "primer_seconds", help="Length of each song's primer."
+    )
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the presets to check; "" for the flags alone."""
+        return settings.preset_names() if "all" in self.preset else list(self.preset) or [""]
+
+
+SETTINGS = (
+    TPUConfig,
+    train.ModelConfig,
+    *models.CONFIGS,
+    AudioConfig,
+    WindowConfig,
+    TrainingConfig,
+)
+
+
+def main(line: settings.CommandLine) -> int:
     """Print the result of each preset; return 1 if any of them fails."""
+    asked = line.build(TPUConfig)
+    from tools.tpu import preflight, report
+
     preflight.load_compiler()
-    topology, find_largest = tpu_flags.topology(), tpu_flags.largest_batch()
+    topology = chips.parse(asked.topology)
     results: dict[str, preflight.Result | None] = {}
-    for name, path in tpu_flags.presets().items():
+    for name in asked.names:
         results[name] = None
         try:
-            with command.preset(path):
-                results[name] = result = preflight.check(*read_flags(), topology, find_largest)
+            plan = read_plan(line.with_preset(name))
+            results[name] = result = preflight.check(*plan, topology, asked.largest_batch)
             print(report.describe(name, result), flush=True)
         except Exception as error:  # one preset's failure never stops the others
             reason = " ".join(str(error).split()) or type(error).__name__
@@ -42,19 +87,25 @@ def main() -> int:
     return 0 if all(result is not None and result.ok for result in results.values()) else 1
 
 
-def read_flags() -> tuple[lowering.Plan, base.GenerationRequest, int]:
+def read_plan(
+    line: settings.CommandLine,
+) -> "tuple[lowering.Plan, base.GenerationRequest, int]":
     """Return the plan, the songs to generate, and the frames of a primer."""
-    settings, audio, songs = model_flags.config(), audio_flags.config(), tpu_flags.songs()
-    window = window_flags.config(predicts=models.by_name(settings.family).predicts)
+    from lstm_gen.models import base
+    from tools.tpu import lowering
+
+    chosen, songs = line.build(train.ModelConfig), line.build(TPUConfig)
+    audio, window = line.build(AudioConfig), line.build(WindowConfig)
+    predicts = models.by_name(chosen.model).predicts
     plan = lowering.Plan(
-        settings=settings,
+        settings=line.build(models.config_class(chosen.model)),
         spec=base.FrameSpec(
             audio=audio,
             timesteps=window.timesteps,
-            shift=window.shift,
-            conditions=tuple(map(_condition, model_flags.condition())),
+            shift=window.shift if predicts else 0,
+            conditions=tuple(map(_condition, chosen.labels)),
         ),
-        training=training_flags.config(),
+        training=line.build(TrainingConfig),
     )
     n_frames, primer_frames = (
         max(1, round(seconds * audio.frames_per_second))
@@ -63,20 +114,12 @@ def read_flags() -> tuple[lowering.Plan, base.GenerationRequest, int]:
     return plan, base.GenerationRequest(n_songs=songs.n_songs, n_frames=n_frames), primer_frames
 
 
-def _condition(name: str) -> base.Condition:
+def _condition(name: str) -> "base.Condition":
     """Return a stand-in for a label of unknown kind: a MIDI note number."""
+    from lstm_gen.models import base
+
     return base.Condition(name=name, kind="number", minimum=21.0, maximum=108.0)
 
 
 if __name__ == "__main__":
-    command.run(
-        main,
-        tpu_flags,
-        model_flags,
-        *model_flags.MODULES.values(),
-        latent_flags,
-        pitch_flags,
-        audio_flags,
-        window_flags,
-        training_flags,
-    )
+    command.run(main, SETTINGS)

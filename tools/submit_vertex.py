@@ -9,22 +9,37 @@ pip install 'lstm_gen[cloud]' and, to submit, `gcloud auth application-default l
 needs no account. `make image` builds the container images.
 """
 
+import dataclasses
 import shlex
 
-from flags import command
+from lstm_gen.cli import command, settings
+from lstm_gen.config import fields
 from lstm_gen.platform import storage
-from tools import vertex, vertex_flags
+from tools import vertex
 
 
-def main(arguments: list[str]) -> None:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SubmissionConfig(fields.Settings):
+    """Submission."""
+
+    output: str = fields.setting(
+        "job.yaml",
+        "File of the job's specification, which `gcloud ai custom-jobs create --config` takes too.",
+    )
+    dry_run: bool = fields.setting(
+        False, "Write the specification and stop; nothing is submitted, nothing is billed."
+    )
+
+
+def main(line: settings.CommandLine) -> None:
     """Write the specification, submit the job unless --dry_run, and print how to follow it."""
-    job, output = vertex_flags.config(), vertex_flags.output()
-    spec = vertex.build_spec(job, arguments)
+    job, options, arguments = line.build(vertex.JobConfig), line.build(SubmissionConfig), line.rest
+    output, spec = options.output, vertex.build_spec(job, arguments)
     storage.write_text(output, vertex.to_yaml(spec))
     machine = vertex.MACHINES[job.machine].what
     hosts = f"{job.hosts} hosts with {machine} each" if job.hosts > 1 else machine
     print(f"{output}: {vertex.display_name(job)} on {hosts}")
-    if vertex_flags.dry_run():
+    if options.dry_run:
         print(f"submit    {_gcloud(job, output)}")
         return
     name = vertex.submit(job, arguments)
@@ -47,4 +62,4 @@ def _gcloud(job: vertex.JobConfig, output: str) -> str:
 
 
 if __name__ == "__main__":
-    command.run_with_rest(main, vertex_flags)
+    command.run(main, (vertex.JobConfig, SubmissionConfig), rest=True)

@@ -105,6 +105,18 @@ class CommandLine:
                 self._flags[flag].value = preset[flag].value
                 self._flags[flag].present = preset[flag].present
 
+    def with_preset(self, name: str) -> "CommandLine":
+        """Return the same command line with a preset; "" for none.
+
+        Raises:
+          InputError: As `apply_preset` does.
+        """
+        line = CommandLine(self.kinds, self._known_flags)
+        line.parse(["", *self._argv])
+        if name:
+            line.apply_preset(name)
+        return line
+
     def build(self, kind: type[S]) -> S:
         """Return the settings of a class, validated, their paths resolved.
 

@@ -33,7 +33,7 @@ class Setting:
       at_most: Largest value.
       below: Value that must not be reached.
       zero: Meaning of 0, where it is special: "off".
-      choices: Every value there is; empty for any.
+      choices: Every value there is, of a tuple every item; empty for any.
       flag: Name of the flag, where it is not that of the field.
       repeatable: Of a tuple: given by repeating the flag, and not as a list with commas.
       path: "input" or "output" for paths, which the command line may place in a bucket.
@@ -138,7 +138,8 @@ def require_valid(setting: Setting, name: str, value: Any) -> None:
       InputError: Naming the setting, its range or choices, and the value.
     """
     if setting.choices:
-        errors.require_choice(name, value, setting.choices)
+        for one in value if isinstance(value, tuple) else (value,):
+            errors.require_choice(name, one, setting.choices)
     elif isinstance(value, int | float) and not isinstance(value, bool):
         expected = setting.range or "finite"
         errors.require(setting.contains(value), f"{name} must be {expected}", **{name: value})

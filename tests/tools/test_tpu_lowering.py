@@ -19,19 +19,18 @@ pytestmark = pytest.mark.xla
 
 ROOT = pathlib.Path(__file__).parents[2]
 PRESETS = sorted(path.stem for path in (ROOT / "flags/presets").glob("*.flags"))
-# Runs in a process of its own, since flags are global. Prints the lowered programs of each preset.
+# Runs in a process of its own, as the command does. Prints the lowered programs of each preset.
 LOWER_ALL = """
 import dataclasses
 import json
-from flags import command
+from lstm_gen.cli import command
 from tools import check_tpu
 from tools.tpu import lowering
 
-def main():
+def main(line):
     lowered = {}
-    for name, path in check_tpu.tpu_flags.presets().items():
-        with command.preset(path):
-            plan, controls, primer_frames = check_tpu.read_flags()
+    for name in line.build(check_tpu.TPUConfig).names:
+        plan, controls, primer_frames = check_tpu.read_plan(line.with_preset(name))
         found = lowering.lower_generation(plan, controls, primer_frames)
         for precision in ("bfloat16", "float32"):
             training = dataclasses.replace(plan.training, precision=precision)
@@ -40,7 +39,7 @@ def main():
         lowered[name] = [one.stablehlo for one in found]
     print(json.dumps(lowered))
 
-command.run(main)
+command.run(main, check_tpu.SETTINGS)
 """
 
 

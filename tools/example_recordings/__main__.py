@@ -5,36 +5,38 @@
 The same seed always gives the same files: 44.1 kHz, 16 bits, stereo, FLAC.
 """
 
+import dataclasses
 import io
-import sys
 from typing import NoReturn
 
 import numpy as np
 import soundfile
-from absl import flags
 
-from flags import command
+from lstm_gen.cli import command, settings
+from lstm_gen.config import fields
 from lstm_gen.platform import storage
 from tools.example_recordings import score, strings
 
-_OUTPUT_DIR = flags.DEFINE_string(
-    "output_dir", "recordings", "Output folder; created if it does not exist."
-)
-_MINUTES = flags.DEFINE_float(
-    "minutes", 4.0, "Total length of all recordings, minutes.", lower_bound=0.05, upper_bound=600
-)
-_N_RECORDINGS = flags.DEFINE_integer("n_recordings", 6, "Number of recordings.", lower_bound=1)
-_SEED = flags.DEFINE_integer(
-    "seed", 0, "Random seed; each seed gives different pieces.", lower_bound=0
-)
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RecordingsConfig(fields.Settings):
+    """Recordings."""
+
+    output_dir: str = fields.setting("recordings", "Output folder; created if it does not exist.")
+    minutes: float = fields.setting(
+        4.0, "Total length of all recordings.", unit="minutes", at_least=0.05, at_most=600
+    )
+    n_recordings: int = fields.setting(6, "Number of recordings.", at_least=1)
+    seed: int = fields.setting(0, "Random seed; each seed gives different pieces.", at_least=0)
 
 
-def main() -> None:
+def main(line: settings.CommandLine) -> None:
     """Compose, synthesise and write each recording."""
-    seconds = 60 * _MINUTES.value / _N_RECORDINGS.value
-    for index in range(_N_RECORDINGS.value):
-        path = storage.join(_OUTPUT_DIR.value, f"piece-{index + 1:02d}.flac")
-        storage.write_bytes(path, make_recording(_SEED.value, index, seconds))
+    asked = line.build(RecordingsConfig)
+    seconds = 60 * asked.minutes / asked.n_recordings
+    for index in range(asked.n_recordings):
+        path = storage.join(asked.output_dir, f"piece-{index + 1:02d}.flac")
+        storage.write_bytes(path, make_recording(asked.seed, index, seconds))
         print(f"{path}: {seconds:.1f} s")
 
 
@@ -49,7 +51,7 @@ def make_recording(seed: int, index: int, seconds: float) -> bytes:
 
 def run() -> NoReturn:
     """Run the command."""
-    command.run(main, sys.modules[__name__])
+    command.run(main, (RecordingsConfig,))
 
 
 if __name__ == "__main__":
