@@ -145,28 +145,6 @@ def require_valid(setting: Setting, name: str, value: Any) -> None:
         errors.require(setting.contains(value), f"{name} must be {expected}", **{name: value})
 
 
-def require_least(config: object, least: float, *names: str) -> None:
-    """Raise the one-line error unless each of these fields of `config` is at least `least`."""
-    for name in names:
-        value = getattr(config, name)
-        errors.require(value >= least, f"{name} must be at least {least}", **{name: value})
-
-
-def require_share(config: object, *names: str) -> None:
-    """Raise the one-line error unless each of these fields is from 0 to below 1."""
-    for name in names:
-        value = getattr(config, name)
-        errors.require(0 <= value < 1, f"{name} must be from 0 to below 1", **{name: value})
-
-
-def require_sign(config: object, *names: str, zero: bool) -> None:
-    """Raise the one-line error unless each field is positive, or 0 where `zero` is allowed."""
-    expected = "must not be negative" if zero else "must be positive"
-    for name in names:
-        value = getattr(config, name)
-        errors.require(value > 0 or (zero and value == 0), f"{name} {expected}", **{name: value})
-
-
 def to_dict(config: Any) -> dict[str, Any]:
     """Return a configuration as plain JSON values."""
     return dataclasses.asdict(config)
