@@ -35,7 +35,7 @@ SPEC = base.FrameSpec(
     shift=0,
     classes=(base.Condition(name="kind", kind="class", n_values=3),),
 )
-TOLD = dataclasses.replace(SPEC, conditions=SPEC.classes)
+CONDITIONAL = dataclasses.replace(SPEC, conditions=SPEC.classes)
 
 
 def make_model(spec: base.FrameSpec = SPEC, stir: bool = False) -> autoencoder.Autoencoder:
@@ -188,22 +188,22 @@ def test_steps_of_a_song_go_on_from_each_other() -> None:
     model.initialise(long)
     model.fit_data(long)
 
-    def alike(latents: np.ndarray) -> float:
-        """Return how much a step tells of the next, -1 to 1."""
+    def autocorrelation(latents: np.ndarray) -> float:
+        """Return the correlation of a step with the next, -1 to 1."""
         return float(np.corrcoef(latents[:, 1:].ravel(), latents[:, :-1].ravel())[0, 1])
 
     seed = rng.seed_from(1, rng.SONGS, 0)
     drawn = {
         prior: model.priors.draw(prior, 100, seed, 8, 1.0) for prior in ("sequence", "gaussian")
     }
-    real = alike(model.encode(make_frames(4, 60), {}))
+    real = autocorrelation(model.encode(make_frames(4, 60), {}))
     assert real > 0.5
-    assert alike(drawn["sequence"]) == pytest.approx(real, abs=0.25)
-    assert abs(alike(drawn["gaussian"])) < 0.1
+    assert autocorrelation(drawn["sequence"]) == pytest.approx(real, abs=0.25)
+    assert abs(autocorrelation(drawn["gaussian"])) < 0.1
 
 
-def test_labels_are_told_to_the_decoder_alone() -> None:
-    model, frames = make_model(TOLD, stir=True), make_frames(2)
+def test_labels_condition_the_decoder_alone() -> None:
+    model, frames = make_model(CONDITIONAL, stir=True), make_frames(2)
     one, other = ({"label/kind": np.array([kind, kind])} for kind in (0, 1))
     latents = model.encode(frames, one)
     np.testing.assert_array_equal(model.encode(frames, other), latents)

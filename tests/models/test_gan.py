@@ -1,4 +1,4 @@
-"""The two players: their game, their penalty, what they are told, and songs longer than a note."""
+"""The GAN: losses, gradient penalty, conditioning, and songs longer than a note."""
 
 import dataclasses
 from typing import Any
@@ -41,7 +41,7 @@ def make_batch(count: int = 8) -> dict[str, Any]:
     }
 
 
-def told(**labels: Any) -> dict[str, np.ndarray]:
+def labels_of(**labels: Any) -> dict[str, np.ndarray]:
     found = {f"label/{name}": np.asarray(values) for name, values in labels.items()}
     return found | {"label/pitch": np.asarray(labels["pitch"], np.float32)}
 
@@ -60,7 +60,7 @@ def test_the_losses_are_non_saturating() -> None:
     np.testing.assert_allclose(of_generator.per_example, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_who_knows_nothing_scores_what_saturation_begins_at() -> None:
+def test_an_untrained_discriminator_is_where_saturation_begins() -> None:
     model = make_model()
     for variable in model.discriminator.trainable_variables:
         variable.assign(tf.zeros_like(variable))
@@ -77,16 +77,16 @@ def test_the_penalty_is_the_exact_squared_gradient_of_one_in_four() -> None:
     penalty = losses(model)[0].metrics["gradient_penalty"].numpy()
     assert ((penalty > 0).sum(axis=0), penalty.size) == (2, 8)
     image, loudness = spectrogram_image.from_frames(batch["frames"], SPEC)
-    said = model.conditioning(batch, 8)
+    cond = model.conditioning(batch, 8)
     for row in map(int, np.flatnonzero(penalty)):
 
         def score(pixels: Any, level: Any, row: int = row) -> float:
-            own = [values[row : row + 1] for values in said]
+            own = [values[row : row + 1] for values in cond]
             return float(model.discriminator(pixels, level, *own)[0])
 
         one = tf.Variable(image[row : row + 1]), tf.Variable(loudness[row : row + 1])
         with tf.GradientTape() as tape:
-            own = [values[row : row + 1] for values in said]
+            own = [values[row : row + 1] for values in cond]
             total = model.discriminator(one[0], one[1], *own)[0]
         slopes = tape.gradient(total, one)
         expected = sum(float(tf.reduce_sum(tf.square(slope))) for slope in slopes)
@@ -144,7 +144,7 @@ def test_the_penalty_moves_the_discriminator() -> None:
     assert max(first) > 0
 
 
-def test_each_player_moves_its_own_variables_alone() -> None:
+def test_each_objective_moves_the_variables_of_one_network() -> None:
     model = make_model()
     first, second = model.objectives()
     assert not {id(v) for v in first.variables} & {id(v) for v in second.variables}
@@ -153,7 +153,7 @@ def test_each_player_moves_its_own_variables_alone() -> None:
     }
 
 
-def test_what_is_varied_is_varied_by_the_draw_of_each_example() -> None:
+def test_each_example_is_augmented_by_its_own_draw() -> None:
     model = make_model(vary_db=6.0, vary_frames=2)
     image = tf.random.stateless_uniform([64, 12, 40, 2], [1, 2]) - 0.5
     loudness = tf.zeros([64, 1])
@@ -170,7 +170,7 @@ def test_what_is_varied_is_varied_by_the_draw_of_each_example() -> None:
     assert set(places) == set(range(5))
 
 
-def test_labels_reach_both_players() -> None:
+def test_labels_reach_the_discriminator() -> None:
     model = make_model()
     scores = [
         losses(model, training=False, **change)[0].metrics
@@ -192,7 +192,7 @@ def test_a_pitch_under_another_name_is_no_grid_unless_named() -> None:
     assert make_model(spec, pitch_label="note").pitch == renamed[0]
 
 
-def test_without_labels_there_is_nothing_to_tell() -> None:
+def test_a_model_without_labels_generates() -> None:
     spec = dataclasses.replace(SPEC, conditions=())
     model = make_model(spec)
     assert model.discriminator.match is None
@@ -202,9 +202,9 @@ def test_without_labels_there_is_nothing_to_tell() -> None:
     assert np.abs(songs[0] - songs[1]).max() > 0
 
 
-def test_a_long_song_is_notes_faded_into_each_other() -> None:
+def test_a_long_song_is_crossfaded_notes() -> None:
     model = make_model()
-    labels = told(instrument=[0, 1], pitch=[60.0, 61.0])
+    labels = labels_of(instrument=[0, 1], pitch=[60.0, 61.0])
     done: list[int] = []
 
     def songs(n_frames: int) -> np.ndarray:
@@ -229,7 +229,7 @@ def test_a_long_song_is_notes_faded_into_each_other() -> None:
 
 def test_temperature_nought_is_nearly_the_mean() -> None:
     model = make_model()
-    labels = told(instrument=[0, 0], pitch=[60.0, 60.0])
+    labels = labels_of(instrument=[0, 0], pitch=[60.0, 60.0])
     near, far = (
         model.generate(
             base.GenerationRequest(n_songs=2, n_frames=12, temperature=temperature, labels=labels),

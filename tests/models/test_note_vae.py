@@ -53,12 +53,12 @@ def test_the_loss_is_of_levels_steps_that_wrap_loudness_and_divergence() -> None
     batch = tensors(make_batch())
     (objective,) = model.objectives()
     found = objective.loss(batch, tf.constant([1, 2, 0]), False)
-    told = model.conditioning(batch, 8)
+    cond = model.conditioning(batch, 8)
     image, loudness = (
         part.numpy() for part in spectrogram_image.from_frames(batch["frames"], SPEC)
     )
-    mean, log_sd = (part.numpy() for part in model.encoder(image, loudness, *told))
-    made, made_loudness = (part.numpy() for part in model.make(mean, told))
+    mean, log_sd = (part.numpy() for part in model.encoder(image, loudness, *cond))
+    made, made_loudness = (part.numpy() for part in model.make(mean, cond))
     apart = np.abs(image[..., 0] - made[..., 0])
     level = apart.mean(axis=(1, 2))
     amplitude = 10 ** (2 * (image[..., 0] - 1))  # 40 dB less for a level 1 lower
@@ -97,15 +97,15 @@ def test_songs_are_made_of_draws_of_the_prior_that_was_asked_for() -> None:
     model, batch = make_model(), make_batch()
     model.fit_data(lambda: iter([batch]))
     labels = {"label/instrument": np.array([0, 1]), "label/pitch": np.array([50, 70], np.float32)}
-    told = conditioning.vector(SPEC.conditions, labels, 2)
-    for alike in (False, True):
+    cond = conditioning.vector(SPEC.conditions, labels, 2)
+    for share_noise in (False, True):
         for prior in ("gaussian", "standard"):
             request = base.GenerationRequest(
-                n_songs=2, n_frames=12, seed=5, prior=prior, labels=labels, share_noise=alike
+                n_songs=2, n_frames=12, seed=5, prior=prior, labels=labels, share_noise=share_noise
             )
             made = model.generate(request, None, lambda _: None)
             seed = rng.seed_from(5, rng.SONGS, 0)
-            draws = model.priors.draw(prior, 1, seed, 2, 1.0, told, alike)
+            draws = model.priors.draw(prior, 1, seed, 2, 1.0, cond, share_noise)
             image, loudness = model.make(draws[:, 0], model.conditioning(labels, 2))
             expected = spectrogram_image.to_frames(image, loudness, SPEC)
             np.testing.assert_allclose(made, expected, rtol=1e-4, atol=1e-4)
@@ -127,7 +127,7 @@ def test_recordings_of_any_length_go_through_it(n_frames: int) -> None:
         np.testing.assert_allclose(made[:, 13:24], expected[:, 1:], rtol=1e-3, atol=1e-3)
 
 
-def test_what_is_told_reaches_encoder_and_generator() -> None:
+def test_labels_reach_encoder_and_generator() -> None:
     model, batch = make_model(), make_batch()
     before = model.predict_frames(tensors(batch))
     for change in ({"label/instrument": np.full(8, 2)}, {"label/pitch": np.full(8, 50, "f")}):

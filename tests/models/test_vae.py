@@ -22,7 +22,7 @@ from lstm_gen.training import nan_guard
 
 DIGIT = families.Condition(name="digit", kind="class", n_values=3)
 SPEC = families.FrameSpec(audio=AudioConfig(n_mels=6), timesteps=16, shift=0)
-TOLD = dataclasses.replace(SPEC, conditions=(DIGIT,), classes=(DIGIT,))
+CONDITIONAL = dataclasses.replace(SPEC, conditions=(DIGIT,), classes=(DIGIT,))
 SMALL: dict[str, Any] = {"latent_size": 3, "width": 8}
 
 
@@ -159,7 +159,7 @@ def test_the_best_sigma_is_the_root_mean_square_error() -> None:
     assert slope(0.9 * rms) < -0.1
 
 
-def test_latents_that_say_nothing_are_what_the_log_warns_of() -> None:
+def test_collapsed_latents_are_warned_of() -> None:
     model = make_model()
     (objective,) = model.objectives()
 
@@ -170,7 +170,7 @@ def test_latents_that_say_nothing_are_what_the_log_warns_of() -> None:
     assert not warnings()
     last = model.encoder[-1]
     for variable in last.variables:
-        variable.assign(tf.zeros_like(variable))  # believes the same of whatever is heard
+        variable.assign(tf.zeros_like(variable))  # the same posterior for every input
     (text,) = warnings()
     assert text.startswith("warning: kl has been")
 
@@ -227,8 +227,8 @@ def test_priors_and_means_are_fitted_to_the_training_split() -> None:
     assert len({song.tobytes() for song in songs.values()}) == 4
 
 
-def test_what_is_told_is_heard() -> None:
-    model = make_model(TOLD)
+def test_labels_reach_encoder_and_decoder() -> None:
+    model = make_model(CONDITIONAL)
     zeros, ones = ({"label/digit": np.full(2, digit)} for digit in (0, 1))
     frames = make_frames(16)
     found = model.encode(frames, zeros)

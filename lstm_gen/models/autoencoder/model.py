@@ -130,6 +130,7 @@ class Autoencoder(latent_model.LatentModel):
         self.encoder = Correction(config.width, config.blocks, size, name="encoder")
         self.restore = Projection(size, patch, name="restore")
         self.decoder = Correction(config.width, config.blocks, patch, name="decoder")
+        # Named as in saved weights.
         self.label_layer = keras.layers.Dense(config.width, use_bias=False, name="tell")
         self.priors = priors.Priors(
             size, config.priors, spec.conditions, spec.classes, sequence_components=1

@@ -48,7 +48,7 @@ class LSTMModel(base.AudioModel):
             spec.shift >= 1, "shift must be at least 1 to predict anything", shift=spec.shift
         )
         self.label_layer = (
-            keras.layers.Dense(spec.channels, use_bias=False, name="told")
+            keras.layers.Dense(spec.channels, use_bias=False, name="told")  # as in saved weights
             if spec.conditions
             else None
         )
