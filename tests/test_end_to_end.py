@@ -143,7 +143,7 @@ def test_recordings_become_songs(folder: pathlib.Path) -> None:
     arguments = ["--run_dir=run", "--n_songs=2", "--seconds=1", "--subtype=PCM_24"]
     made = run(folder, "generate_songs", *arguments)
     assert made.stdout.splitlines()[:2] == ["songs/song-000.wav", "songs/song-001.wav"]
-    assert made.stdout.splitlines()[2].startswith("2 sounds in ")
+    assert made.stdout.splitlines()[2].startswith("2 songs in ")
     sounds = []
     for index in range(2):
         path = folder / "songs" / f"song-00{index}.wav"
@@ -206,7 +206,7 @@ def test_bad_input_to_training_is_one_line(folder: pathlib.Path) -> None:
         Case([*new, "--read_local", "false"], "Received: 'false'"),
         Case([*new, "--noread_local"], "--gcs_bucket=NAME"),
         Case([*new, "--steps_per_call=0"], "steps_per_call=0"),
-        Case([*TRAIN, "--steps=12", "--units=9"], "settings.units=9, there: 8"),
+        Case([*TRAIN, "--steps=12", "--units=9"], "settings.units=9, in run_dir: 8"),
         Case([*TRAIN, "--steps=12", "--learning_rate=0.5"], "training.learning_rate=0.5"),
         Case([*TRAIN, "--steps=12", "--data_dir=changed"], "dataset of run_dir has changed"),
     ]
@@ -271,7 +271,7 @@ def test_a_training_that_is_told_to_stop_saves_and_begins_again_when_told_to(
     assert training.returncode == 128 + signal.SIGTERM, said
     last = said.splitlines()[-1]
     found = re.fullmatch(
-        r"stopped by SIGTERM; step (\d+) is saved, and the same command goes on from there", last
+        r"stopped by SIGTERM; step (\d+) is saved, and the same command continues from there", last
     )
     assert found, said
     states = sorted(path.name for path in (folder / "stopped/checkpoints").iterdir())

@@ -18,8 +18,7 @@ from lstm_gen.config.generation import GenerationConfig
 from lstm_gen.config.training import AugmentationConfig, MonitorConfig, TrainingConfig, WindowConfig
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.prepare import plan, prepare
-from lstm_gen.generation import resynthesis as through
-from lstm_gen.generation import songs
+from lstm_gen.generation import resynthesis, songs
 from lstm_gen.models import base
 from lstm_gen.platform import devices, errors, failpoints
 from lstm_gen.runs import checkpoints, safetensors
@@ -159,14 +158,16 @@ def test_songs_are_as_long_as_asked_and_labels_are_heard_or_refused(
     asked = GenerationConfig(n_songs=2, seconds=1.7, primer_seconds=0.2)
     if not run.family.conditional:
         with pytest.raises(errors.InputError, match="--label is for models lstm, "):
-            songs.make(run_dir, str(tmp_path), dataclasses.replace(asked, label=("pitch=60",)))
+            songs.make(
+                runs.load(run_dir), str(tmp_path), dataclasses.replace(asked, label=("pitch=60",))
+            )
         labels_of: list[tuple[str, ...]] = [()]
     else:
         labels_of = [("pitch=57", "player=oboe"), ("pitch=67", "player=sax")]
     made = []
     for number, label in enumerate(labels_of):
         folder = tmp_path / str(number)
-        paths = songs.make(run_dir, str(folder), dataclasses.replace(asked, label=label))
+        paths = songs.make(runs.load(run_dir), str(folder), dataclasses.replace(asked, label=label))
         for path in paths:
             samples, rate = soundfile.read(path)
             assert rate == RATE
@@ -196,9 +197,9 @@ def test_recordings_come_back_as_long_as_they_were(
     if not run.settings.priors:
         for unable in (asked, mixed):
             with pytest.raises(errors.InputError, match=r"--\w+ is for models autoencoder"):
-                songs.make(run_dir, str(tmp_path), unable)
+                songs.make(runs.load(run_dir), str(tmp_path), unable)
         return
-    paths = songs.make(run_dir, str(tmp_path), asked)
+    paths = songs.make(runs.load(run_dir), str(tmp_path), asked)
     assert [pathlib.Path(path).stem for path in paths] == [
         *("oboe_57-original", "oboe_57-inverted", "oboe_57-reconstructed"),
         *("oboe_57-perturbed-000", "oboe_57-perturbed-001", "oboe_57-oboe-to-sax"),
@@ -210,17 +211,20 @@ def test_recordings_come_back_as_long_as_they_were(
     again = heard["reconstructed"]
     for name in ("perturbed-000", "perturbed-001", "oboe-to-sax"):
         assert np.abs(heard[name] - again).max() > 1e-4, name
-    way = [soundfile.read(path)[0] for path in songs.make(run_dir, str(tmp_path / "way"), mixed)]
+    way = [
+        soundfile.read(path)[0]
+        for path in songs.make(runs.load(run_dir), str(tmp_path / "way"), mixed)
+    ]
     assert len(way) == 3
     if run.family.conditional:
         settings = json.loads(pathlib.Path(paths[-1]).with_suffix(".json").read_text("utf-8"))
         assert settings["labels"] == {"pitch": 57.0, "player": ["sax"]}
         told = dataclasses.replace(mixed, label=("pitch=57|67", "player=oboe|sax"))
-        last = soundfile.read(songs.make(run_dir, str(tmp_path / "told"), told)[-1])[0]
+        last = soundfile.read(songs.make(runs.load(run_dir), str(tmp_path / "told"), told)[-1])[0]
         assert np.abs(last - way[-1]).max() > 1e-4, "the last recording is of another pitch"
         between = dataclasses.replace(asked, label=("pitch=57|67", "player=oboe"))
         with pytest.raises(errors.InputError, match=r"say what the rec|is for models"):
-            songs.make(run_dir, str(tmp_path), between)
+            songs.make(runs.load(run_dir), str(tmp_path), between)
     assert {samples.size for samples in way} == {round(SECONDS * RATE)}
     np.testing.assert_allclose(way[0], again, atol=2e-3)  # the first is the recording itself
 
@@ -228,12 +232,12 @@ def test_recordings_come_back_as_long_as_they_were(
 def test_a_recording_that_nothing_is_said_of_is_refused(
     trained: tuple[str, runs.Run, manifest.Dataset], recordings: pathlib.Path
 ) -> None:
-    run_dir, run, _ = trained
+    _, run, _ = trained
     if not run.settings.priors or not run.family.conditional:
         pytest.skip("nothing needs to be said")
     asked = GenerationConfig(reconstruct=(str(recordings / "oboe_57.wav"),))
     with pytest.raises(errors.InputError, match=r"--label pitch=\.\.\. --label player=\.\.\."):
-        through.make(run_dir, run, "nowhere", asked, "/cpu:0")
+        list(resynthesis.generate(run, asked, "/cpu:0"))
 
 
 def test_a_melody_is_played_by_who_is_told_pitches(
@@ -243,9 +247,9 @@ def test_a_melody_is_played_by_who_is_told_pitches(
     asked = GenerationConfig(melody="57:0.25,60,-:0.25,67:0.75", note_seconds=0.5)
     if not run.family.conditional or "primer" in run.family.controls:
         with pytest.raises(errors.InputError, match="--melody is for models autoencoder, vae, gan"):
-            songs.make(run_dir, str(tmp_path), asked)
+            songs.make(runs.load(run_dir), str(tmp_path), asked)
         return
-    (path,) = songs.make(run_dir, str(tmp_path), asked)
+    (path,) = songs.make(runs.load(run_dir), str(tmp_path), asked)
     samples, _ = soundfile.read(path)
     assert samples.size == round((0.25 + 0.5 + 0.25 + 0.75 + 0.1) * RATE) + 1
     assert not samples[round(0.86 * RATE) : round(0.99 * RATE)].any(), "a rest is silent"
@@ -253,12 +257,12 @@ def test_a_melody_is_played_by_who_is_told_pitches(
     if "between" in run.family.controls:
         several = dataclasses.replace(asked, label=("player=oboe|sax",))
         with pytest.raises(errors.InputError, match="a melody has one player"):
-            songs.make(run_dir, str(tmp_path), several)
+            songs.make(runs.load(run_dir), str(tmp_path), several)
     pitched = dataclasses.replace(asked, label=("pitch=60",))
     with pytest.raises(errors.InputError, match="the melody says the pitch"):
-        songs.make(run_dir, str(tmp_path), pitched)
+        songs.make(runs.load(run_dir), str(tmp_path), pitched)
     with pytest.raises(errors.InputError, match="pitches of the dataset, 57 to 67"):
-        songs.make(run_dir, str(tmp_path), dataclasses.replace(asked, melody="40"))
+        songs.make(runs.load(run_dir), str(tmp_path), dataclasses.replace(asked, melody="40"))
 
 
 def test_notes_are_judged_beside_real_ones(

@@ -76,7 +76,7 @@ def test_a_representation_is_learnt_and_heard(
         GenerationConfig(n_songs=1, seconds=0.5, primer_seconds=0.2),
         GenerationConfig(n_songs=1, seconds=0.5, primer=clip, include_primer=True),
     ):
-        (path,) = songs.make(run_dir, str(tmp_path / "songs"), asked)
+        (path,) = songs.make(runs.load(run_dir), str(tmp_path / "songs"), asked)
         samples, rate = soundfile.read(path)
         assert rate == RATE
         assert np.isfinite(samples).all()

@@ -100,7 +100,7 @@ def test_songs_come_from_every_prior_and_are_as_long_as_asked(
 ) -> None:
     for prior in ("", "gmm", "gaussian", "standard"):
         asked = GenerationConfig(n_songs=1, seconds=1.5, prior=prior)
-        (path,) = songs.make(run_dir, str(tmp_path / (prior or "default")), asked)
+        (path,) = songs.make(runs.load(run_dir), str(tmp_path / (prior or "default")), asked)
         samples, rate = soundfile.read(path)
         assert rate == RATE
         assert abs(samples.size - 1.5 * RATE) <= AUDIO.hop_length
@@ -126,4 +126,4 @@ def test_what_was_asked_for_is_judged(told_dir: str, tmp_path: pathlib.Path) -> 
     assert "| songs |" in text
     assert "songs, by class: high" in text
     asked = GenerationConfig(n_songs=1, seconds=1, label=("kind=high",))
-    assert len(songs.make(told_dir, str(tmp_path / "songs"), asked)) == 1
+    assert len(songs.make(runs.load(told_dir), str(tmp_path / "songs"), asked)) == 1

@@ -122,7 +122,7 @@ def test_songs_come_from_every_prior_and_are_as_long_as_asked(
 ) -> None:
     for prior in ("", *WaveformVAEConfig.priors):
         asked = GenerationConfig(n_songs=1, seconds=1.5, prior=prior)
-        (path,) = songs.make(run_dir, str(tmp_path / (prior or "default")), asked)
+        (path,) = songs.make(runs.load(run_dir), str(tmp_path / (prior or "default")), asked)
         samples, rate = soundfile.read(path)
         assert rate == RATE
         assert samples.size == 1.5 * RATE

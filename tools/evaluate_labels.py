@@ -25,8 +25,7 @@ from flags import (
 from lstm_gen.dataset.format import labels, manifest
 from lstm_gen.evaluation import labelled
 from lstm_gen.evaluation import labels as classes
-from lstm_gen.generation import conditioning
-from lstm_gen.generation import songs as generation
+from lstm_gen.generation import conditioning, request
 from lstm_gen.platform import errors
 from lstm_gen.runs import run as runs
 from tools import judging
@@ -61,7 +60,7 @@ def _judge(run_dir: str, run: runs.Run, name: str) -> str:
     ]
     details = []
     for prior in samples_flags.priors():
-        clips, asked = _make(run_dir, run, name, classifier.classes, prior, dataset.data_dir)
+        clips, asked = _make(run, name, classifier.classes, prior, dataset.data_dir)
         made = classes.extract_features(clips, run.audio, run.normalisation)
         heard = classifier.predict(made)
         title = f"songs, {prior}" if prior else "songs"
@@ -91,7 +90,7 @@ def _real(
 
 
 def _make(
-    run_dir: str, run: runs.Run, name: str, names: Sequence[str], prior: str, data_dir: str
+    run: runs.Run, name: str, names: Sequence[str], prior: str, data_dir: str
 ) -> tuple[list[np.ndarray], list[str]]:
     """Return the frames of songs, and the class that each was asked to be."""
     songs = evaluation_flags.config(prior)
@@ -101,11 +100,11 @@ def _make(
         for drawn, one in zip(conditioning.of_songs(run, songs), asked, strict=True)
     ]
     model_request = dataclasses.replace(
-        generation.generation_request(songs, run),
+        request.for_model(songs, run),
         n_frames=run.window.timesteps,
         labels=conditioning.encode(run, values),
     )
-    return list(judging.make_songs(run_dir, run, songs, data_dir, model_request)), asked
+    return list(judging.make_songs(run, songs, data_dir, model_request)), asked
 
 
 def _row(name: str, wanted: list[str], heard: list[str], described: np.ndarray) -> str:

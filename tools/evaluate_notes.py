@@ -25,8 +25,7 @@ from lstm_gen.config.generation import GenerationConfig
 from lstm_gen.dataset.format import labels, manifest
 from lstm_gen.evaluation import labels as classes
 from lstm_gen.evaluation import notes
-from lstm_gen.generation import conditioning, output
-from lstm_gen.generation import songs as generation
+from lstm_gen.generation import conditioning, output, request
 from lstm_gen.platform import errors, storage
 from lstm_gen.runs import run as runs
 from tools import judging
@@ -88,13 +87,13 @@ def _judge(run_dir: str, run: runs.Run, songs: GenerationConfig) -> str:
         for split in ("train", "validation")
         for take in _choose([one for one in takes if one.split == split], random)
     ]
-    made = _make(run_dir, run, songs, asked)
+    made = _make(run, songs, asked)
     return "\n".join(
         [
             f"### {run_dir}\n",
             _describe(run, takes, asked, made),
             _classes(run, songs, takes, asked, made),
-            _spread(run_dir, run, songs, takes, random),
+            _spread(run, songs, takes, random),
         ]
     )
 
@@ -143,17 +142,15 @@ def _choose(takes: Sequence[Take], random: np.random.Generator) -> list[Take]:
     return [takes[index] for index in order[:wanted]]
 
 
-def _make(
-    run_dir: str, run: runs.Run, songs: GenerationConfig, asked: Sequence[Take]
-) -> list[np.ndarray]:
+def _make(run: runs.Run, songs: GenerationConfig, asked: Sequence[Take]) -> list[np.ndarray]:
     """Return a note with the labels of each take."""
     songs = dataclasses.replace(songs, n_songs=len(asked))
     model_request = dataclasses.replace(
-        generation.generation_request(songs, run),
+        request.for_model(songs, run),
         n_frames=len(asked[0].samples) // run.audio.hop_length,
         labels=conditioning.encode(run, [take.values for take in asked]),
     )
-    frames = judging.make_songs(run_dir, run, songs, run.data_dir, model_request)
+    frames = judging.make_songs(run, songs, run.data_dir, model_request)
     return [output.invert(run.normalisation.undo(one), run.audio, songs) for one in frames]
 
 
@@ -281,7 +278,6 @@ def _agree(
 
 
 def _spread(
-    run_dir: str,
     run: runs.Run,
     songs: GenerationConfig,
     takes: Sequence[Take],
@@ -291,7 +287,7 @@ def _spread(
     chosen = [takes[i] for i in random.permutation(len(takes))[:_SPREAD_LABELS]]
     asked = [take for take in chosen for _ in range(_SPREAD_DRAWS)]
     again = dataclasses.replace(songs, seed=songs.seed + 1)
-    made = [notes.decibels(note) for note in _make(run_dir, run, again, asked)]
+    made = [notes.decibels(note) for note in _make(run, again, asked)]
     draws = [
         notes.spread_db(made[i : i + _SPREAD_DRAWS]) for i in range(0, len(made), _SPREAD_DRAWS)
     ]

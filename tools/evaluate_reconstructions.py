@@ -84,7 +84,7 @@ def _judge(
     run_dir: str, run: runs.Run, dataset: manifest.Dataset, sounds: list[_Sound]
 ) -> list[str]:
     """Return the rows of a run."""
-    model, spec = runs.load_model(run_dir, run), run.spec
+    model, spec = run.load_model(), run.spec
     train, (held_out, told) = (
         _segments(run, dataset, "train")[0],
         _segments(run, dataset, "validation"),

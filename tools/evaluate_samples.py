@@ -47,9 +47,7 @@ def main() -> None:
         for prior in samples_flags.priors():
             asked = evaluation_flags.config(prior)
             name = f"{run_dir}, {prior}" if prior else run_dir
-            columns[name] = _measure(
-                judging.make_songs(run_dir, run, asked, dataset.data_dir), found, train
-            )
+            columns[name] = _measure(judging.make_songs(run, asked, dataset.data_dir), found, train)
     parts = [
         samples.acceptance(columns, held_out).markdown(),
         *_training(found, dataset),
@@ -80,16 +78,16 @@ def _training(found: dict[str, runs.Run], dataset: manifest.Dataset) -> Iterator
         weights = checkpoints.newest(runs.model_dir(run_dir))
         known = weights.facts if weights else {}
         facts = [f"{name} {value:.3f}" for name, value in known.items() if type(value) is float]
-        facts.append(_active(run_dir, run, dataset))
+        facts.append(_active(run, dataset))
         step = weights.step if weights else 0
         yield f"{run_dir}, step {step}, on held-out windows: {', '.join(facts)}\n"
 
 
-def _active(run_dir: str, run: runs.Run, dataset: manifest.Dataset) -> str:
+def _active(run: runs.Run, dataset: manifest.Dataset) -> str:
     """Return in words how many latents tell held-out segments apart."""
     if "reconstruct" not in run.family.controls:
         return "no latents"
-    model = rollout.place_model(run_dir, run, device_flags.devices()[0], "float32")
+    model = rollout.place_model(run, device_flags.devices()[0], "float32")
     rows = np.concatenate(
         [
             model.encode(one.frames[np.newaxis], conditioning.encode(run, [dict(one.values)]))[0]

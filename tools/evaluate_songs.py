@@ -44,7 +44,7 @@ def main() -> None:
     )
     clips = _cut_real(dataset, held_out, songs)
     for run_dir, run in found.items():
-        clips[run_dir] = judging.make_songs(run_dir, run, songs, dataset.data_dir)
+        clips[run_dir] = judging.make_songs(run, songs, dataset.data_dir)
     normal = dataset.normalisation
     reports = {
         name: rollouts.measure(frames, held_out, train, dataset.audio, normal.mean, normal.std)

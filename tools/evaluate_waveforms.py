@@ -15,7 +15,7 @@ from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.input import excerpts as primers
 from lstm_gen.dataset.input import pipeline
 from lstm_gen.evaluation import waveforms
-from lstm_gen.generation import latents
+from lstm_gen.generation import resynthesis
 from lstm_gen.models.latents.latent_model import LatentModel
 from lstm_gen.platform import errors
 from lstm_gen.runs import checkpoints
@@ -52,7 +52,7 @@ def main() -> None:
             model=run.settings.family,
         )
         dataset = judging.load_dataset({run_dir: run})
-        model = runs.load_model(run_dir, run)
+        model = run.load_model()
         back.append(_judge_reconstruction(run_dir, run, model, dataset))
         drawn += _judge_draws(run_dir, run, dataset)
     judging.tell("\n".join([*back, "", *drawn, "", _FOOTNOTE, ""]))
@@ -69,7 +69,7 @@ def _judge_reconstruction(
 
     def through(signal: np.ndarray) -> np.ndarray:
         frames = run.normalisation.apply(signal.reshape(1, -1, run.audio.hop_length))
-        made = latents.reconstruct(model, frames, {})
+        made = resynthesis.reconstruct(model, frames, {})
         return _sound(run, made[0])
 
     window = run.window.timesteps * run.audio.hop_length
@@ -95,7 +95,7 @@ def _judge_draws(run_dir: str, run: runs.Run, dataset: manifest.Dataset) -> list
     rows = [_draws_row("held-out music", real, real)]
     for prior in run.settings.priors:
         asked = evaluation_flags.config(prior)
-        made = judging.make_songs(run_dir, run, asked, dataset.data_dir)
+        made = judging.make_songs(run, asked, dataset.data_dir)
         found = waveforms.measure_draws([_sound(run, song) for song in made])
         rows.append(_draws_row(f"{run_dir}, {prior}", found, real))
     return rows

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 import numpy as np
-import tqdm
 
 from flags import device_flags, judged_flags
 from lstm_gen.config.generation import GenerationConfig
@@ -44,7 +43,6 @@ def load_dataset(found: Mapping[str, runs.Run]) -> manifest.Dataset:
 
 
 def make_songs(
-    run_dir: str,
     run: runs.Run,
     songs: GenerationConfig,
     data_dir: str,
@@ -53,27 +51,23 @@ def make_songs(
     """Return the frames of a run's songs, normalised, float32 [n_songs, n_frames, channels].
 
     Args:
-      run_dir: The run.
-      run: What it says of itself.
+      run: The run.
       songs: What is asked for.
       data_dir: Where primers are taken from.
       model_request: The same as the model is told it, if it is to be told otherwise.
     """
-    request.require_honoured(songs, run)
-    model_request = model_request or generation.generation_request(songs, run)
+    request.require_supported(songs, run)
+    model_request = model_request or request.for_model(songs, run)
     groups = rollout.deal(songs.n_songs, songs.songs_at_once)
-    total = model_request.n_frames * len(groups)
-    with tqdm.tqdm(total=total, unit="frame", desc=run_dir, leave=False) as bar:
-        frames = rollout.roll_out(
-            run_dir,
-            run,
-            model_request,
-            generation.load_primer(run, songs, data_dir),
-            groups,
-            device_flags.devices(),
-            songs.precision,
-            bar.update,
-        )
+    frames = rollout.roll_out(
+        run,
+        model_request,
+        generation.load_primer(run, songs, data_dir),
+        groups,
+        device_flags.devices(),
+        songs.precision,
+        show_progress=True,
+    )
     return np.stack(list(frames.values()))
 
 

@@ -36,43 +36,38 @@ SETTINGS = (paths.RunConfig, OutputConfig, GenerationConfig, DeviceConfig, paths
 
 def main(line: settings.CommandLine) -> None:
     """Make the songs, and print their names."""
-    songs, output = line.build(GenerationConfig), line.build(OutputConfig)
+    config, output = line.build(GenerationConfig), line.build(OutputConfig)
     device, run_dir = line.build(DeviceConfig), line.build(paths.RunConfig).run_dir
-    if generation.is_midi(songs.melody):
-        songs = dataclasses.replace(songs, melody=line.resolve(songs.melody, "input"))
+    if generation.is_midi(config.melody):
+        config = dataclasses.replace(config, melody=line.resolve(config.melody, "input"))
     stderr_filter.start()
-    import tqdm
-
-    from lstm_gen.generation import rollout
-    from lstm_gen.generation import songs as songs_made
+    from lstm_gen.generation import songs
     from lstm_gen.platform import devices
     from lstm_gen.runs import run as runs
 
     names = devices.devices(device.kind, device.cpu_devices)
     run = runs.load(run_dir)
-    if songs.temperature < 1 and "sigma_scale" in run.family.controls:
+    if config.temperature < 1 and "sigma_scale" in run.family.controls:
         logging.warning("--temperature below 1 lets onsets vanish; --sigma_scale is safer to lower")
-    groups = rollout.deal(songs.n_songs, songs.songs_at_once)
-    n_frames = songs_made.generation_request(songs, run).n_frames * len(groups)
-    total = None if songs.melody else n_frames  # a melody's notes are as long as the longest
     start = time.perf_counter()
-    # Delayed, so that an error before the first frame is the only line on stderr.
-    with tqdm.tqdm(total=total, unit="frame", desc="rolling out", leave=False, delay=1e-3) as bar:
-        made = songs_made.make(
-            run_dir, output.output_dir, songs, output.data_dir, names, bar.update
-        )
+    paths_made = songs.make(
+        run, output.output_dir, config, output.data_dir, names, show_progress=True
+    )
     seconds = time.perf_counter() - start
-    for path in made:
+    for path in paths_made:
         print(path)
-    print(f"{len(made)} sounds in {seconds:.1f} s{_describe_rate(songs, len(made), seconds)}")
+    print(_describe_result(config, len(paths_made), seconds))
 
 
-def _describe_rate(songs: GenerationConfig, n_sounds: int, seconds: float) -> str:
-    """Return in words how fast songs were made; recordings and melodies are of any length."""
-    if songs.reconstruct or songs.interpolate or songs.melody:
-        return ""
-    rate = n_sounds * songs.seconds / seconds
-    return f", {songs.seconds:g} s each, {rate:.0f} x real time with everything"
+def _describe_result(config: GenerationConfig, n_songs: int, seconds: float) -> str:
+    """Return the number of songs, the time and, if all have the requested length, the speed."""
+    if config.reconstruct or config.interpolate or config.melody:
+        return f"{n_songs} {'sound' if n_songs == 1 else 'sounds'} in {seconds:.1f} s"
+    rate = n_songs * config.seconds / seconds
+    return (
+        f"{n_songs} {'song' if n_songs == 1 else 'songs'} in {seconds:.1f} s, {config.seconds:g} s "
+        f"each, {rate:.1f} x real time with loading the model and inversion"
+    )
 
 
 def run() -> NoReturn:

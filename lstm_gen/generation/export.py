@@ -1,12 +1,12 @@
-"""A trained generator as a SavedModel: from the primer's samples to the song's in one graph.
+"""Export: a trained generator as a SavedModel, from the primer's samples to the song's.
 
-It has one signature, and whoever serves it needs neither this program nor the dataset:
+A server needs neither this program nor the dataset. The one signature is
 
-    seed         int32 [], another seed, another song
-    primer       float32 [samples] at the run's sample rate, what the song continues; may be empty
+    seed         int32 []; each seed generates another song
+    primer       float32 [samples] at the run's sample rate, continued by the song; may be empty
     seconds      float32 [], length of the song
     temperature  float32 [], of the choice among mixture components
-    -> waveform  float32 [samples]; louder than full scale it is scaled down, as in a file
+    -> waveform  float32 [samples], scaled down if it is louder than full scale
 """
 
 import pathlib
@@ -22,18 +22,18 @@ from lstm_gen.config import fields
 from lstm_gen.platform import devices, errors, storage
 from lstm_gen.runs import run as runs
 
-_FACTS = "assets.extra/generator.json"  # a place that servers leave alone
+_FACTS = "assets.extra/generator.json"  # a directory that servers ignore
 
 
 class Generator(tf.Module):
-    """The generator of a run, as a graph.
+    """Generator of a run as a TensorFlow graph.
 
     Args:
-      run: What the run directory says.
+      run: The run.
       model: Its trained model.
-      sigma_scale: Factor on the deviation that is sampled.
-      n_iterations: Of the inversion.
-      max_seconds: Longest song; a request for more is an error.
+      sigma_scale: Factor on the sampled deviation of frames.
+      n_iterations: Iterations of the inversion.
+      max_seconds: Longest song, seconds; a longer request is an error.
     """
 
     def __init__(
@@ -62,8 +62,10 @@ class Generator(tf.Module):
         self.weights = [variable.value for variable in model.variables]
         self.generate = tf.function(self._generate, input_signature=_signature())
 
-    def make(self, seed: int, primer: np.ndarray, seconds: float, temperature: float) -> np.ndarray:
-        """Return the song in this process, float32 [samples]."""
+    def generate_song(
+        self, seed: int, primer: np.ndarray, seconds: float, temperature: float
+    ) -> np.ndarray:
+        """Return a song generated in this process, float32 [samples]."""
         song = self.generate(
             tf.constant(seed, tf.int32),
             tf.constant(primer, tf.float32),
@@ -73,7 +75,7 @@ class Generator(tf.Module):
         return np.asarray(song["waveform"])
 
     def _generate(self, seed: Any, primer: Any, seconds: Any, temperature: Any) -> dict[str, Any]:
-        """Return the song; the whole signature."""
+        """Return the outputs of the signature."""
         run = self._run
         fits = (seconds > 0) & (seconds <= self._max_seconds) & (temperature > 0)
         message = f"seconds must be up to {self._max_seconds:g}, and temperature positive"
@@ -93,17 +95,13 @@ class Generator(tf.Module):
             return {"waveform": samples * (files.PEAK / tf.maximum(peak, files.PEAK))}
 
 
-def load(
-    run_dir: str, sigma_scale: float, n_iterations: int, max_seconds: float
-) -> tuple[runs.Run, Generator]:
-    """Return a run and its generator.
+def load(run: runs.Run, sigma_scale: float, n_iterations: int, max_seconds: float) -> Generator:
+    """Return the generator of a run; for the arguments see `write`.
 
     Raises:
       InputError: If there are no trained weights, or the family cannot be exported.
     """
-    run = runs.load(run_dir)
-    model = runs.load_model(run_dir, run)
-    return run, Generator(run, model, sigma_scale, n_iterations, max_seconds)
+    return Generator(run, run.load_model(), sigma_scale, n_iterations, max_seconds)
 
 
 def write(
@@ -112,22 +110,23 @@ def write(
     """Write the generator of a run as a SavedModel.
 
     Args:
-      run_dir: A directory that training made.
-      output_dir: Where it goes: a directory that is not there, or empty.
-      sigma_scale: Factor on the deviation that is sampled.
-      n_iterations: Of the inversion.
-      max_seconds: Longest song that may be asked for.
+      run_dir: The run directory.
+      output_dir: Directory to write, missing or empty.
+      sigma_scale: Factor on the sampled deviation of frames.
+      n_iterations: Iterations of the inversion.
+      max_seconds: Longest song that can be requested, seconds.
 
     Raises:
-      InputError: If there is something in `output_dir`, there are no trained weights, or the
-        family cannot be exported.
+      InputError: If `output_dir` is not empty, there are no trained weights, or the family cannot
+        be exported.
     """
     errors.require(
         not storage.list_names(output_dir),
-        "output_dir must be empty; choose another, as a server does for each version",
+        "output_dir must be empty; choose a new one for each version, as servers expect",
         output_dir=output_dir,
     )
-    run, generator = load(run_dir, sigma_scale, n_iterations, max_seconds)
+    run = runs.load(run_dir)
+    generator = load(run, sigma_scale, n_iterations, max_seconds)
     facts = {
         "run_dir": run_dir,
         "model": run.settings.family,
@@ -141,7 +140,7 @@ def write(
         traced = generator.generate.get_concrete_function()
         tf.saved_model.save(generator, work, signatures={"serving_default": traced})
         storage.write_text(storage.join(work, _FACTS), fields.to_json(facts))
-        # The program itself last: a server that watches the directory waits for it.
+        # The graph last: a server that watches the directory waits for it.
         for name in sorted(storage.walk_files(work), key=lambda name: name == "saved_model.pb"):
             content = pathlib.Path(work, name).read_bytes()
             storage.write_bytes(storage.join(output_dir, name), content)
@@ -157,5 +156,5 @@ def _signature() -> list[tf.TensorSpec]:
 
 
 def _silence(primer: Any) -> Any:
-    """Return one sample of silence where there is no primer, none where there is one."""
+    """Return one sample of silence if the primer is empty, else none."""
     return tf.zeros([tf.cast(tf.shape(primer)[0] == 0, tf.int32)], tf.float32)

@@ -1,32 +1,36 @@
-"""A melody played with generated notes: one sound for each pitch, put where the notes are.
+"""Melody: one generated note for each pitch, mixed at the times of a list of notes or a MIDI file.
 
-A melody is written out, as in "60,62,64" or "60:0.5,-:0.25,64:1" (MIDI note number or - for a
-rest, then seconds), or it is a MIDI file, of which every note of every track is played, drums
-apart. 60 is middle C.
+A list is "60,62,64" or "60:0.5,-:0.25,64:1": a MIDI note number (60 is middle C), or - for a rest,
+and its seconds. Of a MIDI file every note of every track is played, except drums.
 """
 
+import dataclasses
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from absl import logging
 
+from lstm_gen.audio import representations
 from lstm_gen.config import generation as generation_config
 from lstm_gen.config.generation import GenerationConfig
+from lstm_gen.generation import conditioning, output, request, rollout
 from lstm_gen.platform import errors, storage
 from lstm_gen.runs import run as runs
 
-_DRUMS = 9  # channel of General MIDI
-_RELEASE_SECONDS = 0.1  # in which a note that ends is faded out
+_DRUM_CHANNEL = 9  # of General MIDI
+_RELEASE_SECONDS = 0.1  # fade-out after the end of a note
 _MAX_NOTES = 100_000
 
 
 class Note(NamedTuple):
-    """One note.
+    """A note of a melody.
 
     Attributes:
       pitch: MIDI note number.
-      start_seconds: When it begins.
-      seconds: How long it sounds.
-      loudness: Factor on its samples, 0 to 1.
+      start_seconds: Onset, seconds.
+      seconds: Duration without the release, seconds.
+      loudness: Factor on the samples, 0 to 1.
     """
 
     pitch: int
@@ -35,33 +39,95 @@ class Note(NamedTuple):
     loudness: float = 1.0
 
 
-def read(text: str, note_seconds: float) -> list[Note]:
-    """Return the notes of a melody, written out or in a MIDI file, in the order of their starts.
+def play(
+    run: runs.Run, config: GenerationConfig, devices: Sequence[str], show_progress: bool = False
+) -> output.Sound:
+    """Return a melody played with one generated note for each of its pitches.
+
+    All notes have the same labels, except for the pitch, and share their noise.
 
     Args:
-      text: As the module says.
-      note_seconds: Length of a note that is written without one.
+      run: Run with trained weights, of a model conditioned on pitch.
+      config: The request.
+      devices: Names of devices.
+      show_progress: Whether to show progress bars on stderr.
 
     Raises:
-      InputError: If it is no melody, or cannot be read.
+      InputError: If the melody cannot be read, or the model does not support it.
+    """
+    errors.require(
+        not conditioning.between(run, config),
+        "a melody has one instrument; give each label one value",
+        label=",".join(config.label),
+    )
+    notes = read(config.melody, config.note_seconds)
+    wanted = pitches(notes, run, config)
+    errors.require(
+        config.pitch_label not in conditioning.given(run, config),
+        f"the notes of the melody have the pitch; leave out --label {config.pitch_label}",
+        label=",".join(config.label),
+    )
+    seconds = longest(notes)
+    window_seconds = run.window.timesteps / run.audio.frames_per_second
+    if seconds > window_seconds and "between" in run.family.controls:  # generated note by note
+        logging.warning("notes longer than %.1f s are struck again and again", window_seconds)
+    per_pitch = dataclasses.replace(config, n_songs=len(wanted), seconds=seconds, primer="")
+    shared = conditioning.of_songs(run, per_pitch)[0]
+    labels = [
+        {
+            **shared,
+            **conditioning.given(
+                run, dataclasses.replace(config, label=(f"{config.pitch_label}={pitch}",))
+            ),
+        }
+        for pitch in wanted
+    ]
+    songs = rollout.roll_out(
+        run,
+        request.for_model(per_pitch, run, labels),
+        np.zeros((len(wanted), 0, run.audio.channels), np.float32),
+        [range(len(wanted))],  # a melody is one song: no other process has a part in it
+        devices,
+        config.precision,
+        show_progress,
+    )
+    sounds = {
+        pitch: output.invert(run.normalisation.undo(songs[index]), run.audio, config)
+        for index, pitch in output.show_inversion(list(enumerate(wanted)), show_progress)
+    }
+    samples = mix(notes, sounds, run.audio.sample_rate)
+    instrument = {name: value for name, value in shared.items() if name != config.pitch_label}
+    frames = representations.extract(samples, run.audio)
+    return output.Sound("melody", frames, samples, instrument)
+
+
+def read(text: str, note_seconds: float) -> list[Note]:
+    """Return the notes of a melody in the order of their onsets.
+
+    Args:
+      text: A list of notes, or the path of a MIDI file.
+      note_seconds: Duration of a note that is written without one, seconds.
+
+    Raises:
+      InputError: If it is no melody, or the file cannot be read.
     """
     notes = _read_midi(text) if generation_config.is_midi(text) else _read_text(text, note_seconds)
     errors.require(0 < len(notes) <= _MAX_NOTES, "a melody must have notes", melody=text)
     return sorted(notes, key=lambda note: (note.start_seconds, note.pitch))
 
 
-def pitches(notes: list[Note], run: runs.Run, songs: GenerationConfig) -> list[int]:
-    """Return the pitches that sounds are needed of, rising.
+def pitches(notes: list[Note], run: runs.Run, config: GenerationConfig) -> list[int]:
+    """Return the distinct pitches of notes, ascending.
 
     Raises:
-      InputError: If the model is not told pitches, or was trained on none as low or as high.
+      InputError: If the model is not conditioned on pitch, or a pitch is out of its range.
     """
-    name = songs.pitch_label
+    name = config.pitch_label
     errors.require(
         name in run.condition,
-        f"a melody needs a model that is told pitches: train_model.py --condition={name}, or, "
-        "where the label has another name, --pitch_label=NAME",
-        told=",".join(run.condition),
+        f"a melody needs a model conditioned on pitch: train_model.py --condition={name}, or, "
+        "if the label has another name, --pitch_label=NAME",
+        condition=",".join(run.condition),
     )
     label, wanted = run.vocabulary[name], sorted({note.pitch for note in notes})
     if label.kind == "number":
@@ -76,15 +142,15 @@ def pitches(notes: list[Note], run: runs.Run, songs: GenerationConfig) -> list[i
 
 
 def longest(notes: list[Note]) -> float:
-    """Return the seconds of the longest note, its release included."""
+    """Return the duration of the longest note with its release, seconds."""
     return max(note.seconds for note in notes) + _RELEASE_SECONDS
 
 
 def mix(notes: list[Note], sounds: dict[int, np.ndarray], sample_rate: int) -> np.ndarray:
-    """Return all notes of a melody together, float32 [samples].
+    """Return the sum of all notes, float32 [samples].
 
     Args:
-      notes: What to play.
+      notes: Notes of the melody.
       sounds: Pitch to the waveform of a note, float32 [samples].
       sample_rate: Samples per second, Hz.
     """
@@ -98,7 +164,7 @@ def mix(notes: list[Note], sounds: dict[int, np.ndarray], sample_rate: int) -> n
 
 
 def _released(samples: np.ndarray, seconds: float, sample_rate: int) -> np.ndarray:
-    """Return the beginning of a sound, faded out where its note ends."""
+    """Return a sound cut to its note's duration and faded out."""
     held, release = round(seconds * sample_rate), round(_RELEASE_SECONDS * sample_rate)
     sound = samples[: held + release].copy()
     fading = sound[held:]
@@ -146,7 +212,7 @@ def _read_midi(path: str) -> list[Note]:
             ) from error
     for message in messages:
         now += message.time
-        if message.type not in ("note_on", "note_off") or message.channel == _DRUMS:
+        if message.type not in ("note_on", "note_off") or message.channel == _DRUM_CHANNEL:
             continue
         key = (message.channel, message.note)
         if key in held:
@@ -154,7 +220,7 @@ def _read_midi(path: str) -> list[Note]:
             notes.append(Note(message.note, start, max(now - start, 0.01), velocity / 127))
         if message.type == "note_on" and message.velocity:
             held[key] = (now, message.velocity)
-    # A note that is never let go sounds to the end.
+    # A note without an end lasts to the end of the file.
     for (_, pitch), (start, velocity) in held.items():
         notes.append(Note(pitch, start, max(now - start, 0.01), velocity / 127))
     return notes

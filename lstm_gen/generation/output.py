@@ -1,61 +1,78 @@
-"""Frames become files: the sound, its picture, and what it was made from."""
+"""Output of generation: a sound file, a picture of its spectrogram and its settings as JSON."""
 
 import hashlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+import tqdm
 
 from lstm_gen.audio import files, inversion, plots, representations
 from lstm_gen.config import fields
 from lstm_gen.config.audio import INVERSION_ITERATIONS, AudioConfig
 from lstm_gen.config.generation import GenerationConfig
+from lstm_gen.dataset.format import labels
 from lstm_gen.platform import storage
-from lstm_gen.runs import checkpoints, run
+from lstm_gen.runs import checkpoints
+from lstm_gen.runs import run as runs
+
+_Item = TypeVar("_Item")
 
 
-def write_song(path: str, frames: np.ndarray, audio: AudioConfig, songs: GenerationConfig) -> str:
-    """Invert frames and write the sound and its picture; return the sound's path."""
-    return write_sound(path, frames, invert(frames, audio, songs), audio, songs)
+class Sound(NamedTuple):
+    """A generated or reconstructed sound.
+
+    Attributes:
+      name: File name without extension.
+      frames: float32 [frames, channels], of the run's representation, not normalised.
+      samples: float32 [samples] at the run's sample rate.
+      labels: Conditioning labels.
+      song: Index of the song.
+    """
+
+    name: str
+    frames: np.ndarray
+    samples: np.ndarray
+    labels: Mapping[str, labels.Value]
+    song: int = 0
 
 
-def write_sound(
-    path: str,
-    frames: np.ndarray,
-    samples: np.ndarray,
-    audio: AudioConfig,
-    songs: GenerationConfig,
-) -> str:
-    """Write a waveform and the picture of its frames; return the sound's path."""
-    sound = f"{path}.{songs.format}"
-    files.write(sound, samples, audio.sample_rate, songs.subtype)
-    plots.spectrogram(f"{path}.png", frames, audio, title=storage.name(path))
-    return sound
-
-
-def invert(frames: np.ndarray, audio: AudioConfig, songs: GenerationConfig) -> np.ndarray:
+def invert(frames: np.ndarray, audio: AudioConfig, config: GenerationConfig) -> np.ndarray:
     """Return the waveform of frames, float32, one hop of samples per frame."""
-    if songs.inversion == "griffin_lim" and audio.representation == "log_mel":
+    if config.inversion == "griffin_lim" and audio.representation == "log_mel":
         samples = inversion.griffin_lim(frames, audio)
         return np.pad(samples, (0, len(frames) * audio.hop_length - samples.size))
-    return representations.invert(frames, audio, INVERSION_ITERATIONS[songs.inversion_quality])
+    return representations.invert(frames, audio, INVERSION_ITERATIONS[config.inversion_quality])
 
 
-def write_settings(
-    path: str,
-    run_dir: str,
-    index: int,
-    songs: GenerationConfig,
-    frames: np.ndarray,
-    labels: Mapping[str, Any] | None = None,
-) -> None:
-    """Write beside a song what it was made from, what it is, and the hash of its frames."""
-    weights = checkpoints.newest(run.model_dir(run_dir))
-    made_from = {"run_dir": run_dir, "song": index, "step": weights.step if weights else None}
-    values = fields.to_dict(songs) | made_from | {"labels": dict(labels or {})} | _digest(frames)
-    storage.write_text(f"{path}.json", fields.to_json(values))
+def show_inversion(sounds: Collection[_Item], shown: bool) -> Iterator[_Item]:
+    """Yield sounds that are inverted one after the other, with a progress bar on stderr."""
+    with tqdm.tqdm(
+        sounds, desc="inverting", unit="sound", leave=False, delay=1e-3, disable=not shown
+    ) as bar:
+        yield from bar
 
 
-def _digest(frames: np.ndarray) -> dict[str, str]:
-    """Return the hash of the frames, by which two makings of a song can be compared."""
-    return {"frames_sha256": hashlib.sha256(frames.tobytes()).hexdigest()}
+def write(output_dir: str, sound: Sound, run: runs.Run, config: GenerationConfig) -> str:
+    """Write a sound, its picture and its settings; return the path of the sound file."""
+    path = storage.join(output_dir, sound.name)
+    file = f"{path}.{config.format}"
+    files.write(file, sound.samples, run.audio.sample_rate, config.subtype)
+    plots.spectrogram(f"{path}.png", sound.frames, run.audio, title=sound.name)
+    storage.write_text(f"{path}.json", fields.to_json(_settings(sound, run, config)))
+    return file
+
+
+def _settings(sound: Sound, run: runs.Run, config: GenerationConfig) -> dict[str, Any]:
+    """Return the settings, the weights and the labels of a sound, and the hash of its frames.
+
+    Equal hashes prove that two machines have generated the same frames.
+    """
+    weights = checkpoints.newest(runs.model_dir(run.directory))
+    return fields.to_dict(config) | {
+        "run_dir": run.directory,
+        "song": sound.song,
+        "step": weights.step if weights else None,
+        "labels": dict(sound.labels),
+        "frames_sha256": hashlib.sha256(sound.frames.tobytes()).hexdigest(),
+    }

@@ -1,65 +1,119 @@
-"""What is asked for, held against what a trained model can honour and where songs may go.
+"""Generation request: what is passed to the model, and checks that the model supports it.
 
-A wish that would have no effect is refused and not passed over; but for lengths, numbers of songs
-and temperatures, which the flag file of a preset may hold for all that the model is used for.
+An option that would have no effect is refused. Lengths, numbers of songs and temperatures are
+not: a preset may hold them for everything that the model is used for.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from lstm_gen import models
 from lstm_gen.config.generation import GenerationConfig
-from lstm_gen.dataset.format import manifest
+from lstm_gen.dataset.format import labels, manifest
+from lstm_gen.generation import conditioning
 from lstm_gen.models import base
 from lstm_gen.platform import errors, storage
 from lstm_gen.runs import run as runs
 
-_NAMES_LOOKED_FOR = 3  # of recordings, by which their folder is known
+_COMPARED_NAMES = 3  # of recordings, by which their folder is recognised
 
 
-class _Wish(NamedTuple):
-    """A flag, what it was set to, whether that asks for anything, and which families can do it."""
+def for_model(
+    config: GenerationConfig,
+    run: runs.Run,
+    song_labels: Sequence[Mapping[str, labels.Value]] | None = None,
+) -> base.GenerationRequest:
+    """Return the request that is passed to the model.
 
-    flag: str
-    value: Any
-    is_made: bool
-    can: Callable[[type[base.AudioModel]], bool]
+    Args:
+      config: Settings of the user.
+      run: Run of the model.
+      song_labels: Labels of each song, which then share their noise; None for those of `config`.
+    """
+    return base.GenerationRequest(
+        n_songs=config.n_songs,
+        n_frames=max(1, round(config.seconds * run.audio.frames_per_second)),
+        seed=config.seed,
+        temperature=config.temperature,
+        sigma_scale=config.sigma_scale,
+        prior=config.prior,
+        labels=conditioning.encode_songs(run, config)
+        if song_labels is None
+        else conditioning.encode(run, song_labels),
+        share_noise=song_labels is not None or bool(conditioning.between(run, config)),
+    )
 
 
-def require_honoured(songs: GenerationConfig, run: runs.Run) -> None:
-    """Refuse what a model knows nothing of.
+def require_supported(config: GenerationConfig, run: runs.Run) -> None:
+    """Refuse options that the model does not support.
 
     Raises:
-      InputError: Naming the families that do.
+      InputError: Naming the families that support the option.
     """
-    for wish in _wishes(songs):
-        able = models.names_with(wish.can)
+    for option in _options(config):
         errors.require(
-            not wish.is_made or wish.can(run.family),
-            f"--{wish.flag} is for models {able}; leave it out",
+            not option.is_set or option.supported_by(run.family),
+            f"--{option.flag} is for models {models.names_with(option.supported_by)}; leave it out",
             model=run.settings.family,
-            **{wish.flag: wish.value},
+            **{option.flag: option.value},
         )
     errors.require(
-        songs.prior in ("", *run.settings.priors),
+        config.prior in ("", *run.settings.priors),
         f"the priors of model {run.settings.family} are: {', '.join(run.settings.priors)}",
-        prior=songs.prior,
+        prior=config.prior,
     )
     errors.require(
-        songs.inversion == "joint" or run.audio.representation == "log_mel",
+        config.inversion == "joint" or run.audio.representation == "log_mel",
         "--inversion=griffin_lim is for frames of log_mel; leave it out",
-        inversion=songs.inversion,
+        inversion=config.inversion,
         representation=run.audio.representation,
     )
 
 
-def _wishes(songs: GenerationConfig) -> Iterator[_Wish]:
-    """Yield what is asked for beside the number, length and seed of songs."""
+def require_separate_output(output_dir: str, run: runs.Run, config: GenerationConfig) -> None:
+    """Refuse to write songs where the next preparation would take them for training data.
 
-    def controlled(flag: str, control: str = "") -> _Wish:
-        value, unset = getattr(songs, flag), getattr(GenerationConfig, flag)
+    Raises:
+      InputError: If the directory is a run, lies in a dataset, or holds recordings of the request
+        or, as far as the dataset is still there, of the training.
+    """
+
+    def refuse(what: str) -> NoReturn:
+        raise errors.InputError(
+            f"output_dir must be a directory for songs, and this is {what}; choose another. "
+            f"Received: output_dir={output_dir!r}"
+        )
+
+    if storage.exists(storage.join(output_dir, runs.CONFIG_FILE)):
+        refuse("a run")
+    names = _recording_names(run)
+    for folder in (output_dir, *storage.folders(output_dir)):
+        if storage.exists(storage.join(folder, manifest.DATASET_FILE)):
+            refuse("a dataset" if folder == output_dir else f"in the dataset {folder}")
+        if names and all(storage.exists(storage.join(folder, name)) for name in names):
+            refuse(f"among the recordings that the model was trained on, {folder}")
+    inputs = [config.primer, *config.reconstruct, *config.interpolate]
+    place = next(storage.folders(storage.join(output_dir, "song")))
+    if place in [next(storage.folders(path), "") for path in inputs if path]:
+        refuse("the folder of an input recording")
+
+
+class _Option(NamedTuple):
+    """A flag, its value, whether it differs from the default, and the families supporting it."""
+
+    flag: str
+    value: Any
+    is_set: bool
+    supported_by: Callable[[type[base.AudioModel]], bool]
+
+
+def _options(config: GenerationConfig) -> Iterator[_Option]:
+    """Yield the options that not every family supports."""
+
+    def controlled(flag: str, control: str = "") -> _Option:
+        value, default = getattr(config, flag), getattr(GenerationConfig, flag)
         shown = ",".join(value) if isinstance(value, tuple) else value
-        return _Wish(flag, shown, value != unset, lambda one: (control or flag) in one.controls)
+        return _Option(flag, shown, value != default, lambda one: (control or flag) in one.controls)
 
     yield controlled("primer")
     yield controlled("include_primer", "primer")
@@ -68,49 +122,21 @@ def _wishes(songs: GenerationConfig) -> Iterator[_Wish]:
     yield controlled("prior")
     yield controlled("reconstruct")
     yield controlled("interpolate", "reconstruct")
-    label = ",".join(songs.label)
-    yield _Wish("label", label, bool(label), lambda one: one.conditional)
-    yield _Wish("melody", songs.melody, bool(songs.melody), _plays_notes)
-    yield _Wish("portable", True, songs.portable, lambda one: one.exportable)
+    label = ",".join(config.label)
+    yield _Option("label", label, bool(label), lambda one: one.conditional)
+    yield _Option("melody", config.melody, bool(config.melody), _generates_notes)
+    yield _Option("portable", True, config.portable, lambda one: one.exportable)
 
 
-def _plays_notes(family: type[base.AudioModel]) -> bool:
-    """Say whether a family can make notes of a pitch, of nothing."""
+def _generates_notes(family: type[base.AudioModel]) -> bool:
+    """Whether a family can generate a note of a given pitch without a primer."""
     return family.conditional and "primer" not in family.controls
 
 
-def require_apart(output_dir: str, run: runs.Run, songs: GenerationConfig) -> None:
-    """Refuse to put songs among what they were learnt from, where they would be learnt from next.
-
-    Raises:
-      InputError: If the directory is a run, in a dataset, or among recordings that are given, or
-        that the model was trained on as far as they are known.
-    """
-
-    def refuse(what: str) -> NoReturn:
-        raise errors.InputError(
-            f"output_dir must be a place of its own, and this is {what}; name another. "
-            f"Received: output_dir={output_dir!r}"
-        )
-
-    if storage.exists(storage.join(output_dir, runs.CONFIG_FILE)):
-        refuse("a run")
-    names = _recordings(run)
-    for folder in (output_dir, *storage.folders(output_dir)):
-        if storage.exists(storage.join(folder, manifest.DATASET_FILE)):
-            refuse("a dataset" if folder == output_dir else f"in the dataset {folder}")
-        if names and all(storage.exists(storage.join(folder, name)) for name in names):
-            refuse(f"among the recordings that the model was trained on, {folder}")
-    given = [songs.primer, *songs.reconstruct, *songs.interpolate]
-    place = next(storage.folders(storage.join(output_dir, "song")))
-    if place in [next(storage.folders(path), "") for path in given if path]:
-        refuse("the folder of a recording that goes in")
-
-
-def _recordings(run: runs.Run) -> list[str]:
-    """Return names of recordings of the dataset, from their folder on; none if it is gone."""
+def _recording_names(run: runs.Run) -> list[str]:
+    """Return names of recordings of the dataset, relative to their folder; [] if it is gone."""
     try:
         lines = manifest.load_lines(run.data_dir)
     except (errors.StorageError, OSError, ValueError):  # songs need no dataset
         return []
-    return [line["name"] for line in lines if line.get("verdict") == "ok"][:_NAMES_LOOKED_FOR]
+    return [line["name"] for line in lines if line.get("verdict") == "ok"][:_COMPARED_NAMES]

@@ -1,149 +1,210 @@
-"""Recordings through a model and back: reconstructed, disturbed, moved to another class, mixed."""
+"""Resynthesis of recordings from their latents: reconstruct, perturb, interpolate, transfer."""
 
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from lstm_gen.audio import files, representations
 from lstm_gen.config.generation import GenerationConfig
-from lstm_gen.dataset.format import labels
-from lstm_gen.generation import conditioning, latents, output, rollout
+from lstm_gen.dataset.format.labels import Value
+from lstm_gen.generation import conditioning, output, rollout
 from lstm_gen.models.latents.latent_model import LatentModel
-from lstm_gen.platform import errors, storage
+from lstm_gen.platform import errors
 from lstm_gen.runs import run as runs
 
-
-class Sound(NamedTuple):
-    """What came out.
-
-    Attributes:
-      frames: Of the representation, float32 [frames, channels].
-      samples: float32 [samples].
-      labels: What it was said to be.
-    """
-
-    frames: np.ndarray
-    samples: np.ndarray
-    labels: Mapping[str, labels.Value]
+Labels = Mapping[str, np.ndarray]
 
 
-def make(
-    run_dir: str,
-    run: runs.Run,
-    output_dir: str,
-    songs: GenerationConfig,
-    device: str,
-) -> list[str]:
-    """Reconstruct recordings, or go from one to another, and write what comes out.
+def generate(
+    run: runs.Run, config: GenerationConfig, device: str, show_progress: bool = False
+) -> Iterator[output.Sound]:
+    """Yield sounds made from the latents of recordings.
 
-    For `--reconstruct=a.wav`: a-original (as the model's audio settings have it), a-inverted
-    (through its frames, without the model: what is lost here is not the model's fault) and
-    a-reconstructed; with perturb a-perturbed-000 ... too, with transfer a-FROM-to-TO. For
-    interpolate: song-000 (the first) to the last.
+    For `--reconstruct=a.wav`: a-original (the recording at the run's sample rate), a-inverted
+    (its frames inverted without the model: the loss of the inversion alone) and a-reconstructed;
+    with perturb also a-perturbed-000 ..., with transfer a-FROM-to-TO. For interpolate: song-000
+    (the first recording) to the last.
 
     Args:
-      run_dir: The run.
-      run: What it says of itself.
-      output_dir: Where to write.
-      songs: What is asked for.
-      device: Where to compute.
-
-    Returns:
-      The paths of the sound files.
+      run: Run with trained weights.
+      config: The request.
+      device: Name of the device.
+      show_progress: Whether to show progress bars on stderr.
 
     Raises:
       InputError: If a recording cannot be read, or a label is missing.
     """
-    conditioning.require_complete(run, songs)
+    conditioning.require_complete(run, config)
     errors.require(
-        bool(songs.interpolate) or not conditioning.between(run, songs),
-        "a label from one value to another is for songs and for --interpolate; say what the "
-        "recording is",
-        label=",".join(songs.label),
+        bool(config.interpolate) or not conditioning.between(run, config),
+        "a label from one value to another is for songs and for --interpolate; give the value of "
+        "the recording",
+        label=",".join(config.label),
     )
-    model = rollout.place_model(run_dir, run, device, songs.precision)
-    made: dict[str, Sound] = {}
-    if songs.interpolate:
-        made |= _interpolate(model, run, songs)
-    for path in songs.reconstruct:
-        made |= _reconstruct(model, run, songs, path)
-    paths = []
-    for index, (name, sound) in enumerate(made.items()):
-        path = storage.join(output_dir, name)
-        paths.append(output.write_sound(path, sound.frames, sound.samples, run.audio, songs))
-        output.write_settings(path, run_dir, index, songs, sound.frames, sound.labels)
-    return paths
+    model = rollout.place_model(run, device, config.precision)
+    if config.interpolate:
+        parts = _interpolations(model, run, config)
+    else:
+        parts = [
+            part for path in config.reconstruct for part in _versions(model, run, config, path)
+        ]
+    for index, part in enumerate(output.show_inversion(parts, show_progress)):
+        samples = part.samples
+        if samples is None:
+            samples = output.invert(part.frames, run.audio, config)
+            samples = np.pad(samples[: part.n_samples], (0, max(0, part.n_samples - samples.size)))
+        yield output.Sound(part.name, part.frames, samples, part.labels, index)
 
 
-def _reconstruct(
-    model: LatentModel, run: runs.Run, songs: GenerationConfig, path: str
-) -> dict[str, Sound]:
-    """Return the name of each sound made of a recording, and the sound."""
+def reconstruct(model: LatentModel, frames: np.ndarray, labels: Labels) -> np.ndarray:
+    """Return frames encoded and decoded, of the shape of `frames`.
+
+    Args:
+      model: The trained model.
+      frames: float32 [examples, frames, channels], normalised.
+      labels: "label/NAME" to an array with a row for each example.
+    """
+    return model.decode(model.encode(frames, labels), frames.shape[1], labels)
+
+
+def perturb(
+    model: LatentModel, frames: np.ndarray, labels: Labels, scale: float, seed: int
+) -> np.ndarray:
+    """Return frames decoded from their latents with Gaussian noise, of the shape of `frames`.
+
+    Args:
+      model: The trained model.
+      frames: float32 [examples, frames, channels], normalised.
+      labels: "label/NAME" to an array with a row for each example.
+      scale: Deviation of the noise, in deviations of each latent over the training split.
+      seed: Seed of the noise; that of example i does not depend on the number of examples.
+    """
+    latents = model.encode(frames, labels)
+    noise = [
+        np.random.default_rng([seed, i]).standard_normal(z.shape) for i, z in enumerate(latents)
+    ]
+    std = np.float32(scale) * model.latent_std()
+    return model.decode(latents + std * np.asarray(noise, np.float32), frames.shape[1], labels)
+
+
+def interpolate(
+    model: LatentModel,
+    frames: np.ndarray,
+    labels: Labels,
+    positions: Sequence[float],
+    labels_between: Labels,
+) -> np.ndarray:
+    """Return frames decoded from latents on the line between those of two recordings.
+
+    Args:
+      model: The trained model.
+      frames: float32 [2, frames, channels], normalised, of the two recordings.
+      labels: Their labels, "label/NAME" to an array of two rows.
+      positions: Position of each sound between the recordings, 0 to 1.
+      labels_between: "label/NAME" to an array with a row for each sound.
+
+    Returns:
+      float32 [sounds, frames, channels].
+    """
+    first, last = model.encode(frames, labels)
+    latents = np.stack([(1 - position) * first + position * last for position in positions])
+    return model.decode(latents.astype(np.float32), frames.shape[1], labels_between)
+
+
+def transfer(
+    model: LatentModel,
+    frames: np.ndarray,
+    labels: Labels,
+    name: str,
+    classes: tuple[int, int],
+) -> np.ndarray:
+    """Return frames moved from one class to another by the difference of their mean latents.
+
+    A model conditioned on that label encodes with the first class and decodes with the second.
+
+    Args:
+      model: The trained model.
+      frames: float32 [examples, frames, channels], normalised.
+      labels: "label/NAME" to an array with a row for each example.
+      name: Name of one of the frame spec's `classes`.
+      classes: Index of the class of the frames, and of the class that they are moved to.
+
+    Source: latent arithmetic as in Radford et al. 2015 (arXiv 1511.06434).
+    """
+    means = model.class_means()[name]
+    latents = model.encode(frames, labels) + (means[classes[1]] - means[classes[0]])
+    decoded = dict(labels)
+    if f"label/{name}" in decoded:
+        decoded[f"label/{name}"] = np.full_like(decoded[f"label/{name}"], classes[1])
+    return model.decode(latents.astype(np.float32), frames.shape[1], decoded)
+
+
+class _Part(NamedTuple):
+    """Frames to invert to `n_samples` samples, or with their samples if those are known."""
+
+    name: str
+    frames: np.ndarray
+    n_samples: int
+    labels: Mapping[str, Value]
+    samples: np.ndarray | None = None
+
+
+def _versions(
+    model: LatentModel, run: runs.Run, config: GenerationConfig, path: str
+) -> Iterator[_Part]:
+    """Yield a recording and what the model makes of it."""
     samples = files.read(path, run.audio.sample_rate)
     frames = representations.extract(samples, run.audio)
-    known = conditioning.given(run, songs)
-    inputs, own = run.normalisation.apply(frames)[np.newaxis], conditioning.encode(run, [known])
-    made = {"reconstructed": latents.reconstruct(model, inputs, own)[0]}
-    if songs.perturb:
-        many, each = (
-            np.repeat(inputs, songs.n_songs, 0),
-            conditioning.encode(run, [known] * songs.n_songs),
-        )
-        moved = latents.perturb(model, many, each, songs.perturb, songs.seed)
-        made |= {f"perturbed-{i:03d}": song for i, song in enumerate(moved)}
-    all_known = dict.fromkeys(("original", "inverted", *made), known)
-    if songs.transfer:
-        name, ends = conditioning.parse_transfer(run, songs)
+    known = conditioning.given(run, config)
+    encoded = conditioning.encode(run, [known])
+    inputs = run.normalisation.apply(frames)[np.newaxis]
+    stem = pathlib.PurePosixPath(path).stem
+
+    def part(name: str, normalised: np.ndarray, values: Mapping[str, Value] = known) -> _Part:
+        return _Part(f"{stem}-{name}", run.normalisation.undo(normalised), samples.size, values)
+
+    yield _Part(f"{stem}-original", frames, samples.size, known, samples)
+    yield _Part(f"{stem}-inverted", frames, samples.size, known)
+    yield part("reconstructed", reconstruct(model, inputs, encoded)[0])
+    if config.perturb:
+        copies = np.repeat(inputs, config.n_songs, 0)
+        their_labels = conditioning.encode(run, [known] * config.n_songs)
+        perturbed = perturb(model, copies, their_labels, config.perturb, config.seed)
+        yield from (part(f"perturbed-{i:03d}", song) for i, song in enumerate(perturbed))
+    if config.transfer:
+        name, ends = conditioning.parse_transfer(run, config)
         title = re.sub(r"[^\w.+-]+", "_", "-to-".join(ends))
         first, last = (run.vocabulary[name].values.index(end) for end in ends)
-        made[title] = latents.transfer(model, inputs, own, name, (first, last))[0]
-        all_known[title] = {**known, **({name: ends[1:]} if name in known else {})}
-    named = {"original": (frames, samples)}
-    named["inverted"] = (frames, output.invert(frames, run.audio, songs))
-    for name, normalised in made.items():
-        back = run.normalisation.undo(normalised)
-        named[name] = (back, output.invert(back, run.audio, songs))
-    stem = pathlib.PurePosixPath(path).stem
-    return {
-        f"{stem}-{name}": Sound(back, _as_long(heard, samples.size), all_known[name])
-        for name, (back, heard) in named.items()
-    }
+        moved = transfer(model, inputs, encoded, name, (first, last))[0]
+        yield part(title, moved, {**known, **({name: ends[1:]} if name in known else {})})
 
 
-def _interpolate(model: LatentModel, run: runs.Run, songs: GenerationConfig) -> dict[str, Sound]:
-    """Return the name of each song between two recordings, and the song."""
-    sounds_in = [files.read(path, run.audio.sample_rate) for path in songs.interpolate]
+def _interpolations(model: LatentModel, run: runs.Run, config: GenerationConfig) -> list[_Part]:
+    """Return songs between two recordings."""
+    recordings = [files.read(path, run.audio.sample_rate) for path in config.interpolate]
     frames = [
         run.normalisation.apply(representations.extract(samples, run.audio))
-        for samples in sounds_in
+        for samples in recordings
     ]
-    # The longer one ends with the shorter.
+    # The longer one is cut to the length of the shorter.
     both = np.stack([one[: min(map(len, frames))] for one in frames])
-    ends = conditioning.given(run, songs)
-    ways = conditioning.between(run, songs)
-    known = [ends | {name: values[end] for name, values in ways.items()} for end in (0, 1)]
-    steps = latents.steps(songs.n_songs)
-    way = latents.interpolate(
+    given, interpolated = conditioning.given(run, config), conditioning.between(run, config)
+    ends = [given | {name: pair[end] for name, pair in interpolated.items()} for end in (0, 1)]
+    positions = conditioning.fractions(config.n_songs, single=0.5)
+    songs = interpolate(
         model,
         both,
-        conditioning.encode(run, known),
-        steps,
-        conditioning.encode_songs(run, songs, steps),
+        conditioning.encode(run, ends),
+        positions,
+        conditioning.encode_songs(run, config, positions),
     )
-    n_samples = min(samples.size for samples in sounds_in)
-    each = zip(way, conditioning.of_songs(run, songs, steps), strict=True)
-    made = {}
-    for index, (normalised, values) in enumerate(each):
-        own = run.normalisation.undo(normalised)
-        heard = _as_long(output.invert(own, run.audio, songs), n_samples)
-        made[f"song-{index:03d}"] = Sound(own, heard, values)
-    return made
-
-
-def _as_long(samples: np.ndarray, n_samples: int) -> np.ndarray:
-    """Return a waveform cut, or filled up with silence, to a length."""
-    errors.require(samples.ndim == 1, "samples must be of one channel", shape=samples.shape)
-    return np.pad(samples[:n_samples], (0, max(0, n_samples - samples.size)))
+    n_samples = min(samples.size for samples in recordings)
+    return [
+        _Part(f"song-{index:03d}", run.normalisation.undo(song), n_samples, values)
+        for index, (song, values) in enumerate(
+            zip(songs, conditioning.of_songs(run, config, positions), strict=True)
+        )
+    ]

@@ -180,7 +180,7 @@ class AudioModel(keras.Model):
       adversarial: Whether the objectives oppose each other: no loss has to fall, and the last
         weights are kept, not those of the lowest loss.
       exportable: Whether `generate_in_graph` is implemented.
-      fits_data: Whether `fit_data` does anything.
+      fitted: What `fit_data` fits, for messages; "" for nothing.
       config: The settings, an instance of `config_class`.
       spec: The frame spec.
     """
@@ -192,7 +192,7 @@ class AudioModel(keras.Model):
     conditional: ClassVar[bool] = False
     adversarial: ClassVar[bool] = False
     exportable: ClassVar[bool] = False
-    fits_data: ClassVar[bool] = False
+    fitted: ClassVar[str] = ""
 
     config: Any
     spec: FrameSpec

@@ -1,10 +1,10 @@
-"""The run directory: everything that a trained model needs to be rebuilt and heard.
+"""Run: the settings of a trained model, and the directory that holds them and its weights.
 
 config.json     family, its settings, window, training; the dataset's audio settings and statistics
 checkpoints/    states to resume from
-model/          the weights that generation uses
+model/          weights for generation
 logs/           TensorBoard
-samples/        rollouts made while training
+samples/        pictures and sounds written while training
 """
 
 import dataclasses
@@ -34,19 +34,20 @@ _MAY_CHANGE = ("training.steps", "dataset.data_dir")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Run:
-    """What a run directory says of itself.
+    """Settings of a training and of its dataset.
 
     Attributes:
       settings: Settings of the model family.
-      window: Windows the model was trained on.
-      training: How it was trained.
-      audio: How the dataset's frames were made, and so how they are taken back.
-      normalisation: Statistics of the dataset's training split.
-      data_dir: The dataset, as a path that works from anywhere on this machine.
-      fingerprint: The dataset's fingerprint.
-      augmentation: How its windows are varied.
-      vocabulary: The labels of the dataset.
-      condition: Those of them that the model is told, in the order of their names.
+      window: Training windows.
+      training: Settings of the training.
+      audio: Analysis of the dataset, and so the synthesis of songs.
+      normalisation: Mean and deviation of the dataset's training split.
+      data_dir: Absolute path of the dataset.
+      fingerprint: Fingerprint of the dataset.
+      augmentation: Augmentation of the training windows.
+      vocabulary: Labels of the dataset.
+      condition: Names of the conditioning labels, in order.
+      directory: The run directory that this was loaded from; "" before it is written.
     """
 
     settings: Any
@@ -59,6 +60,7 @@ class Run:
     augmentation: AugmentationConfig
     vocabulary: labels.Vocabulary = dataclasses.field(default_factory=dict)
     condition: tuple[str, ...] = ()
+    directory: str = dataclasses.field(default="", compare=False)
 
     def __post_init__(self) -> None:
         family, name = self.family, self.settings.family
@@ -90,7 +92,7 @@ class Run:
 
     @property
     def family(self) -> type[base.AudioModel]:
-        """Class of the model family."""
+        """Class of the model."""
         return models.by_name(self.settings.family)
 
     @property
@@ -100,7 +102,7 @@ class Run:
 
     @property
     def spec(self) -> base.FrameSpec:
-        """What the model reads and writes."""
+        """Shape, normalisation and labels of the model's frames."""
         known = {name: _condition(name, label) for name, label in sorted(self.vocabulary.items())}
         return base.FrameSpec(
             audio=self.audio,
@@ -112,54 +114,85 @@ class Run:
         )
 
     def build_model(self) -> Any:
-        """Return the untrained model: the same each time, whatever has drawn random numbers before.
-
-        The client of buckets draws some with every upload, and with every fault more.
-        """
+        """Return the untrained model, always with the same initial weights."""
+        # The seed is set here: the client of buckets draws random numbers with every upload.
         keras.utils.set_random_seed(self.training.seed)
         return self.family.create(self.settings, self.spec)
 
+    def load_model(self) -> Any:
+        """Return the trained model.
+
+        Raises:
+          InputError: If the run has no weights yet, or they are of another model.
+        """
+        state = checkpoints.newest(model_dir(self.directory), self.weight_specs())
+        if state is None:
+            raise errors.InputError(
+                "run_dir must hold trained weights; let train_model.py run to its first "
+                f"validation. Received: run_dir={self.directory!r}"
+            )
+        model = self.build_model()
+        checkpoints.read(state, checkpoints.variables_of(model=model))
+        return model
+
+    def weight_specs(self) -> safetensors.Specs:
+        """Return names, types and shapes of the weights without allocating any.
+
+        Raises:
+          InputError: If a model cannot be built from the settings.
+        """
+        try:
+            with keras.StatelessScope(initialize_variables=False):
+                return checkpoints.specs_of(checkpoints.variables_of(model=self.build_model()))
+        except errors.InputError:
+            raise
+        except (ValueError, TypeError, OverflowError) as error:
+            raise errors.InputError(
+                f"a model cannot be built from the settings in {CONFIG_FILE}; restore it or train "
+                f"again. Received: {_short(error)}"
+            ) from error
+
 
 def checkpoints_dir(run_dir: str) -> str:
-    """Return where the states to resume from are."""
+    """Return the directory of the checkpoints."""
     return storage.join(run_dir, "checkpoints")
 
 
 def model_dir(run_dir: str) -> str:
-    """Return where the weights for generation are."""
+    """Return the directory of the weights for generation."""
     return storage.join(run_dir, "model")
 
 
 def logs_dir(run_dir: str) -> str:
-    """Return where TensorBoard looks."""
+    """Return the directory of the TensorBoard logs."""
     return storage.join(run_dir, "logs")
 
 
 def absolute(path: str) -> str:
-    """Return a path that means the same from every working directory of this machine."""
+    """Return an absolute path; a gs:// path is one."""
     return path if storage.is_remote(path) else str(pathlib.Path(path).resolve())
 
 
 def open_or_create(run_dir: str, run: Run) -> bool:
-    """Make a run directory, or check that the one there is of the same run.
+    """Create a run directory, or check that an existing one is of the same run.
 
     Returns:
-      Whether it was there already.
+      Whether it existed.
 
     Raises:
       InputError: If the directory holds another run (naming the field) or something else.
     """
     path = storage.join(run_dir, CONFIG_FILE)
     if storage.exists(path):
-        there, asked = as_dict(load(run_dir)), as_dict(run)
+        existing, wanted = as_dict(load(run_dir)), as_dict(run)
         if any(storage.list_names(storage.join(run_dir, name)) for name in _STATES):
-            require_same(there, asked, run_dir)
-        if there != asked:  # more steps, the dataset has moved, or nothing was trained yet
-            storage.write_text(path, fields.to_json(asked))
+            require_same(existing, wanted, run_dir)
+        if existing != wanted:  # more steps, the dataset has moved, or nothing was trained yet
+            storage.write_text(path, fields.to_json(wanted))
         return True
     if set(storage.list_names(run_dir)) - {lease.FILE}:
         raise errors.InputError(
-            f"run_dir holds files but no {CONFIG_FILE}; choose an empty directory, or begin again "
+            f"run_dir holds files but no {CONFIG_FILE}; choose an empty directory, or start again "
             f"with --fresh if they are of a run. Received: run_dir={run_dir!r}"
         )
     storage.make_directory(run_dir)
@@ -168,17 +201,17 @@ def open_or_create(run_dir: str, run: Run) -> bool:
 
 
 def require_untrained(run_dir: str) -> None:
-    """Raise if a run without states to resume from has been trained: it must not begin in silence.
+    """Refuse to start from step 0 if the run has been trained and its checkpoints are lost.
 
     Raises:
-      InputError: Naming what is there.
+      InputError: Naming a file or directory that a training has written.
     """
     for name in ("model", "samples", "logs"):
         found = storage.list_names(storage.join(run_dir, name))
         errors.require(
             not found,
-            "run_dir holds no checkpoint, but what a training has left; restore its checkpoints, "
-            "choose another --run_dir, or begin again with --fresh",
+            "run_dir holds other results of a training, but no checkpoints; restore those, "
+            "choose another --run_dir, or start again with --fresh",
             run_dir=run_dir,
             found=f"{name}/{found[0]}" if found else "",
         )
@@ -214,7 +247,7 @@ def clear(run_dir: str) -> list[str]:
 
 
 def load(run_dir: str) -> Run:
-    """Return what a run directory says of itself.
+    """Return the run of a run directory.
 
     Raises:
       InputError: If it is not a run directory of this version.
@@ -222,12 +255,12 @@ def load(run_dir: str) -> Run:
     path = storage.join(run_dir, CONFIG_FILE)
     errors.require(
         storage.exists(path),
-        f"run_dir must be a directory that train_model.py made; no {CONFIG_FILE} in it",
+        f"run_dir must be a directory that train_model.py has written; it has no {CONFIG_FILE}",
         run_dir=run_dir,
     )
     errors.require(
         storage.is_plain_file(path, _MAX_CONFIG_BYTES),
-        f"{CONFIG_FILE} must be a file as train_model.py writes it, and no link",
+        f"{CONFIG_FILE} must be a file as train_model.py writes it, not a link",
         path=path,
     )
     try:
@@ -237,7 +270,7 @@ def load(run_dir: str) -> Run:
             f"{path} must be of schema version {SCHEMA_VERSION}; train again with this version",
             schema_version=values["schema_version"],
         )
-        return _from_dict(values, path)
+        return _from_dict(values, run_dir, path)
     except errors.InputError:
         raise
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
@@ -246,32 +279,15 @@ def load(run_dir: str) -> Run:
         ) from error
 
 
-def load_model(run_dir: str, run: Run) -> Any:
-    """Return the trained model of a run.
-
-    Raises:
-      InputError: If it has no weights yet, or they are of another model or run.
-    """
-    state = checkpoints.newest(model_dir(run_dir), _specs(run))
-    if state is None:
-        raise errors.InputError(
-            "run_dir must hold trained weights; let train_model.py run to its first validation. "
-            f"Received: run_dir={run_dir!r}"
-        )
-    model = run.build_model()
-    checkpoints.read(state, checkpoints.variables_of(model=model))
-    return model
-
-
 def save_model(run_dir: str, model: Any, step: int, facts: dict[str, Any]) -> None:
-    """Make these the weights that generation uses."""
+    """Save the weights for generation in the place of earlier ones."""
     parent = model_dir(run_dir)
     state = checkpoints.write(parent, step, checkpoints.variables_of(model=model), facts)
     checkpoints.keep_newest(parent, 1, state)
 
 
 def as_dict(run: Run) -> dict[str, Any]:
-    """Return a run as JSON values: all that determines its numbers, and where its dataset is."""
+    """Return a run as JSON values: all settings that determine its results, and the dataset."""
     return {
         "schema_version": SCHEMA_VERSION,
         "model": run.settings.family,
@@ -290,48 +306,35 @@ def as_dict(run: Run) -> dict[str, Any]:
     }
 
 
-def require_same(there: dict[str, Any], asked: dict[str, Any], where: str) -> None:
-    """Raise unless a run is the one asked for; more or fewer steps are fine.
+def require_same(existing: dict[str, Any], wanted: dict[str, Any], where: str) -> None:
+    """Raise unless two runs are the same, except for the number of steps and the dataset's place.
 
     Args:
-      there: What a run directory, or a state in it, says of itself, as `as_dict` has it.
-      asked: The run that is to go on.
-      where: Named in the error.
+      existing: Run of the directory, or of a checkpoint in it, as from `as_dict`.
+      wanted: Run to continue, as from `as_dict`.
+      where: Directory, for the error.
 
     Raises:
       InputError: Naming the first field that differs.
     """
-    there_flat, asked_flat = _flat(there), _flat(asked)
-    for name in sorted(set(there_flat) | set(asked_flat)):
-        old, new = there_flat.get(name), asked_flat.get(name)
+    old_values, new_values = _flat(existing), _flat(wanted)
+    for name in sorted(set(old_values) | set(new_values)):
+        old, new = old_values.get(name), new_values.get(name)
         if old == new or name in _MAY_CHANGE:
             continue
         if name.startswith("dataset."):
             raise errors.InputError(
-                "the dataset of run_dir has changed since; choose another --run_dir, or begin "
+                "the dataset of run_dir has changed since; choose another --run_dir, or start "
                 f"again with --fresh. Received: run_dir={where!r}, differs in {name}"
             )
         raise errors.InputError(
-            "run_dir holds a run with other settings; use the same flags to go on, choose another "
-            f"--run_dir, or begin again with --fresh. Received: {name}={new!r}, there: {old!r}"
+            "run_dir holds a run with other settings; use the same flags to continue, choose "
+            "another --run_dir, or start again with --fresh. "
+            f"Received: {name}={new!r}, in run_dir: {old!r}"
         )
 
 
-def _specs(run: Run) -> safetensors.Specs:
-    """Return what a run's weights must be, without memory for a single one of them."""
-    try:
-        with keras.StatelessScope(initialize_variables=False):
-            return checkpoints.specs_of(checkpoints.variables_of(model=run.build_model()))
-    except errors.InputError:
-        raise
-    except (ValueError, TypeError, OverflowError) as error:
-        raise errors.InputError(
-            f"no model can be of the settings in {CONFIG_FILE}; restore it or train again. "
-            f"Received: {_short(error)}"
-        ) from error
-
-
-def _from_dict(values: dict[str, Any], path: str) -> Run:
+def _from_dict(values: dict[str, Any], run_dir: str, path: str) -> Run:
     config_class = models.config_class(values["model"])
     dataset = values["dataset"]
     audio = fields.from_dict(AudioConfig, dataset["audio"], f"{path}: audio")
@@ -350,11 +353,12 @@ def _from_dict(values: dict[str, Any], path: str) -> Run:
         ),
         vocabulary=labels.from_json(dataset["labels"]),
         condition=tuple(str(name) for name in values["condition"]),
+        directory=run_dir,
     )
 
 
 def _condition(name: str, label: labels.Label) -> base.Condition:
-    """Return what a model needs to know of a label."""
+    """Return the conditioning label of a label of the dataset."""
     return base.Condition(
         name=name,
         kind=label.kind,

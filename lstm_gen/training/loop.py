@@ -1,4 +1,4 @@
-"""The loop around the step: resume, train, validate, listen, keep, stop."""
+"""Training loop: resume, train, validate, log, save checkpoints, handle stop requests and NaN."""
 
 import dataclasses
 import signal
@@ -15,6 +15,7 @@ from absl import logging
 from lstm_gen.config.training import MonitorConfig, TrainingConfig
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.input import excerpts
+from lstm_gen.models import base
 from lstm_gen.platform import devices, errors, failpoints
 from lstm_gen.runs import checkpoints, lease
 from lstm_gen.runs import run as runs
@@ -30,13 +31,13 @@ _MAX_CALL_SECONDS = 5.0  # of a call of steps once the speed is known: how long 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Result:
-    """What a training run reached.
+    """Result of a training.
 
     Attributes:
-      progress: Where it ended.
-      resumed_from: Step that it started from.
+      progress: Steps done and the best validation.
+      resumed_from: Step that it resumed from, or 0.
       stopped_early: Whether patience ended it.
-      validation: The last validation's metrics; empty if there is no validation split.
+      validation: Metrics of the last validation; empty without a validation split.
     """
 
     progress: states.Progress
@@ -46,18 +47,18 @@ class Result:
 
 
 class Trainer:
-    """One run in progress: its state, and what is done every so many steps.
+    """Training of one run: its state, its compiled steps and everything done at intervals.
 
     Args:
-      run_dir: Where to write, made by `runs.open_or_create`.
-      run: What it holds.
-      dataset: The dataset that it is trained on.
-      settings: What is looked at while training.
-      strategy: Where the model lives.
-      primer: n_samples excerpts for the rollouts, and to be reconstructed.
-      owner: The claim on the run directory.
-      stop: Whether somebody asked to stop.
-      resume_dir: Where states are read from, if not there.
+      run_dir: Directory to write, made by `runs.open_or_create`.
+      run: The run.
+      dataset: Its dataset.
+      settings: Intervals of validation, checkpoints and logging.
+      strategy: Devices of the model.
+      primer: n_samples excerpts, continued by rollouts and reconstructed.
+      owner: Lease of the run directory.
+      stop: Request to stop.
+      resume_dir: Directory to read checkpoints from, if it is not `run_dir`.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class Trainer:
         self._validation: dict[str, float] = {}
         self._validation_batches = batches.validation(strategy, run, dataset)
         self._steps_per_call = StepsPerCall(run, settings, strategy)
+        self._is_compiled = False
 
     @property
     def _progress(self) -> states.Progress:
@@ -100,20 +102,20 @@ class Trainer:
         """Train to the last step, or until patience ends it.
 
         Raises:
-          InputError: If a loss is no number for the second time, naming the step.
-          StoppedError: If a signal asked to stop; the state is saved.
+          InputError: If a loss is NaN or infinite for the second time, naming the step.
+          StoppedError: If a signal arrived; the state is saved.
         """
         iterator = self._open_stream()
         with self._bar() as bar:
             while self._is_validation_due() or not self._is_done():
                 try:
-                    self._heed_stop()
+                    self._stop_if_requested()
                     self._advance(iterator, bar)
                 except nan_guard.NonFiniteError as error:
                     self._roll_back(error)
                     iterator = self._open_stream()
                 bar.update(self._progress.step - bar.n)
-            self._heed_stop()
+            self._stop_if_requested()
         self._finish()
         return Result(
             progress=self._progress,
@@ -123,27 +125,33 @@ class Trainer:
         )
 
     def _begin(self) -> None:
-        """Resume from the newest checkpoint, or leave the first one: there is always one."""
+        """Resume from the newest checkpoint, or save the initial state as the first one."""
         if self._state.restore():
             logging.info("resuming after step %d", self._progress.step)
             tqdm.tqdm.write(f"resuming after step {self._progress.step}")
         else:
-            self._state.model.initialise(batches.examples(self._run, self._dataset))
+            self._state.model.initialise(self._examples())
             self._state.save(self._settings.keep_checkpoints)
 
+    def _examples(self) -> base.Examples:
+        shown = devices.is_chief(self._strategy)
+        return batches.examples(self._run, self._dataset, show_progress=shown)
+
     def _open_stream(self) -> Iterator[Any]:
-        """Return the training batches from here on."""
+        """Return the training batches from the current step on."""
         step = self._progress.step
         return iter(batches.training(self._strategy, self._run, self._dataset, step))
 
     def _advance(self, iterator: Iterator[Any], bar: Any) -> None:
-        """Run one call of steps, unless a validation is still to be made up, then what is due."""
+        """Run a call of steps, unless a validation is still due, then what is due after it."""
         if not self._is_validation_due():
             self._run_steps(iterator, bar)
         self._do_what_is_due()
 
     def _run_steps(self, iterator: Iterator[Any], bar: Any) -> None:
         first, n_steps = self._progress.step, self._steps_per_call.at(self._progress.step)
+        if not self._is_compiled:
+            bar.set_description_str("compiling")
         start = time.perf_counter()
         metrics = {
             name: values.numpy()
@@ -152,6 +160,9 @@ class Trainer:
             ).items()
         }
         seconds = time.perf_counter() - start
+        if not self._is_compiled:
+            bar.set_description_str("", refresh=False)
+            self._is_compiled = True
         failpoints.reach("call.done")
         nan_guard.require_finite(metrics, first)
         for warning in self._saturation.update(metrics):
@@ -164,7 +175,7 @@ class Trainer:
         bar.set_postfix_str(self._postfix(metrics, rates), refresh=False)
 
     def _do_what_is_due(self) -> None:
-        """Validate, listen and checkpoint, each at its own interval."""
+        """Validate, log samples and save a checkpoint, each at its own interval."""
         step, settings = self._progress.step, self._settings
         last = step == self._run.training.steps
         if self._is_validation_due():
@@ -182,7 +193,7 @@ class Trainer:
         self._monitor.flush()
 
     def _validate(self) -> None:
-        """Score the validation split, unless asked to stop; keep the weights if they are best."""
+        """Score the validation split, unless a stop is requested; save the best weights."""
         totals: dict[str, float] = {}
         first_batch = None
         with self._state.averaged() as model:
@@ -198,7 +209,7 @@ class Trainer:
         self._progress.validated_step = self._progress.step
 
     def _score(self, totals: dict[str, float]) -> None:
-        """Take note of the weighted sums over a validation."""
+        """Log the means of a validation, given weighted sums and the sum of weights."""
         weight = totals.pop("weight")
         self._validation = {name: value / weight for name, value in totals.items()}
         step = self._progress.step
@@ -206,9 +217,9 @@ class Trainer:
         logged = {f"validation/{name}": value for name, value in self._validation.items()}
         self._monitor.scalars(step, logged)
         self._tuning.add(step, self._watched, self._validation[self._watched])
-        self._note_validation(self._validation[self._watched])
+        self._update_best(self._validation[self._watched])
 
-    def _note_validation(self, loss: float) -> None:
+    def _update_best(self, loss: float) -> None:
         progress = self._progress
         better = loss < progress.best_loss
         if better:
@@ -224,46 +235,46 @@ class Trainer:
         )
         tqdm.tqdm.write(f"step {progress.step}: validation {named}{' (best)' if better else ''}")
 
-    def _heed_stop(self) -> None:
-        """Save and leave if somebody asked to."""
+    def _stop_if_requested(self) -> None:
+        """Save a checkpoint and raise StoppedError if a stop is requested."""
         if not self._must_stop():
             return
         if not self._state.is_saved:
             self._state.save(self._settings.keep_checkpoints)
-        why = self._stop.signal or signal.SIGTERM  # which another process had
+        number = self._stop.signal or signal.SIGTERM  # the signal of another process
         raise errors.StoppedError(
-            f"stopped by {why.name}; step {self._progress.step} is saved, and the same command "
-            "goes on from there",
-            why,
+            f"stopped by {number.name}; step {self._progress.step} is saved, and the same command "
+            "continues from there",
+            number,
         )
 
     def _must_stop(self) -> bool:
-        """Whether somebody asked this process, or one that it works with, to stop."""
+        """Whether a stop is requested from this process or another one of the cluster."""
         return devices.average(self._strategy, float(bool(self._stop))) > 0
 
     def _roll_back(self, error: nan_guard.NonFiniteError) -> None:
-        """Go back to the last checkpoint with a lower learning rate, the first time.
+        """Return to the last checkpoint with a lower learning rate.
 
         Raises:
-          InputError: The second time.
+          InputError: If that has happened before in this run.
         """
-        suspects = batches.behind(self._run, self._dataset, error.split, error.step)
+        suspects = batches.batch_at_step(self._run, self._dataset, error.split, error.step)
         where = f"{error}, {nan_guard.describe_recordings(suspects, self._dataset)}"
         if self._state.was_slowed:
             raise errors.InputError(
-                f"{error.name} must stay a number; start another --run_dir with a lower "
+                f"{error.name} must stay finite; start another --run_dir with a lower "
                 "--learning_rate or --clip_norm, or look at the data with `lstm_gen check`. "
                 f"Received: {where}; the last checkpoint is untouched"
             )
         self._state.restore()
         self._state.slow_down(_ROLLBACK_RATE)
         tqdm.tqdm.write(
-            f"{where}: back to step {self._progress.step} with {_ROLLBACK_RATE} of the learning "
-            "rate"
+            f"{where}: back to step {self._progress.step}, with the learning rate times "
+            f"{_ROLLBACK_RATE}"
         )
 
     def _finish(self) -> None:
-        """Leave weights for generation: the last, or the best if those were asked for."""
+        """Save the last or the best weights; fit what is fitted to data; write the animation."""
         weights = checkpoints.newest(runs.model_dir(self._run_dir))
         wanted = {self._progress.step}
         if self._keeps_best:
@@ -274,14 +285,15 @@ class Trainer:
         self._monitor.animate()
 
     def _fit(self) -> None:
-        """Fit priors or bounds to the training data, and save them with the weights."""
+        """Fit what the family fits to the training data, and save it with the weights."""
         weights = checkpoints.newest(runs.model_dir(self._run_dir))
-        if not self._run.family.fits_data or weights is None or weights.facts.get("fitted"):
+        if not self._run.family.fitted or weights is None or weights.facts.get("fitted"):
             return
-        tqdm.tqdm.write(f"fitting the model of step {weights.step} to the training data")
-        model = runs.load_model(self._run_dir, self._run)
-        with self._stop.immediate("all steps are saved, and the same command fits anew"):
-            model.fit_data(batches.examples(self._run, self._dataset))
+        fitted = self._run.family.fitted
+        tqdm.tqdm.write(f"fitting {fitted} to the weights of step {weights.step}")
+        model = dataclasses.replace(self._run, directory=self._run_dir).load_model()
+        with self._stop.immediate("all steps are saved, and the same command repeats the fitting"):
+            model.fit_data(self._examples())
         facts = weights.facts | {"fitted": True}
         runs.save_model(self._run_dir, model, weights.step, facts)
 
@@ -297,7 +309,7 @@ class Trainer:
         return 0 < self._settings.patience <= self._progress.stale
 
     def _is_validation_due(self) -> bool:
-        """Whether this step wants a validation and has had none."""
+        """Whether a validation is due at this step and not done yet."""
         step = self._progress.step
         wanted = step % self._settings.validate_every_steps == 0 or step == self._run.training.steps
         return wanted and step > self._progress.validated_step
@@ -307,7 +319,7 @@ class Trainer:
         return f"loss {loss:.4f}, {rates['speed/frames_per_second']:,.0f} frames/s"
 
     def _bar(self) -> Any:
-        """Return the progress bar over all steps, those of earlier starts included."""
+        """Return the progress bar over all steps, those before a resumption included."""
         return tqdm.tqdm(
             total=self._run.training.steps,
             initial=self._progress.step,
@@ -361,10 +373,10 @@ class StepsPerCall:
 
 
 def set_up(training: TrainingConfig, strategy: tf.distribute.Strategy) -> None:
-    """Set seeds and determinism, before a model is built.
+    """Set seeds and deterministic operations, before a model is built.
 
     Raises:
-      InputError: If the batch cannot be shared out among the devices.
+      InputError: If the batch cannot be divided among the devices.
     """
     errors.require(
         training.batch_size % (strategy.num_replicas_in_sync * training.accumulate) == 0,
@@ -373,7 +385,7 @@ def set_up(training: TrainingConfig, strategy: tf.distribute.Strategy) -> None:
         devices=strategy.num_replicas_in_sync,
         accumulate=training.accumulate,
     )
-    # Every op repeats its bits, so that a resumed run can equal an unbroken one.
+    # Deterministic to the bit, so that a resumed run equals an uninterrupted one.
     tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(training.seed)
 
@@ -390,25 +402,22 @@ def train(
 
     Args:
       run_dir: The run directory, made by `runs.open_or_create`.
-      run: What it holds.
-      dataset: The dataset that it is trained on.
-      settings: What is looked at while training.
-      strategy: Where the model lives.
-      resume_dir: The run directory that states are read from, if `run_dir` is but the place to
-        write of one process among several.
-
-    Returns:
-      What was reached.
+      run: The run.
+      dataset: Its dataset.
+      settings: Intervals of validation, checkpoints and logging.
+      strategy: Devices of the model.
+      resume_dir: Directory to read checkpoints from, if `run_dir` is the scratch directory of a
+        process that is not the chief.
 
     Raises:
-      InputError: If the loss is no longer a number, naming the step, the checkpoints are of
-        another run or none is whole, another program trains here, or the batch cannot be shared
-        out among the devices.
-      StoppedError: If SIGTERM or SIGINT asked to stop; the state is saved then.
+      InputError: If the loss is NaN or infinite (naming the step), the checkpoints are of another
+        run or none is intact, another process trains here, or the batch cannot be divided among
+        the devices.
+      StoppedError: If SIGTERM or SIGINT arrived; the state is saved.
     """
     errors.require(
         settings.patience == 0 or not run.family.adversarial,
-        "patience waits for a lower loss, and where models compete none has to fall; leave it at 0",
+        "patience waits for a lower loss, but adversarial losses need not fall; leave it at 0",
         patience=settings.patience,
         model=run.settings.family,
     )

@@ -43,19 +43,19 @@ _TRIAL_VARIABLE = "CLOUD_ML_TRIAL_ID"
 _MAX_METRIC_LINES = 100
 
 
-class _AskedToStopError(Exception):
-    """A rollout was broken off."""
+class _StopRequestedError(Exception):
+    """A rollout was interrupted by a request to stop."""
 
 
 class Monitor:
-    """Writes a run's scalars, pictures and sounds.
+    """Writer of a run's scalars, pictures and sounds.
 
     Args:
-      run_dir: The run directory.
-      run: What it holds.
-      settings: How long and how many the rollouts are.
-      primer: The n_samples excerpts that rollouts start from, and that are reconstructed.
-      stop: Whether somebody asked to stop; pictures and sounds must not keep them waiting.
+      run_dir: Directory to write.
+      run: The run.
+      settings: Number and length of the rollouts.
+      primer: n_samples excerpts, continued by rollouts and reconstructed.
+      stop: Request to stop, for which pictures and sounds are left out.
     """
 
     def __init__(
@@ -82,17 +82,17 @@ class Monitor:
             hparams.hparams(self._hyperparameters())
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Log numbers of one step."""
+        """Log scalars of a step."""
         with self._writer.as_default(step):
             for name, value in values.items():
                 tf.summary.scalar(name, value)
 
     def prediction(self, step: int, model: Any, batch: base.Batch) -> None:
-        """Log the expected frames of one window under the true ones, as a picture."""
+        """Log a picture of one window: the true frames, and those that the model expects."""
         run = self._run
         expected = model.predict_frames(batch)[0].numpy()
         true = batch["frames"][0, run.window.shift :].numpy()
-        made = f"predicted, {run.window.shift} ahead" if run.window.shift else "by the model"
+        made = f"predicted, {run.window.shift} ahead" if run.window.shift else "reconstructed"
         panels = [("true", true), (made, expected)]
         raw = [(title, run.normalisation.undo(frames)) for title, frames in panels]
         path = storage.join(self._run_dir, "samples", f"step-{step:08d}-prediction.png")
@@ -100,7 +100,7 @@ class Monitor:
         self._image(step, "prediction", path)
 
     def rollout(self, step: int, model: Any) -> None:
-        """Write free rollouts as WAV and PNG, and log them as players and pictures."""
+        """Write free rollouts as WAV and PNG, and log them as audio and images."""
         run = self._run
         n_frames = max(1, round(self._settings.sample_seconds * run.audio.frames_per_second))
         request = base.GenerationRequest(
@@ -109,20 +109,20 @@ class Monitor:
         primer = self._primer.frames
         try:
             songs = model.generate(request, primer, self._go_on)
-        except _AskedToStopError:
+        except _StopRequestedError:
             return
         for index, song in enumerate(run.normalisation.undo(songs)):
             self._sound(step, f"song {index}", [(f"step {step}", song)])
 
     def _go_on(self, _: int) -> None:
-        """Break a rollout off when somebody asks to stop: it is not worth waiting for."""
+        """Interrupt a rollout when a stop is requested."""
         if self._stop:
-            raise _AskedToStopError
+            raise _StopRequestedError
 
     def reconstruction(self, step: int, model: Any) -> None:
-        """Write the excerpts as a model with latents gives them back, and log them likewise.
+        """Write and log the excerpts as reconstructed by a model with latents.
 
-        The picture has the excerpt below what became of it; its own sound is written once.
+        The picture shows the excerpt below its reconstruction; its own sound is written once.
         """
         run = self._run
         if not isinstance(model, LatentModel) or self._stop:
@@ -139,7 +139,7 @@ class Monitor:
             if not self._stop and not storage.exists(own):
                 samples = representations.invert(original, run.audio, _PREVIEW_ITERATIONS)
                 files.write(own, samples, run.audio.sample_rate)
-            panels = [(f"by the model, step {step}", song), ("held out", original)]
+            panels = [(f"reconstructed, step {step}", song), ("held out", original)]
             self._sound(step, f"clip {index}", panels)
 
     def animate(self) -> None:
@@ -147,7 +147,7 @@ class Monitor:
         write_animation(storage.join(self._run_dir, "samples"))
 
     def _sound(self, step: int, name: str, panels: list[tuple[str, np.ndarray]]) -> None:
-        """Write and log the sound of the first panel's frames, and a picture of all panels."""
+        """Write and log the sound of the first panel, and a picture of all panels."""
         if self._stop:
             return
         run, (_, frames) = self._run, panels[0]
@@ -155,7 +155,7 @@ class Monitor:
         path = storage.join(self._run_dir, "samples", f"step-{step:08d}-{dashed}")
         try:
             samples = representations.invert(frames, run.audio, _PREVIEW_ITERATIONS)
-        except errors.InputError as error:  # a rollout that ran away must not end the run
+        except errors.InputError as error:  # a diverged rollout must not end the training
             logging.warning("%s of step %d has no sound: %s", name, step, error)
             return
         files.write(f"{path}.wav", samples, run.audio.sample_rate)
@@ -164,17 +164,17 @@ class Monitor:
         self._audio(step, name, samples)
 
     def histograms(self, step: int, model: Any) -> None:
-        """Log how the values of every weight are spread."""
+        """Log a histogram of every weight."""
         with self._writer.as_default(step):
             for variable in model.trainable_variables:
                 tf.summary.histogram(variable.path, variable)
 
     def flush(self) -> None:
-        """Make what was logged readable by others."""
+        """Flush the log to its file."""
         self._writer.flush()
 
     def _hyperparameters(self) -> dict[str, Any]:
-        """Return every setting of model and training, for TensorBoard to compare runs by."""
+        """Return the settings of model and training, by which TensorBoard compares runs."""
         parts = {
             "model": self._run.settings,
             "window": self._run.window,

@@ -1,4 +1,4 @@
-"""All that a training is at a moment, and how it is kept: what a resumed run goes on from."""
+"""Training state: model, optimizers, averaged weights and progress, saved and restored."""
 
 import contextlib
 import dataclasses
@@ -21,14 +21,14 @@ from lstm_gen.training import step as steps
 
 @dataclasses.dataclass
 class Progress:
-    """Where a run is.
+    """Progress of a training.
 
     Attributes:
       step: Optimizer steps done.
       best_loss: Lowest validation loss so far.
-      best_step: The step it was reached at.
-      stale: Validations since then.
-      validated_step: The step of the last validation.
+      best_step: Step of that validation.
+      stale: Number of validations since then.
+      validated_step: Step of the last validation.
     """
 
     step: int = 0
@@ -38,33 +38,33 @@ class Progress:
     validated_step: int = 0
 
     def facts(self) -> dict[str, Any]:
-        """Return the values as JSON has them (which knows no infinity)."""
+        """Return the values for JSON, which has no infinity."""
         values = dataclasses.asdict(self)
         return values | {"best_loss": None if math.isinf(self.best_loss) else self.best_loss}
 
     @classmethod
     def from_facts(cls, facts: dict[str, Any]) -> "Progress":
-        """Return the progress that `facts` was made from."""
+        """Return the progress that `facts` returned as JSON values."""
         best = facts["best_loss"]
         return cls(**facts | {"best_loss": math.inf if best is None else best})
 
 
 class State:
-    """Model, optimizers with their averages, and progress.
+    """Model, optimizers with averaged weights, and progress.
 
     Attributes:
       model: The model.
-      objectives: What a step lowers.
-      optimizers: One for each.
-      progress: Where the run is.
+      objectives: Objectives of a step.
+      optimizers: Optimizer of each objective.
+      progress: Progress of the training.
 
     Args:
-      run_dir: Where to write.
-      run: What it holds.
-      dataset: The dataset that it is trained on.
-      strategy: Where the model lives.
-      owner: The claim on the run directory.
-      resume_dir: Where states are read from, if not there.
+      run_dir: Directory to write.
+      run: The run.
+      dataset: Its dataset.
+      strategy: Devices of the model.
+      owner: Lease of the run directory.
+      resume_dir: Directory to read checkpoints from, if it is not `run_dir`.
     """
 
     def __init__(
@@ -104,24 +104,24 @@ class State:
 
     @property
     def learning_rate(self) -> float:
-        """The rate of the next step."""
+        """Learning rate of the next step."""
         return float(tf.convert_to_tensor(self.optimizers[0].learning_rate).numpy())
 
     @property
     def is_saved(self) -> bool:
-        """Whether there is a checkpoint of just this moment."""
+        """Whether the current step is saved."""
         return self._saved is not None and self._saved.step == self.progress.step
 
     @property
     def was_slowed(self) -> bool:
-        """Whether the learning rate has been lowered already."""
+        """Whether the learning rate has been lowered after a NaN."""
         return float(self._rate_scale.numpy()) < 1.0
 
     def restore(self) -> bool:
-        """Go back to the newest checkpoint that is whole; return whether there is any.
+        """Restore the newest intact checkpoint; return whether there is one.
 
         Raises:
-          InputError: If it is of another run, naming the field, or none is whole.
+          InputError: If it is of another run, naming the field, or none is intact.
         """
         parent = runs.checkpoints_dir(self._resume_dir)
         found = checkpoints.newest(parent, checkpoints.specs_of(self._variables()))
@@ -131,7 +131,7 @@ class State:
         runs.require_same(found.facts["run"], runs.as_dict(self._run), found.path)
         if found.facts["topology"] != self._topology:
             logging.warning(
-                "step %d was reached on %s and goes on on %s: numbers agree but for rounding",
+                "step %d was reached on %s and continues on %s: results agree except for rounding",
                 *(found.step, found.facts["topology"], self._topology),
             )
         checkpoints.read(found, self._variables())
@@ -143,8 +143,8 @@ class State:
         """Write a checkpoint, and delete all but the newest `keep`.
 
         Raises:
-          NonFiniteError: If a variable is no longer a number; nothing is written then.
-          StorageError: If the run directory has another owner by now.
+          NonFiniteError: If a variable is NaN or infinite; nothing is written then.
+          StorageError: If another process has taken over the run directory.
         """
         variables = self._variables()
         nan_guard.require_finite_variables(variables, self.progress.step)
@@ -158,7 +158,7 @@ class State:
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[Any]:
-        """Yield the model, with the averages of its weights in their place if they are kept."""
+        """Yield the model, with averaged weights if the run averages them."""
         if not self._run.training.ema:
             yield self.model
             return
@@ -174,7 +174,7 @@ class State:
                 variable.assign(value)
 
     def save_model(self, facts: dict[str, Any]) -> None:
-        """Make the weights, averaged if that is asked for, the ones that generation uses."""
+        """Save the weights, averaged if the run averages them, for generation."""
         self._owner.confirm()
         with self.averaged() as model:
             runs.save_model(self._run_dir, model, self.progress.step, facts)
@@ -186,7 +186,7 @@ class State:
         return {**named, "rate_scale": self._rate_scale}
 
     def _facts(self) -> dict[str, Any]:
-        """Return what is kept beside the variables."""
+        """Return the plain values that are saved with the variables."""
         windows = self.progress.step * self._run.training.batch_size
         position = {
             "seed": self._run.training.seed,

@@ -1,7 +1,7 @@
-"""One training step for every family: differentiate each objective, clip, apply.
+"""Training step of every family: gradient of each objective, clipping, update.
 
-A family names its objectives; each has its own optimizer. The inner loop runs on the device,
-so that Python is met once per call and not once per step.
+Each objective of a family has its own optimizer. Several steps run on the device per call, so that
+Python's overhead is per call and not per step.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ class _Scaled(keras.optimizers.schedules.LearningRateSchedule):
         return self._schedule(step) * self._scale
 
     def get_config(self) -> dict[str, Any]:
-        """Return nothing: an optimizer of ours is never built from its configuration."""
+        """Return nothing: the optimizers are never built from a configuration."""
         return {}
 
 
@@ -38,9 +38,9 @@ def make_optimizer(
     """Return Adam (AdamW with weight decay) with a linear warm-up and a cosine decay.
 
     Args:
-      training: The rate and its course, the decay and the averages of the weights.
-      scale: float32 variable that the rate is multiplied by.
-      momentum: Adam's beta_1, as an objective asks for.
+      training: Learning-rate schedule, weight decay and decay of the averaged weights.
+      scale: float32 variable, factor on the learning rate.
+      momentum: Adam's beta_1.
     """
     decay_steps = max(1, training.steps - training.warmup_steps)
     schedule = keras.optimizers.schedules.CosineDecay(
@@ -69,17 +69,17 @@ def make_replica_step(
     optimizers: Sequence[keras.optimizers.Optimizer],
     training: TrainingConfig,
 ) -> Callable[[base.Batch, Any], Metrics]:
-    """Return what one device does in one step, in a replica context; see `make_train_call`.
+    """Return the step of one replica, to be called in its context; see `make_train_call`.
 
     Returns:
-      (the device's share of the batch, step) -> metric name to its share of the sum, or the norm.
+      (batch of the replica, step) -> metric name to the replica's part of the sum, or the norm.
     """
 
     def replica_step(batch: base.Batch, step: Any) -> Metrics:
         metrics: Metrics = {}
         for objective, optimizer in zip(objectives, optimizers, strict=True):
-            gradients, sums = _accumulated(objective, batch, step, training)
-            gradients, norm = _clipped(gradients, training.clip_norm)
+            gradients, sums = _accumulate(objective, batch, step, training)
+            gradients, norm = _clip(gradients, training.clip_norm)
             optimizer.apply(gradients, objective.variables)
             metrics |= sums | {f"{objective.name}_gradient_norm": norm}
         return metrics
@@ -96,9 +96,9 @@ def make_train_call(
     """Return a function that runs several optimizer steps on the device.
 
     Args:
-      strategy: Where the model lives.
-      objectives: What to lower, in order.
-      optimizers: One per objective, already built.
+      strategy: Devices of the model.
+      objectives: Objectives of a step, in order.
+      optimizers: Optimizer of each objective, already built.
       training: Batch size, clipping and seed.
 
     Returns:
@@ -114,7 +114,7 @@ def make_train_call(
         for index in tf.range(n_steps):
             metrics = strategy.run(compiled, args=(next(iterator), first_step + index))
             arrays = {
-                name: array.write(index, _reduced(strategy, name, metrics[name]))
+                name: array.write(index, _reduce(strategy, name, metrics[name]))
                 for name, array in arrays.items()
             }
         return {name: array.stack() for name, array in arrays.items()}
@@ -125,7 +125,7 @@ def make_train_call(
 def make_validate_call(
     strategy: tf.distribute.Strategy, objectives: Sequence[base.Objective]
 ) -> Callable[[Any], Metrics]:
-    """Return a function from a batch to the weighted sums of each metric, and of the weights."""
+    """Return a function from a batch to weighted sums of the metrics, and the sum of weights."""
 
     def replica_sums(batch: base.Batch) -> Metrics:
         sums: Metrics = {"weight": tf.reduce_sum(batch["weight"])}
@@ -150,7 +150,7 @@ def _compiled(
     objectives: Sequence[base.Objective],
     function: Callable[..., Metrics],
 ) -> Callable[..., Metrics]:
-    """Return a function that lowers, or measures, objectives as XLA or TensorFlow compiles it."""
+    """Return a function of the objectives compiled, by XLA where that is possible and faster."""
     whole = all(one.jit_compile for one in objectives)
     compiled: Callable[..., Metrics] = tf.function(
         function, jit_compile=devices.compiles_whole_steps(strategy, whole)
@@ -158,39 +158,39 @@ def _compiled(
     return compiled
 
 
-def _accumulated(
+def _accumulate(
     objective: base.Objective,
     batch: base.Batch,
     step: Any,
     training: TrainingConfig,
 ) -> tuple[list[Any], Metrics]:
-    """Return gradients and metrics of a replica's batch, worked off in parts."""
+    """Return gradients and metrics of a replica's batch, accumulated over micro-batches."""
     count = training.accumulate
     if count == 1:
-        return _differentiated(objective, batch, step, training)
-    parts = {
+        return _differentiate(objective, batch, step, training)
+    micro_batches = {
         name: tf.reshape(values, [count, values.shape[0] // count, *values.shape[1:]])
         for name, values in batch.items()
     }
 
-    def part(index: Any) -> tuple[list[Any], Metrics]:
-        taken = {name: values[index] for name, values in parts.items()}
-        return _differentiated(objective, taken, step, training)
+    def differentiate(index: Any) -> tuple[list[Any], Metrics]:
+        micro_batch = {name: values[index] for name, values in micro_batches.items()}
+        return _differentiate(objective, micro_batch, step, training)
 
-    totals = part(0)
+    totals = differentiate(0)
     for index in tf.range(1, count):
-        totals = tf.nest.map_structure(tf.add, totals, part(index))
+        totals = tf.nest.map_structure(tf.add, totals, differentiate(index))
     return totals
 
 
-def _differentiated(
+def _differentiate(
     objective: base.Objective,
     batch: base.Batch,
     step: Any,
     training: TrainingConfig,
 ) -> tuple[list[Any], Metrics]:
-    """Return the gradients and the metrics of an objective, as shares of the global mean."""
-    # What an example draws depends on its row in the global batch, not on who works it off.
+    """Return gradients and metrics of an objective; their sums over replicas are global means."""
+    # The draws of an example depend on its row in the global batch, not on its device.
     seed = rng.seed_from(training.seed, rng.TRAINING, batch["row"][0])
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(objective.variables)
@@ -208,20 +208,20 @@ def _differentiated(
     return gradients, sums
 
 
-def _clipped(gradients: list[Any], clip_norm: float) -> tuple[list[Any], Any]:
-    """Return gradients of at most this global norm over all replicas, and the norm they had."""
+def _clip(gradients: list[Any], clip_norm: float) -> tuple[list[Any], Any]:
+    """Return gradients clipped to a global norm over all replicas, and their norm before."""
     context = tf.distribute.get_replica_context()
     replicas = context.num_replicas_in_sync
     if replicas > 1:
         gradients = context.all_reduce("SUM", gradients)
     norm = tf.linalg.global_norm(gradients)
     scale = tf.minimum(1.0, clip_norm / tf.maximum(norm, 1e-12)) if clip_norm else 1.0
-    # The optimizer sums over replicas once more, hence the division.
+    # The optimizer sums over the replicas again, hence the division.
     return [gradient * (scale / replicas) for gradient in gradients], norm
 
 
-def _reduced(strategy: tf.distribute.Strategy, name: str, value: Any) -> Any:
-    """Return a metric over all replicas; each holds its share of the sum, or the same norm."""
+def _reduce(strategy: tf.distribute.Strategy, name: str, value: Any) -> Any:
+    """Return a metric over all replicas; each has its part of the sum, or the same norm."""
     kind = "MEAN" if name.endswith("_gradient_norm") else "SUM"
     return strategy.reduce(kind, value, axis=None)
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 import tiny
 
 from lstm_gen.config.generation import GenerationConfig
-from lstm_gen.generation import export, songs
+from lstm_gen.generation import export, request, songs
 from lstm_gen.platform import errors
 from lstm_gen.runs import run as runs
 
@@ -77,7 +77,7 @@ def test_it_gives_what_generate_songs_writes(
         subtype="FLOAT",
         portable=True,
     )
-    (path,) = songs.make(str(folder / "run"), str(tmp_path), asked)
+    (path,) = songs.make(runs.load(str(folder / "run")), str(tmp_path), asked)
     expected, rate = soundfile.read(path, dtype="float32")
     served = serve(loaded, seed=3, primer=make_clip(), seconds=seconds, temperature=0.9)
     assert rate == RATE
@@ -91,11 +91,10 @@ def test_it_gives_what_generate_songs_writes(
 def test_its_frames_are_those_of_the_kernels(folder: pathlib.Path) -> None:
     """Up to the inversion, whose search makes much of rounding, both ways agree as closely."""
     run = runs.load(str(folder / "run"))
-    model = runs.load_model(str(folder / "run"), run)
+    model = run.load_model()
     asked = GenerationConfig(n_songs=1, seconds=6.0, seed=5, primer=str(folder / "clip.wav"))
     primer = songs.load_primer(run, asked, "")
-    request = songs.generation_request(asked, run)
-    expected = model.generate(request, primer, lambda _: None)
+    expected = model.generate(request.for_model(asked, run), primer, lambda _: None)
     traced = tf.function(
         lambda frames: model.generate_in_graph(frames, expected.shape[1], 5, (1.0, 1.0))
     )

@@ -11,7 +11,7 @@ from lstm_gen import models
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.config.generation import GenerationConfig
 from lstm_gen.dataset.format import labels
-from lstm_gen.generation import conditioning, songs
+from lstm_gen.generation import conditioning, request
 from lstm_gen.platform import errors
 
 VOCABULARY = {
@@ -81,12 +81,12 @@ def test_values_of_a_set_are_no_way() -> None:
 
 def test_songs_on_a_way_and_notes_of_a_melody_share_their_draw() -> None:
     run = make_run()
-    way = songs.generation_request(asked("instrument=sax|bass"), run)
+    way = request.for_model(asked("instrument=sax|bass"), run)
     assert way.share_noise
     assert way.labels["label/instrument"].shape == (5, 3)
     alone = asked("instrument=sax")
-    assert not songs.generation_request(alone, run).share_noise
-    assert songs.generation_request(alone, run, conditioning.of_songs(run, alone)).share_noise
+    assert not request.for_model(alone, run).share_noise
+    assert request.for_model(alone, run, conditioning.of_songs(run, alone)).share_noise
 
 
 def test_without_a_way_each_song_has_its_own_draws_and_classes_their_number() -> None:
@@ -104,7 +104,10 @@ def test_without_a_way_each_song_has_its_own_draws_and_classes_their_number() ->
         (["pitch=60", "pitch=61"], "pitch is given twice"),
         (["qualities=dark", "qualities=bright"], "qualities is given twice"),
         (["pitch"], "must be NAME=VALUE"),
-        (["tempo=3"], "one that the model was trained to be told: instrument, pitch, qualities"),
+        (
+            ["tempo=3"],
+            "one that the model was conditioned on in training: instrument, pitch, qualities",
+        ),
     ],
 )
 def test_labels_that_cannot_be_honoured_are_refused(label: list[str], message: str) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import tiny
+import tqdm
 
 from lstm_gen.audio import representations
 from lstm_gen.config import fields
@@ -22,6 +23,20 @@ from lstm_gen.platform import errors
 from lstm_gen.runs import run as runs
 
 RATE, HOP = tiny.AUDIO.sample_rate, tiny.AUDIO.hop_length
+Bars = dict[str, tuple[int, int]]
+
+
+def record_bars(patch: pytest.MonkeyPatch) -> Bars:
+    """Return a dictionary that gets what each progress bar reached, and its total."""
+    bars: Bars = {}
+
+    class Bar(tqdm.tqdm):
+        def close(self) -> None:
+            bars[self.desc.removesuffix(": ")] = self.n, self.total
+            super().close()
+
+    patch.setattr(tqdm, "tqdm", Bar)
+    return bars
 
 
 @pytest.fixture(scope="module")
@@ -51,22 +66,25 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 @pytest.fixture(scope="module")
 def made(
     tmp_path_factory: pytest.TempPathFactory, run_dir: str
-) -> tuple[pathlib.Path, list[str], list[int]]:
-    """Return a folder with two songs of a second, their paths and the progress that was told."""
-    folder, told = tmp_path_factory.mktemp("songs"), list[int]()
+) -> tuple[pathlib.Path, list[str], Bars]:
+    """Return a folder with two songs of a second, their paths and the progress bars."""
+    folder = tmp_path_factory.mktemp("songs")
     asked = GenerationConfig(n_songs=2, seconds=1.0, seed=3)
-    return folder, songs.make(run_dir, str(folder), asked, progress=told.append), told
+    with pytest.MonkeyPatch.context() as patch:
+        bars = record_bars(patch)
+        return folder, songs.make(runs.load(run_dir), str(folder), asked, show_progress=True), bars
 
 
 def test_each_song_is_a_sound_a_picture_and_its_settings(
-    made: tuple[pathlib.Path, list[str], list[int]], run_dir: str
+    made: tuple[pathlib.Path, list[str], Bars], run_dir: str
 ) -> None:
-    folder, paths, told = made
+    folder, paths, bars = made
     assert paths == [str(folder / f"song-00{index}.wav") for index in range(2)]
     assert sorted(path.name for path in folder.iterdir()) == [
         f"song-00{index}.{suffix}" for index in range(2) for suffix in ("json", "png", "wav")
     ]
-    assert sum(told) == round(RATE / HOP)
+    n_frames = round(RATE / HOP)
+    assert bars == {"generating": (n_frames, n_frames), "inverting": (2, 2)}
     digests = set()
     for index, path in enumerate(paths):
         samples, rate = soundfile.read(path)
@@ -84,10 +102,10 @@ def test_each_song_is_a_sound_a_picture_and_its_settings(
 
 
 def test_the_same_seed_makes_the_same_songs(
-    made: tuple[pathlib.Path, list[str], list[int]], run_dir: str, tmp_path: pathlib.Path
+    made: tuple[pathlib.Path, list[str], Bars], run_dir: str, tmp_path: pathlib.Path
 ) -> None:
     asked = GenerationConfig(n_songs=2, seconds=1.0, seed=3)
-    for old, new in zip(made[1], songs.make(run_dir, str(tmp_path), asked), strict=True):
+    for old, new in zip(made[1], songs.make(runs.load(run_dir), str(tmp_path), asked), strict=True):
         assert pathlib.Path(old).read_bytes() == pathlib.Path(new).read_bytes()
 
 
@@ -98,11 +116,10 @@ from lstm_gen.config.generation import GenerationConfig
 from lstm_gen.generation import songs
 from lstm_gen.platform import devices as found
 run_dir, folder = sys.argv[1:]
+from lstm_gen.runs import run as runs
 devices = found.devices("cpu", 2)
 asked = GenerationConfig(n_songs=4, songs_at_once=2, seconds=1.0, seed=3)
-told = []
-songs.make(run_dir, folder, asked, devices=devices, progress=told.append)
-assert sum(told) == 2 * 31, told
+songs.make(runs.load(run_dir), folder, asked, devices=devices)
 """
 
 
@@ -113,19 +130,21 @@ def test_any_devices_and_processes_make_the_same_songs(
     script = [sys.executable, "-c", SPLIT, run_dir, str(tmp_path / "two")]
     subprocess.run(script, env=os.environ | {"PYTHONPATH": root}, check=True, timeout=120)
     asked = GenerationConfig(n_songs=4, songs_at_once=2, seconds=1.0, seed=3)
-    songs.make(run_dir, str(tmp_path / "one"), asked)
+    songs.make(runs.load(run_dir), str(tmp_path / "one"), asked)
     for index, names in enumerate((["0", "1"], ["2", "3"])):
         task = {"type": "worker", "index": index}
         cluster = {"cluster": {"worker": ["a:1", "b:1"]}, "task": task}
         monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
-        paths = songs.make(run_dir, str(tmp_path / "processes"), asked)
+        paths = songs.make(runs.load(run_dir), str(tmp_path / "processes"), asked)
         assert [pathlib.Path(path).stem for path in paths] == [f"song-00{n}" for n in names]
     task = {"type": "worker", "index": 1}
     monkeypatch.setenv(
         "TF_CONFIG", json.dumps({"cluster": {"worker": ["a:1", "b:1"]}, "task": task})
     )
     few = dataclasses.replace(asked, songs_at_once=4)
-    assert songs.make(run_dir, str(tmp_path / "none"), few) == [], "the other process has them all"
+    assert songs.make(runs.load(run_dir), str(tmp_path / "none"), few) == [], (
+        "the other process has them all"
+    )
     folders = [tmp_path / name for name in ("one", "two", "processes")]
     for index in range(4):
         one, *others = [(each / f"song-00{index}.wav").read_bytes() for each in folders]
@@ -135,16 +154,16 @@ def test_any_devices_and_processes_make_the_same_songs(
 def test_bfloat16_songs_start_as_those_of_float32_do(run_dir: str) -> None:
     run = runs.load(run_dir)
     primer = songs.load_primer(run, GenerationConfig(), run.data_dir)
-    request = base.GenerationRequest(n_songs=4, n_frames=3, sigma_scale=0.0)
+    asked = base.GenerationRequest(n_songs=4, n_frames=3, sigma_scale=0.0)
     exact, coarse = (
-        rollout.roll_out(run_dir, run, request, primer, [range(4)], ["/cpu:0"], compute)
+        rollout.roll_out(run, asked, primer, [range(4)], ["/cpu:0"], compute)
         for compute in ("float32", "bfloat16")
     )
     for index, frames in coarse.items():
         assert frames.dtype == np.float32
         assert np.any(frames != exact[index])
         np.testing.assert_allclose(frames, exact[index], atol=0.03)
-    assert runs.load_model(run_dir, run).compute_dtype == "float32"
+    assert run.load_model().compute_dtype == "float32"
 
 
 def test_a_clip_is_used_whole_and_stands_in_front(
@@ -161,14 +180,17 @@ def test_a_clip_is_used_whole_and_stands_in_front(
     expected = run.normalisation.apply(representations.extract(heard.astype(np.float32), run.audio))
     loud = representations.extract(heard.astype(np.float32), run.audio) > -4
     np.testing.assert_allclose(primer[0][loud], expected[loud], atol=0.1)
-    paths = songs.make(run_dir, str(tmp_path), asked, data_dir="/missing")
+    paths = songs.make(runs.load(run_dir), str(tmp_path), asked, data_dir="/missing")
     assert [soundfile.info(path).frames for path in paths] == [(n_primer + 16) * HOP] * 3
 
 
 def test_a_short_primer_is_enough(run_dir: str, tmp_path: pathlib.Path) -> None:
     soundfile.write(tmp_path / "click.wav", [0.5], RATE)
     asked = GenerationConfig(n_songs=1, seconds=0.1, primer=str(tmp_path / "click.wav"))
-    assert soundfile.info(songs.make(run_dir, str(tmp_path / "songs"), asked)[0]).frames == 3 * HOP
+    assert (
+        soundfile.info(songs.make(runs.load(run_dir), str(tmp_path / "songs"), asked)[0]).frames
+        == 3 * HOP
+    )
     run = runs.load(run_dir)
     tiny_excerpt = GenerationConfig(n_songs=2, primer_seconds=1e-4)
     assert songs.load_primer(run, tiny_excerpt, run.data_dir).shape[:2] == (2, 1)
@@ -186,12 +208,14 @@ def test_a_short_primer_is_enough(run_dir: str, tmp_path: pathlib.Path) -> None:
     ],
 )
 def test_files_are_of_the_asked_kind_and_length_and_do_not_clip(
-    tmp_path: pathlib.Path, asked: dict[str, Any], container: str, subtype: str
+    tmp_path: pathlib.Path, run_dir: str, asked: dict[str, Any], container: str, subtype: str
 ) -> None:
     loud = tiny.make_frames(20, 1) + 12
     settings = GenerationConfig(**asked)
     assert np.abs(output.invert(loud, tiny.AUDIO, settings)).max() > 2, "the test must be loud"
-    path = output.write_song(str(tmp_path / "song"), loud, tiny.AUDIO, settings)
+    samples = output.invert(loud, tiny.AUDIO, settings)
+    sound = output.Sound("song", loud, samples, {})
+    path = output.write(str(tmp_path), sound, runs.load(run_dir), settings)
     info = soundfile.info(path)
     assert (info.format, info.subtype, info.channels) == (container, subtype, 1)
     assert (info.samplerate, info.frames) == (RATE, 20 * HOP)
@@ -249,16 +273,16 @@ def test_a_primer_that_is_no_recording_is_refused(run_dir: str, tmp_path: pathli
     for name in ("missing.wav", "notes.wav", "empty.wav", "."):
         asked = GenerationConfig(primer=str(tmp_path / name))
         with pytest.raises(errors.InputError, match=r"Received: path="):
-            songs.make(run_dir, str(tmp_path / "songs"), asked)
+            songs.make(runs.load(run_dir), str(tmp_path / "songs"), asked)
     assert not (tmp_path / "songs").exists()
 
 
 def test_a_dataset_that_is_gone_or_another_is_refused(run_dir: str, tmp_path: pathlib.Path) -> None:
     with pytest.raises(errors.InputError, match="must hold a finished dataset"):
-        songs.make(run_dir, str(tmp_path), GenerationConfig(), data_dir=str(tmp_path))
+        songs.make(runs.load(run_dir), str(tmp_path), GenerationConfig(), data_dir=str(tmp_path))
     other = tiny.make_dataset(tmp_path / "other", train=[tiny.make_frames(60, 9)])
     with pytest.raises(errors.InputError, match="must be the one that the run was trained on"):
-        songs.make(run_dir, str(tmp_path), GenerationConfig(), data_dir=other.data_dir)
+        songs.make(runs.load(run_dir), str(tmp_path), GenerationConfig(), data_dir=other.data_dir)
     moved = tiny.make_dataset(tmp_path / "moved")
     asked = GenerationConfig(n_songs=1)
     run = runs.load(run_dir)
@@ -272,7 +296,7 @@ def test_a_run_without_weights_is_refused(
 ) -> None:
     runs.open_or_create(str(tmp_path / "run"), tiny.make_run(dataset))
     with pytest.raises(errors.InputError, match="must hold trained weights"):
-        songs.make(str(tmp_path / "run"), str(tmp_path / "songs"), GenerationConfig())
+        songs.make(runs.load(str(tmp_path / "run")), str(tmp_path / "songs"), GenerationConfig())
 
 
 def test_songs_do_not_land_in_the_dataset_or_the_run(
@@ -282,8 +306,8 @@ def test_songs_do_not_land_in_the_dataset_or_the_run(
     folders = [data_dir, data_dir / "songs" / "new", pathlib.Path(run_dir)]
     before = [sorted(folder.iterdir()) for folder in (data_dir, folders[-1])]
     for folder, what in zip(folders, ("a dataset", "in the dataset", "a run"), strict=True):
-        with pytest.raises(errors.InputError, match=f"a place of its own, and this is {what}"):
-            songs.make(run_dir, str(folder), GenerationConfig(n_songs=1))
+        with pytest.raises(errors.InputError, match=f"a directory for songs, and this is {what}"):
+            songs.make(runs.load(run_dir), str(folder), GenerationConfig(n_songs=1))
     assert before == [sorted(folder.iterdir()) for folder in (data_dir, folders[-1])]
 
 
@@ -292,8 +316,8 @@ def test_songs_do_not_land_among_recordings(
 ) -> None:
     """They would be taken for recordings by the next preparation."""
     given = GenerationConfig(n_songs=1, primer=str(clip))
-    with pytest.raises(errors.InputError, match="the folder of a recording that goes in"):
-        songs.make(run_dir, str(clip.parent), given)
+    with pytest.raises(errors.InputError, match="the folder of an input recording"):
+        songs.make(runs.load(run_dir), str(clip.parent), given)
     dataset = tiny.make_dataset(tmp_path / "dataset")
     lines = [{"name": name, "verdict": "ok"} for name in ("a.wav", "solo/b.wav")]
     manifest.save_lines(dataset.data_dir, [{"name": "x.pdf", "verdict": "not_audio"}, *lines])
@@ -303,11 +327,15 @@ def test_songs_do_not_land_among_recordings(
     run, asked = tiny.make_run(dataset), GenerationConfig()
     for folder in ("in", "in/solo", "in/songs/new"):
         with pytest.raises(errors.InputError, match="among the recordings that the model was"):
-            request.require_apart(str(tmp_path / folder), run, asked)
-    request.require_apart(str(tmp_path / "alone"), run, asked)  # one of that name is chance
+            request.require_separate_output(str(tmp_path / folder), run, asked)
+    request.require_separate_output(
+        str(tmp_path / "alone"), run, asked
+    )  # one of that name is chance
     (tmp_path / "dataset" / manifest.MANIFEST_FILE).write_text("{")
     nowhere = dataclasses.replace(asked, primer="gs://no-object-at-all")
-    request.require_apart(str(tmp_path / "in"), run, nowhere)  # nothing is known of the dataset
+    request.require_separate_output(
+        str(tmp_path / "in"), run, nowhere
+    )  # nothing is known of the dataset
 
 
 @pytest.mark.parametrize(
@@ -327,4 +355,4 @@ def test_what_the_model_knows_nothing_of_is_refused(
     changed: dict[str, Any], message: str, run_dir: str, tmp_path: pathlib.Path
 ) -> None:
     with pytest.raises(errors.InputError, match=message):
-        songs.make(run_dir, str(tmp_path / "songs"), GenerationConfig(**changed))
+        songs.make(runs.load(run_dir), str(tmp_path / "songs"), GenerationConfig(**changed))

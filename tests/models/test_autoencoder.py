@@ -297,7 +297,7 @@ def test_a_recording_comes_back_as_long_and_as_loud_as_it_was(tmp_path: pathlib.
     model.initialise(batches.examples(run, dataset))
     runs.save_model(run_dir, model, 1, {})
     asked = GenerationConfig(reconstruct=(str(paths[0]),), subtype="FLOAT")
-    made = songs.make(run_dir, str(tmp_path / "songs"), asked)
+    made = songs.make(runs.load(run_dir), str(tmp_path / "songs"), asked)
     names = [pathlib.Path(path).name for path in made]
     assert names == [f"note-0-{what}.wav" for what in ("original", "inverted", "reconstructed")]
     original, inverted, reconstructed = (soundfile.read(path)[0] for path in made)

@@ -120,7 +120,7 @@ def test_controls_are_such_as_there_are(family: Family) -> None:
 def test_capabilities_are_implemented(family: Family) -> None:
     for method, claimed in (
         ("generate_in_graph", family.exportable),
-        ("fit_data", family.fits_data),
+        ("fit_data", bool(family.fitted)),
     ):
         overridden = getattr(family, method) is not getattr(base.AudioModel, method)
         assert overridden == claimed, method

@@ -12,7 +12,7 @@ import tensorflow as tf
 import tiny
 
 from lstm_gen.config.audio import AudioConfig
-from lstm_gen.generation import latents
+from lstm_gen.generation import resynthesis
 from lstm_gen.models import base as families
 from lstm_gen.models.common import convolutions, overlap_add
 from lstm_gen.models.vae import model as vae
@@ -248,15 +248,15 @@ def test_latents_are_what_generation_reconstructs_and_mixes() -> None:
     model.fit_data(make_examples)
     frames = make_frames(30)
     parts: tuple[Any, Any, Any] = (model, frames, {})
-    again = latents.reconstruct(*parts)
-    way = latents.interpolate(*parts, latents.steps(3), {})
+    again = resynthesis.reconstruct(*parts)
+    way = resynthesis.interpolate(*parts, [0.0, 0.5, 1.0], {})
     assert again.shape == frames.shape
     assert way.shape == (3, 30, 6)
     np.testing.assert_allclose(way[[0, -1]], again, atol=1e-5)
-    assert np.abs(latents.perturb(*parts, 0.3, 0) - again).max() > 1e-3
+    assert np.abs(resynthesis.perturb(*parts, 0.3, 0) - again).max() > 1e-3
 
     def move(classes: tuple[int, int]) -> np.ndarray:
-        return latents.transfer(*parts, name="digit", classes=classes)
+        return resynthesis.transfer(*parts, name="digit", classes=classes)
 
     moved = move((0, 2))
     assert np.abs(moved - again).max() > 1e-3

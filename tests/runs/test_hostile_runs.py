@@ -308,7 +308,7 @@ def test_a_hostile_run_is_refused(
     watch.seen, watch.allowed = [], (str(run_dir), "/proc/", "/sys/")
     try:
         with pytest.raises(errors.InputError) as refused:
-            runs.load_model(str(run_dir), runs.load(str(run_dir)))
+            runs.load(str(run_dir)).load_model()
     finally:
         watch.allowed = None
     assert watch.seen == []
@@ -330,7 +330,7 @@ def test_the_watch_sees(tmp_path: pathlib.Path, watch: Watch) -> None:
 
 def test_a_good_run_is_loaded(run_dir: pathlib.Path, watch: Watch) -> None:
     watch.seen, watch.allowed = [], (str(run_dir), "/proc/", "/sys/")
-    model = runs.load_model(str(run_dir), runs.load(str(run_dir)))
+    model = runs.load(str(run_dir)).load_model()
     watch.allowed = None
     assert watch.seen == []
     state = checkpoints.newest(runs.model_dir(str(run_dir)))

@@ -92,14 +92,14 @@ def test_more_steps_and_a_moved_dataset_are_no_other_run(
     assert restore(run_dir, dataclasses.replace(run, data_dir="/elsewhere"), dataset)
 
 
-def test_another_topology_is_told(
+def test_another_topology_is_a_warning(
     run_dir: str, dataset: manifest.Dataset, caplog: pytest.LogCaptureFixture
 ) -> None:
     two = tf.distribute.MirroredStrategy(["/cpu:0"])
     again = state.State(run_dir, tiny.make_run(dataset), dataset, two, lease.Lease())
     assert again.restore()
     assert "OneDeviceStrategy" in caplog.text
-    assert "goes on on {'strategy': 'MirroredStrategy', 'replicas': 1}" in caplog.text
+    assert "continues on {'strategy': 'MirroredStrategy', 'replicas': 1}" in caplog.text
 
 
 def test_a_state_says_where_its_input_is(run_dir: str, dataset: manifest.Dataset) -> None:
@@ -164,4 +164,4 @@ def test_the_shape_of_a_model_is_known_without_building_it(dataset: manifest.Dat
             audio=AUDIOS.get(family.representations[0], tiny.AUDIO),
         )
         built = checkpoints.specs_of(checkpoints.variables_of(model=run.build_model()))
-        assert runs._specs(run) == built
+        assert run.weight_specs() == built

@@ -28,6 +28,8 @@ def run_dir(tmp_path: pathlib.Path, run: runs.Run) -> str:
 
 def check_equal(one: runs.Run, other: runs.Run) -> None:
     for field in dataclasses.fields(runs.Run):
+        if not field.compare:  # the directory
+            continue
         first, second = getattr(one, field.name), getattr(other, field.name)
         if field.name == "normalisation":
             np.testing.assert_array_equal(first.mean, second.mean)
@@ -77,13 +79,13 @@ def test_steps_may_change_and_a_dataset_may_move(run_dir: str, run: runs.Run) ->
 @pytest.mark.parametrize(
     ("part", "changed", "named"),
     [
-        ("settings", {"units": 16}, r"settings.units=16, there: 8"),
-        ("settings", {"head": "mse"}, r"settings.head='mse', there: 'mixture'"),
-        ("window", {"timesteps": 9}, r"window.timesteps=9, there: 8"),
-        ("window", {"shift": 2}, r"window.shift=2, there: 1"),
-        ("training", {"learning_rate": 0.5}, r"training.learning_rate=0.5, there: 0.01"),
-        ("training", {"seed": 1}, r"training.seed=1, there: 0"),
-        ("augmentation", {"gain_db": 6.0}, r"augmentation.gain_db=6.0, there: 0.0"),
+        ("settings", {"units": 16}, r"settings.units=16, in run_dir: 8"),
+        ("settings", {"head": "mse"}, r"settings.head='mse', in run_dir: 'mixture'"),
+        ("window", {"timesteps": 9}, r"window.timesteps=9, in run_dir: 8"),
+        ("window", {"shift": 2}, r"window.shift=2, in run_dir: 1"),
+        ("training", {"learning_rate": 0.5}, r"training.learning_rate=0.5, in run_dir: 0.01"),
+        ("training", {"seed": 1}, r"training.seed=1, in run_dir: 0"),
+        ("augmentation", {"gain_db": 6.0}, r"augmentation.gain_db=6.0, in run_dir: 0.0"),
         ("audio", {"hop_length": 64}, r"dataset of run_dir has changed.*dataset.audio.hop_length"),
     ],
 )
@@ -128,7 +130,9 @@ def test_a_directory_of_something_else_is_refused(tmp_path: pathlib.Path, run: r
 
 def test_what_is_no_run_is_not_loaded(tmp_path: pathlib.Path) -> None:
     for path in (tmp_path, tmp_path / "missing"):
-        with pytest.raises(errors.InputError, match=r"that train_model.py made; no config.json"):
+        with pytest.raises(
+            errors.InputError, match=r"that train_model.py has written; .* no config.json"
+        ):
             runs.load(str(path))
 
 
@@ -183,7 +187,7 @@ def test_a_configuration_that_is_no_json_is_one_line(run_dir: str, content: byte
 
 def test_weights_come_back(run_dir: str, run: runs.Run) -> None:
     with pytest.raises(errors.InputError, match="run_dir must hold trained weights"):
-        runs.load_model(run_dir, run)
+        runs.load(run_dir).load_model()
     model = run.build_model()
     for step in (3, 5):
         runs.save_model(run_dir, model, step, {"loss": 0.5})
@@ -191,7 +195,7 @@ def test_weights_come_back(run_dir: str, run: runs.Run) -> None:
     assert state is not None
     assert (state.step, state.facts) == (5, {"loss": 0.5})
     assert len(list(pathlib.Path(runs.model_dir(run_dir)).iterdir())) == 1
-    loaded = runs.load_model(run_dir, run)
+    loaded = runs.load(run_dir).load_model()
     assert len(loaded.weights) == len(model.weights) > 0
     for weight, expected in zip(loaded.weights, model.weights, strict=True):
         np.testing.assert_array_equal(weight, expected, err_msg=weight.path)
@@ -206,7 +210,7 @@ def test_weights_of_another_model_are_refused(
     runs.save_model(run_dir, model, 1, {})
     other = dataclasses.replace(run, settings=dataclasses.replace(tiny.SETTINGS, **changed))
     with pytest.raises(errors.InputError, match="are not this model's"):
-        runs.load_model(run_dir, other)
+        dataclasses.replace(other, directory=run_dir).load_model()
 
 
 def test_the_signal_is_that_of_the_dataset_and_the_window(run: runs.Run) -> None:

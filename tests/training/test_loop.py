@@ -150,7 +150,7 @@ def test_generation_gets_the_weights_that_were_trained(
 ) -> None:
     run = dataclasses.replace(tiny.make_run(dataset, steps=3), settings=DEEP)
     train(tmp_path / "run", dataset, run)
-    model = runs.load_model(str(tmp_path / "run"), run)
+    model = runs.load(str(tmp_path / "run")).load_model()
     trained = values_of(newest(tmp_path / "run" / "checkpoints"))
     for weight in model.trainable_weights:
         value = trained["model/" + weight.path.removeprefix("lstm/")]
@@ -163,7 +163,7 @@ def test_averaged_weights_are_validated_and_kept(
     run = tiny.make_run(dataset, steps=6, ema=0.5)
     result = train(tmp_path / "run", dataset, run, best_weights=False)
     trained = values_of(newest(tmp_path / "run" / "checkpoints"))
-    model = runs.load_model(str(tmp_path / "run"), run)
+    model = runs.load(str(tmp_path / "run")).load_model()
     for weight in model.trainable_weights:
         name = weight.path.removeprefix("lstm/")
         average = trained["optimizer_0/" + weight.path.replace("/", "_") + "_0_average"]
@@ -219,10 +219,10 @@ def test_a_loss_that_is_no_number_ends_the_run_and_spares_its_checkpoint(
     finite = [bool(np.isfinite(batch["frames"]).all()) for batch in batches.take(3)]
     assert finite == [True, True, False], "the seed must bring the bad frame in step 3"
     where = r"likelihood_loss=nan at step 3, with NaN or infinite frames of recording 0"
-    message = rf"^likelihood_loss must stay a number; .*{where}; .*untouched$"
+    message = rf"^likelihood_loss must stay finite; .*{where}; .*untouched$"
     with pytest.raises(errors.InputError, match=message):
         train(tmp_path / "run", dataset, run, checkpoint_every_steps=1)
-    assert f"{where}: back to step 2 with 0.25 of the learning rate" in capsys.readouterr().out
+    assert f"{where}: back to step 2, with the learning rate times 0.25" in capsys.readouterr().out
     state = newest(tmp_path / "run" / "checkpoints")
     assert state.step == 2
     assert all(np.isfinite(value).all() for value in values_of(state).values())
@@ -255,7 +255,7 @@ def test_validation_is_the_mean_over_all_windows(
 ) -> None:
     run = tiny.make_run(dataset, steps=2)
     result = train(tmp_path / "run", dataset, run, best_weights=False)
-    model = runs.load_model(str(tmp_path / "run"), run)
+    model = runs.load(str(tmp_path / "run")).load_model()
     assert result.validation["likelihood_loss"] == pytest.approx(
         score(model, run, dataset), rel=1e-4
     )
@@ -373,7 +373,7 @@ for count in (2, 1):
     strategy = distribute.strategy("cpu", count)
     assert strategy.num_replicas_in_sync == count
     loop.train(path, run, dataset, tiny.MONITOR, strategy)
-    weights.append(runs.load_model(path, run).weights)
+    weights.append(runs.load(path).load_model().weights)
 for one, two in zip(*weights, strict=True):
     np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5, err_msg=one.path)
 """
@@ -410,3 +410,16 @@ def test_a_loss_that_has_nothing_more_to_say_is_told_of(
     told = [line for line in capsys.readouterr().out.splitlines() if "warning:" in line]
     assert len(told) == 1
     assert "likelihood_loss has been" in told[0]
+
+
+def test_the_bar_says_that_the_first_steps_are_compiled(
+    dataset: manifest.Dataset, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(tmp_path / "run", dataset)
+    said = capsys.readouterr()
+    shown = [text for text in said.err.split("\r") if "step" in text]
+    assert any(text.startswith("compiling:   0%") for text in shown)
+    assert not shown[-1].startswith("compiling")
+    assert "100%" in shown[-1]
+    assert "fitting the loudness limits to the weights of step" in said.out
+    assert "reading the training windows:   0%" in said.err

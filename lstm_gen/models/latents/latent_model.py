@@ -28,7 +28,7 @@ class LatentModel(base.AudioModel):
       priors: Priors of the latents, with their deviations and class means.
     """
 
-    fits_data = True
+    fitted = "the latent prior"
     steps_per_chunk: ClassVar[int] = 512
     n_draws: ClassVar[int] = 1
 

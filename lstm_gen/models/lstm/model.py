@@ -40,7 +40,7 @@ class LSTMModel(base.AudioModel):
     predicts = True
     conditional = True
     exportable = True
-    fits_data = True
+    fitted = "the loudness limits"
 
     def __init__(self, config: LSTMConfig, spec: base.FrameSpec) -> None:
         super().__init__(config, spec)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from lstm_gen.config.audio import AudioConfig
-from lstm_gen.generation import latents
+from lstm_gen.generation import conditioning as labelling
+from lstm_gen.generation import resynthesis
 from lstm_gen.models import base
 from lstm_gen.models.autoencoder.config import AutoencoderConfig
 from lstm_gen.models.autoencoder.model import Autoencoder
@@ -37,30 +38,31 @@ def make(conditioning: list[dict[str, np.ndarray]]) -> Any:
     return Identity()
 
 
-def test_what_is_moved_to_another_class_is_told_that_class_when_it_is_decoded() -> None:
-    told: list[dict[str, np.ndarray]] = []
+def test_transfer_decodes_with_the_label_of_the_other_class() -> None:
+    used: list[dict[str, np.ndarray]] = []
     labels = LABELS | {"label/player": np.array([0, 0])}
-    moved = latents.transfer(make(told), FRAMES, labels, "player", (0, 1))
+    moved = resynthesis.transfer(make(used), FRAMES, labels, "player", (0, 1))
     np.testing.assert_allclose(moved, FRAMES + np.arange(1, 5))
-    encoded, decoded = told
+    encoded, decoded = used
     np.testing.assert_array_equal(encoded["label/player"], [0, 0])
     np.testing.assert_array_equal(decoded["label/player"], [1, 1])
     np.testing.assert_array_equal(decoded["label/pitch"], LABELS["label/pitch"])
-    # A model that is not told that label is told no more than before.
-    latents.transfer(make(told), FRAMES, {}, "player", (0, 1))
-    assert told[-1] == {}
+    # A model that is not conditioned on the label gets none.
+    resynthesis.transfer(make(used), FRAMES, {}, "player", (0, 1))
+    assert used[-1] == {}
 
 
-def test_a_way_goes_from_one_end_to_the_other_told_what_lies_between() -> None:
-    told: list[dict[str, np.ndarray]] = []
+def test_interpolation_decodes_with_the_labels_between() -> None:
+    used: list[dict[str, np.ndarray]] = []
     between = {"label/pitch": np.array([60, 62, 64])}
-    way = latents.interpolate(make(told), FRAMES, LABELS, latents.steps(3), between)
+    way = resynthesis.interpolate(make(used), FRAMES, LABELS, labelling.fractions(3), between)
     np.testing.assert_allclose(way, [FRAMES[0], FRAMES.mean(axis=0), FRAMES[1]])
-    assert told == [LABELS, between]
-    assert latents.steps(1) == [0.5]
+    assert used == [LABELS, between]
+    assert labelling.fractions(1, single=0.5) == [0.5]
+    assert labelling.fractions(1) == [0.0]
 
 
-def test_what_is_found_when_training_ends_is_not_used_before() -> None:
+def test_latent_statistics_need_a_finished_training() -> None:
     spec = base.FrameSpec(audio=AudioConfig(n_mels=4), timesteps=4, shift=0)
     model = Autoencoder.create(AutoencoderConfig(latent_size=4, stride=1, width=4), spec)
     for asked in (model.latent_std, model.class_means):
