@@ -31,7 +31,7 @@ def roll_out(
     request: base.GenerationRequest,
     primer: np.ndarray,
     groups: Sequence[range],
-    devices: Sequence[str],
+    device_names: Sequence[str],
     compute: str = "float32",
     show_progress: bool = False,
 ) -> dict[int, np.ndarray]:
@@ -42,7 +42,7 @@ def roll_out(
       request: Request for all songs.
       primer: Frames that each song continues, normalised, float32 [n_songs, frames, channels].
       groups: Indices of the songs of each batch.
-      devices: Names of devices, as `platform.devices.devices` returns them.
+      device_names: Names of devices, as `platform.devices.devices` returns them.
       compute: "float32" or "bfloat16".
       show_progress: Whether to show a progress bar on stderr.
 
@@ -54,7 +54,7 @@ def roll_out(
     """
     if not groups:  # the other processes of the cluster generate all songs
         return {}
-    used = devices[: len(groups)]
+    used = device_names[: len(groups)]
     models = [place_model(run, device, compute) for device in used]
     # Delayed, so that an error before the first frame is the only line on stderr.
     bar = tqdm.tqdm(

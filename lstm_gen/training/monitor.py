@@ -127,8 +127,8 @@ class Monitor:
         run = self._run
         if not isinstance(model, LatentModel) or self._stop:
             return
-        frames, told = self._primer
-        known = {f"label/{name}": told[f"label/{name}"] for name in run.condition}
+        frames, every_label = self._primer
+        known = {f"label/{name}": every_label[f"label/{name}"] for name in run.condition}
         latents = model.encode(frames, known)
         made = model.decode(latents, frames.shape[1], known)
         originals = run.normalisation.undo(frames)

@@ -151,9 +151,9 @@ def _compiled(
     function: Callable[..., Metrics],
 ) -> Callable[..., Metrics]:
     """Return a function of the objectives compiled, by XLA where that is possible and faster."""
-    whole = all(one.jit_compile for one in objectives)
+    jit_compile = all(one.jit_compile for one in objectives)
     compiled: Callable[..., Metrics] = tf.function(
-        function, jit_compile=devices.compiles_whole_steps(strategy, whole)
+        function, jit_compile=devices.compiles_whole_steps(strategy, jit_compile)
     )
     return compiled
 

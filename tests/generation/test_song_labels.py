@@ -1,4 +1,4 @@
-"""What songs are to be: given, drawn, and on the way from one value of a label to another."""
+"""Conditioning labels of songs: given, drawn at random, and interpolated."""
 
 import dataclasses
 import types
@@ -55,7 +55,7 @@ def test_a_class_is_part_of_either_end() -> None:
     assert named == [("sax",)] * 3 + [("bass",)] * 2
 
 
-def test_between_recordings_any_model_has_what_it_is_told_change() -> None:
+def test_between_recordings_every_model_interpolates_labels() -> None:
     run = make_run("vae")
     way = dataclasses.replace(
         asked("pitch=60|72", "instrument=sax|bass", "qualities=dark", n_songs=1),
@@ -71,7 +71,7 @@ def test_one_song_is_the_first_end() -> None:
     np.testing.assert_array_equal(encoded["label/instrument"], [[0, 0, 1]])
 
 
-def test_values_of_a_set_are_no_way() -> None:
+def test_values_of_a_set_are_not_interpolated() -> None:
     run, both = make_run(), asked("qualities=bright|dark")
     assert conditioning.between(run, both) == {}
     np.testing.assert_array_equal(
@@ -79,7 +79,7 @@ def test_values_of_a_set_are_no_way() -> None:
     )
 
 
-def test_songs_on_a_way_and_notes_of_a_melody_share_their_draw() -> None:
+def test_interpolated_songs_and_notes_of_a_melody_share_their_noise() -> None:
     run = make_run()
     way = request.for_model(asked("instrument=sax|bass"), run)
     assert way.share_noise
@@ -89,7 +89,7 @@ def test_songs_on_a_way_and_notes_of_a_melody_share_their_draw() -> None:
     assert request.for_model(alone, run, conditioning.of_songs(run, alone)).share_noise
 
 
-def test_without_a_way_each_song_has_its_own_draws_and_classes_their_number() -> None:
+def test_other_songs_have_draws_of_their_own() -> None:
     encoded = conditioning.encode_songs(make_run(), asked("instrument=piano"))
     assert encoded["label/instrument"].dtype == np.int64
     assert len(set(encoded["label/pitch"].tolist())) > 1
@@ -110,12 +110,12 @@ def test_without_a_way_each_song_has_its_own_draws_and_classes_their_number() ->
         ),
     ],
 )
-def test_labels_that_cannot_be_honoured_are_refused(label: list[str], message: str) -> None:
+def test_impossible_labels_are_refused(label: list[str], message: str) -> None:
     with pytest.raises(errors.InputError, match=message):
         conditioning.of_songs(make_run(), asked(*label))
 
 
-def test_a_recording_is_what_it_is_moved_from() -> None:
+def test_transfer_must_agree_with_the_label() -> None:
     run = make_run()
     run.spec = types.SimpleNamespace(classes=[types.SimpleNamespace(name="instrument")])
     moved = dataclasses.replace(
@@ -140,7 +140,7 @@ def test_ends_must_be_values_of_the_label(label: str, message: str) -> None:
         conditioning.encode_songs(make_run(), asked(label))
 
 
-def test_a_model_that_knows_nothing_between_values_refuses() -> None:
+def test_a_model_without_interpolation_refuses() -> None:
     run = make_run()
     run.family = types.SimpleNamespace(controls=frozenset())
     with pytest.raises(errors.InputError, match=r"is for models .*gan.*pitch=60\|72"):

@@ -262,7 +262,7 @@ def test_files_are_of_the_asked_kind_and_length_and_do_not_clip(
         ({"reconstruct": ("old/a.wav", "new/a.flac")}, "must differ in their names"),
     ],
 )
-def test_what_cannot_be_made_is_refused(changed: dict[str, Any], message: str) -> None:
+def test_invalid_settings_are_refused(changed: dict[str, Any], message: str) -> None:
     with pytest.raises(errors.InputError, match=message):
         GenerationConfig(**changed)
 
@@ -351,7 +351,7 @@ def test_songs_do_not_land_among_recordings(
         ({"label": ("pitch=60",)}, "it was trained without --condition"),
     ],
 )
-def test_what_the_model_knows_nothing_of_is_refused(
+def test_unsupported_options_are_refused(
     changed: dict[str, Any], message: str, run_dir: str, tmp_path: pathlib.Path
 ) -> None:
     with pytest.raises(errors.InputError, match=message):

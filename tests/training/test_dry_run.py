@@ -1,4 +1,4 @@
-"""What a training would take, found out without keeping anything."""
+"""Measurements of a dry run, which writes nothing."""
 
 import pathlib
 
@@ -18,7 +18,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> manifest.Dataset:
     return tiny.make_dataset(tmp_path_factory.mktemp("dataset"))
 
 
-def test_it_counts_what_there_is_and_keeps_nothing(
+def test_it_measures_and_writes_nothing(
     dataset: manifest.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dry_run, "_TIMED_SECONDS", 0.0)
@@ -42,7 +42,7 @@ def test_it_counts_what_there_is_and_keeps_nothing(
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
-def test_a_batch_that_cannot_be_shared_out_is_refused(dataset: manifest.Dataset) -> None:
+def test_a_batch_that_cannot_be_divided_is_refused(dataset: manifest.Dataset) -> None:
     class Three:
         num_replicas_in_sync = 3
 
@@ -50,7 +50,7 @@ def test_a_batch_that_cannot_be_shared_out_is_refused(dataset: manifest.Dataset)
         dry_run.measure(tiny.make_run(dataset), dataset, 2, Three())
 
 
-def test_what_it_says() -> None:
+def test_the_description() -> None:
     found = dry_run.Measurement(
         n_parameters=1_234_567,
         state_bytes=14_800_000,

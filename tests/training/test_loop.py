@@ -208,7 +208,7 @@ def test_patience_ends_a_run_and_the_best_weights_stay(
     assert newest(tmp_path / "run" / "model").step == 3
 
 
-def test_a_loss_that_is_no_number_ends_the_run_and_spares_its_checkpoint(
+def test_a_nan_loss_ends_the_run_and_spares_its_checkpoint(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     spoilt = tiny.make_frames(140, 1)
@@ -239,7 +239,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_spares_its_checkpoint(
     assert newest(tmp_path / "other" / "checkpoints").step == 0
 
 
-def test_a_validation_that_is_no_number_is_not_kept(tmp_path: pathlib.Path) -> None:
+def test_a_nan_validation_is_not_kept(tmp_path: pathlib.Path) -> None:
     spoilt = tiny.make_frames(40, 1)
     spoilt[20, 2] = np.nan
     dataset = tiny.make_dataset(tmp_path / "dataset", validation=(spoilt,))
@@ -340,7 +340,7 @@ def test_bfloat16_trains_and_ends_near_float32(
     assert kinds == {np.dtype(np.float32)}
 
 
-def test_a_batch_must_be_shared_out_evenly(
+def test_a_batch_must_be_divisible_among_devices(
     tmp_path: pathlib.Path, dataset: manifest.Dataset
 ) -> None:
     three: Any = types.SimpleNamespace(num_replicas_in_sync=3)
@@ -393,7 +393,7 @@ def test_two_devices_train_as_one(tmp_path: pathlib.Path) -> None:
     assert result.returncode == 0, result.stderr
 
 
-def test_a_loss_that_has_nothing_more_to_say_is_told_of(
+def test_a_saturated_loss_is_a_warning(
     dataset: manifest.Dataset,
     tmp_path: pathlib.Path,
     capsys: pytest.CaptureFixture[str],
@@ -407,9 +407,9 @@ def test_a_loss_that_has_nothing_more_to_say_is_told_of(
 
     monkeypatch.setattr(lstm.LSTMModel, "objectives", objectives)
     train(tmp_path / "run", dataset, tiny.make_run(dataset, steps=40))
-    told = [line for line in capsys.readouterr().out.splitlines() if "warning:" in line]
-    assert len(told) == 1
-    assert "likelihood_loss has been" in told[0]
+    warnings = [line for line in capsys.readouterr().out.splitlines() if "warning:" in line]
+    assert len(warnings) == 1
+    assert "likelihood_loss has been" in warnings[0]
 
 
 def test_the_bar_says_that_the_first_steps_are_compiled(

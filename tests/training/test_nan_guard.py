@@ -148,7 +148,7 @@ def test_outside_the_main_thread_no_signal_is_noted() -> None:
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch, name: str, at_steps: list[int]) -> None:
-    """Have the metric of a step be no number, as often as the step is named."""
+    """Make the metric of a step infinite, as often as the step is named."""
     make = step.make_train_call
 
     def make_spoilt(*arguments: Any) -> Callable[..., Any]:
@@ -170,7 +170,7 @@ def spoil(monkeypatch: pytest.MonkeyPatch, name: str, at_steps: list[int]) -> No
 
 
 @pytest.mark.parametrize("name", ["likelihood_loss", "likelihood_gradient_norm"])
-def test_a_step_that_is_no_number_is_taken_back_and_the_rate_lowered_once(
+def test_a_nan_step_is_rolled_back_and_the_rate_lowered_once(
     tmp_path: pathlib.Path,
     dataset: manifest.Dataset,
     monkeypatch: pytest.MonkeyPatch,
@@ -189,7 +189,7 @@ def test_a_step_that_is_no_number_is_taken_back_and_the_rate_lowered_once(
     _, values = newest(tmp_path / "run")
     assert values["rate_scale"] == 0.25
     assert all(np.isfinite(value).all() for value in values.values())
-    # The rate stays low, and another number that is none ends the run.
+    # The rate stays low, and another infinity ends the run.
     longer = dataclasses.replace(run, training=dataclasses.replace(run.training, steps=9))
     planned += [8]
     with pytest.raises(errors.InputError, match=rf"^{name} must stay finite.*inf at step 8, with"):
@@ -209,9 +209,7 @@ def test_the_lowered_rate_is_a_quarter(dataset: manifest.Dataset, tmp_path: path
     assert made.learning_rate == pytest.approx(before / 4)
 
 
-def test_weights_that_are_no_numbers_are_not_saved(
-    tmp_path: pathlib.Path, dataset: manifest.Dataset
-) -> None:
+def test_nan_weights_are_not_saved(tmp_path: pathlib.Path, dataset: manifest.Dataset) -> None:
     made = state.State(str(tmp_path), tiny.make_run(dataset), dataset, STRATEGY, lease.Lease())
     weight = made.model.trainable_variables[0]
     weight.assign(tf.fill(weight.shape, np.nan))
@@ -249,7 +247,7 @@ def make_objective() -> base.Objective:
     )
 
 
-def test_a_loss_that_has_nothing_more_to_say_is_told_of_once_each_time() -> None:
+def test_a_saturated_loss_is_a_warning_once_each_time() -> None:
     saturation = nan_guard.Saturation([make_objective()], n_steps=100)
     losses = [1.4] * 30 + [0.01] * 30 + [0.5] * 30 + [0.01] * 30
     warned = [
@@ -270,7 +268,7 @@ def test_a_loss_on_its_way_is_no_warning() -> None:
     assert "judge_loss has been 0.02 on average for 20 steps" in text[0]
 
 
-def test_what_can_be_done_again_is_ended_where_it_stands() -> None:
+def test_work_that_can_be_repeated_stops_at_once() -> None:
     def fit() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         for _ in range(1 << 30):
