@@ -228,8 +228,8 @@ def test_bad_input_to_generation_is_one_line(folder: pathlib.Path) -> None:
     spoil_dataset(folder, "other", fingerprint="1" * 64)
     asked = ["--run_dir=run", "--output_dir=refused", "--n_songs=1", "--seconds=0.2"]
     cases = [
-        Case([*asked, "--run_dir=missing"], "that train_model.py made"),
-        Case([*asked, "--run_dir=dataset"], "that train_model.py made"),
+        Case([*asked, "--run_dir=missing"], "that train_model.py has written"),
+        Case([*asked, "--run_dir=dataset"], "that train_model.py has written"),
         Case([*asked, "--run_dir=fresh"], "must hold trained weights"),
         Case([*asked, "--run_dir=damaged"], "none of the states"),
         Case([*asked, "--run_dir=lonely"], "must hold a finished dataset"),
