@@ -1,4 +1,4 @@
-# Everything that a person or a machine does here, one target each; `make` lists them.
+# Development targets, listed by `make`.
 # Variables: RECORDINGS=folder (demo), TENSORFLOW=cpu|gpu|tpu, PYTHON=interpreter.
 
 SHELL := /bin/bash
@@ -11,10 +11,10 @@ TENSORFLOW ?= cpu
 VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
-PRESET := --flagfile=flags/presets/tiny.flags
+PRESET := --preset=tiny
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-# A folder of one's own is kept apart, so that no run ever meets another's dataset.
+# Each folder of recordings has a demo of its own, so that runs and datasets never mix.
 DEMO := demo
 ifdef RECORDINGS
 DEMO := demo/from-$(shell basename "$(RECORDINGS)" | tr -c 'A-Za-z0-9._\n-' '_')
@@ -27,7 +27,7 @@ help:  ## list the targets
 
 demo: $(VENV)/installed-$(TENSORFLOW)  ## recordings to songs in minutes; RECORDINGS=folder for your own
 ifdef RECORDINGS
-	@echo "1/4 Taking the recordings in $(RECORDINGS)."
+	@echo "1/4 Using the recordings in $(RECORDINGS)."
 else
 	@echo "1/4 Making example recordings in $(DEMO)/recordings."
 	@$(BIN)/python -m tools.example_recordings --output_dir=$(DEMO)/recordings
@@ -39,23 +39,23 @@ endif
 	@$(BIN)/python train_model.py $(PRESET) --data_dir=$(DEMO)/dataset --run_dir=$(DEMO)/run
 	@echo "4/4 Generating songs in $(DEMO)/songs."
 	@$(BIN)/python generate_songs.py $(PRESET) --run_dir=$(DEMO)/run --output_dir=$(DEMO)/songs
-	@echo "Done. The songs to listen to:"
+	@echo "Done. The songs:"
 	@ls -1 $(DEMO)/songs/*.wav
 
-test: $(VENV)/installed-dev  ## install what the tests need and run them all
+test: $(VENV)/installed-dev  ## run all tests except the fault tests
 	@echo "Running the tests."
 	@$(BIN)/python -m pytest --numprocesses=auto
 
-quick: $(VENV)/installed-dev  ## the tests less the slow ones
+quick: $(VENV)/installed-dev  ## run the tests without the slow ones
 	@echo "Running the quick tests."
 	@$(BIN)/python -m pytest --numprocesses=auto -m "not slow and not faults"
 
-faults: $(VENV)/installed-dev  ## kill, damage and starve it for minutes: the long fault tests
+faults: $(VENV)/installed-dev  ## run the long fault tests: kills, damaged files, full disks
 	@echo "Running the fault tests."
 	@$(BIN)/python -m pytest -m faults --durations=10
 
-# Apache Beam asks for older packages than the rest, so it has an environment of its own.
-test-beam: $(VENV)-beam/installed  ## the tests of the Beam runner
+# Apache Beam needs older packages than the rest, so it has its own environment.
+test-beam: $(VENV)-beam/installed  ## run the tests of the Beam runner
 	@echo "Running the tests of the Beam runner."
 	@$(VENV)-beam/bin/python -m pytest tests/dataset/test_beam.py
 
@@ -65,25 +65,25 @@ $(VENV)-beam/installed: setup.py | $(BIN)/python
 	@$(VENV)-beam/bin/python -m pip install -qq --disable-pip-version-check --editable '.[beam]' pytest
 	@touch $@
 
-# Two gigabytes of JAX and libtpu, of versions that nothing else is to be bound to.
-check-tpu: $(VENV)-tpu/installed  ## compile every preset for a TPU, without one: does it fit, how long does it take
+# JAX and libtpu take 2 GB and have pinned versions, so they have their own environment.
+check-tpu: $(VENV)-tpu/installed  ## compile every preset for a TPU without having one: memory, estimated time
 	@echo "Compiling every preset for a TPU; some minutes."
 	@$(VENV)-tpu/bin/python -m pytest tests/tools/test_tpu_compiler.py
 	@$(VENV)-tpu/bin/python -m tools.check_tpu --preset=all
 
 $(VENV)-tpu/installed: setup.py | $(BIN)/python
-	@echo "Installing the TPU's compiler into $(VENV)-tpu."
+	@echo "Installing the TPU compiler into $(VENV)-tpu."
 	@$(BIN)/python -m venv $(VENV)-tpu
 	@$(VENV)-tpu/bin/python -m pip install -qq --disable-pip-version-check --editable '.[cpu,tpu-check]' pytest
 	@touch $@
 
-# A TPU VM's TensorFlow is another distribution of the same module, older, and without XLA for the
-# processor. Its CPU device shows that the code runs there; tools/check_tpu.py what the chip says.
+# TPU VMs have another distribution of TensorFlow, older and without XLA for the CPU. These tests run
+# the code on its CPU device; tools/check_tpu.py covers the TPU.
 TENSORFLOW_TESTS := tests/platform/test_cluster.py tests/platform/test_devices.py tests/models tests/training \
   tests/generation tests/runs/test_checkpoints.py tests/runs/test_runs.py tests/dataset/test_pipeline.py
 
-test-tpu-image: $(VENV)-tpu-image/installed  ## the tests that matter on a TPU VM's TensorFlow
-	@echo "Running the tests that matter on the TensorFlow of TPU VMs, on its CPU device."
+test-tpu-image: $(VENV)-tpu-image/installed  ## run the TensorFlow tests on the TensorFlow of TPU VMs
+	@echo "Running the TensorFlow tests on the TensorFlow of TPU VMs, on its CPU device."
 	@TPU_SKIP_MDS_QUERY=1 $(VENV)-tpu-image/bin/python -m pytest --numprocesses=auto -m "not xla and not faults" $(TENSORFLOW_TESTS)
 
 $(VENV)-tpu-image/installed: setup.py | $(BIN)/python
@@ -95,8 +95,8 @@ $(VENV)-tpu-image/installed: setup.py | $(BIN)/python
 VERSION ?= 2.20.0
 OTHER := $(VENV)-tensorflow-$(VERSION)
 
-test-tensorflow: $(OTHER)/installed  ## the same on another TensorFlow than the newest, VERSION=2.20.0
-	@echo "Running the tests that matter on TensorFlow $(VERSION)."
+test-tensorflow: $(OTHER)/installed  ## run the TensorFlow tests on another version, VERSION=2.20.0
+	@echo "Running the TensorFlow tests on TensorFlow $(VERSION)."
 	@$(OTHER)/bin/python -m pytest --numprocesses=auto -m "not faults" $(TENSORFLOW_TESTS)
 
 $(OTHER)/installed: setup.py | $(BIN)/python
@@ -105,9 +105,9 @@ $(OTHER)/installed: setup.py | $(BIN)/python
 	@$(OTHER)/bin/python -m pip install -qq --disable-pip-version-check --editable '.[cpu,dev]' tensorflow==$(VERSION)
 	@touch $@
 
-# Google's SDK for Vertex AI is 280 MB that only who submits needs.
-test-vertex: $(VENV)-cloud/installed  ## the jobs for Vertex AI in the types of Google's own SDK
-	@echo "Running the tests of the jobs for Vertex AI."
+# Google's SDK for Vertex AI takes 280 MB, and only submission needs it.
+test-vertex: $(VENV)-cloud/installed  ## check Vertex AI jobs against the types of Google's SDK
+	@echo "Running the tests of Vertex AI jobs."
 	@$(VENV)-cloud/bin/python -m pytest tests/tools/test_vertex.py
 
 $(VENV)-cloud/installed: setup.py | $(BIN)/python
@@ -116,47 +116,47 @@ $(VENV)-cloud/installed: setup.py | $(BIN)/python
 	@$(VENV)-cloud/bin/python -m pip install -qq --disable-pip-version-check --editable '.[cloud]' pytest
 	@touch $@
 
-sdist: $(VENV)/installed-dev  ## the source distribution, dist/lstm_gen.tar.gz
+sdist: $(VENV)/installed-dev  ## build the source distribution, dist/lstm_gen.tar.gz
 	@rm -rf dist && $(BIN)/python -c 'from setuptools import build_meta; build_meta.build_sdist("dist")' >/dev/null
 	@mv dist/lstm_gen-*.tar.gz dist/lstm_gen.tar.gz && ls dist/lstm_gen.tar.gz
 
-# As docker/*.Dockerfile do it, in an environment with nothing else; the first time takes minutes.
-test-sdist: sdist  ## install the distribution into a fresh environment in /tmp and run its commands
+# In a fresh environment, as in docker/*.Dockerfile; installing takes minutes.
+test-sdist: sdist  ## install the source distribution in a fresh environment and test its commands
 	@rm -rf /tmp/lstm_gen-sdist && $(BIN)/python -m venv /tmp/lstm_gen-sdist
 	@echo "Installing dist/lstm_gen.tar.gz into /tmp/lstm_gen-sdist."
 	@/tmp/lstm_gen-sdist/bin/python -m pip install -qq --disable-pip-version-check \
 	  "lstm_gen[$(TENSORFLOW)] @ file://$(CURDIR)/dist/lstm_gen.tar.gz"
 	@SDIST_VENV=/tmp/lstm_gen-sdist $(BIN)/python -m pytest -m "" tests/tools/test_sdist.py
 
-# IMAGE=REGION-docker.pkg.dev/PROJECT/lstm-gen/gpu:VERSION is where jobs look for it; push it there.
+# Jobs use the image REGION-docker.pkg.dev/PROJECT/lstm-gen/gpu:VERSION by default; push it there.
 IMAGE_KIND := $(if $(filter tpu,$(TENSORFLOW)),tpu,gpu)
 IMAGE ?= lstm-gen/$(IMAGE_KIND)
-image: sdist  ## the container image for jobs, IMAGE=name; TENSORFLOW=tpu for that of TPUs
+image: sdist  ## build the container image of jobs, IMAGE=name; TENSORFLOW=tpu for TPUs
 	@docker build --file docker/$(IMAGE_KIND).Dockerfile --tag $(IMAGE) .
 
-lint: $(VENV)/installed-dev  ## format check, lint and types
+lint: $(VENV)/installed-dev  ## check format, lint and types
 	@echo "Checking format, lint and types."
 	@$(BIN)/ruff format --check --quiet . || { echo "Run 'make format'."; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 
-check: lint test  ## what must pass before a commit lands: lint, then test
+check: lint test  ## lint and test, as required of every commit
 
 format: $(VENV)/installed-dev  ## format the code and sort its imports
 	@echo "Formatting."
 	@$(BIN)/ruff check --quiet --fix --select I .
 	@$(BIN)/ruff format --quiet .
 
-benchmark: $(VENV)/installed-bench  ## measure every figure of the README beside its baseline
-	@echo "Measuring; some minutes, on a machine that does nothing else."
+benchmark: $(VENV)/installed-bench  ## run every benchmark beside its baseline
+	@echo "Running the benchmarks; some minutes, on an otherwise idle machine."
 	@$(BIN)/python -m benchmarks.run
 
-# PRELUDES=files, for the figures of docs/results.md BWV 846, 847 and 850 played by one pianist.
+# PRELUDES=files; docs/results.md uses BWV 846, 847 and 850 by one pianist.
 PRELUDES ?=
 RESULTS := demo/results
-DEFAULT := --flagfile=flags/presets/default.flags
+DEFAULT := --preset=default
 
-results: $(VENV)/installed-$(TENSORFLOW)  ## train on three preludes, mixture and mse head, and judge their rollouts
+results: $(VENV)/installed-$(TENSORFLOW)  ## train on three preludes with mixture and mse heads, and evaluate their songs
 	@test -n "$(PRELUDES)" || { echo "No recordings: give PRELUDES=files."; exit 1; }
 	@mkdir -p $(RESULTS)/recordings && cp -f $(PRELUDES) $(RESULTS)/recordings/
 	@$(BIN)/python create_tfrecord.py $(DEFAULT) --input_dir=$(RESULTS)/recordings --data_dir=$(RESULTS)/dataset
@@ -171,9 +171,9 @@ results: $(VENV)/installed-$(TENSORFLOW)  ## train on three preludes, mixture an
 NOTES ?=
 LATENT_SIZES ?= 16 32 64 128 256 384
 NOTES_RESULTS := demo/autoencoder
-AUTOENCODER := --flagfile=flags/presets/autoencoder.flags
+AUTOENCODER := --preset=autoencoder
 
-results-autoencoder: $(VENV)/installed-bench  ## train the autoencoder with 16 to 384 numbers a step, on notes
+results-autoencoder: $(VENV)/installed-bench  ## train autoencoders with 16 to 384 latents a step on notes, and evaluate them
 	@test -n "$(NOTES)" || { echo "No recordings: give NOTES=folder."; exit 1; }
 	@$(BIN)/python create_tfrecord.py $(AUTOENCODER) --input_dir=$(NOTES) --data_dir=$(NOTES_RESULTS)/dataset
 	@for size in $(LATENT_SIZES); do \
@@ -183,7 +183,7 @@ results-autoencoder: $(VENV)/installed-bench  ## train the autoencoder with 16 t
 	@$(BIN)/python -m tools.evaluate_reconstructions $(LATENT_SIZES:%=--run_dir=$(NOTES_RESULTS)/%) \
 	  --input_dir=$(NOTES) --pitch_label=midi_pitch --output=benchmarks/results/autoencoder.md
 
-clean:  ## remove caches, builds and the demo, and keep .venv
+clean:  ## remove caches, builds and the demo, but not .venv
 	@echo "Removing caches, builds and the demo."
 	@rm -rf demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -path ./$(VENV) -prune -o -type d -name __pycache__ -print0 | xargs -0 rm -rf
@@ -196,11 +196,11 @@ $(BIN)/python:
 	    exec "$$python" -m venv $(VENV); \
 	  fi; \
 	done; \
-	echo "error: Python 3.10, 3.11 or 3.12 with its venv module is needed, and none was found;" \
-	  "install one (on Debian: python3 and python3-venv) or name it: make PYTHON=/path/to/python"; \
+	echo "error: no Python 3.10, 3.11 or 3.12 with its venv module was found; install one" \
+	  "(on Debian: python3 and python3-venv) or name it: make PYTHON=/path/to/python"; \
 	exit 1
 
-# One stamp for each set of extras, renewed when the requirements change.
+# One stamp per set of extras, renewed when the requirements change.
 $(VENV)/installed-dev: EXTRAS = $(TENSORFLOW),dev
 $(VENV)/installed-bench: EXTRAS = $(TENSORFLOW),bench
 $(VENV)/installed-%: EXTRAS = $*

@@ -1,12 +1,12 @@
-"""Package metadata, all of it; also what Vertex AI builds its source distribution from."""
+"""Package metadata: requirements, installed packages, console commands."""
 
 import pathlib
 import re
 
 from setuptools import find_packages, setup
 
-# TensorFlow is an extra: `tensorflow` and `tensorflow-tpu` are two distributions of one
-# module, and a hard requirement on either would have pip install them over each other.
+# TensorFlow is an extra: `tensorflow` and `tensorflow-tpu` are two distributions of the same
+# module, and with a requirement on one, pip would install them over each other.
 TENSORFLOW = ">=2.19,<2.22"
 
 REQUIREMENTS = [
@@ -24,7 +24,7 @@ REQUIREMENTS = [
     "soundfile>=0.12.1",
     "soxr>=0.4",
     "threadpoolctl>=3.2",
-    "tensorboard>=2.19",  # TensorFlow no longer brings it, and writes no summaries without it
+    "tensorboard>=2.19",  # TensorFlow no longer requires it, but cannot write summaries without
     "tqdm>=4.66",
 ]
 
@@ -34,7 +34,7 @@ EXTRAS = {
     "tpu": ["tensorflow-tpu==2.19.1"],  # the last version that runs on TPUs
     "cloud": ["google-cloud-aiplatform>=2.0", "PyYAML>=6.0"],
     "beam": ["apache-beam>=2.60"],
-    # Parts of JAX that are not its public face are used, hence the exact versions.
+    # Private API of JAX is used, hence the exact versions.
     "tpu_check": ["jax==0.10.2", "libtpu==0.0.42.1"],
     "midi": ["mido>=1.3"],
     "bench": ["librosa==0.11.0", "torch==2.13.0"],
@@ -52,7 +52,7 @@ EXTRAS = {
 
 
 def read_version() -> str:
-    """Return the version that the package states, without importing it."""
+    """Return `lstm_gen.__version__` without importing the package."""
     text = pathlib.Path(__file__).with_name("lstm_gen").joinpath("__init__.py").read_text("utf-8")
     match = re.search(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)
     if match is None:
@@ -69,13 +69,10 @@ setup(
     python_requires=">=3.10,<3.13",
     install_requires=REQUIREMENTS,
     extras_require=EXTRAS,
-    packages=[
-        *find_packages(include=["lstm_gen", "lstm_gen.*", "flags", "tools", "tools.*"]),
-        "lstm_gen.presets",
-    ],
+    # One top-level name is installed; the presets become data of the package.
+    packages=[*find_packages(include=["lstm_gen", "lstm_gen.*"]), "lstm_gen.presets"],
     package_dir={"lstm_gen.presets": "flags/presets"},
     package_data={"lstm_gen": ["py.typed"], "lstm_gen.presets": ["*.flags"]},
-    py_modules=["create_tfrecord", "train_model", "generate_songs"],
     entry_points={
         "console_scripts": [
             "lstm_gen=lstm_gen.cli.command:run_subcommand",

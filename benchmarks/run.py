@@ -53,12 +53,12 @@ class BenchmarkConfig(fields.Settings):
 
 def main(line: settings.CommandLine) -> int:
     """Run the benchmarks in sequence; return 1 if one fails."""
-    asked = line.build(BenchmarkConfig)
+    config = line.build(BenchmarkConfig)
     facts = describe_machine()
     print(", ".join(f"{name} {value}" for name, value in facts.items()))
     rows: list[harness.Row] = []
     failed = []
-    for name in asked.only:
+    for name in config.only:
         print(f"Measuring {name}.", flush=True)
         try:
             measured = harness.measure_in_process(measure, name)
@@ -66,7 +66,7 @@ def main(line: settings.CommandLine) -> int:
             traceback.print_exc()
             failed.append(f"{name} failed; the reason is above")
             continue
-        path = storage.join(asked.results_dir, f"{name}.json")
+        path = storage.join(config.results_dir, f"{name}.json")
         storage.write_text(path, fields.to_json(describe(measured, facts)))
         rows += measured
     print("\n".join(["", *format_table(rows), *failed]))

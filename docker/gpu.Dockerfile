@@ -1,8 +1,8 @@
-# Processors and NVIDIA GPUs. `make image` builds it; a job's command is one of the three commands:
-#   docker run IMAGE train_model --help
+# CPUs and NVIDIA GPUs; built by `make image`. A job runs a console command of the package:
+#   docker run IMAGE train_model --preset=tiny --data_dir=dataset
 FROM python:3.11-slim
 
-# For M4A and what else libsndfile does not read.
+# For M4A and other formats that libsndfile does not read.
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends ffmpeg \
  && rm -rf /var/lib/apt/lists/*
@@ -11,9 +11,7 @@ COPY dist/lstm_gen.tar.gz /tmp/
 RUN pip install --no-cache-dir "lstm_gen[gpu] @ file:///tmp/lstm_gen.tar.gz" \
  && rm /tmp/lstm_gen.tar.gz
 
-# Where --flagfile=flags/presets/NAME.flags finds them.
 WORKDIR /job
-COPY flags/presets flags/presets
 
-# No ENTRYPOINT: a job names its command itself.
-CMD ["train_model", "--help"]
+# No ENTRYPOINT: a job names its command.
+CMD ["lstm_gen", "--help"]

@@ -17,6 +17,7 @@ from lstm_gen.config import fields
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.config.generation import GenerationConfig
 from lstm_gen.config.training import TrainingConfig, WindowConfig
+from lstm_gen.platform import stderr_filter
 from tools.tpu import chips
 
 if TYPE_CHECKING:
@@ -66,17 +67,18 @@ SETTINGS = (
 
 def main(line: settings.CommandLine) -> int:
     """Print the result of each preset; return 1 if any of them fails."""
-    asked = line.build(TPUConfig)
+    config = line.build(TPUConfig)
+    topology = chips.parse(config.topology)
+    stderr_filter.start()
     from tools.tpu import preflight, report
 
     preflight.load_compiler()
-    topology = chips.parse(asked.topology)
     results: dict[str, preflight.Result | None] = {}
-    for name in asked.names:
+    for name in config.names:
         results[name] = None
         try:
             plan = read_plan(line.with_preset(name))
-            results[name] = result = preflight.check(*plan, topology, asked.largest_batch)
+            results[name] = result = preflight.check(*plan, topology, config.largest_batch)
             print(report.describe(name, result), flush=True)
         except Exception as error:  # one preset's failure never stops the others
             reason = " ".join(str(error).split()) or type(error).__name__

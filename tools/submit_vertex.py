@@ -11,10 +11,11 @@ needs no account. `make image` builds the container images.
 
 import dataclasses
 import shlex
+from typing import NoReturn
 
 from lstm_gen.cli import command, settings
 from lstm_gen.config import fields
-from lstm_gen.platform import storage
+from lstm_gen.platform import errors, storage
 from tools import vertex
 
 
@@ -24,25 +25,33 @@ class SubmissionConfig(fields.Settings):
 
     output: str = fields.setting(
         "job.yaml",
-        "File of the job's specification, which `gcloud ai custom-jobs create --config` takes too.",
+        "File for the job's specification, as `gcloud ai custom-jobs create --config` takes it.",
     )
     dry_run: bool = fields.setting(
-        False, "Write the specification and stop; nothing is submitted, nothing is billed."
+        False, "Write the specification and stop; nothing is submitted or billed."
     )
+
+
+SETTINGS = (vertex.JobConfig, SubmissionConfig)
 
 
 def main(line: settings.CommandLine) -> None:
     """Write the specification, submit the job unless --dry_run, and print how to follow it."""
-    job, options, arguments = line.build(vertex.JobConfig), line.build(SubmissionConfig), line.rest
-    output, spec = options.output, vertex.build_spec(job, arguments)
+    job, submission = line.build(vertex.JobConfig), line.build(SubmissionConfig)
+    errors.require(
+        not line.value("preset"),
+        "--preset is for the command that runs; put it after --",
+        preset=line.value("preset"),
+    )
+    output, spec = submission.output, vertex.build_spec(job, line.rest)
     storage.write_text(output, vertex.to_yaml(spec))
     machine = vertex.MACHINES[job.machine].what
     hosts = f"{job.hosts} hosts with {machine} each" if job.hosts > 1 else machine
     print(f"{output}: {vertex.display_name(job)} on {hosts}")
-    if options.dry_run:
+    if submission.dry_run:
         print(f"submit    {_gcloud(job, output)}")
         return
-    name = vertex.submit(job, arguments)
+    name = vertex.submit(job, line.rest)
     print(f"submitted {name}")
     print(f"follow    gcloud ai custom-jobs stream-logs {name}")
     if job.command == "train":
@@ -61,5 +70,10 @@ def _gcloud(job: vertex.JobConfig, output: str) -> str:
     return f"gcloud ai custom-jobs create {flags}"
 
 
+def run() -> NoReturn:
+    """Run the command."""
+    command.run(main, SETTINGS, rest=True)
+
+
 if __name__ == "__main__":
-    command.run(main, (vertex.JobConfig, SubmissionConfig), rest=True)
+    run()

@@ -53,7 +53,7 @@ def test_the_command_makes_the_same_recordings_again(tmp_path: pathlib.Path) -> 
 def test_bad_flags_are_refused(tmp_path: pathlib.Path) -> None:
     result = make(tmp_path, "--n_recordings=0")
     assert result.returncode == 1
-    assert result.stderr.startswith("error: n_recordings must be at least 1")
+    assert result.stderr == "error: n_recordings must be at least 1. Received: n_recordings=0\n"
     assert not list(tmp_path.iterdir())
 
 

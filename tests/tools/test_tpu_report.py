@@ -5,10 +5,13 @@ import sys
 
 import pytest
 
+from lstm_gen.cli import command
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.config.training import TrainingConfig
 from lstm_gen.models import base
 from lstm_gen.models.lstm.config import LSTMConfig
+from lstm_gen.platform import errors
+from tools import check_tpu
 from tools.tpu import chips, lowering, preflight, report
 
 WORK = preflight.Estimate(
@@ -75,3 +78,21 @@ def test_a_missing_compiler_is_one_line() -> None:
     (error,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert "the TPU compiler must be installed: run make check-tpu" in error
     assert "Traceback" not in result.stderr
+
+
+def test_a_failing_preset_does_not_stop_the_others(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def check(plan: lowering.Plan, *_: object) -> preflight.Result:
+        if plan.training.batch_size == TrainingConfig.batch_size:
+            raise errors.InputError("batch_size must fit.\nReceived: batch_size")
+        return RESULT
+
+    monkeypatch.setattr(preflight, "load_compiler", lambda: None)
+    monkeypatch.setattr(preflight, "check", check)
+    presets = ("--preset=default,gan", "--batch_size=64")
+    assert command.execute(check_tpu.main, check_tpu.SETTINGS, ["check_tpu", presets[0]]) == 1
+    printed = capsys.readouterr().out
+    assert "default: FAILED  batch_size must fit. Received: batch_size\n" in printed
+    assert "gan: lstm" in printed
+    assert command.execute(check_tpu.main, check_tpu.SETTINGS, ["check_tpu", *presets]) == 0

@@ -209,7 +209,12 @@ def test_a_dry_run_writes_the_file_for_gcloud(tmp_path: pathlib.Path) -> None:
 
 
 def test_flags_in_the_wrong_place_are_refused(tmp_path: pathlib.Path) -> None:
-    for arguments in (["--steps=9"], ["train", "--", "--steps=9"], []):
+    for arguments in (
+        ["--steps=9"],
+        ["train", "--", "--steps=9"],
+        ["--preset=tiny", *(f"--{name}={value}" for name, value in WHERE.items())],
+        [],
+    ):
         result = submit(tmp_path, *arguments)
         assert result.returncode == 1
         assert result.stderr.startswith("error: ")
