@@ -39,6 +39,7 @@ def test_flags_are_defined(code: str) -> None:
     sources = [*ROOT.glob("*.py"), *ROOT.glob("flags/*.py"), *ROOT.glob("tools/**/*.py")]
     text = "\n".join(path.read_text("utf-8") for path in [*sources, *ROOT.glob("benchmarks/*.py")])
     known = set(re.findall(r'DEFINE_\w+\(\s*"(\w+)"', text)) | set(re.findall(r'"--(\w+)', text))
+    known |= set(re.findall(r"^    (\w+): .+ = fields\.(?:setting|like)\(", text, re.MULTILINE))
     known |= command.known_flags()
     ours = [line for line in code.splitlines() if not re.search(r"\b(pip|docker|git)\b", line)]
     asked = set(re.findall(r"(?<![\w-])--([a-z]\w+)(?!\w|-->)", "\n".join(ours)))
