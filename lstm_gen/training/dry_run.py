@@ -63,11 +63,7 @@ def measure(
     with strategy.scope(), devices.layer_precision(run.training.precision):
         model = run.build_model()
         objectives = model.objectives()
-        optimizers = [
-            steps.make_optimizer(run.training, momentum=one.momentum) for one in objectives
-        ]
-        for optimizer, objective in zip(optimizers, objectives, strict=True):
-            optimizer.build(objective.variables)
+        optimizers = steps.make_optimizers(run.training, objectives)
     train_call = steps.make_train_call(strategy, objectives, optimizers, run.training)
     iterator = iter(batches.training(strategy, run, dataset, start_step=0))
 

@@ -88,12 +88,7 @@ class State:
             self.model = run.build_model()
             self.objectives = self.model.objectives()
             self._rate_scale = tf.Variable(1.0, trainable=False, name="rate_scale")
-            self.optimizers = [
-                steps.make_optimizer(run.training, self._rate_scale, one.momentum)
-                for one in self.objectives
-            ]
-            for optimizer, objective in zip(self.optimizers, self.objectives, strict=True):
-                optimizer.build(objective.variables)
+            self.optimizers = steps.make_optimizers(run.training, self.objectives, self._rate_scale)
         self.progress = Progress()
         self._saved: checkpoints.State | None = None
 

@@ -64,6 +64,16 @@ def make_optimizer(
     return kind(_Scaled(schedule, scale), **options)
 
 
+def make_optimizers(
+    training: TrainingConfig, objectives: Sequence[base.Objective], scale: Any = 1.0
+) -> list[keras.optimizers.Optimizer]:
+    """Return the optimizer of each objective, built; for the arguments see `make_optimizer`."""
+    optimizers = [make_optimizer(training, scale, one.momentum) for one in objectives]
+    for optimizer, objective in zip(optimizers, objectives, strict=True):
+        optimizer.build(objective.variables)
+    return optimizers
+
+
 def make_replica_step(
     objectives: Sequence[base.Objective],
     optimizers: Sequence[keras.optimizers.Optimizer],

@@ -199,9 +199,7 @@ def test_training_under_xla_lowers_every_loss(family: Family) -> None:
 
 def train(family: Family, objectives: Any, n_steps: int) -> dict[str, np.ndarray]:
     """Return the losses of training steps on one batch."""
-    optimizers = [steps.make_optimizer(TRAINING, momentum=one.momentum) for one in objectives]
-    for optimizer, objective in zip(optimizers, objectives, strict=True):
-        optimizer.build(objective.variables)
+    optimizers = steps.make_optimizers(TRAINING, objectives)
     strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
     call = steps.make_train_call(strategy, objectives, optimizers, TRAINING)
     data = tf.data.Dataset.from_tensors(make_batch(family)).repeat()

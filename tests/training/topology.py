@@ -32,9 +32,7 @@ def train(strategy: tf.distribute.Strategy, path: str, n_steps: int) -> dict[str
     with strategy.scope():
         model = run.build_model()
         objectives = model.objectives()
-        optimizers = [steps.make_optimizer(run.training) for _ in objectives]
-        for optimizer, objective in zip(optimizers, objectives, strict=True):
-            optimizer.build(objective.variables)
+        optimizers = steps.make_optimizers(run.training, objectives)
     batches = pipeline.shared_windows(
         strategy, manifest.load(path), "train", window=run.window, batch_size=8, seed=3
     )

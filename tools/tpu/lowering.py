@@ -86,11 +86,7 @@ def lower_step(plan: Plan, device_batch: int) -> Program:
         with tf.distribute.OneDeviceStrategy("/cpu:0").scope():
             model = plan.family.create(plan.settings, plan.spec)
             objectives = model.objectives()
-            optimizers = [
-                steps.make_optimizer(plan.training, momentum=one.momentum) for one in objectives
-            ]
-            for optimizer, objective in zip(optimizers, objectives, strict=True):
-                optimizer.build(objective.variables)
+            optimizers = steps.make_optimizers(plan.training, objectives)
         step = steps.make_replica_step(objectives, optimizers, plan.training)
         arguments = (batch_spec(plan.spec, device_batch), tf.TensorSpec([], tf.int32))
         return lower("train step", 1, step, arguments)
