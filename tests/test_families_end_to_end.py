@@ -223,7 +223,7 @@ def test_recordings_come_back_as_long_as_they_were(
         last = soundfile.read(songs.make(runs.load(run_dir), str(tmp_path / "told"), told)[-1])[0]
         assert np.abs(last - way[-1]).max() > 1e-4, "the last recording is of another pitch"
         between = dataclasses.replace(asked, label=("pitch=57|67", "player=oboe"))
-        with pytest.raises(errors.InputError, match=r"say what the rec|is for models"):
+        with pytest.raises(errors.InputError, match=r"give the value of the rec|is for models"):
             songs.make(runs.load(run_dir), str(tmp_path), between)
     assert {samples.size for samples in way} == {round(SECONDS * RATE)}
     np.testing.assert_allclose(way[0], again, atol=2e-3)  # the first is the recording itself
@@ -240,7 +240,7 @@ def test_a_recording_that_nothing_is_said_of_is_refused(
         list(resynthesis.generate(run, asked, "/cpu:0"))
 
 
-def test_a_melody_is_played_by_who_is_told_pitches(
+def test_models_conditioned_on_pitch_play_melodies(
     trained: tuple[str, runs.Run, manifest.Dataset], tmp_path: pathlib.Path
 ) -> None:
     run_dir, run, _ = trained
@@ -256,10 +256,10 @@ def test_a_melody_is_played_by_who_is_told_pitches(
     assert samples[: round(0.2 * RATE)].any()
     if "between" in run.family.controls:
         several = dataclasses.replace(asked, label=("player=oboe|sax",))
-        with pytest.raises(errors.InputError, match="a melody has one player"):
+        with pytest.raises(errors.InputError, match="a melody has one instrument"):
             songs.make(runs.load(run_dir), str(tmp_path), several)
     pitched = dataclasses.replace(asked, label=("pitch=60",))
-    with pytest.raises(errors.InputError, match="the melody says the pitch"):
+    with pytest.raises(errors.InputError, match="the notes of the melody have the pitch"):
         songs.make(runs.load(run_dir), str(tmp_path), pitched)
     with pytest.raises(errors.InputError, match="pitches of the dataset, 57 to 67"):
         songs.make(runs.load(run_dir), str(tmp_path), dataclasses.replace(asked, melody="40"))
