@@ -163,7 +163,7 @@ results: $(VENV)/installed-$(TENSORFLOW)  ## train on three preludes with mixtur
 	@for head in mixture mse; do \
 	  $(BIN)/python train_model.py $(DEFAULT) --head=$$head --data_dir=$(RESULTS)/dataset --run_dir=$(RESULTS)/$$head; \
 	done
-	@$(BIN)/python -m tools.evaluate_songs $(DEFAULT) --n_songs=16 --seconds=20 \
+	@$(BIN)/python -m lstm_gen evaluate --what=songs $(DEFAULT) --n_songs=16 --seconds=20 \
 	  --run_dir=$(RESULTS)/mixture --run_dir=$(RESULTS)/mse --output=benchmarks/results/piano.md
 	@$(BIN)/python generate_songs.py $(DEFAULT) --run_dir=$(RESULTS)/mixture --output_dir=$(RESULTS)/songs
 
@@ -180,7 +180,7 @@ results-autoencoder: $(VENV)/installed-bench  ## train autoencoders with 16 to 3
 	  $(BIN)/python train_model.py $(AUTOENCODER) --latent_size=$$size \
 	    --data_dir=$(NOTES_RESULTS)/dataset --run_dir=$(NOTES_RESULTS)/$$size; \
 	done
-	@$(BIN)/python -m tools.evaluate_reconstructions $(LATENT_SIZES:%=--run_dir=$(NOTES_RESULTS)/%) \
+	@$(BIN)/python -m lstm_gen evaluate --what=reconstructions $(LATENT_SIZES:%=--run_dir=$(NOTES_RESULTS)/%) \
 	  --input_dir=$(NOTES) --pitch_label=midi_pitch --output=benchmarks/results/autoencoder.md
 
 clean:  ## remove caches, builds and the demo, but not .venv

@@ -18,10 +18,3 @@ def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
         text=True,
         check=False,
     )
-
-
-def run_tool(name: str, *flags: str) -> str:
-    """Run a tool of `tools/` that computes on the processor, and return what it printed."""
-    done = run_python("-m", f"tools.{name}", "--device=cpu", *flags)
-    assert done.returncode == 0, done.stderr
-    return done.stdout

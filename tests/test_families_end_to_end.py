@@ -6,14 +6,15 @@ import pathlib
 from collections.abc import Iterator
 
 import numpy as np
-import processes
 import pytest
 import soundfile
 import tiny
 
 from lstm_gen import models
+from lstm_gen.cli import evaluate
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.config.dataset import LabelConfig, SegmentConfig, SplitConfig
+from lstm_gen.config.evaluation import EvaluationConfig
 from lstm_gen.config.generation import GenerationConfig
 from lstm_gen.config.training import AugmentationConfig, MonitorConfig, TrainingConfig, WindowConfig
 from lstm_gen.dataset.format import manifest
@@ -265,20 +266,21 @@ def test_models_conditioned_on_pitch_play_melodies(
         songs.make(runs.load(run_dir), str(tmp_path), dataclasses.replace(asked, melody="40"))
 
 
-def test_notes_are_judged_beside_real_ones(
+def test_notes_are_compared_with_recorded_ones(
     trained: tuple[str, runs.Run, manifest.Dataset],
     recordings: pathlib.Path,
-    tmp_path: pathlib.Path,
 ) -> None:
     run_dir, run, _ = trained
     if run.audio.representation != "complex_stft":
         pytest.skip("no notes with phase")
-    table = tmp_path / "table.md"
-    flags = [f"--run_dir={run_dir}", f"--recordings={recordings}", "--n_notes=6"]
-    text = processes.run_tool("evaluate_notes", *flags, f"--output={table}")
-    assert "| made, trained pitches | 3 |" in text
-    assert "| real, held-out pitches | 3 | " in text
+    settings = EvaluationConfig(
+        what="notes", run_dir=(run_dir,), input_dir=str(recordings), n_notes=6
+    )
+    text = evaluate.evaluate(settings, ["/cpu:0"])
+    assert f"### {run_dir}" in text
+    assert "| generated, trained pitches | 3 |" in text
+    assert "| recorded, held-out pitches | 3 | " in text
     assert "length of every note exact: yes" in text
-    for how in ("as they are", "through frames"):
+    for how in ("as recorded", "through frames"):
         assert f"| player | {how} | " in text
-    assert table.read_text("utf-8").strip() == text.strip()
+    assert "distance between draws of the same labels" in text

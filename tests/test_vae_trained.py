@@ -4,13 +4,14 @@ import dataclasses
 import pathlib
 
 import numpy as np
-import processes
 import pytest
 import soundfile
 import tiny
 
+from lstm_gen.cli import evaluate
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.config.dataset import LabelConfig, SegmentConfig, SplitConfig
+from lstm_gen.config.evaluation import EvaluationConfig
 from lstm_gen.config.generation import GenerationConfig
 from lstm_gen.config.training import AugmentationConfig, WindowConfig
 from lstm_gen.dataset.format import manifest
@@ -107,21 +108,20 @@ def test_songs_come_from_every_prior_and_are_as_long_as_asked(
         assert np.abs(samples).max() > 1e-3
 
 
-def test_samples_are_judged(run_dir: str, tmp_path: pathlib.Path) -> None:
-    output = tmp_path / "table.md"
-    flags = ["--n_songs=2", "--seconds=2", "--prior=gmm,standard", f"--output={output}"]
-    text = processes.run_tool("evaluate_samples", f"--run_dir={run_dir}", *flags)
+def test_samples_are_measured(run_dir: str) -> None:
+    settings = EvaluationConfig(
+        what="samples", run_dir=(run_dir,), n_songs=2, seconds=2, prior=("gmm", "standard")
+    )
+    text = evaluate.evaluate(settings, ["/cpu:0"])
     assert f"| held-out music | {run_dir}, gmm | {run_dir}, standard |" in text
     assert "variance of frame differences" in text
     assert "of 3 latents active" in text
     assert "nelbo_per_dim" in text
-    assert output.read_text("utf-8").strip() == text.strip()
 
 
-def test_what_was_asked_for_is_judged(told_dir: str, tmp_path: pathlib.Path) -> None:
-    text = processes.run_tool(
-        "evaluate_labels", f"--run_dir={told_dir}", "--label=kind", "--n_songs=6"
-    )
+def test_songs_are_classified(told_dir: str, tmp_path: pathlib.Path) -> None:
+    settings = EvaluationConfig(what="labels", run_dir=(told_dir,), label="kind", n_songs=6)
+    text = evaluate.evaluate(settings, ["/cpu:0"])
     assert "| held-out sounds | 100.0% | 2 |" in text
     assert "| songs |" in text
     assert "songs, by class: high" in text

@@ -38,6 +38,7 @@ COMMANDS = {
     "prepare": Command("lstm_gen.cli.prepare", "create_tfrecord"),
     "train": Command("lstm_gen.cli.train", "train_model"),
     "generate": Command("lstm_gen.cli.generate", "generate_songs"),
+    "evaluate": Command("lstm_gen.cli.evaluate"),
     "check": Command("lstm_gen.cli.check"),
     "export": Command("lstm_gen.cli.export"),
 }

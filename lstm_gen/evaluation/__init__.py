@@ -1,1 +1,1 @@
-"""Judging free-running output, and the baselines a model must beat."""
+"""Evaluation of trained models beside real music and baselines."""

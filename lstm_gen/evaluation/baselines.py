@@ -1,20 +1,18 @@
-"""What predictors that are fitted in seconds reach, in nats per frame and dimension.
+"""Baselines of likelihood: linear predictors of the next frame, in nats per frame and dimension.
 
-A model is worth its training time by what it says beyond these: the average frame, the
-last frame again, and a linear prediction from three frames with a full covariance, which
-a network with a diagonal Gaussian head does not beat.
+They are the mean frame, the last frame, and a linear prediction from three frames with a full
+covariance, which a network with a diagonal Gaussian head does not beat.
 
-How a figure here is compared with a model's: both are the mean, over scored frames and
-over channels, of -log density of the normalised frame. Here a frame is scored if the
-`LAGS` frames that the longest predictor reads lie before it in its segment, the same frames
-for all predictors (`count_scored`). The trainer scores every predicted frame of the
-validation windows, so it also scores a window's second and third frame, about which a model
-knows less; the difference is against the model, and small. Both keep every deviation at
-or above `sigma_floor`: a band at the log floor is an exact constant, whose density has no
-bound otherwise, so figures with unlike floors, channels, hops or normalisations do not compare.
+A score compares with a model's validation: both are the mean, over scored frames and channels, of
+-log density of the normalised frame. Here a frame is scored if the `LAGS` frames of the longest
+predictor precede it in its segment, the same frames for all predictors (`count_scored`). Training
+scores every predicted frame of the validation windows, so also a window's second and third frame,
+of which less context is known; the difference is against the model, and small. Both keep every
+deviation at or above `sigma_floor`: a band at the log floor is constant, and its density would have
+no bound. Scores with different floors, channels, hops or normalisations do not compare.
 
 All four are linear, so the mean outer product of (frame, its predecessors, 1) over each split
-says everything about them: a pass over the segments, memory of one segment.
+determines them: a pass over the segments, memory of one segment.
 """
 
 import math
@@ -60,8 +58,7 @@ def fit_and_score(
       (ridge regression on three frames and a constant), each in nats per frame and dimension.
 
     Raises:
-      InputError: If nothing is to be predicted, a split has no segment long enough, or the channels
-        differ.
+      InputError: If `shift` is 0, a split has no segment long enough, or the channels differ.
     """
     errors.require(shift >= 1, "shift must be at least 1 to predict anything", shift=shift)
     fitted = _accumulate(train, shift, "training")
@@ -83,7 +80,7 @@ def fit_and_score(
 
 
 def count_scored(n_frames: int, shift: int = 1) -> int:
-    """Return how many frames of a segment of `n_frames` are scored here."""
+    """Return the number of scored frames in a segment of `n_frames`."""
     return max(0, n_frames - shift - LAGS + 1)
 
 
@@ -151,7 +148,7 @@ def _linear(fitted: _Moments) -> np.ndarray:
 
 
 def _decorrelate(residual: np.ndarray, fitted: _Moments) -> np.ndarray:
-    """Predict each band's residual also from those of the bands below it.
+    """Predict each band's residual from those of the bands below it, too.
 
     The transform is triangular with ones on its diagonal, so densities keep their scale and
     one variance per band afterwards is a full covariance. It is the triangular matrix of the

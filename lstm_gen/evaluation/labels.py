@@ -13,7 +13,11 @@ from sklearn import kernel_ridge
 
 from lstm_gen.audio import normalisation
 from lstm_gen.config.audio import AudioConfig
+from lstm_gen.dataset.format import labels, manifest
+from lstm_gen.evaluation import inputs, table
+from lstm_gen.generation import conditioning
 from lstm_gen.platform import errors
+from lstm_gen.runs import run as runs
 
 _STEPS = 12  # of time, after resampling
 _BANDS = 24
@@ -22,6 +26,86 @@ _QUIET_DB = (
 )
 _RIDGE = 0.1
 _DB_PER_NAT = 10 / np.log(10)
+
+
+def evaluate(given: inputs.Inputs) -> list[table.Table]:
+    """Classify songs generated with each class of a label, by a classifier of real sounds.
+
+    Songs are as long as a training window.
+
+    Returns:
+      A table per run: accuracy on held-out sounds and on the songs of each prior.
+
+    Raises:
+      InputError: If a model is not conditioned on the label.
+    """
+    name, tables = given.settings.label, []
+    for run in given.runs:
+        errors.require(
+            name in run.condition,
+            "label must be one that the model is conditioned on: "
+            + (", ".join(run.condition) or "it was trained without --condition"),
+            label=name,
+            run_dir=run.directory,
+        )
+        tables.append(_evaluate_run(given, run, name))
+    return tables
+
+
+def _evaluate_run(given: inputs.Inputs, run: runs.Run, name: str) -> table.Table:
+    """Return the table of a run."""
+    dataset = given.dataset(run)
+    classifier = fit(*_read_sounds(dataset, run, "train", name))
+    held_out, names = _read_sounds(dataset, run, "validation", name)
+    rows, notes = [_row("held-out sounds", names, classifier.predict(held_out), held_out)], []
+    for prior in given.priors():
+        songs = given.settings.songs(prior)
+        asked = [classifier.classes[i % len(classifier.classes)] for i in range(songs.n_songs)]
+        values = [
+            drawn | {name: labels.parse(run.conditioning, name, one)}
+            for drawn, one in zip(conditioning.of_songs(run, songs), asked, strict=True)
+        ]
+        clips = given.generate(run, songs, values, run.window.timesteps)
+        features = extract_features(list(clips), run.audio, run.normalisation)
+        predicted = classifier.predict(features)
+        title = f"songs, {prior}" if prior else "songs"
+        rows.append(_row(title, asked, predicted, features))
+        of_class = []
+        for one in classifier.classes:
+            own = [found for found, wanted in zip(predicted, asked, strict=True) if wanted == one]
+            if own:
+                of_class.append(f"{one} {accuracy([one] * len(own), own):.0%}")
+        notes.append(f"{title}, by class: {', '.join(of_class)}")
+    columns = [f"{run.directory}, {name}", "accuracy", "sounds", "distance within a class"]
+    return table.Table(columns=columns, rows=rows, notes=notes)
+
+
+def _read_sounds(
+    dataset: manifest.Dataset, run: runs.Run, split: str, name: str
+) -> tuple[np.ndarray, list[str]]:
+    """Return features and classes of the sounds of a split whose class is known."""
+    found = [
+        one for one in inputs.segments(dataset, split) if one.values.get(name) not in (None, ())
+    ]
+    errors.require(
+        bool(found),
+        f"the {split} split must hold sounds with a known value of the label",
+        label=name,
+    )
+    frames = [one.frames for one in found]
+    features = extract_features(frames, run.audio, run.normalisation)
+    return features, [_text(one.values[name]) for one in found]
+
+
+def _row(title: str, names: list[str], predicted: list[str], features: np.ndarray) -> list[str]:
+    """Return a row of the table."""
+    distance = spread(features, names)
+    return [title, f"{accuracy(names, predicted):.1%}", str(len(names)), f"{distance:.1f}"]
+
+
+def _text(value: labels.Value) -> str:
+    """Return the value of a label as users write it."""
+    return "+".join(value) if isinstance(value, tuple) else f"{value:g}"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -16,10 +16,13 @@ import numpy as np
 
 from lstm_gen.audio import normalisation, representations
 from lstm_gen.config.audio import AudioConfig
-from lstm_gen.evaluation import metrics, table
+from lstm_gen.dataset.format import labels, manifest
+from lstm_gen.evaluation import inputs, metrics, table
 from lstm_gen.evaluation.metrics import TINY
 from lstm_gen.evaluation.table import Criterion
+from lstm_gen.models.latents.latent_model import LatentModel
 from lstm_gen.platform import errors
+from lstm_gen.runs import run as runs
 
 _WINDOW_SECONDS = 1.5
 _FRAME_SECONDS = 0.046  # of the analysis of waveforms
@@ -99,6 +102,53 @@ ACCEPTANCE = (
     ),
 )
 """The ranges of songs drawn from a prior, of reports relative to held-out music."""
+
+
+def evaluate(given: inputs.Inputs) -> list[table.Table]:
+    """Compare songs drawn from priors with real music.
+
+    Returns:
+      `acceptance` of held-out music, and of each run and prior.
+
+    Raises:
+      InputError: If the runs have different datasets, or songs are too short.
+    """
+    dataset = given.dataset()
+    statistics = given.runs[0].normalisation
+    train = analyse(inputs.frames_of(dataset, "train"), dataset.audio, statistics)
+
+    def report(clips: np.ndarray) -> Report:
+        return measure(analyse(list(clips), dataset.audio, statistics), train)
+
+    reports = {"held-out music": report(given.excerpts(dataset, "validation"))}
+    for run in given.runs:
+        reports |= {title: report(clips) for title, clips in given.songs(run, given.priors())}
+    notes = [
+        *(_describe_weights(given, run, dataset) for run in given.runs),
+        "Bold: out of range.",
+    ]
+    found = acceptance(reports, reports["held-out music"])
+    return [dataclasses.replace(found, notes=notes)]
+
+
+def _describe_weights(given: inputs.Inputs, run: runs.Run, dataset: manifest.Dataset) -> str:
+    """Return validation metrics of a run's weights and its number of active latents, in words."""
+    step, known = inputs.validation(run)
+    facts = [f"{name} {value:.3f}" for name, value in known.items()]
+    if issubclass(run.family, LatentModel):
+        model = given.load_latent_model(run)
+        latents = np.concatenate(
+            [
+                model.encode(one.frames[np.newaxis], labels.stack(run.conditioning, [one.values]))[
+                    0
+                ]
+                for one in inputs.segments(dataset, "validation")
+            ]
+        )
+        facts.append(f"{count_active(latents)} of {latents.shape[-1]} latents active")
+    else:
+        facts.append("no latents")
+    return f"{run.directory}, step {step}, on held-out windows: {', '.join(facts)}"
 
 
 def analyse(clips: Clips, audio: AudioConfig, statistics: normalisation.Normalisation) -> Analysis:

@@ -16,11 +16,14 @@ from typing import Any
 
 import numpy as np
 import scipy.stats
+import tqdm
 
 from lstm_gen.config.audio import AudioConfig
-from lstm_gen.evaluation import metrics, table
+from lstm_gen.dataset.format import manifest
+from lstm_gen.evaluation import baselines, inputs, metrics, table
 from lstm_gen.evaluation.table import Criterion
 from lstm_gen.platform import errors
+from lstm_gen.runs import run as runs
 
 _QUIET_PERCENTILE = 5
 _RUNAWAY_MARGIN = 3.0  # least distance beyond a band's training range, deviations
@@ -104,6 +107,80 @@ ACCEPTANCE = (
     Criterion("runaway_fraction", 0, 0, "frames far outside the training range"),
 )
 """The ranges of a small solo-instrument run. For likelihood see `baselines`."""
+
+_NOTE = (
+    "Bold: outside the range that passes. Held-out and training music are real; where they fail, "
+    "this split is the reason. Training music is a copy of itself, which the distance to the "
+    "nearest training patch has to show."
+)
+
+
+def evaluate(given: inputs.Inputs) -> list[table.Table]:
+    """Compare free-running songs with real music.
+
+    Returns:
+      Likelihoods of held-out music beside baselines, for models that predict, a table for each
+      shift; then `acceptance` of real music and of each run.
+
+    Raises:
+      InputError: If the runs have different datasets, or one that is not of normalised log-mel.
+    """
+    dataset = given.dataset()
+    _require_log_mel(dataset)
+    train, held_out = (inputs.frames_of(dataset, split) for split in ("train", "validation"))
+    least = 2 * metrics.PATCH_FRAMES
+    clips = {
+        "held-out music": given.excerpts(dataset, "validation", least),
+        "training music": given.excerpts(dataset, "train", least),
+    }
+    for run in given.runs:
+        clips |= given.songs(run, given.priors())
+    reports = {
+        title: measure(
+            frames,
+            held_out,
+            train,
+            dataset.audio,
+            dataset.normalisation.mean,
+            dataset.normalisation.std,
+        )
+        for title, frames in tqdm.tqdm(clips.items(), desc="measuring", leave=False)
+    }
+    # Likelihoods compare only between models that predict equally far ahead.
+    likelihoods = [
+        _likelihoods(
+            [run for run in given.runs if run.window.shift == shift],
+            baselines.fit_and_score(train, held_out, shift=shift),
+        )
+        for shift in dict.fromkeys(run.window.shift for run in given.runs)
+        if shift
+    ]
+    return [*likelihoods, dataclasses.replace(acceptance(reports), notes=[_NOTE])]
+
+
+def _require_log_mel(dataset: manifest.Dataset) -> None:
+    errors.require(
+        (dataset.audio.representation, dataset.audio.normalisation) == ("log_mel", "standard"),
+        "metrics of songs are in deviations of mel bands; the dataset must be of representation "
+        "log_mel and normalisation standard",
+        representation=dataset.audio.representation,
+        normalisation=dataset.audio.normalisation,
+    )
+
+
+def _likelihoods(compared: Sequence[runs.Run], baseline_scores: Mapping[str, float]) -> table.Table:
+    """Return the table of held-out likelihoods, worst first."""
+    scores, best = dict(baseline_scores), min(baseline_scores.values())
+    for run in compared:
+        step, known = inputs.validation(run)
+        if "nats_per_dim" in known:
+            scores[f"{run.directory}, step {step}"] = known["nats_per_dim"]
+    rows = [
+        [title, f"{score:.3f}", f"{score - best:+.3f}"]
+        for title, score in sorted(scores.items(), key=lambda item: -item[1])
+    ]
+    head = ["held-out music", "nats per frame and dimension", "beside the best baseline"]
+    return table.Table(columns=head, rows=rows)
 
 
 def measure(

@@ -15,8 +15,11 @@ from typing import NamedTuple
 import numpy as np
 import scipy.stats
 
-from lstm_gen.evaluation import metrics
+from lstm_gen.dataset.input import excerpts
+from lstm_gen.evaluation import inputs, metrics, table
+from lstm_gen.generation import resynthesis
 from lstm_gen.platform import errors
+from lstm_gen.runs import run as runs
 
 GAINS = (0.25, 0.5, 1.0, 2.0)
 _N_FFT = 256
@@ -25,6 +28,33 @@ _TINY = 1e-12
 _LAGS = 128  # samples to either side, of the cross-correlation of two songs
 
 Signals = Sequence[np.ndarray]
+
+_RECONSTRUCTION_COLUMNS = (
+    "held-out music",
+    "step",
+    "SNR, dB",
+    "median window SNR, dB",
+    "LSD, dB",
+    "LSD of the mean spectrum, dB",
+    "level slope",
+    "level, dB",
+    *(f"gain x{gain:g}, dB" for gain in GAINS),
+)
+_SONG_COLUMNS = (
+    "songs",
+    "correlation",
+    "at the best lag",
+    "DC / rms",
+    "level, dB",
+    "over held-out, dB",
+    "level deviation, dB",
+    "flatness",
+)
+_NOTE = (
+    "SNR over all held-out samples, and the median over windows. LSD: log-spectral distance, of "
+    "256 samples, beside that of the training split's mean spectrum. Slope: log output level over "
+    "log input level. Gain: error of the output level when the input is scaled."
+)
 
 
 class Reconstruction(NamedTuple):
@@ -68,6 +98,92 @@ class Draws(NamedTuple):
     level_db: float
     level_spread_db: float
     flatness: float
+
+
+def evaluate(given: inputs.Inputs) -> list[table.Table]:
+    """Measure models of the waveform: reconstructions of held-out music, and songs.
+
+    Returns:
+      A table of reconstructions, a row per run; one of songs, a row per prior, and of held-out
+      music.
+
+    Raises:
+      InputError: If a run is not of a model of the waveform with latents.
+    """
+    back, drawn = [], []
+    for run in given.runs:
+        errors.require(
+            run.audio.representation == "waveform",
+            "run_dir must be of a model with latents of representation waveform",
+            run_dir=run.directory,
+            model=run.settings.family,
+        )
+        back.append(_reconstruction_row(given, run))
+        drawn += _song_rows(given, run)
+    return [
+        table.Table(columns=_RECONSTRUCTION_COLUMNS, rows=back),
+        table.Table(columns=_SONG_COLUMNS, rows=drawn, notes=[_NOTE]),
+    ]
+
+
+def _reconstruction_row(given: inputs.Inputs, run: runs.Run) -> list[str]:
+    """Return the metrics of a run's reconstructions."""
+    dataset, model = given.dataset(run), given.load_latent_model(run)
+    train, held_out = (
+        [_signal(run, frames) for frames in inputs.frames_of(dataset, split)]
+        for split in ("train", "validation")
+    )
+
+    def reconstruct(signal: np.ndarray) -> np.ndarray:
+        frames = run.normalisation.apply(signal.reshape(1, -1, run.audio.hop_length))
+        return _signal(run, resynthesis.reconstruct(model, frames, {})[0])
+
+    window = run.window.timesteps * run.audio.hop_length
+    found = measure_reconstruction(train, held_out, reconstruct, window)
+    step, _ = inputs.validation(run)
+    return [
+        run.directory,
+        str(step or ""),
+        f"{found.snr_db:.2f}",
+        f"{found.window_snr_db:.2f}",
+        f"{found.distance_db:.2f}",
+        f"{found.mean_distance_db:.2f}",
+        f"{found.level_slope:.3f}",
+        *(f"{value:+.2f}" for value in (found.level_db, *found.gain_db.values())),
+    ]
+
+
+def _song_rows(given: inputs.Inputs, run: runs.Run) -> list[list[str]]:
+    """Return the metrics of held-out excerpts and of a run's songs from each prior."""
+    settings = given.settings
+    n_frames = round(settings.seconds * run.audio.frames_per_second)
+    real = excerpts.draw(
+        given.dataset(run), "validation", settings.n_songs, n_frames, settings.seed
+    )
+    songs = given.songs(run, settings.prior or run.settings.priors)
+    reports = {
+        title: measure_draws([_signal(run, frames) for frames in clips])
+        for title, clips in [("held-out music", real), *songs]
+    }
+    level = reports["held-out music"].level_db
+    return [
+        [
+            title,
+            f"{found.correlation:.3f}",
+            f"{found.lagged_correlation:.3f}",
+            f"{found.offset:.4f}",
+            f"{found.level_db:.1f}",
+            f"{found.level_db - level:+.1f}",
+            f"{found.level_spread_db:.1f}",
+            f"{found.flatness:.4f}",
+        ]
+        for title, found in reports.items()
+    ]
+
+
+def _signal(run: runs.Run, frames: np.ndarray) -> np.ndarray:
+    """Return the samples of normalised frames [frames, hop_length]."""
+    return run.normalisation.undo(frames).reshape(-1)
 
 
 def measure_reconstruction(

@@ -1,4 +1,4 @@
-"""How much comes back: figures against closed forms and NumPy's SVD, and the command."""
+"""Reconstructions: metrics against closed forms and NumPy's SVD, and an evaluation."""
 
 import dataclasses
 import pathlib
@@ -10,7 +10,9 @@ import pytest
 import soundfile
 import tiny
 
+from lstm_gen.cli import evaluate
 from lstm_gen.config.audio import AudioConfig
+from lstm_gen.config.evaluation import EvaluationConfig
 from lstm_gen.config.training import AugmentationConfig, TrainingConfig, WindowConfig
 from lstm_gen.dataset.format import manifest
 from lstm_gen.evaluation import reconstructions
@@ -23,14 +25,16 @@ SPEC = base.FrameSpec(audio=AudioConfig(n_mels=6), timesteps=8, shift=0)
 SEGMENTS = [tiny.make_frames(n, seed, 6) for seed, n in enumerate((24, 31, 24, 8))]
 
 
-def test_the_share_is_that_of_the_mean_predictors_error() -> None:
+def test_variance_explained_is_relative_to_the_mean_spectrum() -> None:
     mean = np.concatenate(SEGMENTS).mean(axis=0)
     halved = [mean + (segment - mean) / 2 for segment in SEGMENTS]
-    share = reconstructions.explained(SEGMENTS, halved, SPEC, mean)
-    assert share == pytest.approx(0.75, abs=1e-5)
+    halfway = reconstructions.variance_explained(SEGMENTS, halved, SPEC, mean)
+    assert halfway == pytest.approx(0.75, abs=1e-5)
     still = [np.broadcast_to(mean, segment.shape) for segment in SEGMENTS]
-    assert reconstructions.explained(SEGMENTS, still, SPEC, mean) == pytest.approx(0, abs=1e-6)
-    assert reconstructions.explained(SEGMENTS, SEGMENTS, SPEC, mean) == 1
+    assert reconstructions.variance_explained(SEGMENTS, still, SPEC, mean) == pytest.approx(
+        0, abs=1e-6
+    )
+    assert reconstructions.variance_explained(SEGMENTS, SEGMENTS, SPEC, mean) == 1
 
 
 def test_phases_of_silent_bins_do_not_count() -> None:
@@ -41,12 +45,12 @@ def test_phases_of_silent_bins_do_not_count() -> None:
     noisy = frames.copy()
     noisy[:, 18:] = 1
     mean = frames.mean(axis=0) - 1
-    assert reconstructions.explained([frames], [noisy], spec, mean) == 1
+    assert reconstructions.variance_explained([frames], [noisy], spec, mean) == 1
     noisy[:, 17] = 1
-    assert reconstructions.explained([frames], [noisy], spec, mean) < 1
+    assert reconstructions.variance_explained([frames], [noisy], spec, mean) < 1
 
 
-def test_window_means_know_each_windows_level_alone() -> None:
+def test_window_means_replace_each_window() -> None:
     (first, *_), segment = reconstructions.window_means(SEGMENTS[1:2], 8), SEGMENTS[1]
     assert first.shape == segment.shape
     np.testing.assert_allclose(first[3], segment[:8].mean(axis=0), rtol=1e-5)
@@ -79,10 +83,10 @@ def test_rates(size: int, stride: float, patch: tuple[int, int], per_second: flo
     assert rate.per_second(100) == per_second
 
 
-def test_a_models_rate_and_reconstructions_are_found_by_its_coder() -> None:
+def test_rate_and_reconstructions_of_a_model() -> None:
     settings = AutoencoderConfig(latent_size=3, stride=4, width=4, blocks=1)
     model = autoencoder.Autoencoder.create(settings, SPEC)
-    rate = reconstructions.rate(model, {})
+    rate = reconstructions.measure_rate(model, {})
     assert rate == reconstructions.Rate(size=3, stride=4)
     made = reconstructions.reconstruct(model, SEGMENTS, {})
     for one, segment in zip(made, SEGMENTS, strict=True):
@@ -98,7 +102,7 @@ def test_noise_a_tenth_as_loud_is_20_db() -> None:
 
 
 @pytest.mark.parametrize(("pitch", "off_cents"), [(30, 0), (60, 30), (90, -20), (60, 1200)])
-def test_pitches_are_heard(pitch: float, off_cents: float) -> None:
+def test_pitch_errors_are_those_of_the_tones(pitch: float, off_cents: float) -> None:
     f0 = 440 * 2 ** ((pitch - 69 + off_cents / 100) / 12)
     time = np.arange(32000) / 16000
     harmonics = [np.sin(2 * np.pi * n * f0 * time) / n for n in range(1, 5) if n * f0 < 7000]
@@ -136,7 +140,7 @@ def _make_run(folder: pathlib.Path, dataset: manifest.Dataset, **settings: Any) 
 
 
 def test_held_out_notes_are_compared_as_frames_and_as_sound(tmp_path: pathlib.Path) -> None:
-    notes, data_dir, output = tmp_path / "notes", tmp_path / "dataset", tmp_path / "table.md"
+    notes, data_dir = tmp_path / "notes", tmp_path / "dataset"
     _make_notes(notes)
     made = processes.run_python(
         "create_tfrecord.py", f"--input_dir={notes}", f"--data_dir={data_dir}", "--workers=1",
@@ -150,14 +154,10 @@ def test_held_out_notes_are_compared_as_frames_and_as_sound(tmp_path: pathlib.Pa
         _make_run(tmp_path / name, dataset, latent_size=size, stride=2)
         for name, size in (("narrow", 2), ("wide", 20))
     ]
-    flags = [f"--run_dir={path}" for path in run_dirs]
-    done = processes.run_python(
-        "-m", "tools.evaluate_reconstructions", "--device=cpu", *flags, f"--output={output}",
-        f"--input_dir={notes}", "--pitch_label=pitch",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    text = output.read_text("utf-8")
-    assert text.strip() == done.stdout.strip()
+    settings = EvaluationConfig(
+        what="reconstructions", run_dir=tuple(run_dirs), input_dir=str(notes), pitch_label="pitch"
+    )
+    text = evaluate.evaluate(settings, ["/cpu:0"])
     rows = {line.split(" | ")[0].strip("| "): line for line in text.splitlines()}
     inverted = rows["inverted without a model"]
     assert "1 of 1 | 1 of 1 |" in inverted
@@ -165,15 +165,3 @@ def test_held_out_notes_are_compared_as_frames_and_as_sound(tmp_path: pathlib.Pa
         assert f"| 7 | {size} per 2 frames | {size * 31.25:,.0f} |" in rows[run_dir]
         assert "| 1 of 1 |" in rows[run_dir]  # as long as it was
         assert f"patch PCA {size} per 2 frames" in rows
-
-
-def test_a_model_without_latents_is_one_line(tmp_path: pathlib.Path) -> None:
-    dataset = tiny.make_dataset(tmp_path / "dataset")
-    run = tiny.make_run(dataset)
-    runs.open_or_create(str(tmp_path / "run"), run)
-    done = processes.run_python(
-        "-m", "tools.evaluate_reconstructions", f"--run_dir={tmp_path / 'run'}"
-    )
-    assert done.returncode == 1
-    assert "must be of a model with latents" in done.stderr
-    assert "Traceback" not in done.stderr

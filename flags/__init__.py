@@ -1,1 +1,0 @@
-"""The command-line surface: one module per concern, and ready-made presets."""
