@@ -306,6 +306,21 @@ def as_dict(run: Run) -> dict[str, Any]:
     }
 
 
+def as_current(values: dict[str, Any], path: str) -> dict[str, Any]:
+    """Return a run that an earlier version wrote as this version writes it.
+
+    Missing fields have their defaults, and removed ones are left out.
+
+    Args:
+      values: The run, as from `as_dict`.
+      path: Source of the values, for errors.
+
+    Raises:
+      InputError: If a removed field has another value than the one that is still supported.
+    """
+    return as_dict(_from_dict(values, "", path)) | {"schema_version": values["schema_version"]}
+
+
 def require_same(existing: dict[str, Any], wanted: dict[str, Any], where: str) -> None:
     """Raise unless two runs are the same, except for the number of steps and the dataset's place.
 

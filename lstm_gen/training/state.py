@@ -123,7 +123,8 @@ class State:
         if found is None:
             runs.require_untrained(self._resume_dir)
             return False
-        runs.require_same(found.facts["run"], runs.as_dict(self._run), found.path)
+        written = runs.as_current(found.facts["run"], found.path)
+        runs.require_same(written, runs.as_dict(self._run), found.path)
         if found.facts["topology"] != self._topology:
             logging.warning(
                 "step %d was reached on %s and continues on %s: results agree except for rounding",

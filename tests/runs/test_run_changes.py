@@ -1,16 +1,21 @@
 """Changes of dataset, settings or run directory against what has been trained."""
 
+import copy
 import dataclasses
 import pathlib
 from typing import Any
 
+import numpy as np
 import pytest
 import tensorflow as tf
 import tiny
 
 from lstm_gen import models
+from lstm_gen.audio import normalisation
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.dataset.format import manifest
+from lstm_gen.models.notes.config import GANConfig
+from lstm_gen.models.waveform_vae.config import WaveformVAEConfig
 from lstm_gen.platform import errors
 from lstm_gen.runs import checkpoints, lease
 from lstm_gen.runs import run as runs
@@ -165,3 +170,32 @@ def test_the_shape_of_a_model_is_known_without_building_it(dataset: manifest.Dat
         )
         built = checkpoints.specs_of(checkpoints.variables_of(model=run.build_model()))
         assert run.weight_specs() == built
+
+
+@pytest.mark.parametrize(
+    ("config_class", "removed"),
+    [(WaveformVAEConfig, {"norm": "none"}), (GANConfig, {"loss": "non_saturating"})],
+)
+def test_a_checkpoint_of_an_earlier_version_is_of_the_same_run(
+    dataset: manifest.Dataset, config_class: Any, removed: dict[str, str]
+) -> None:
+    """Its settings had a field that is gone, and its training lacked one that is new."""
+    family = models.by_name(config_class.family)
+    audio = AUDIOS[family.representations[0]]
+    run = dataclasses.replace(
+        tiny.make_run(dataset),
+        settings=config_class(),
+        window=dataclasses.replace(tiny.WINDOW, shift=0),
+        audio=audio,
+        normalisation=normalisation.Normalisation(
+            mean=np.zeros(audio.channels, np.float32), std=np.ones(audio.channels, np.float32)
+        ),
+    )
+    asked = runs.as_dict(run)
+    written = copy.deepcopy(asked)
+    written["settings"] |= removed
+    del written["training"]["ema"]
+    runs.require_same(runs.as_current(written, "there"), asked, "there")
+    written["settings"] |= dict.fromkeys(removed, "other")
+    with pytest.raises(errors.InputError, match=f"there.*: {next(iter(removed))} can only be"):
+        runs.as_current(written, "there")
