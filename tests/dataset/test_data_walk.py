@@ -1,0 +1,60 @@
+"""The walk of a recording through the modules, from a file to a batch."""
+
+import pathlib
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+
+import material
+import pytest
+import soundfile
+
+from lstm_gen.config.training import WindowConfig
+from lstm_gen.dataset.input import pipeline
+from lstm_gen.dataset.prepare import plan, prepare, shards, workers
+
+MOST_MODULES = 21  # of lstm_gen, without settings and platform
+NOT_COUNTED = ("lstm_gen.config.", "lstm_gen.platform.")
+
+
+def work_here(
+    job: plan.Job,
+    tasks: Sequence[plan.Task],
+    n_workers: int,
+    report: Callable[[plan.Outcome], None],
+) -> None:
+    """Do the tasks in this process, where they can be watched."""
+    workers.count_workers(n_workers, len(tasks))
+    for task in tasks:
+        shards.write_task(job, task, {}, lambda _: None, report)
+
+
+def test_a_recording_meets_few_modules_before_it_is_in_a_batch(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "recordings").mkdir()
+    for index in range(3):
+        samples = material.tone(8, 200 + 100 * index)
+        soundfile.write(tmp_path / "recordings" / f"{index}.wav", samples, material.RATE)
+    monkeypatch.setattr(workers, "run", work_here)
+    met: set[str] = set()
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        name = str(frame.f_globals.get("__name__", ""))
+        called = event == "call" and not frame.f_code.co_name.startswith("<")
+        if called and name.startswith("lstm_gen.") and not name.startswith(NOT_COUNTED):
+            met.add(name)
+
+    job = material.make_job(tmp_path / "recordings", tmp_path / "dataset")
+    window = WindowConfig(timesteps=16)
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        dataset, _ = prepare.prepare(job, 1)
+        batches = pipeline.windows(dataset, "train", window, batch_size=2, seed=0)
+        batch = next(batches.as_numpy_iterator())
+    finally:
+        sys.setprofile(before)
+    assert batch["frames"].shape == (2, window.frames, material.AUDIO.channels)
+    assert {"lstm_gen.dataset.prepare.cut", "lstm_gen.dataset.format.records"} <= met
+    assert len(met) <= MOST_MODULES, sorted(met)
