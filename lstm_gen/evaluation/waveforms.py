@@ -65,7 +65,8 @@ class Reconstruction(NamedTuple):
       window_snr_db: The same of each window, the median.
       distance_db: Distance of log spectra, mean over frames.
       mean_distance_db: The same of the mean log spectrum of the training split.
-      level_slope: Regression slope of the level of output windows on that of input windows.
+      level_slope: Regression slope of the level of output windows on that of input windows; NaN
+        for input windows of one level.
       level_db: Level of the output minus that of the input, dB.
       gain_db: For each of `GAINS`, the output's gain when the input is scaled by it, beyond that
         gain, dB; 0 for a model whose output level follows its input's.
@@ -228,7 +229,7 @@ def measure_reconstruction(
         window_snr_db=float(np.median(each)),
         distance_db=_distance(wanted, [log_spectra(signal) for signal in found]),
         mean_distance_db=_distance(wanted, [mean] * len(wanted)),
-        level_slope=float(np.polyfit(levels_in, levels_out, 1)[0]),
+        level_slope=_slope(levels_in, levels_out),
         level_db=_power_db(found) - _power_db(held_out),
         gain_db=gains,
     )
@@ -280,6 +281,13 @@ def _power_db(signals: Signals) -> float:
     """Return the mean power of all samples, dB of full scale."""
     total = sum(float(np.square(signal, dtype=np.float64).sum()) for signal in signals)
     return float(10 * np.log10(total / sum(map(len, signals)) + _TINY))
+
+
+def _slope(inputs_db: np.ndarray, outputs_db: np.ndarray) -> float:
+    """Return the slope of the regression of output on input levels; NaN for constant inputs."""
+    if np.ptp(inputs_db) == 0:
+        return float("nan")
+    return float(scipy.stats.linregress(inputs_db, outputs_db).slope)
 
 
 def _rms(signal: np.ndarray) -> float:

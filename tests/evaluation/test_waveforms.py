@@ -57,6 +57,12 @@ def test_a_level_that_is_not_kept_shows() -> None:
     assert quiet.level_slope == pytest.approx(1, abs=0.01)
 
 
+def test_windows_of_one_level_have_no_slope() -> None:
+    signal = np.tile([0.5, -0.5], 2000)
+    found = waveforms.measure_reconstruction([signal], [signal], lambda one: one / 2, 1000)
+    assert np.isnan(found.level_slope)
+
+
 def test_spectra_are_those_of_scipy() -> None:
     signal = noise(1, 1)
     _, _, expected = scipy.signal.stft(
