@@ -11,6 +11,7 @@ prints tables in Markdown: metrics of songs, notes or reconstructions, beside th
 music and, where there are some, the ranges that pass.
 """
 
+import importlib
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -45,28 +46,13 @@ def evaluate(settings: EvaluationConfig, devices: Sequence[str]) -> str:
     Raises:
       InputError: If a run, its dataset or the recordings cannot be evaluated so.
     """
-    from lstm_gen.evaluation import (
-        inputs,
-        labels,
-        notes,
-        reconstructions,
-        samples,
-        songs,
-        waveforms,
-    )
+    from lstm_gen.evaluation import inputs
     from lstm_gen.runs import run as runs
 
-    evaluations = {
-        "songs": songs.evaluate,
-        "samples": samples.evaluate,
-        "notes": notes.evaluate,
-        "labels": labels.evaluate,
-        "reconstructions": reconstructions.evaluate,
-        "waveforms": waveforms.evaluate,
-    }
+    evaluation = importlib.import_module(f"lstm_gen.evaluation.{settings.what}")
     found = [runs.load(run_dir) for run_dir in dict.fromkeys(settings.run_dir)]
     given = inputs.Inputs(runs=found, settings=settings, devices=devices)
-    return "\n".join(one.markdown() for one in evaluations[settings.what](given))
+    return "\n".join(one.markdown() for one in evaluation.evaluate(given))
 
 
 def run() -> NoReturn:

@@ -1,5 +1,6 @@
 """Registry of the model families, in the order of help texts. TensorFlow is imported on demand."""
 
+import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +17,16 @@ if TYPE_CHECKING:
     ModelClass = type[base.AudioModel]
     Predicate = Callable[[ModelClass], bool]
 
-CONFIGS: tuple[type[Any], ...] = (
-    LSTMConfig,
-    AutoencoderConfig,
-    VAEConfig,
-    WaveformVAEConfig,
-    GANConfig,
-    NoteVAEConfig,
-)
+# A family's settings, and where its class is: imported on demand, one family at a time.
+_FAMILIES: dict[type[Any], tuple[str, str]] = {
+    LSTMConfig: ("lstm_gen.models.lstm.model", "LSTMModel"),
+    AutoencoderConfig: ("lstm_gen.models.autoencoder.model", "Autoencoder"),
+    VAEConfig: ("lstm_gen.models.vae.model", "VAE"),
+    WaveformVAEConfig: ("lstm_gen.models.waveform_vae.model", "WaveformVAE"),
+    GANConfig: ("lstm_gen.models.notes.gan", "GAN"),
+    NoteVAEConfig: ("lstm_gen.models.notes.note_vae", "NoteVAE"),
+}
+CONFIGS: tuple[type[Any], ...] = tuple(_FAMILIES)
 NAMES: tuple[str, ...] = tuple(one.family for one in CONFIGS)
 
 
@@ -39,14 +42,7 @@ def config_class(name: str) -> type[Any]:
 
 def classes() -> "tuple[ModelClass, ...]":
     """Return the model class of every family; imports TensorFlow."""
-    from lstm_gen.models.autoencoder.model import Autoencoder
-    from lstm_gen.models.lstm.model import LSTMModel
-    from lstm_gen.models.notes.gan import GAN
-    from lstm_gen.models.notes.note_vae import NoteVAE
-    from lstm_gen.models.vae.model import VAE
-    from lstm_gen.models.waveform_vae.model import WaveformVAE
-
-    return (LSTMModel, Autoencoder, VAE, WaveformVAE, GAN, NoteVAE)
+    return tuple(by_name(name) for name in NAMES)
 
 
 def by_name(name: str) -> "ModelClass":
@@ -55,8 +51,9 @@ def by_name(name: str) -> "ModelClass":
     Raises:
       InputError: If there is no such family, naming those that there are.
     """
-    errors.require_choice("model", name, NAMES)
-    return classes()[NAMES.index(name)]
+    module, attribute = _FAMILIES[config_class(name)]
+    found: ModelClass = getattr(importlib.import_module(module), attribute)
+    return found
 
 
 def names_with(supported: "Predicate") -> str:
