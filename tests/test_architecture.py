@@ -92,8 +92,8 @@ def module_of(dotted: str) -> str | None:
 
 def home(name: str) -> tuple[int, str]:
     """Return a module's layer, and its entry in the table of layers."""
-    if name == "lstm_gen":  # the package itself knows its version and nothing else
-        return 0, name
+    if name == "lstm_gen":  # the public API, above the commands' modules
+        return len(LAYERS) - 1, name
     for layer, entries in enumerate(LAYERS):
         for entry in entries:
             if name == entry or name.startswith(f"{entry}."):
@@ -206,9 +206,10 @@ def test_only_one_module_reads_the_arguments() -> None:
 
 
 def test_no_package_re_exports() -> None:
+    """Only the root package has names of its own: the public API."""
     complaints = []
     for module in modules().values():
-        if not module.is_package:
+        if not module.is_package or module.name == "lstm_gen":
             continue
         used = {node.id for node in ast.walk(module.tree) if isinstance(node, ast.Name)}
         if "__all__" in used:

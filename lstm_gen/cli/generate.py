@@ -8,7 +8,7 @@ writes song-000.wav, ... each with a picture of its spectrogram and its settings
 
 import dataclasses
 import time
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from absl import logging
 
@@ -34,29 +34,54 @@ class OutputConfig(fields.Settings):
 SETTINGS = (paths.RunConfig, OutputConfig, GenerationConfig, DeviceConfig, paths.StorageConfig)
 
 
+class Request(NamedTuple):
+    """Validated request for songs.
+
+    Attributes:
+      config: Songs.
+      data_dir: Dataset of the primers; "" for that of the training.
+      devices: Names of the devices to generate on.
+    """
+
+    config: GenerationConfig
+    data_dir: str
+    devices: list[str]
+
+
 def main(line: settings.CommandLine) -> None:
     """Make the songs, and print their names."""
-    config, output = line.build(GenerationConfig), line.build(OutputConfig)
-    device, run_dir = line.build(DeviceConfig), line.build(paths.RunConfig).run_dir
-    if generation.is_midi(config.melody):
-        config = dataclasses.replace(config, melody=line.resolve(config.melody, "input"))
-    stderr_filter.start()
+    run_dir, output_dir = line.build(paths.RunConfig).run_dir, line.build(OutputConfig).output_dir
+    request = read_request(line)
     from lstm_gen.generation import songs
-    from lstm_gen.platform import devices
     from lstm_gen.runs import run as runs
 
-    names = devices.devices(device.kind, device.cpu_devices)
-    run = runs.load(run_dir)
+    config, run = request.config, runs.load(run_dir)
     if config.temperature < 1 and "sigma_scale" in run.family.controls:
         logging.warning("--temperature below 1 lets onsets vanish; --sigma_scale is safer to lower")
     start = time.perf_counter()
-    paths_made = songs.make(
-        run, output.output_dir, config, output.data_dir, names, show_progress=True
+    written = songs.make(
+        run, output_dir, config, request.data_dir, request.devices, show_progress=True
     )
     seconds = time.perf_counter() - start
-    for path in paths_made:
+    for path in written:
         print(path)
-    print(_describe_result(config, len(paths_made), seconds))
+    print(_describe_result(config, len(written), seconds))
+
+
+def read_request(line: settings.CommandLine) -> Request:
+    """Return the request of a command line; imports TensorFlow, to find the devices.
+
+    Raises:
+      InputError: If a setting is refused.
+    """
+    config, device = line.build(GenerationConfig), line.build(DeviceConfig)
+    if generation.is_midi(config.melody):
+        config = dataclasses.replace(config, melody=line.resolve(config.melody, "input"))
+    data_dir = line.build(OutputConfig).data_dir
+    stderr_filter.start()
+    from lstm_gen.platform import devices
+
+    return Request(config, data_dir, devices.devices(device.kind, device.cpu_devices))
 
 
 def _describe_result(config: GenerationConfig, n_songs: int, seconds: float) -> str:

@@ -86,11 +86,28 @@ SETTINGS = (
 
 def main(line: settings.CommandLine) -> None:
     """Prepare the dataset with a progress bar, and print its description and the next command."""
+    dataset = prepare(line)
+    from lstm_gen.dataset.format import manifest
+    from lstm_gen.dataset.inspect import summary
+
+    lines = manifest.load_lines(dataset.data_dir)
+    print(summary.describe(dataset, lines))
+    print(summary.check_bad_fraction(lines, line.build(PreparationConfig).max_bad_fraction))
+    print(
+        f"next      {command.program('train')} {line.files()}"
+        f"--data_dir={shlex.quote(dataset.data_dir)} --run_dir=run"
+    )
+
+
+def prepare(line: settings.CommandLine) -> "manifest.Dataset":
+    """Return the prepared dataset; show progress, and print the time that it took.
+
+    Raises:
+      InputError: If the settings or the recordings cannot be used.
+    """
     options, audio = line.build(PreparationConfig), line.build(AudioConfig)
     segment, split = line.build(SegmentConfig), line.build(SplitConfig)
     labels = line.build(LabelConfig)
-    from lstm_gen.dataset.format import manifest
-    from lstm_gen.dataset.inspect import summary
     from lstm_gen.dataset.prepare import plan
 
     job = plan.Job(
@@ -102,18 +119,10 @@ def main(line: settings.CommandLine) -> None:
         split=split,
         label_source=labels,
     )
-    dataset = _prepare(job, options)
-    lines = manifest.load_lines(dataset.data_dir)
-    print(summary.describe(dataset, lines))
-    print(summary.check_bad_fraction(lines, options.max_bad_fraction))
-    print(
-        f"next      {command.program('train')} {line.files()}"
-        f"--data_dir={shlex.quote(dataset.data_dir)} --run_dir=run"
-    )
+    return _prepare(job, options)
 
 
 def _prepare(job: "plan.Job", options: PreparationConfig) -> "manifest.Dataset":
-    """Return the prepared dataset; show progress, and print the time that it took."""
     import tqdm
 
     from lstm_gen.dataset.format import manifest

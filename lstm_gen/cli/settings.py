@@ -1,19 +1,20 @@
 """Flags of a command, made from its settings classes, and the settings read from them."""
 
 import dataclasses
+import difflib
 import itertools
+import os
 import pathlib
 import re
 import shlex
 import textwrap
 import types
 import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from absl import flags
 
-import lstm_gen
 from lstm_gen.cli import paths
 from lstm_gen.config import fields
 from lstm_gen.platform import errors
@@ -116,6 +117,33 @@ class CommandLine:
         if name:
             line.apply_preset(name)
         return line
+
+    def set(
+        self, values: Mapping[str, Any], preset: str = "", excluded: Sequence[str] = ()
+    ) -> None:
+        """Set flags from Python values, and the flags not given from a preset.
+
+        Args:
+          values: Name of a flag to its value; None leaves it unset.
+          preset: Name of a preset; "" for none.
+          excluded: Flags that only the command has.
+
+        Raises:
+          InputError: For an unknown name, a value of another type, or an unknown preset.
+        """
+        for name, value in values.items():
+            if name not in self._owners or name in excluded:
+                known = sorted(set(self._owners) - set(excluded))
+                near = difflib.get_close_matches(name, known, n=1, cutoff=0)
+                raise errors.InputError(
+                    f"settings must be known, and {name} is not; the nearest is {near[0]}. "
+                    f"Received: {name}={value!r}"
+                )
+            if value is not None:
+                flag = self._flags[name]
+                flag.value, flag.present = _convert(value, self._owners[name][0].hint, name), 1
+        if preset:
+            self.apply_preset(preset)
 
     def build(self, kind: type[S]) -> S:
         """Return the settings of a class, validated, their paths resolved.
@@ -299,7 +327,7 @@ def preset_file(name: str) -> pathlib.Path:
 
 def _presets_dir() -> pathlib.Path:
     """Return the folder of the presets: installed in the package, in a clone beside it."""
-    package = pathlib.Path(lstm_gen.__file__).parent
+    package = pathlib.Path(__file__).parents[1]
     installed = package / "presets"
     return installed if installed.is_dir() else package.parent / "flags" / "presets"
 
@@ -318,6 +346,20 @@ def _type(hint: Any) -> type:
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     (option,) = [one for one in options if one is not type(None)]
     return typing.get_origin(option) or option
+
+
+def _convert(value: Any, hint: Any, name: str) -> Any:
+    """Return a Python value as the value of a flag: paths as text, one text as a list of one.
+
+    Raises:
+      InputError: If it is not of the flag's type.
+    """
+    if hint is tuple:
+        items = (value,) if isinstance(value, str | os.PathLike) else value
+        return [_convert(item, str, name) for item in items]
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    return fields.checked(value, hint, name)
 
 
 def _name(line: str) -> str:

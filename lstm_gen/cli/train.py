@@ -16,7 +16,7 @@ and 130; a second one stops at once. Status 1 is an error that a restart would m
 
 import dataclasses
 import shlex
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from lstm_gen import models
 from lstm_gen.cli import command, paths, settings
@@ -31,8 +31,11 @@ from lstm_gen.config.training import (
 from lstm_gen.platform import stderr_filter
 
 if TYPE_CHECKING:
+    import tensorflow as tf
+
     from lstm_gen.dataset.format import manifest
     from lstm_gen.runs import run as runs
+    from lstm_gen.training import loop
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -91,10 +94,55 @@ SETTINGS = (
 )
 
 
+class Job(NamedTuple):
+    """Validated training.
+
+    Attributes:
+      run: The run.
+      run_dir: Its directory.
+      dataset: Its dataset.
+      monitor: Intervals of validation, checkpoints and logging.
+      strategy: Devices of the model.
+    """
+
+    run: "runs.Run"
+    run_dir: str
+    dataset: "manifest.Dataset"
+    monitor: MonitorConfig
+    strategy: "tf.distribute.Strategy"
+
+
 def main(line: settings.CommandLine) -> None:
     """Train, and print the result and the next commands."""
-    chosen, start = line.build(ModelConfig), line.build(StartConfig)
-    device = line.build(DeviceConfig)
+    start, job = line.build(StartConfig), read_job(line)
+    run, run_dir = job.run, job.run_dir
+    from lstm_gen.platform import devices
+    from lstm_gen.training import dry_run, report
+
+    if start.dry_run:
+        print(report.describe_data(job.dataset, run.window, run.training))
+        found = dry_run.measure(run, job.dataset, job.monitor.steps_per_call, job.strategy)
+        print(dry_run.describe(found, run.training.steps))
+        return
+    result = train(job, start.fresh)
+    if devices.is_chief(job.strategy):
+        scored = start.baselines and run.family.predicts
+        scores = _baseline_scores(job.dataset, run) if scored else {}
+        print(report.describe_result(result, run.training, scores, run.family.adversarial))
+        print(
+            f"listen    {command.program('generate')} {line.files(unless='model')}"
+            f"--run_dir={shlex.quote(run_dir)} --output_dir=songs"
+        )
+        print(f"look      tensorboard --logdir={run_dir}")
+
+
+def read_job(line: settings.CommandLine) -> Job:
+    """Return the training of a command line; imports TensorFlow.
+
+    Raises:
+      InputError: If a setting is refused, or does not fit the dataset.
+    """
+    chosen, device = line.build(ModelConfig), line.build(DeviceConfig)
     window, augment = line.build(WindowConfig), line.build(AugmentationConfig)
     training, monitor = line.build(TrainingConfig), line.build(MonitorConfig)
     family_settings = line.build(models.config_class(chosen.model))
@@ -104,16 +152,12 @@ def main(line: settings.CommandLine) -> None:
     from lstm_gen.dataset.input import augmentation
     from lstm_gen.platform import devices
     from lstm_gen.runs import run as runs
-    from lstm_gen.training import dry_run, loop, report
 
-    run_dir, dataset, family = (
-        output_run_dir(line),
-        manifest.load(data_dir),
-        models.by_name(chosen.model),
-    )
+    run_dir, dataset = output_run_dir(line), manifest.load(data_dir)
+    predicts = models.by_name(chosen.model).predicts
     run = runs.Run(
         settings=family_settings,
-        window=window if family.predicts else dataclasses.replace(window, shift=0),
+        window=window if predicts else dataclasses.replace(window, shift=0),
         training=training,
         audio=dataset.audio,
         normalisation=dataset.normalisation,
@@ -126,25 +170,26 @@ def main(line: settings.CommandLine) -> None:
     strategy = devices.strategy(device.kind, device.cpu_devices)
     augmentation.require_fit(run.augmentation, run.audio)
     augmentation.require_pitch_kept(run.augmentation, run.condition, line.value("pitch_label"))
-    if start.dry_run:
+    return Job(run, run_dir, dataset, monitor, strategy)
+
+
+def train(job: Job, fresh: bool) -> "loop.Result":
+    """Train a run to its end, resuming if it was begun; print the description of its data.
+
+    Raises:
+      InputError: As `training.loop.train` does, or if the directory holds another run.
+    """
+    from lstm_gen.platform import devices
+    from lstm_gen.runs import run as runs
+    from lstm_gen.training import loop, report
+
+    run, dataset = job.run, job.dataset
+    with devices.chief_output_dir(job.strategy, job.run_dir) as own_dir:
         print(report.describe_data(dataset, run.window, run.training))
-        found = dry_run.measure(run, dataset, monitor.steps_per_call, strategy)
-        print(dry_run.describe(found, run.training.steps))
-        return
-    with devices.chief_output_dir(strategy, run_dir) as own_dir:
-        print(report.describe_data(dataset, run.window, run.training))
-        for deleted in runs.clear(own_dir) if start.fresh else ():
+        for deleted in runs.clear(own_dir) if fresh else ():
             print(deleted)
         runs.open_or_create(own_dir, run)
-        result = loop.train(own_dir, run, dataset, monitor, strategy, resume_dir=run_dir)
-    if devices.is_chief(strategy):
-        scores = _baseline_scores(dataset, run) if start.baselines and run.family.predicts else {}
-        print(report.describe_result(result, run.training, scores, run.family.adversarial))
-        print(
-            f"listen    {command.program('generate')} {line.files(unless='model')}"
-            f"--run_dir={shlex.quote(run_dir)} --output_dir=songs"
-        )
-        print(f"look      tensorboard --logdir={run_dir}")
+        return loop.train(own_dir, run, dataset, job.monitor, job.strategy, resume_dir=job.run_dir)
 
 
 def output_run_dir(line: settings.CommandLine) -> str:

@@ -192,11 +192,20 @@ def from_dict(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     )
     hints = typing.get_type_hints(kind)
     names = [field.name for field in fields if field.name in values]
-    return kind(**{name: _checked(values[name], hints[name], f"{where}: {name}") for name in names})
+    return kind(**{name: checked(values[name], hints[name], f"{where}: {name}") for name in names})
 
 
-def _checked(value: Any, hint: Any, where: str) -> Any:
-    """Return `value` if it is of the type of the hint; an int is accepted as a float."""
+def checked(value: Any, hint: Any, where: str) -> Any:
+    """Return `value` if it is of the type of the hint; an int is accepted as a float.
+
+    Args:
+      value: JSON or Python value.
+      hint: int, float, bool, str, or a union of them and None.
+      where: Name of the value, for the message.
+
+    Raises:
+      InputError: If it is of another type.
+    """
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     for option in options:
         if option is type(None) and value is None:

@@ -19,8 +19,10 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import signal
+import sys
 import tempfile
 import time
+import types
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import resource_tracker
@@ -180,7 +182,7 @@ class _Worker:
         self.process: SpawnProcess = context.Process(
             target=_serve, args=(theirs, job, scratch), daemon=True
         )
-        with _blocked_signals():
+        with _blocked_signals(), _hidden_main_module():
             self.process.start()
         theirs.close()  # so that a worker's death closes the pipe
         self.attempt: _Attempt | None = None
@@ -218,6 +220,20 @@ def _blocked_signals() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _hidden_main_module() -> Iterator[None]:
+    """Hide the main module while a process starts: the new process would import it.
+
+    Workers do not need it, and a script without a main guard would prepare in every worker again.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _receive(worker: _Worker, report: Callable[[plan.Outcome], None]) -> None:
