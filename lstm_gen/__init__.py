@@ -2,10 +2,12 @@
 
     import lstm_gen
 
-    dataset = lstm_gen.prepare("recordings", "dataset", preset="tiny")
-    run = lstm_gen.train("dataset", "run", preset="tiny", steps=200)
-    for song in run.generate(n_songs=2, seconds=5):
-        song.write(f"{song.name}.wav")  # song.samples: float32 [samples]
+    lstm_gen.prepare("recordings", "dataset", preset="tiny")
+    lstm_gen.train("dataset", "run", preset="tiny", steps=400)
+
+    run = lstm_gen.load_run("run")
+    for song in run.generate(n_songs=2, seconds=10.0, seed=1):
+        print(song.samples.shape, song.sample_rate, song.labels)
 
 Settings are keyword arguments with the names of the commands' flags (`lstm_gen train --help`), with
 the same defaults, ranges and presets. The import is fast: TensorFlow is imported by `train`,
