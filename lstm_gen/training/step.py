@@ -27,10 +27,6 @@ class _Scaled(keras.optimizers.schedules.LearningRateSchedule):
     def __call__(self, step: Any) -> Any:
         return self._schedule(step) * self._scale
 
-    def get_config(self) -> dict[str, Any]:
-        """Return nothing: the optimizers are never built from a configuration."""
-        return {}
-
 
 def make_optimizer(
     training: TrainingConfig, scale: Any = 1.0, momentum: float = 0.9
@@ -237,5 +233,5 @@ def _reduce(strategy: tf.distribute.Strategy, name: str, value: Any) -> Any:
 
 
 def _metric_names(objectives: Sequence[base.Objective]) -> list[str]:
-    names = [f"{o.name}_{what}" for o in objectives for what in ("loss", "gradient_norm")]
+    names = [f"{o.name}_{kind}" for o in objectives for kind in ("loss", "gradient_norm")]
     return names + [name for o in objectives for name in o.metric_names]
