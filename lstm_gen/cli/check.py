@@ -61,8 +61,8 @@ def main(line: settings.CommandLine) -> int:
     print(_describe(dataset))
     for problem in problems:
         print(f"problem   {problem}")
-    looked = "every record" if options.deep else "names, sizes and counts; see --deep"
-    print(f"{len(problems)} problems found (looked at {looked})")
+    checked = "every record" if options.deep else "names, sizes and counts; see --deep"
+    print(f"{len(problems)} problems found (checked: {checked})")
     if options.plots:
         dataset_plots.draw(options.plots, dataset)
         print(f"{options.plots}: a picture of the dataset")

@@ -1,4 +1,4 @@
-"""The frame of every command: parsing, help, one-line errors, exit status, signals."""
+"""Execution of a command: parsing, help, one-line errors, exit status, signals."""
 
 import importlib
 import inspect
@@ -107,7 +107,7 @@ def known_flags() -> frozenset[str]:
 
 
 def program(name: str) -> str:
-    """Return how to start a command in the way that this process was started."""
+    """Return the start of a command line, in the style of the one that started this process."""
     started, script = pathlib.Path(sys.argv[0]).name, COMMANDS[name].script
     if started == "lstm_gen":
         return f"lstm_gen {name}"
@@ -119,7 +119,7 @@ def program(name: str) -> str:
 
 
 def _prepare_process() -> None:
-    """Open closed streams, handle signals that end a program as Ctrl-C, and log through absl."""
+    """Replace closed streams, handle SIGTERM and SIGHUP like Ctrl-C, and log through absl."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the parent, as by 2>&-
             # Open for as long as the program runs, so nothing closes it.

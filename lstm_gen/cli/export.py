@@ -32,7 +32,7 @@ class ExportConfig(fields.Settings):
     inversion_quality: str = fields.like(GenerationConfig, "inversion_quality")
     max_seconds: float = fields.setting(
         300.0,
-        "Longest song that a request may ask for; more is an error. It bounds a server's memory.",
+        "Longest song of a request; a longer one is an error. It bounds a server's memory.",
         unit="s",
         above=0,
     )

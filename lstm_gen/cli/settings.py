@@ -183,7 +183,7 @@ class CommandLine:
         return self.resolve(value, direction)
 
     def files(self, unless: str = "") -> str:
-        """Return --preset and --flagfile as given, each with a space behind, for another command.
+        """Return --preset and --flagfile as given, each followed by a space, for another command.
 
         Nothing is returned if the flag `unless` is on the command line: files were not made for it.
         """
@@ -201,8 +201,8 @@ class CommandLine:
         values = flags.FlagValues()
         for name, owners in self._owners.items():
             owner = owners[0]
-            alike = all(one.default == owner.default for one in owners)
-            default = owner.default if alike else None
+            is_common = all(one.default == owner.default for one in owners)
+            default = owner.default if is_common else None
             define: Any = {
                 int: flags.DEFINE_integer,
                 float: flags.DEFINE_float,

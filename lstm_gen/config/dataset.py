@@ -84,7 +84,7 @@ def require_fit(audio: AudioConfig, segment: SegmentConfig) -> None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SplitConfig(fields.Settings):
-    """Splits: what is held out for validation and test."""
+    """Held-out splits: recordings or blocks for validation and test."""
 
     split: str = fields.setting(
         "auto",

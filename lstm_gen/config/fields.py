@@ -109,7 +109,7 @@ class Settings:
     """
 
     removed: ClassVar[Mapping[str, Any]] = {}
-    """Fields of earlier versions, each with the one value that is still what happens."""
+    """Fields of earlier versions, each with the only value that is still supported."""
 
     def __post_init__(self) -> None:
         unused = self.unused()

@@ -133,8 +133,8 @@ def evaluate(given: inputs.Inputs) -> list[table.Table]:
 
 def _describe_weights(given: inputs.Inputs, run: runs.Run, dataset: manifest.Dataset) -> str:
     """Return validation metrics of a run's weights and its number of active latents, in words."""
-    step, known = inputs.validation(run)
-    facts = [f"{name} {value:.3f}" for name, value in known.items()]
+    step, scores = inputs.validation(run)
+    facts = [f"{name} {value:.3f}" for name, value in scores.items()]
     if issubclass(run.family, LatentModel):
         model = given.load_latent_model(run)
         latents = np.concatenate(
@@ -188,20 +188,20 @@ def measure(clips: Analysis, train: Analysis) -> Report:
     """
     errors.require(
         min(map(len, clips.frames)) >= metrics.PATCH_FRAMES,
-        f"clips must have {metrics.PATCH_FRAMES} frames or more; ask for more --seconds",
+        f"clips must have {metrics.PATCH_FRAMES} frames or more; use more --seconds",
         shortest=min(map(len, clips.frames)),
     )
-    own, known = _normalised(clips, train), _normalised(train, train)
+    own, reference = _normalised(clips, train), _normalised(train, train)
     window = max(2, round(_WINDOW_SECONDS * clips.frames_per_second))
     return Report(
-        local_frechet=metrics.local_frechet([own], known)[0],
-        variance=_variance_ratio(own, known, np.concatenate),
-        window_variance=_variance_ratio(own, known, lambda some: _inside(some, window)),
-        change_variance=_variance_ratio(own, known, metrics.differences),
+        local_frechet=metrics.local_frechet([own], reference)[0],
+        variance=_variance_ratio(own, reference, np.concatenate),
+        window_variance=_variance_ratio(own, reference, lambda some: _inside(some, window)),
+        change_variance=_variance_ratio(own, reference, metrics.differences),
         correlation=_correlation(own, clips),
         level_db=clips.level_db - train.level_db,
         offset=_offset(clips.samples),
-        memorisation=metrics.nearest_distance(own, known),
+        memorisation=metrics.nearest_distance(own, reference),
         n_clips=len(own),
         seconds=sum(map(len, own)) / clips.frames_per_second,
     )
@@ -256,9 +256,9 @@ def _normalised(clips: Analysis, train: Analysis) -> Clips:
     return [(clip - rows.mean(axis=0)) / std for clip in clips.frames]
 
 
-def _variance_ratio(own: Clips, known: Clips, part: Callable[[Clips], np.ndarray]) -> float:
+def _variance_ratio(own: Clips, train: Clips, part: Callable[[Clips], np.ndarray]) -> float:
     """Return the variance of `part` of the clips over that of the training split."""
-    variance, reference = (np.var(part(some), axis=0).mean() for some in (own, known))
+    variance, reference = (np.var(part(some), axis=0).mean() for some in (own, train))
     return float(variance / max(reference, TINY))
 
 

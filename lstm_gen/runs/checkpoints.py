@@ -236,13 +236,13 @@ def _is_intact(state: State) -> bool:
 def _require_same(state: State, specs: safetensors.Specs) -> None:
     """Raise unless a state holds these variables, naming the first that differs."""
     for name in sorted({*specs, *state.specs}):
-        there, wanted = state.specs.get(name), specs.get(name)
+        stored, expected = state.specs.get(name), specs.get(name)
         errors.require(
-            there == wanted,
+            stored == expected,
             f"the variables in {state.path} are not this model's: {name} differs; use the settings "
             "and the version that it was written with",
-            there=_describe(there),
-            wanted=_describe(wanted),
+            stored=_describe(stored),
+            expected=_describe(expected),
         )
 
 

@@ -75,7 +75,7 @@ def test_the_dataset_is_checked_and_inverted(
     tool = ("-m", "lstm_gen", "check", f"--data_dir={dataset.data_dir}")
     good = run(*tool, "--deep", "--dump_segment=2", f"--output={sound}")
     assert good.returncode == 0, good.stderr
-    assert "0 problems found (looked at every record)" in good.stdout
+    assert "0 problems found (checked: every record)" in good.stdout
     assert "8 mel bands from 0 to 4000 Hz" in good.stdout
     samples, rate = soundfile.read(sound)
     assert rate == 8000

@@ -117,5 +117,5 @@ def test_the_table_says_what_failed() -> None:
 
 
 def test_clips_must_be_long_enough() -> None:
-    with pytest.raises(errors.InputError, match="ask for more --seconds"):
+    with pytest.raises(errors.InputError, match="use more --seconds"):
         report([TRAIN[0][:20]])

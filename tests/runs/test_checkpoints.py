@@ -183,11 +183,14 @@ def test_a_damaged_newer_state_does_not_push_out_the_one_just_written(
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        ({"v0": [0.0]}, r"v1 differs; .*there='float32 \[1\]', wanted='nothing'$"),
-        ({"v0": [0.0], "v1": [0.0], "v2": [0.0]}, r"v2 differs; .*there='nothing', wanted="),
+        ({"v0": [0.0]}, r"v1 differs; .*stored='float32 \[1\]', expected='nothing'$"),
+        ({"v0": [0.0], "v1": [0.0], "v2": [0.0]}, r"v2 differs; .*stored='nothing', expected="),
         ({"v0": [0.0], "other": [0.0]}, r"other differs; "),
-        ({"v0": [0.0], "v1": [0.0, 0.0]}, r"v1 differs; .*there='float32 \[1\]', wanted=.*\[2\]'"),
-        ({"v0": [0.0], "v1": [0]}, r"v1 differs; .*wanted='int32 \[1\]'"),
+        (
+            {"v0": [0.0], "v1": [0.0, 0.0]},
+            r"v1 differs; .*stored='float32 \[1\]', expected=.*\[2\]'",
+        ),
+        ({"v0": [0.0], "v1": [0]}, r"v1 differs; .*expected='int32 \[1\]'"),
     ],
     ids=["fewer", "more", "other names", "another shape", "another type"],
 )

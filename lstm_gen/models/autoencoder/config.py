@@ -40,5 +40,5 @@ class AutoencoderConfig(fields.Settings):
 
     @property
     def context(self) -> int:
-        """Steps to either side that a step of the encoder or the decoder can see."""
+        """Receptive field of the encoder or the decoder to either side, latent steps."""
         return self.blocks * (KERNEL_SIZE // 2)

@@ -79,6 +79,6 @@ class NoteVAEConfig(NoteConfig):
     divergence: float = fields.setting(
         3e-4,
         "Weight of the KL divergence of the latents from the standard normal; with more of it, "
-        "notes of the same labels sound more alike.",
+        "notes of the same labels sound more similar.",
         at_least=0,
     )

@@ -79,10 +79,10 @@ class VAEConfig(fields.Settings):
 
     @property
     def context(self) -> int:
-        """Steps to either side that a step of the encoder or the decoder can see, at most."""
+        """Receptive field of the encoder or the decoder to either side, latent steps, at most."""
         return 4 + 2 * self.blocks
 
     @property
     def scales(self) -> int:
-        """How often the number of steps is halved."""
+        """Halvings of the number of steps."""
         return self.stride.bit_length() - 1

@@ -44,7 +44,7 @@ class WaveformVAEConfig(fields.Settings):
     spectral_weight: float = fields.setting(
         1.0,
         "Weight of the multi-resolution spectral loss; 0 trains on the waveform alone, which loses "
-        "what is quiet.",
+        "quiet components.",
         at_least=0,
         flag="wave_spectral_weight",
     )
@@ -112,7 +112,7 @@ class WaveformVAEConfig(fields.Settings):
 
     @property
     def context(self) -> int:
-        """Latent steps to either side that a step of the encoder or the decoder can see."""
+        """Receptive field of the encoder or the decoder to either side, latent steps."""
         reach, samples = float(2 * (END_KERNEL_SIZE // 2)), 1
         for stride in self.each_stride:
             samples *= stride
