@@ -113,8 +113,8 @@ def _accumulate(segments: Iterable[np.ndarray], shift: int, split: str) -> _Mome
 
 def _rows(segment: np.ndarray, count: int) -> np.ndarray:
     """Return [count, (1 + LAGS) * channels + 1]: each scored frame, its predecessors, 1."""
-    known = [segment[LAGS - 1 - lag :][:count] for lag in range(LAGS)]
-    return np.concatenate([segment[-count:], *known, np.ones((count, 1))], axis=1)
+    previous = [segment[LAGS - 1 - lag :][:count] for lag in range(LAGS)]
+    return np.concatenate([segment[-count:], *previous, np.ones((count, 1))], axis=1)
 
 
 # A predictor is the matrix that takes such a row to its residual, x_t - prediction.

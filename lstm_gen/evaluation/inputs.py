@@ -130,7 +130,7 @@ class Inputs:
             run,
             wanted,
             generation.load_primer(run, config, self.settings.data_dir or run.data_dir),
-            rollout.deal(config.n_songs, config.songs_at_once),
+            rollout.assign_groups(config.n_songs, config.songs_at_once),
             self.devices,
             config.precision,
             show_progress=True,

@@ -21,9 +21,7 @@ from lstm_gen.runs import run as runs
 
 _STEPS = 12  # of time, after resampling
 _BANDS = 24
-_QUIET_DB = (
-    35.0  # below a sound's loudest frame; quieter frames before and after the others are cut off
-)
+_QUIET_DB = 35.0  # below the loudest frame; quieter frames at both ends are cut off
 _RIDGE = 0.1
 _DB_PER_NAT = 10 / np.log(10)
 
@@ -60,19 +58,21 @@ def _evaluate_run(given: inputs.Inputs, run: runs.Run, name: str) -> table.Table
     rows, notes = [_row("held-out sounds", names, classifier.predict(held_out), held_out)], []
     for prior in given.priors():
         songs = given.settings.songs(prior)
-        asked = [classifier.classes[i % len(classifier.classes)] for i in range(songs.n_songs)]
+        requested = [classifier.classes[i % len(classifier.classes)] for i in range(songs.n_songs)]
         values = [
             drawn | {name: labels.parse(run.conditioning, name, one)}
-            for drawn, one in zip(conditioning.of_songs(run, songs), asked, strict=True)
+            for drawn, one in zip(conditioning.of_songs(run, songs), requested, strict=True)
         ]
         clips = given.generate(run, songs, values, run.window.timesteps)
         features = extract_features(list(clips), run.audio, run.normalisation)
         predicted = classifier.predict(features)
         title = f"songs, {prior}" if prior else "songs"
-        rows.append(_row(title, asked, predicted, features))
+        rows.append(_row(title, requested, predicted, features))
         of_class = []
         for one in classifier.classes:
-            own = [found for found, wanted in zip(predicted, asked, strict=True) if wanted == one]
+            own = [
+                found for found, wanted in zip(predicted, requested, strict=True) if wanted == one
+            ]
             if own:
                 of_class.append(f"{one} {accuracy([one] * len(own), own):.0%}")
         notes.append(f"{title}, by class: {', '.join(of_class)}")

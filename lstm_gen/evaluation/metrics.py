@@ -193,9 +193,9 @@ def nearest_distance(clips: Clips, train: Clips) -> float:
     nearest = np.full(len(flat), np.inf)
     for clip in train:
         if len(clip) >= PATCH_FRAMES:
-            known = _patches(clip).reshape(len(clip) - PATCH_FRAMES + 1, -1)
-            inner = flat @ known.T
-            squares = np.sum(known**2, axis=1)
+            candidates = _patches(clip).reshape(len(clip) - PATCH_FRAMES + 1, -1)
+            inner = flat @ candidates.T
+            squares = np.sum(candidates**2, axis=1)
             nearest = np.minimum(nearest, np.min(squares - 2 * inner, axis=1))
     return float(np.median(np.sqrt(np.maximum(nearest + np.sum(flat**2, axis=1), 0))))
 

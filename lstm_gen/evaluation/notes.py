@@ -230,7 +230,7 @@ class _Evaluation:
         """Return how often classifiers of recorded notes predict the requested class.
 
         One is fitted to notes as recorded, the other to notes analysed to the dataset's frames and
-        inverted: no model can make what frames leave out, as all above their highest bin.
+        inverted: no model can generate content that frames lack, as all above the highest bin.
         """
         audio = self.run.audio
         inverted = [
@@ -268,9 +268,9 @@ class _Evaluation:
         def accuracy(wanted: np.ndarray, features: np.ndarray) -> float:
             return classification.accuracy(wanted.tolist(), classifier.predict(features))
 
-        known = requested != ""
+        labelled = requested != ""
         return (
-            accuracy(requested[known], generated_timbres[known]),
+            accuracy(requested[labelled], generated_timbres[labelled]),
             accuracy(classes[rest], timbres[rest]),
         )
 

@@ -1,8 +1,8 @@
 """Reconstructions of held-out music by models with latents, beside linear codes of the same rate.
 
 Variance explained is 1 less the squared error over that of the training split's mean spectrum:
-0 for the mean spectrum, 1 for a perfect reconstruction. It is of normalised frames, all held-out
-frames alike; phase steps are weighted by the level of their bin, for in silent bins they are noise.
+0 for the mean spectrum, 1 for a perfect reconstruction. All held-out frames, normalised, have equal
+weight; phase steps are weighted by the level of their bin, for in silent bins they are noise.
 
 Two baselines:
 
@@ -151,7 +151,7 @@ def _evaluate_run(
 
 
 def _measure_sounds(
-    through: Callable[[np.ndarray, labels.Values], np.ndarray],
+    function: Callable[[np.ndarray, labels.Values], np.ndarray],
     recordings: Sequence[Recording],
     given: inputs.Inputs,
     run: runs.Run,
@@ -160,7 +160,7 @@ def _measure_sounds(
     in_tune, exact, snrs = [], [], []
     for recording in tqdm.tqdm(recordings, desc="reconstructing", leave=False):
         frames = run.normalisation.apply(representations.extract(recording.samples, run.audio))
-        made = run.normalisation.undo(through(frames, recording.values))
+        made = run.normalisation.undo(function(frames, recording.values))
         # A hop of samples for every frame, of which the last begins at the very end or before it.
         samples, n_samples = representations.invert(made, run.audio), recording.samples.size
         surplus = samples.size - n_samples

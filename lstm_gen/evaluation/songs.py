@@ -1,7 +1,7 @@
 """Free-running songs of a predictive model beside real music: metrics, and the ranges that pass.
 
-Likelihood measures how well a model continues real frames; these metrics measure what its rollouts
-become on their own output. Each was kept because it detects a known failure (a drone, noise,
+Likelihood measures predictions from real frames; these metrics measure rollouts, in which a model
+continues its own output. Each was kept because it detects a known failure (a drone, noise,
 shuffled frames, a linear model's texture, a loop, a decay into silence) that the others pass. Use
 16 clips or more: among six clips a single silent one changes a fraction by a sixth.
 
@@ -56,9 +56,9 @@ class Report:
         bands beyond their training range by half of it (and by 3 deviations at least).
       n_clips: Generated clips.
       clip_seconds: Length of one.
-      held_out_seconds: Held-out material behind every metric except the next two.
+      held_out_seconds: Held-out material of every metric except the next two.
       modulation_seconds: Held-out material in clips long enough for the modulation spectrum.
-      n_repetition_chunks: Held-out chunks behind `repetition_held_out`.
+      n_repetition_chunks: Held-out chunks of `repetition_held_out`.
     """
 
     variance_ratio: float
@@ -172,9 +172,9 @@ def _likelihoods(compared: Sequence[runs.Run], baseline_scores: Mapping[str, flo
     """Return the table of held-out likelihoods, worst first."""
     scores, best = dict(baseline_scores), min(baseline_scores.values())
     for run in compared:
-        step, known = inputs.validation(run)
-        if "nats_per_dim" in known:
-            scores[f"{run.directory}, step {step}"] = known["nats_per_dim"]
+        step, validated = inputs.validation(run)
+        if "nats_per_dim" in validated:
+            scores[f"{run.directory}, step {step}"] = validated["nats_per_dim"]
     rows = [
         [title, f"{score:.3f}", f"{score - best:+.3f}"]
         for title, score in sorted(scores.items(), key=lambda item: -item[1])
@@ -227,7 +227,7 @@ def measure(
 
 
 def acceptance(reports: Mapping[str, Report]) -> table.Table:
-    """Return the table of `ACCEPTANCE`, a column per report, and of the material behind it."""
+    """Return the table of `ACCEPTANCE`, a column per report, and of the amount of material."""
     found, columns = table.acceptance(ACCEPTANCE, reports), reports.values()
     rows = [
         ["generated clips", "≥ 16", *(str(one.n_clips) for one in columns)],

@@ -111,7 +111,7 @@ def evaluate(given: inputs.Inputs) -> list[table.Table]:
     Raises:
       InputError: If a run is not of a model of the waveform with latents.
     """
-    back, drawn = [], []
+    reconstructions, songs = [], []
     for run in given.runs:
         errors.require(
             run.audio.representation == "waveform",
@@ -119,11 +119,11 @@ def evaluate(given: inputs.Inputs) -> list[table.Table]:
             run_dir=run.directory,
             model=run.settings.family,
         )
-        back.append(_reconstruction_row(given, run))
-        drawn += _song_rows(given, run)
+        reconstructions.append(_reconstruction_row(given, run))
+        songs += _song_rows(given, run)
     return [
-        table.Table(columns=_RECONSTRUCTION_COLUMNS, rows=back),
-        table.Table(columns=_SONG_COLUMNS, rows=drawn, notes=[_NOTE]),
+        table.Table(columns=_RECONSTRUCTION_COLUMNS, rows=reconstructions),
+        table.Table(columns=_SONG_COLUMNS, rows=songs, notes=[_NOTE]),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Generation request: what is passed to the model, and checks that the model supports it.
+"""Generation request: the arguments of the model, and checks that it supports them.
 
 An option that would have no effect is refused. Lengths, numbers of songs and temperatures are
 not: a preset may hold them for everything that the model is used for.
@@ -78,9 +78,9 @@ def require_separate_output(output_dir: str, run: runs.Run, config: GenerationCo
         or, as far as the dataset is still there, of the training.
     """
 
-    def refuse(what: str) -> NoReturn:
+    def refuse(place: str) -> NoReturn:
         raise errors.InputError(
-            f"output_dir must be a directory for songs, and this is {what}; choose another. "
+            f"output_dir must be a directory for songs, and this is {place}; choose another. "
             f"Received: output_dir={output_dir!r}"
         )
 
@@ -93,8 +93,8 @@ def require_separate_output(output_dir: str, run: runs.Run, config: GenerationCo
         if names and all(storage.exists(storage.join(folder, name)) for name in names):
             refuse(f"among the recordings that the model was trained on, {folder}")
     inputs = [config.primer, *config.reconstruct, *config.interpolate]
-    place = next(storage.folders(storage.join(output_dir, "song")))
-    if place in [next(storage.folders(path), "") for path in inputs if path]:
+    folder = next(storage.folders(storage.join(output_dir, "song")))
+    if folder in [next(storage.folders(path), "") for path in inputs if path]:
         refuse("the folder of an input recording")
 
 

@@ -143,7 +143,7 @@ def transfer(
 
 
 class _Part(NamedTuple):
-    """Frames to invert to `n_samples` samples, or with their samples if those are known."""
+    """Frames, inverted to `n_samples` samples unless `samples` are given."""
 
     name: str
     frames: np.ndarray
@@ -155,31 +155,31 @@ class _Part(NamedTuple):
 def _versions(
     model: LatentModel, run: runs.Run, config: GenerationConfig, path: str
 ) -> Iterator[_Part]:
-    """Yield a recording and what the model makes of it."""
+    """Yield a recording, its frames inverted, its reconstruction and the requested variants."""
     samples = files.read(path, run.audio.sample_rate)
     frames = representations.extract(samples, run.audio)
-    known = conditioning.given(run, config)
-    encoded = conditioning.encode(run, [known])
+    given = conditioning.given(run, config)
+    encoded = conditioning.encode(run, [given])
     inputs = run.normalisation.apply(frames)[np.newaxis]
     stem = pathlib.PurePosixPath(path).stem
 
-    def part(name: str, normalised: np.ndarray, values: Mapping[str, Value] = known) -> _Part:
+    def part(name: str, normalised: np.ndarray, values: Mapping[str, Value] = given) -> _Part:
         return _Part(f"{stem}-{name}", run.normalisation.undo(normalised), samples.size, values)
 
-    yield _Part(f"{stem}-original", frames, samples.size, known, samples)
-    yield _Part(f"{stem}-inverted", frames, samples.size, known)
+    yield _Part(f"{stem}-original", frames, samples.size, given, samples)
+    yield _Part(f"{stem}-inverted", frames, samples.size, given)
     yield part("reconstructed", reconstruct(model, inputs, encoded)[0])
     if config.perturb:
         copies = np.repeat(inputs, config.n_songs, 0)
-        their_labels = conditioning.encode(run, [known] * config.n_songs)
-        perturbed = perturb(model, copies, their_labels, config.perturb, config.seed)
+        repeated = conditioning.encode(run, [given] * config.n_songs)
+        perturbed = perturb(model, copies, repeated, config.perturb, config.seed)
         yield from (part(f"perturbed-{i:03d}", song) for i, song in enumerate(perturbed))
     if config.transfer:
         name, ends = conditioning.parse_transfer(run, config)
         title = re.sub(r"[^\w.+-]+", "_", "-to-".join(ends))
         first, last = (run.vocabulary[name].values.index(end) for end in ends)
         moved = transfer(model, inputs, encoded, name, (first, last))[0]
-        yield part(title, moved, {**known, **({name: ends[1:]} if name in known else {})})
+        yield part(title, moved, {**given, **({name: ends[1:]} if name in given else {})})
 
 
 def _interpolations(model: LatentModel, run: runs.Run, config: GenerationConfig) -> list[_Part]:

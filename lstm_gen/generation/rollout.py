@@ -19,7 +19,7 @@ from lstm_gen.platform import cluster, devices
 from lstm_gen.runs import run as runs
 
 
-def deal(n_songs: int, at_once: int) -> list[range]:
+def assign_groups(n_songs: int, at_once: int) -> list[range]:
     """Return the groups of songs that this process generates, among those of a cluster."""
     groups = [range(first, min(first + at_once, n_songs)) for first in range(0, n_songs, at_once)]
     member = cluster.member()
@@ -77,7 +77,7 @@ def roll_out(
             advance = _Remaining(request.n_frames, bar, lock)
             with tf.device(used[place]):
                 frames = models[place].generate(part, primer[group.start : group.stop], advance)
-            advance(request.n_frames)  # of whatever the family has not reported
+            advance(request.n_frames)  # the frames that the family has not reported
             made |= dict(zip(group, frames, strict=True))
         return made
 

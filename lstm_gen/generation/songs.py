@@ -109,7 +109,7 @@ def _songs(
         run,
         request.for_model(config, run),
         primer,
-        rollout.deal(config.n_songs, config.songs_at_once),
+        rollout.assign_groups(config.n_songs, config.songs_at_once),
         devices,
         config.precision,
         show_progress,

@@ -180,7 +180,7 @@ class AudioModel(keras.Model):
       adversarial: Whether the objectives oppose each other: no loss has to fall, and the last
         weights are kept, not those of the lowest loss.
       exportable: Whether `generate_in_graph` is implemented.
-      fitted: What `fit_data` fits, for messages; "" for nothing.
+      fitted: Name of the quantities that `fit_data` fits, for messages; "" for none.
       config: The settings, an instance of `config_class`.
       spec: The frame spec.
     """
@@ -225,9 +225,9 @@ class AudioModel(keras.Model):
         raise NotImplementedError
 
     def fit_data(self, examples: Examples) -> None:
-        """Fit to the training windows, after training, what gradients do not.
+        """Fit priors, means of classes or bounds to the training windows, after training.
 
-        Everything fitted lies in variables that do not train: priors, means of classes, bounds.
+        Fitted values are variables that do not train.
         """
 
     def predict_frames(self, batch: Batch) -> Any:

@@ -103,14 +103,16 @@ class Run:
     @property
     def spec(self) -> base.FrameSpec:
         """Shape, normalisation and labels of the model's frames."""
-        known = {name: _condition(name, label) for name, label in sorted(self.vocabulary.items())}
+        labelled = {
+            name: _condition(name, label) for name, label in sorted(self.vocabulary.items())
+        }
         return base.FrameSpec(
             audio=self.audio,
             timesteps=self.window.timesteps,
             shift=self.window.shift,
             statistics=self.normalisation,
-            conditions=tuple(known[name] for name in self.condition),
-            classes=tuple(one for one in known.values() if one.kind == "class"),
+            conditions=tuple(labelled[name] for name in self.condition),
+            classes=tuple(one for one in labelled.values() if one.kind == "class"),
         )
 
     def build_model(self) -> Any:
@@ -218,10 +220,10 @@ def require_untrained(run_dir: str) -> None:
 
 
 def clear(run_dir: str) -> list[str]:
-    """Delete what training has made in a run directory, and nothing else.
+    """Delete the results of training in a run directory, and nothing else.
 
     Returns:
-      A line for each thing deleted, with the range of what was in it.
+      A line for each thing deleted, with the range of its contents.
 
     Raises:
       InputError: If a training is running in it.

@@ -4,8 +4,8 @@
     header    JSON: name to dtype, shape and offsets of an array; padded with spaces
     arrays    one after another, by name, without a gap, little-endian, last axis fastest
 
-The reader knows which arrays a file must hold: it compares the header instead of parsing it, and
-takes no size from it.
+A reader is given the expected arrays: the header is compared and not parsed, and no size is taken
+from it.
 
 Source: the safetensors format, https://huggingface.co/docs/safetensors.
 """

@@ -34,7 +34,7 @@ def examples(
 ) -> base.Examples:
     """Return a function that reads the training windows once, in order, without augmentation.
 
-    The windows are adjacent. It serves what is fitted to the data rather than trained.
+    The windows are adjacent. For priors and bounds, which are fitted and not trained.
 
     Args:
       run: The run.

@@ -30,7 +30,7 @@ class Measurement(NamedTuple):
       state_bytes: Size of the model and its optimizers' state.
       peak_bytes: Peak memory: of the fullest GPU if there is one, else of this process.
       on_gpu: Whether `peak_bytes` is a GPU's memory.
-      steps_per_epoch: Steps in which every window is seen once.
+      steps_per_epoch: Steps of one pass over the training windows.
       start_seconds: Time to build, trace and compile, and for the first steps.
       step_seconds: Median time of a step, with reading its windows.
     """

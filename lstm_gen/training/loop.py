@@ -143,10 +143,10 @@ class Trainer:
         return iter(batches.training(self._strategy, self._run, self._dataset, step))
 
     def _advance(self, iterator: Iterator[Any], bar: Any) -> None:
-        """Run a call of steps, unless a validation is still due, then what is due after it."""
+        """Run a call of steps, unless a validation is still due, then the tasks due after it."""
         if not self._is_validation_due():
             self._run_steps(iterator, bar)
-        self._do_what_is_due()
+        self._run_due_tasks()
 
     def _run_steps(self, iterator: Iterator[Any], bar: Any) -> None:
         first, n_steps = self._progress.step, self._steps_per_call.at(self._progress.step)
@@ -174,7 +174,7 @@ class Trainer:
         self._monitor.scalars(self._progress.step, means | rates)
         bar.set_postfix_str(self._postfix(metrics, rates), refresh=False)
 
-    def _do_what_is_due(self) -> None:
+    def _run_due_tasks(self) -> None:
         """Validate, log samples and save a checkpoint, each at its own interval."""
         step, settings = self._progress.step, self._settings
         last = step == self._run.training.steps
@@ -258,8 +258,8 @@ class Trainer:
         Raises:
           InputError: If that has happened before in this run.
         """
-        suspects = batches.batch_at_step(self._run, self._dataset, error.split, error.step)
-        where = f"{error}, {nan_guard.describe_recordings(suspects, self._dataset)}"
+        suspect_batches = batches.batch_at_step(self._run, self._dataset, error.split, error.step)
+        where = f"{error}, {nan_guard.describe_recordings(suspect_batches, self._dataset)}"
         if self._state.was_slowed:
             raise errors.InputError(
                 f"{error.name} must stay finite; start another --run_dir with a lower "
@@ -274,7 +274,7 @@ class Trainer:
         )
 
     def _finish(self) -> None:
-        """Save the last or the best weights; fit what is fitted to data; write the animation."""
+        """Save the last or the best weights; fit priors or bounds; write the animation."""
         weights = checkpoints.newest(runs.model_dir(self._run_dir))
         wanted = {self._progress.step}
         if self._keeps_best:
@@ -285,7 +285,7 @@ class Trainer:
         self._monitor.animate()
 
     def _fit(self) -> None:
-        """Fit what the family fits to the training data, and save it with the weights."""
+        """Fit the family's priors or bounds to the training data; save them with the weights."""
         weights = checkpoints.newest(runs.model_dir(self._run_dir))
         if not self._run.family.fitted or weights is None or weights.facts.get("fitted"):
             return
@@ -302,7 +302,7 @@ class Trainer:
 
     @property
     def _keeps_best(self) -> bool:
-        """Whether the best weights are kept; adversarial losses do not tell which are best."""
+        """Whether the best weights are kept; adversarial losses do not rank them."""
         return self._settings.best_weights and not self._run.family.adversarial
 
     def _is_stale(self) -> bool:

@@ -31,7 +31,7 @@ from lstm_gen.training import stop_request
 _PREVIEW_ITERATIONS = INVERSION_ITERATIONS["preview"]
 
 ANIMATION = "training.gif"
-_PICTURE = re.compile(r"step-(?P<step>\d+)-(?P<what>clip|song)-(?P<index>\d+)\.png")
+_PICTURE = re.compile(r"step-(?P<step>\d+)-(?P<kind>clip|song)-(?P<index>\d+)\.png")
 _GIF_WIDTH = 640
 _MAX_GIF_FRAMES = 60
 _GIF_COLOURS = 64
@@ -108,13 +108,13 @@ class Monitor:
         )
         primer = self._primer.frames
         try:
-            songs = model.generate(request, primer, self._go_on)
+            songs = model.generate(request, primer, self._check_stop)
         except _StopRequestedError:
             return
         for index, song in enumerate(run.normalisation.undo(songs)):
             self._sound(step, f"song {index}", [(f"step {step}", song)])
 
-    def _go_on(self, _: int) -> None:
+    def _check_stop(self, _: int) -> None:
         """Interrupt a rollout when a stop is requested."""
         if self._stop:
             raise _StopRequestedError
@@ -128,9 +128,9 @@ class Monitor:
         if not isinstance(model, LatentModel) or self._stop:
             return
         frames, every_label = self._primer
-        known = {f"label/{name}": every_label[f"label/{name}"] for name in run.condition}
-        latents = model.encode(frames, known)
-        made = model.decode(latents, frames.shape[1], known)
+        conditions = {f"label/{name}": every_label[f"label/{name}"] for name in run.condition}
+        latents = model.encode(frames, conditions)
+        made = model.decode(latents, frames.shape[1], conditions)
         originals = run.normalisation.undo(frames)
         for index, (song, original) in enumerate(
             zip(run.normalisation.undo(made), originals, strict=True)
@@ -211,11 +211,11 @@ def write_animation(directory: str) -> str:
       The path of the GIF; "" if there are not two steps to show.
     """
     found = [match for name in storage.list_names(directory) if (match := _PICTURE.fullmatch(name))]
-    kinds = {match["what"] for match in found}
+    kinds = {match["kind"] for match in found}
     shown = sorted(
         (int(match["step"]), int(match["index"]), match.string)
         for match in found
-        if match["what"] == min(kinds)
+        if match["kind"] == min(kinds)
     )
     steps = [list(rows) for _, rows in itertools.groupby(shown, key=lambda row: row[0])]
     complete = [rows for rows in steps if len(rows) == max(map(len, steps))]

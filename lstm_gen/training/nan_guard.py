@@ -1,4 +1,4 @@
-"""NaN guard: refuses losses, gradients and weights that are NaN or infinite; detects saturation."""
+"""NaN guard: detection of NaN and infinity in losses, gradients and weights, and of saturation."""
 
 import collections
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -93,15 +93,15 @@ def describe_recordings(batches: Iterable[base.Batch], dataset: manifest.Dataset
 
     Those with NaN or infinite frames if there are any, else all.
     """
-    seen: set[int] = set()
+    recordings: set[int] = set()
     bad: set[int] = set()
     for batch in batches:
         finite = np.isfinite(batch["frames"]).all(axis=(1, 2))
         ids = np.asarray(batch["recording"])
-        seen.update(ids[ids >= 0].tolist())
+        recordings.update(ids[ids >= 0].tolist())
         bad.update(ids[~finite & (ids >= 0)].tolist())
     names = manifest.recording_names(manifest.load_lines(dataset.data_dir))
-    found = sorted(names.get(number, f"recording {number}") for number in bad or seen)
+    found = sorted(names.get(number, f"recording {number}") for number in bad or recordings)
     more = len(found) - _NAMED_RECORDINGS
     listed = ", ".join(found[:_NAMED_RECORDINGS]) + (f" and {more} more" if more > 0 else "")
     return f"{'with NaN or infinite frames' if bad else 'with windows'} of {listed}"

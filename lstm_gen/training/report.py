@@ -54,7 +54,7 @@ def describe_result(
       training: Its settings.
       baseline_scores: Name of a simple predictor to its negative log-likelihood, nats per frame and
         dimension.
-      adversarial: Whether the model's losses are a minimax game, which has no best step.
+      adversarial: Whether the model's losses are adversarial; then no step is the best.
     """
     progress = result.progress
     lines = [f"steps     {progress.step} of {training.steps}"]

@@ -32,7 +32,7 @@ class StopRequest:
         """Stop at once when a signal arrives inside the block, for work that can be repeated.
 
         Args:
-          message: For the user: what is saved, and what is repeated.
+          message: For the user: the work that is saved, and the work that is repeated.
 
         Raises:
           StoppedError: When a signal arrives, or has arrived before.

@@ -108,8 +108,8 @@ def apply(layers: list[Any], values: Any) -> Any:
     A leaky ReLU precedes every layer but the first; residual blocks have their own.
     """
     for index, layer in enumerate(layers):
-        plain = isinstance(layer, ResidualBlock) or not index
-        values = layer(values if plain else leaky_relu(values))
+        activates = index > 0 and not isinstance(layer, ResidualBlock)
+        values = layer(leaky_relu(values) if activates else values)
     return tf.cast(values, tf.float32)
 
 

@@ -226,17 +226,19 @@ class SequencePrior(MixturePrior):
         Returns:
           float32 [songs, size].
         """
-        apart = (tf.reshape(past, [past.shape[0], -1]) @ self._basis)[:, tf.newaxis]
-        apart -= self._past_means
-        white = tf.einsum("kij,nkj->nki", tf.convert_to_tensor(self._whiteners), apart)
+        difference = (tf.reshape(past, [past.shape[0], -1]) @ self._basis)[:, tf.newaxis]
+        difference -= self._past_means
+        white = tf.einsum("kij,nkj->nki", tf.convert_to_tensor(self._whiteners), difference)
         logits = self._log_weights - 0.5 * tf.reduce_sum(tf.square(white), axis=-1)
         component = choose(logits, uniform)
-        shift = tf.einsum("nk,nki,kij->nj", component, apart, tf.convert_to_tensor(self._gains))
+        shift = tf.einsum(
+            "nk,nki,kij->nj", component, difference, tf.convert_to_tensor(self._gains)
+        )
         mean = component @ self._means + shift
         return mean + temperature * self._colour(component, normal)
 
     def _with_past(self, steps: np.ndarray) -> np.ndarray:
-        """Return each step behind those before it, oldest first, [steps, (history + 1) * size]."""
+        """Return each step after its history, oldest first, [steps, (history + 1) * size]."""
         count = len(steps) - self._history
         return np.hstack([steps[lag : lag + count] for lag in range(self._history + 1)])
 

@@ -133,7 +133,7 @@ class LatentModel(base.AudioModel):
         self, request: base.GenerationRequest, primer: Any, progress: base.Progress
     ) -> np.ndarray:
         """Decode latents drawn from a prior; see `base.AudioModel.generate`."""
-        del primer  # no control of these families
+        del primer  # not supported by these families
         n_steps = self.count_steps(request.n_frames)
         latents = self.draw_latents(request, n_steps)
         done = 0
@@ -162,5 +162,5 @@ class LatentModel(base.AudioModel):
                 vectors.append(own)
                 for name, values in classes.items():
                     values.append(int(labels[name][0]))
-        known = {name: np.array(rows) for name, rows in classes.items()}
-        self.priors.fit(latents, known, np.stack(vectors))
+        class_indices = {name: np.array(rows) for name, rows in classes.items()}
+        self.priors.fit(latents, class_indices, np.stack(vectors))

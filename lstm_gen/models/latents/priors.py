@@ -172,8 +172,8 @@ class Priors(keras.layers.Layer):
 
     def learned_log_density(self, latents: Any) -> Any:
         """Return the log density of latents [..., size] under the trained mixture, nats, [...]."""
-        apart = (latents[..., tf.newaxis, :] - self._learned_means) * tf.exp(-self._log_sds)
-        each = -0.5 * tf.square(apart) - self._log_sds - 0.5 * math.log(2 * math.pi)
+        difference = (latents[..., tf.newaxis, :] - self._learned_means) * tf.exp(-self._log_sds)
+        each = -0.5 * tf.square(difference) - self._log_sds - 0.5 * math.log(2 * math.pi)
         weights = tf.nn.log_softmax(self._logits)
         return tf.reduce_logsumexp(tf.reduce_sum(each, axis=-1) + weights, axis=-1)
 
@@ -206,7 +206,7 @@ class Priors(keras.layers.Layer):
 
         Args:
           latents: Of each example, float32 [steps, size], consecutive steps.
-          labels: "label/NAME" to the class of each example, -1 if not known.
+          labels: "label/NAME" to the class of each example, -1 if unknown.
           cond: Conditioning vectors of the examples, float32 [examples, width].
           seed: Of the initialisation.
         """
@@ -238,9 +238,9 @@ class Priors(keras.layers.Layer):
         """Set the mean latent of each class; for a class without examples, the mean of all."""
         for name, variable in self._means.items():
             means = np.repeat(np.asarray(self._centre)[np.newaxis], variable.shape[0], axis=0)
-            known = labels.get(f"label/{name}", np.full(len(latents), -1))
-            for index in set(known[known >= 0].tolist()):
-                own = [one for one, of in zip(latents, known, strict=True) if of == index]
+            indices = labels.get(f"label/{name}", np.full(len(latents), -1))
+            for index in set(indices[indices >= 0].tolist()):
+                own = [one for one, i in zip(latents, indices, strict=True) if i == index]
                 means[index] = np.concatenate(own).mean(axis=0)
             variable.assign(means)
 
@@ -258,9 +258,9 @@ class Priors(keras.layers.Layer):
 
         Args:
           kind: As returned by `resolve`.
-          n_steps: Of each song.
+          n_steps: Steps of each song.
           seed: Of the first song, see `rng`.
-          n_songs: How many.
+          n_songs: Number of songs.
           temperature: Factor on deviations; below 1 is calmer, 1 as fitted.
           cond: Conditioning vectors of the songs, float32 [n_songs, width]; None without.
           share_noise: Use the noise of the first song for all, so that they differ in their

@@ -139,7 +139,7 @@ class GAN(note_model.NoteModel):
         self, request: base.GenerationRequest, primer: Any, progress: base.Progress
     ) -> np.ndarray:
         """Generate examples and crossfade each into the next; see `base.AudioModel.generate`."""
-        del primer  # no control of this family
+        del primer  # not supported by this family
         first_row = 0 if request.share_noise else request.first_song
         seed = rng.seed_from(request.seed, rng.SONGS, first_row)
         shape = [1 if request.share_noise else request.n_songs, self.size.noise]

@@ -34,7 +34,7 @@ class NoteModel(base.AudioModel):
         spectrogram_image.require_phase(spec.audio)
         found = [one for one in spec.conditions if one.name == config.pitch_label]
         self.pitch = found[0] if found else None
-        if self.pitch is not None:  # refuses labels that are no pitch
+        if self.pitch is not None:  # raises for labels that are not pitches
             harmonic_encoding.midi_numbers(self.pitch, tf.zeros([1], tf.int32))
         self.size = networks.Size(
             frames=spec.timesteps,
@@ -45,7 +45,7 @@ class NoteModel(base.AudioModel):
             width=config.width,
         )
         self.generator = networks.Generator(self.size, name="generator")
-        # Bounds: a generator makes up what a discriminator ignores, and notes came out 80 dB down.
+        # A discriminator hardly constrains loudness: without bounds notes were 80 dB too quiet.
         self.quietest, self.loudest = (
             self.add_weight(
                 name=name,
@@ -86,8 +86,8 @@ class NoteModel(base.AudioModel):
 
     def initialise(self, examples: base.Examples) -> None:
         """Set the range of loudness to that of the training examples."""
-        known = (tf.constant(batch["frames"][batch["weight"] > 0]) for batch in examples())
-        found = [spectrogram_image.from_frames(frames, self.spec)[1] for frames in known]
+        real = (tf.constant(batch["frames"][batch["weight"] > 0]) for batch in examples())
+        found = [spectrogram_image.from_frames(frames, self.spec)[1] for frames in real]
         loudness = np.concatenate(found)
         self.quietest.assign(loudness.min())
         self.loudest.assign(loudness.max())

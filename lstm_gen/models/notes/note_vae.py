@@ -110,7 +110,7 @@ class NoteVAE(note_model.NoteModel, latent_model.LatentModel):
         self, request: base.GenerationRequest, primer: Any, progress: base.Progress
     ) -> np.ndarray:
         """Generate examples and crossfade each into the next; see `base.AudioModel.generate`."""
-        del primer  # no control of this family
+        del primer  # not supported by this family
         latents = self.draw_latents(request, self.count_examples(request.n_frames))
         return self.generate_from(latents, request, progress)
 
