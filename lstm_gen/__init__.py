@@ -39,7 +39,7 @@ class Song:
 
     Attributes:
       name: "song-000" and so on; for a recording's reconstruction, the name of its file.
-      samples: float32 [samples], from -1 to 1.
+      samples: float32 [samples]; full scale is 1.
       sample_rate: Samples per second, Hz.
       labels: Conditioning labels by name; empty if the model has none.
     """
@@ -50,7 +50,7 @@ class Song:
     labels: Mapping[str, Any]
 
     def write(self, path: str) -> None:
-        """Write a sound file of 16 bits; louder songs are scaled to a peak of 1.
+        """Write a 16-bit sound file; a song above full scale is scaled down to it.
 
         Args:
           path: File, local or gs://, ending in .wav, .flac, .ogg or .mp3.

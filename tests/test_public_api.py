@@ -46,19 +46,6 @@ except ValueError as error:
 line = ["generate", "--run_dir=run", "--n_songs=2", "--seconds=1"]
 assert command.execute(generate.main, generate.SETTINGS, line) == 0
 """
-CLIENT = """
-import numpy as np
-
-import lstm_gen
-from lstm_gen.dataset.format.manifest import Dataset
-
-dataset: Dataset = lstm_gen.prepare("recordings", "dataset", preset="tiny")
-run: lstm_gen.Run = lstm_gen.train("dataset", "run", steps=10)
-songs: list[lstm_gen.Song] = lstm_gen.load_run("run").generate(n_songs=2, seconds=5.0)
-samples: np.ndarray = songs[0].samples
-rate: int = songs[0].sample_rate
-frames: int = dataset.splits["train"].n_frames
-"""
 
 
 def documented_lines() -> str:
@@ -157,28 +144,3 @@ def test_settings_are_validated(
     with pytest.raises(errors.InputError, match=message):
         lstm_gen.prepare(str(tmp_path), str(tmp_path / "dataset"), **settings)  # type: ignore[arg-type]
     assert not (tmp_path / "dataset").exists()
-
-
-@pytest.mark.slow
-def test_a_client_is_typed(tmp_path: pathlib.Path) -> None:
-    (tmp_path / "client.py").write_text(CLIENT)
-    (tmp_path / "wrong.py").write_text("import lstm_gen\n\nlstm_gen.load_run(3).generate(2)\n")
-    check = [
-        sys.executable,
-        "-m",
-        "mypy",
-        "--strict",
-        "--no-incremental",
-        "--follow-imports=silent",
-    ]
-    for name, expected in (("client.py", 0), ("wrong.py", 1)):
-        result = subprocess.run(
-            [*check, "--ignore-missing-imports", name],
-            cwd=tmp_path,
-            env={"MYPYPATH": str(pathlib.Path(lstm_gen.__file__).parents[1]), "PATH": ""},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
-        assert result.returncode == expected, result.stdout

@@ -25,6 +25,20 @@ SCRIPTS = {"lstm_gen", "create_tfrecord", "train_model", "generate_songs"}
 # `make test-sdist` makes it. Without it the requirements are those of this interpreter.
 INSTALLED = os.environ.get("SDIST_VENV", "")
 
+CLIENT = """
+import numpy as np
+
+import lstm_gen
+from lstm_gen.dataset.format.manifest import Dataset
+
+dataset: Dataset = lstm_gen.prepare("recordings", "dataset", preset="tiny")
+run: lstm_gen.Run = lstm_gen.train("dataset", "run", steps=10)
+songs: list[lstm_gen.Song] = lstm_gen.load_run("run").generate(n_songs=2, seconds=5.0)
+samples: np.ndarray = songs[0].samples
+rate: int = songs[0].sample_rate
+frames: int = dataset.splits["train"].n_frames
+"""
+
 
 def call(*command: str | pathlib.Path, cwd: pathlib.Path, **environment: str) -> str:
     """Run a command that must succeed; return its standard output."""
@@ -121,6 +135,24 @@ def test_help_needs_no_clone(bin_dir: pathlib.Path, folder: pathlib.Path) -> Non
         assert "--preset=" in call(bin_dir / "lstm_gen", name, "--help", cwd=folder)
     for name in SCRIPTS - {"lstm_gen"}:
         assert "--preset=" in call(bin_dir / name, "--help", cwd=folder)
+
+
+@pytest.mark.slow
+def test_a_client_is_typed(bin_dir: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "client.py").write_text(CLIENT)
+    (tmp_path / "wrong.py").write_text("import lstm_gen\n\nlstm_gen.load_run(3).generate(preset=2)\n")
+    python = f"--python-executable={bin_dir / 'python'}"
+    for name, n_errors in (("client.py", 0), ("wrong.py", 2)):
+        result = subprocess.run(
+            [sys.executable, "-m", "mypy", "--strict", "--no-incremental", python, name],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        assert (result.returncode > 0) == (n_errors > 0), result.stdout
+        assert result.stdout.count("error:") == n_errors, result.stdout
 
 
 @pytest.mark.faults
