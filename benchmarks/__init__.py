@@ -1,1 +1,1 @@
-"""Every figure in the README, measured beside its baseline in one run."""
+"""Benchmarks, each beside its baseline."""

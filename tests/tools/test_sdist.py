@@ -140,7 +140,9 @@ def test_help_needs_no_clone(bin_dir: pathlib.Path, folder: pathlib.Path) -> Non
 @pytest.mark.slow
 def test_a_client_is_typed(bin_dir: pathlib.Path, tmp_path: pathlib.Path) -> None:
     (tmp_path / "client.py").write_text(CLIENT)
-    (tmp_path / "wrong.py").write_text("import lstm_gen\n\nlstm_gen.load_run(3).generate(preset=2)\n")
+    (tmp_path / "wrong.py").write_text(
+        "import lstm_gen\n\nlstm_gen.load_run(3).generate(preset=2)\n"
+    )
     python = f"--python-executable={bin_dir / 'python'}"
     for name, n_errors in (("client.py", 0), ("wrong.py", 2)):
         result = subprocess.run(

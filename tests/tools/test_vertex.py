@@ -26,9 +26,9 @@ JOBS = [
 ]
 
 
-def make_job(**asked: Any) -> vertex.JobConfig:
+def make_job(**values: Any) -> vertex.JobConfig:
     """Return a job of the test's project."""
-    return vertex.JobConfig(**WHERE | asked)
+    return vertex.JobConfig(**WHERE | values)
 
 
 def containers(spec: dict[str, Any]) -> list[dict[str, Any]]:
@@ -36,17 +36,17 @@ def containers(spec: dict[str, Any]) -> list[dict[str, Any]]:
     return [pool["containerSpec"] for pool in spec["workerPoolSpecs"]]
 
 
-@pytest.mark.parametrize("asked", JOBS)
-def test_the_sdk_accepts_every_job(asked: dict[str, Any]) -> None:
+@pytest.mark.parametrize("values", JOBS)
+def test_the_sdk_accepts_every_job(values: dict[str, Any]) -> None:
     types = pytest.importorskip("google.cloud.aiplatform_v1", reason="make test-vertex has it")
-    spec = vertex.build_spec(make_job(**asked), [])
+    spec = vertex.build_spec(make_job(**values), [])
     parsed = types.CustomJobSpec.from_json(json.dumps(spec))
     kept = types.CustomJobSpec.to_dict(
         parsed, preserving_proto_field_name=False, use_integers_for_enums=False
     )
     assert_within(spec, kept)
     machine = parsed.worker_pool_specs[0].machine_spec
-    assert machine.machine_type == vertex.MACHINES[asked.get("machine", "gpu")].machine_type
+    assert machine.machine_type == vertex.MACHINES[values.get("machine", "gpu")].machine_type
 
 
 def assert_within(spec: Any, kept: Any) -> None:
@@ -72,20 +72,20 @@ def test_the_sdk_rejects_unknown_fields() -> None:
 
 def test_the_submitted_job_is_the_written_one(monkeypatch: pytest.MonkeyPatch) -> None:
     sdk = pytest.importorskip("google.cloud.aiplatform_v1", reason="make test-vertex has it")
-    asked: list[Any] = []
+    calls: list[Any] = []
 
     class Client:
         def __init__(self, client_options: dict[str, str]) -> None:
-            asked.append(client_options["api_endpoint"])
+            calls.append(client_options["api_endpoint"])
 
         def create_custom_job(self, parent: str, custom_job: Any) -> Any:
-            asked.extend([parent, custom_job])
+            calls.extend([parent, custom_job])
             return sdk.CustomJob(name=f"{parent}/customJobs/7")
 
     monkeypatch.setattr(sdk, "JobServiceClient", Client)
     job = make_job(machine="tpu-v3", spot=True)
     assert vertex.submit(job, []) == "projects/p/locations/europe-west4/customJobs/7"
-    endpoint, parent, sent = asked
+    endpoint, parent, sent = calls
     assert (endpoint, parent) == ("europe-west4-aiplatform.googleapis.com", job.parent)
     assert sent.display_name == "lstm-gen-train-run"
     assert sent.job_spec == sdk.CustomJobSpec.from_json(json.dumps(vertex.build_spec(job, [])))
@@ -155,7 +155,7 @@ def test_a_tensorboard_has_its_full_resource_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "message"),
+    ("values", "message"),
     [
         ({"project": ""}, "needs --project"),
         ({"region": ""}, "needs --region"),
@@ -176,10 +176,10 @@ def test_a_tensorboard_has_its_full_resource_name() -> None:
     ],
 )
 def test_a_job_that_cannot_run_is_an_error_before_submission(
-    asked: dict[str, Any], message: str
+    values: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(errors.InputError, match=message):
-        make_job(**asked)
+        make_job(**values)
 
 
 def submit(folder: pathlib.Path, *arguments: str) -> subprocess.CompletedProcess[str]:
