@@ -68,8 +68,8 @@ class AudioError(errors.InputError):
 
     Attributes:
       reason: Status code (`lstm_gen.dataset.format.manifest.STATUSES`).
-      expected: What was expected, and what to do.
-      received: The values found instead, by name, and `path`.
+      expected: The expectation, and the remedy.
+      received: The offending values by name, and `path`.
     """
 
     def __init__(self, reason: str, expected: str, **received: object) -> None:
@@ -250,7 +250,7 @@ class _ForwardFile(soundfile.SoundFile):
     """A file that is only read forwards.
 
     soundfile seeks after every block that it reads from a seekable file. That fails on a FLAC
-    stream whose header does not know its length, and is inexact on some MP3s.
+    stream whose header lacks its length, and is inexact on some MP3s.
     """
 
     def seekable(self) -> bool:

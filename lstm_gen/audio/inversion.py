@@ -74,13 +74,13 @@ class Step(NamedTuple):
 
     Attributes:
       momentum: Extrapolation of the consistent spectrum's last change.
-      trust: Fraction of the consistent spectrum's power in the new power; the rest is the start's.
+      consistency: Fraction of the consistent spectrum in the new power; the rest is the start's.
       over_relax: Whether mel steps are over-relaxed (their ratio to the power 1.5).
       n_fits: Mel steps.
     """
 
     momentum: float
-    trust: float
+    consistency: float
     over_relax: bool
     n_fits: int
 
@@ -129,7 +129,7 @@ def griffin_lim(log_mel: np.ndarray, audio: AudioConfig, n_iterations: int = 32)
     return _render(log_mel, audio, [GRIFFIN_LIM] * n_iterations, None)
 
 
-def guess_spectrum(power: np.ndarray, audio: AudioConfig) -> np.ndarray:
+def estimate_spectrum(power: np.ndarray, audio: AudioConfig) -> np.ndarray:
     """Return a spectrum of this power, its phase estimated from the power's gradients.
 
     Args:
@@ -228,7 +228,7 @@ def _iterate(
 ) -> np.ndarray:
     """Return the waveform, float32 [n_samples], of mel power [frames, n_mels] of at most 1."""
     start = _start_power(mel, audio)
-    spectrum = guess_spectrum(start, audio)
+    spectrum = estimate_spectrum(start, audio)
     return _search(spectrum, start, mel, _bank(audio), audio, schedule, n_samples)
 
 

@@ -119,14 +119,14 @@ def _extrapolate(
     previous: np.ndarray,
     start_power: np.ndarray,
     momentum: float,
-    trust: float,
+    consistency: float,
     spectrum: np.ndarray,
     power: np.ndarray,
 ) -> None:
     """Write one frame's extrapolated spectrum, and the power to fit to the mel."""
     # As float32, or the loop would widen to double precision.
     forward = np.float32(momentum)
-    kept = np.float32(trust)
+    kept = np.float32(consistency)
     rest = np.float32(1) - kept
     for index in range(power.size):
         value = projected[index]
@@ -156,7 +156,7 @@ def joint_step(
     falling: np.ndarray,
     blend: np.ndarray,
     momentum: float,
-    trust: float,
+    consistency: float,
     over_relax: bool,
     n_fits: int,
     epsilon: float,
@@ -171,7 +171,13 @@ def joint_step(
     power = np.empty(projected.shape[1], np.float32)
     for row in range(projected.shape[0]):
         _extrapolate(
-            projected[row], previous[row], start_power[row], momentum, trust, spectrum[row], power
+            projected[row],
+            previous[row],
+            start_power[row],
+            momentum,
+            consistency,
+            spectrum[row],
+            power,
         )
         for _ in range(n_fits):
             _sum_bands(power, segments, rising, falling, ratios)

@@ -2,7 +2,7 @@
 
 A frame is a row of `AudioConfig.channels` values. `analyse` makes frames from a recording,
 `as_segment` makes consecutive frames independent of those before them, and `invert` returns
-their waveform. `of` returns the class behind an `AudioConfig`.
+their waveform. `of` returns the representation of an `AudioConfig`.
 """
 
 import abc
@@ -42,7 +42,7 @@ class Analysis(NamedTuple):
 
 
 class Representation(abc.ABC):
-    """A kind of frame: how it is computed, stored, inverted and drawn.
+    """Computation, storage, inversion and plotting of one kind of frame.
 
     Attributes:
       default_iterations: Iterations of `invert` that frames of a recording need.
@@ -162,7 +162,7 @@ class LogStft(Spectrum):
         """Return a transform of these magnitudes, its phase estimated from their gradients."""
         from lstm_gen.audio import inversion  # as in `LogMel.invert`
 
-        return inversion.guess_spectrum(self.bin_power(frames), self.audio)
+        return inversion.estimate_spectrum(self.bin_power(frames), self.audio)
 
     def bin_power(self, frames: np.ndarray) -> np.ndarray:
         """Return the power of every bin of the transform, float32 [frames, 1 + n_fft // 2]."""
@@ -309,7 +309,7 @@ _CLASSES: dict[str, type[Representation]] = {
 
 
 def of(audio: AudioConfig) -> Representation:
-    """Return the representation that an analysis asks for."""
+    """Return the representation of an analysis."""
     is_complex = audio.representation == "complex_stft"
     return _CLASSES[audio.phase if is_complex else audio.representation](audio)
 
@@ -439,7 +439,7 @@ def quantise(values: np.ndarray, dtype: str) -> np.ndarray:
       The same shape; infinite where float16 cannot hold a value; undefined where int16 is given
       NaN.
     """
-    with np.errstate(over="ignore", invalid="ignore"):  # `analyse` looks for what is not finite
+    with np.errstate(over="ignore", invalid="ignore"):  # `analyse` checks for them
         if dtype == "int16":
             scaled = np.rint(values * np.float32(_INT16_SCALE))
             return np.clip(scaled, -_INT16_SCALE, _INT16_SCALE - 1).astype(np.int16)

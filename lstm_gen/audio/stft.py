@@ -1,8 +1,8 @@
 """Short-time Fourier transform, streamed or whole, and logarithms of its power.
 
-Arrays are frame-major: time is the slow axis, as models want it and as the FFT is fastest.
+Arrays are frame-major: time is the slow axis, as models expect and as the FFT is fastest.
 The numbers are librosa's (periodic Hann window, frames centred over zero padding), computed in
-float32 in chunks that stay in cache. `inversion` is the way back.
+float32 in chunks that stay in cache. `inversion` is the inverse.
 """
 
 import functools
@@ -72,7 +72,7 @@ def log_power(power: np.ndarray, audio: AudioConfig) -> np.ndarray:
 def log_to_power(logs: np.ndarray, audio: AudioConfig) -> np.ndarray:
     """Return the power of logarithms: the exponential less the floor, at least 0.
 
-    Values that a float32 logarithm cannot tell from the floor become 0, so that silence stays
+    Values that a float32 logarithm cannot distinguish from the floor become 0: silence stays
     silent.
 
     Args:

@@ -64,7 +64,7 @@ def invert(frames: Any, audio: AudioConfig, n_iterations: int) -> Any:
     if audio.representation == "complex_stft":
         return _refine(_to_spectrum(frames, audio), audio, n_iterations)
     power = _all_bins(_log_to_power(frames, audio), audio)
-    return _refine(_guess_spectrum(power, audio), audio, n_iterations)
+    return _refine(_estimate_spectrum(power, audio), audio, n_iterations)
 
 
 def _phase_steps(radians: Any, audio: AudioConfig) -> Any:
@@ -115,7 +115,7 @@ def _invert_mel(log_mel: Any, audio: AudioConfig, n_iterations: int) -> Any:
             power = _fit_mel(power, mel, audio, over_relax)
         return power
 
-    return _search(_guess_spectrum(start, audio), start, fit, audio, schedule) * tf.sqrt(scale)
+    return _search(_estimate_spectrum(start, audio), start, fit, audio, schedule) * tf.sqrt(scale)
 
 
 def _refine(spectrum: Any, audio: AudioConfig, n_iterations: int) -> Any:
@@ -126,7 +126,7 @@ def _refine(spectrum: Any, audio: AudioConfig, n_iterations: int) -> Any:
     return _search(scaled, _power(scaled), lambda power, _: power, audio, schedule) * loudest
 
 
-def _guess_spectrum(power: Any, audio: AudioConfig) -> Any:
+def _estimate_spectrum(power: Any, audio: AudioConfig) -> Any:
     """Return a spectrum of this power, complex64, its phase estimated from the gradients."""
     phase = integrate_phase(tf.math.log(power + 1e-20) * 0.5, audio)
     magnitude = tf.sqrt(power)

@@ -111,7 +111,7 @@ def test_the_start_phase_is_near_a_tones() -> None:
     hz = 40.3 * DEFAULT.sample_rate / DEFAULT.n_fft
     tone = np.sin(2 * np.pi * hz * time).astype("f4")
     spectrum = stft.stft(tone, DEFAULT)
-    start = inversion.guess_spectrum(np.abs(spectrum) ** 2, DEFAULT)
+    start = inversion.estimate_spectrum(np.abs(spectrum) ** 2, DEFAULT)
     turns = np.angle(start[11:30, 40] / start[10:29, 40])
     expected = np.angle(spectrum[11:30, 40] / spectrum[10:29, 40])
     assert np.abs(np.angle(np.exp(1j * (turns - expected)))).max() < 0.1

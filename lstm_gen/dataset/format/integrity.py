@@ -1,4 +1,4 @@
-"""Integrity of files: SHA-256 with a cache, and comparison with what `dataset.json` lists.
+"""Integrity of files: cached SHA-256, compared with the hashes in `dataset.json`.
 
 A TFRecord file that lost its last records, has one twice, or belongs to another dataset is
 well-formed to every reader. So size and SHA-256 of each file are compared with the listed ones
@@ -70,12 +70,12 @@ class HashCache:
         """Load the cache file at `path`, local or gs://; an empty path means no cache."""
         self.n_hashed = 0
         self._path = path
-        self._known: dict[str, list[str]] = {}
+        self._entries: dict[str, list[str]] = {}
         self._changed = False
         with contextlib.suppress(OSError, ValueError, AttributeError):
             if path and storage.exists(path):
-                known = json.loads(storage.read_text(path)).items()
-                self._known = {file: entry for file, entry in known if _is_valid(entry)}
+                entries = json.loads(storage.read_text(path)).items()
+                self._entries = {file: entry for file, entry in entries if _is_valid(entry)}
 
     def find(self, directory: str, names: Sequence[str]) -> list[FileHash]:
         """Return the hashes of files below a directory, in order.
@@ -95,13 +95,13 @@ class HashCache:
         """Write the cache file, if that is possible."""
         if self._changed and self._path:
             with contextlib.suppress(OSError):
-                storage.write_text(self._path, json.dumps(self._known, sort_keys=True))
+                storage.write_text(self._path, json.dumps(self._entries, sort_keys=True))
             self._changed = False
 
     def _find(self, path: str, stamp: storage.Stamp | None) -> FileHash:
         try:
             stamp = stamp or storage.stamp(path)
-            cached = self._known.get(path)
+            cached = self._entries.get(path)
             if cached and cached[0] == stamp.token:
                 return FileHash(cached[1], stamp.n_bytes, token=stamp.token)
             errors.require(stamp.is_file, "must be a regular file", path=path)
@@ -110,7 +110,7 @@ class HashCache:
             return FileHash("", 0, getattr(error, "strerror", None) or str(error))
         self.n_hashed += 1
         if stamp.seconds + _YOUNG_SECONDS < time.time():
-            self._known[path] = [stamp.token, sha256]
+            self._entries[path] = [stamp.token, sha256]
             self._changed = True
         return FileHash(sha256, stamp.n_bytes, token=stamp.token)
 
@@ -151,8 +151,8 @@ def compare_contents(data_dir: str, files: Sequence[File], cache: HashCache) -> 
             yield f"{file.name} must be readable, but is not: {content.problem}"
         elif content.sha256 != file.sha256:
             other = names.get(content.sha256)
-            what = f"that of {other}" if other else "another"
-            yield f"{file.name} must have the content it was written with, but has {what}"
+            content_found = f"that of {other}" if other else "another"
+            yield f"{file.name} must have the content it was written with, but has {content_found}"
 
 
 def _is_valid(entry: object) -> bool:

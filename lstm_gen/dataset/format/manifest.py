@@ -129,14 +129,14 @@ class Dataset:
     Attributes:
       data_dir: The directory, local or gs://.
       audio: Analysis that made the frames, and that inverts them.
-      segment: How recordings were cut and stored.
-      split: How frames were held out, "auto" resolved.
+      segment: Cutting and storage of the recordings.
+      split: Held-out splits, "auto" resolved.
       normalisation: Of the frames, from the statistics of the training split.
       splits: "train", "validation" and "test" to their shards, perhaps none.
       plan: Digest of the inputs and the configuration.
       fingerprint: Digest of the plan and of the content of every shard.
       labels: Vocabulary of the usable recordings' labels.
-      label_source: Where labels were found.
+      label_source: Source of the labels.
       unused_rows: Label rows that match no recording.
       lines: The file `manifest.jsonl`; None until it is saved.
       local_dir: Folder on this machine with the fetched files, if `data_dir` is in a bucket.
@@ -430,13 +430,13 @@ def _tfds_info(dataset: Dataset) -> dict[str, Any]:
 def _shard_lengths(shards: Sequence[Shard]) -> list[int]:
     """Return the number of records of each shard, 0 for shards without a file."""
     places = [_SHARD_NAME.fullmatch(shard.name) for shard in shards]
-    known = {
+    lengths = {
         int(place["index"]): shard.records
         for place, shard in zip(places, shards, strict=True)
         if place
     }
     count = max(int(place["count"]) for place in places if place)
-    return [known.get(index, 0) for index in range(count)]
+    return [lengths.get(index, 0) for index in range(count)]
 
 
 def _tfds_features(dataset: Dataset) -> dict[str, Any]:

@@ -29,7 +29,7 @@ _HEADER = struct.Struct("<QI")  # length, masked crc32c of the length
 _FOOTER = struct.Struct("<I")  # masked crc32c of the data
 _LENGTH_DELIMITED = 2
 _BYTES_LIST, _FLOAT_LIST, _INT64_LIST = 1, 2, 3  # fields of Feature
-_ID_DIGITS = 15  # 60 bits: positive as int64, and no two of a million recordings alike
+_ID_DIGITS = 15  # 60 bits: positive as int64, and unique among millions of recordings
 _FLOAT = struct.Struct("<f")
 _NO_LABELS: Values = types.MappingProxyType({})
 
@@ -148,10 +148,10 @@ def _read_records(file: BinaryIO, path: str) -> Iterator[bytes]:
         index += 1
 
 
-def _damaged(path: str, index: int, what: str) -> errors.InputError:
+def _damaged(path: str, index: int, problem: str) -> errors.InputError:
     """Return the error for an unusable record."""
     return errors.InputError(
-        f"every record of a shard must be whole, but record {index} {what}; "
+        f"every record of a shard must be whole, but record {index} {problem}; "
         f"make the dataset again. Received: {path!r}"
     )
 

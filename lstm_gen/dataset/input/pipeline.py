@@ -1,9 +1,9 @@
 """Input pipeline: the shards of a split as a `tf.data` stream of batches of windows.
 
 The order is a pure function of seed, epoch and step (`shuffle`): there is no state to save and no
-buffer to fill, and a run resumed at step k at once reads what an uninterrupted one reads. A
-step's batch is the same for any number of devices and hosts, each of which reads only its own
-rows. Frames keep their stored type until a batch is complete.
+buffer to fill, and a run resumed at step k continues at once with the batches of an uninterrupted
+one. A step's batch is the same for any number of devices and hosts, each of which reads only its
+own rows. Frames keep their stored type until a batch is complete.
 """
 
 import mmap
@@ -52,7 +52,7 @@ def windows(
       window: Length and hop of the windows.
       batch_size: Windows of a global batch.
       seed: Determines, with the epoch, order, phases and augmentation; 0 to 2^31 - 1.
-      start_step: Global batches to skip, which an earlier run has had.
+      start_step: Global batches to skip, used by an earlier run.
       training: True for an endless, shuffled stream; False for one pass in the order of the
         shards, whose last batch is padded with windows of weight 0.
       replicas: Indices of the replicas to serve; their batches alternate.
@@ -60,8 +60,8 @@ def windows(
       augment: Augmentation, drawn anew each epoch; None for none.
 
     Raises:
-      InputError: If the split has no window, an argument is out of range, or a shard is not
-        as `dataset.json` says.
+      InputError: If the split has no window, an argument is out of range, or a shard
+        differs from `dataset.json`.
     """
     n_windows = windows_per_epoch(dataset, split, window)
     _require_windows(n_windows, dataset, split, window)
@@ -92,7 +92,7 @@ def windows(
         .prefetch(_PREFETCH_BATCHES * len(replicas))
     )
     if training:
-        # Otherwise replicas ask each other before every step whether the stream has ended.
+        # Otherwise replicas synchronise before every step, to check for the end of the stream.
         endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
         batches = batches.apply(endless)
     options = tf.data.Options()
@@ -199,15 +199,15 @@ class Index:
         values: list[Values] = []
         for number, shard in enumerate(shards):
             self._files.append(os.open(self._paths[number], os.O_RDONLY))
-            found, known = self._locate(number)
+            places, its_labels = self._locate(number)
             errors.require(
-                tuple(place[2] for place in found) == shard.frames,
+                tuple(place[2] for place in places) == shard.frames,
                 f"shard {shard.name} must hold the segments that {manifest.DATASET_FILE} lists; "
                 "make the dataset again with create_tfrecord.py",
                 data_dir=dataset.data_dir,
             )
-            rows += found
-            values += known
+            rows += places
+            values += its_labels
         self.segments = Segments(*np.array(rows, np.int64).reshape(-1, len(Segments._fields)).T)
         self.labels = labels.stack(dataset.labels, values)
 

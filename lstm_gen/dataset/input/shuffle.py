@@ -1,11 +1,11 @@
 """Shuffling: the window in each row of each batch, a pure function of seed, epoch and step.
 
-Nothing is drawn in sequence and no buffer is filled: the millionth step costs what the first one
-costs, on any machine. Random numbers come from Philox4x32-10 (a key and a counter become four
-random words), the generator of TensorFlow's stateless functions. An epoch's permutation is a
-Feistel network over the smallest near-square rectangle that holds all windows: each coordinate
-in turn is shifted by a random amount that depends on the other, which is invertible; positions
-outside the range are permuted again. Needs no TensorFlow.
+Nothing is drawn in sequence and no buffer is filled: the millionth step costs as much as the first,
+on any machine. Random numbers come from Philox4x32-10 (a key and a counter become four random
+words), the generator of TensorFlow's stateless functions. An epoch's permutation is a Feistel
+network over the smallest near-square rectangle that holds all windows: each coordinate in turn is
+shifted by a random amount that depends on the other, which is invertible; positions outside the
+range are permuted again. Needs no TensorFlow.
 
 Source: Salmon, Moraes, Dror and Shaw 2011, Parallel random numbers: as easy as 1, 2, 3.
 Black and Rogaway 2002, Ciphers with arbitrary finite domains.

@@ -87,9 +87,9 @@ def sample(dataset: manifest.Dataset, split: str) -> View:
         rows_hz=rows_hz,
         examples=[],
     )
-    seen, shown = _spread(n_records, _MOST_SEGMENTS), _spread(n_records, _EXAMPLES)
+    measured, shown = _spread(n_records, _MOST_SEGMENTS), _spread(n_records, _EXAMPLES)
     for index, segment in enumerate(_read(dataset, split)):
-        if index in seen:
+        if index in measured:
             logs, _ = representations.picture(segment.frames, audio)
             rows_db = plots.to_db(logs)
             view.rows_db.add(rows_db)

@@ -25,8 +25,8 @@ def describe(dataset: manifest.Dataset, lines: Iterable[Mapping[str, Any]]) -> s
     rows = [f"read      {len(read)} recordings, {hours:.2f} hours of audio"]
     rows += _trimmed(dataset, read)
     rows += _padding(read)
-    known = [labels.read_line(line) for line in read]
-    rows += [f"label     {text}" for text in labels.describe(dataset.labels, known)]
+    values = [labels.read_line(line) for line in read]
+    rows += [f"label     {text}" for text in labels.describe(dataset.labels, values)]
     rows += _unused(dataset)
     rows += ["", *_split_table(dataset)]
     if not dataset.splits["validation"].n_records and dataset.split.validation_fraction > 0:
@@ -54,7 +54,7 @@ def check_bad_fraction(lines: Iterable[Mapping[str, Any]], max_bad_fraction: flo
     if fraction > max_bad_fraction:
         raise errors.InputError(
             f"too many recordings were left out, {n_bad} of {n_bad + counts['ok']} (the dataset "
-            "holds the others, and manifest.jsonl says why); repair them, or accept them with "
+            "holds the others, manifest.jsonl the reasons); repair them, or accept them with "
             f"--max_bad_fraction. Received: max_bad_fraction={max_bad_fraction}"
         )
     return (

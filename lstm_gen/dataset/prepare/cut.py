@@ -58,7 +58,7 @@ def analyse(blocks: Iterable[np.ndarray], audio: AudioConfig, segment: SegmentCo
     Args:
       blocks: float [samples] each; together the recording.
       audio: Analysis.
-      segment: How frames are stored and trimmed, and examples cut.
+      segment: Storage and trimming of frames, and cutting of examples.
 
     Raises:
       InputError: If a value is not finite, or too large for the type.
@@ -80,7 +80,7 @@ def active_frames(power: np.ndarray, trim_db: float, audio: AudioConfig) -> np.n
 
     Args:
       power: float [frames], as `representations.analyse` returns it.
-      trim_db: How far below the loud level is quiet, dB; 0 keeps every frame.
+      trim_db: Distance of quiet frames below the loud level, dB; 0 keeps every frame.
       audio: Gives the log floor and the frame rate.
 
     Returns:

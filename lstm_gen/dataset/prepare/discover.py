@@ -1,7 +1,7 @@
 """Discovery of recordings: files with an audio suffix, their content hashes and duplicates.
 
 Every name is checked before a file is opened: it is relative, stays inside the input folder, and
-belongs to a regular file. Other files get a status that says why they are left out.
+belongs to a regular file. Other files get a status with the reason why they are left out.
 """
 
 import dataclasses

@@ -42,9 +42,9 @@ class Job:
       data_dir: Dataset directory to write, local or gs://.
       plots_dir: Folder for a spectrogram of each recording; empty for none.
       audio: Analysis.
-      segment: How recordings are cut and stored.
-      split: How frames are held out.
-      label_source: Where labels are.
+      segment: Cutting and storage of recordings.
+      split: Held-out splits.
+      label_source: Source of the labels.
     """
 
     input_dir: str

@@ -253,6 +253,6 @@ def _verify(path: pathlib.Path, shard: _OpenShard) -> None:
     """Read the file back, since a file system may fail silently, and compare hashes."""
     if storage.sha256(str(path)) != shard.digest.hexdigest():
         raise errors.InputError(
-            "a shard must hold what was written to it; check the disk. "
+            "a shard must read back as it was written; check the disk. "
             f"Received: other bytes from {str(path)!r}"
         )
