@@ -1,4 +1,4 @@
-"""Devices: tf.distribute strategies, what XLA compiles, and the precision of layers."""
+"""Devices: tf.distribute strategies, compilation by XLA, and the precision of layers."""
 
 import contextlib
 import contextvars
@@ -84,8 +84,8 @@ def chief_output_dir(strategy: tf.distribute.Strategy, path: str) -> Iterator[st
 def average(strategy: tf.distribute.Strategy, value: float) -> float:
     """Return the mean of a number over the processes of a cluster.
 
-    All processes must take the same steps, so they decide by the mean of what each knows alone,
-    such as its clock or a POSIX signal. A single process gets its own number back.
+    All processes must take the same steps, so decisions use the mean of numbers that differ between
+    them, such as times or the arrival of a POSIX signal. For a single process it is the number.
     """
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return value

@@ -8,13 +8,13 @@ class InputError(ValueError):
     """A flag, file or directory of the user's that cannot be used as it is.
 
     Commands print the message as one line and exit with status 1; any other exception is a
-    defect of this project and keeps its traceback. The message says what was expected and what
-    to do, then `Received: name=value`.
+    defect of this project and keeps its traceback. The message states the expectation and
+    the remedy, then `Received: name=value`.
     """
 
 
 class StorageError(Exception):
-    """A bucket that refuses, or does not answer.
+    """A bucket that denies access, or does not respond.
 
     Shown like an `InputError`. It ends the program whatever was being read or written: it is not
     the status of a single file.
@@ -39,9 +39,9 @@ def require(condition: bool, expected: str, /, **received: object) -> None:
     NaN and infinity are refused whatever the condition, because JSON cannot hold them.
 
     Args:
-      condition: What must be true.
-      expected: What was expected, and what to do; one sentence without a full stop.
-      **received: The offending values, by the names that the user knows.
+      condition: Condition for no error.
+      expected: The expectation, and the remedy; one sentence without a full stop.
+      **received: The offending values, by the user's names for them.
 
     Raises:
       InputError: If `condition` is false, or a value is infinite or not a number.
@@ -52,7 +52,7 @@ def require(condition: bool, expected: str, /, **received: object) -> None:
 
 
 def message(expected: str, received: Mapping[str, object]) -> str:
-    """Return the one-line message of an error: what was expected, then what was received."""
+    """Return the one-line message of an error: the expectation, then the received values."""
     values = ", ".join(f"{name}={value!r}" for name, value in received.items())
     return f"{expected}. Received: {values}" if values else expected
 

@@ -1,9 +1,9 @@
 """Failpoints: places in the code at which a test can kill the program.
 
-    LSTM_GEN_FAILPOINT=shard.renamed:2:/tmp/fired python create_tfrecord.py ...
+    LSTM_GEN_FAILPOINT=shard.published:2:/tmp/fired python create_tfrecord.py ...
 
 kills the process group, workers included, with SIGKILL the second time that any one process
-reaches the point, after creating the file named as evidence. Without the variable a point costs
+reaches the point, after creating the named file as evidence. Without the variable a point costs
 the comparison of a string.
 """
 

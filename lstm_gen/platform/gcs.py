@@ -159,7 +159,7 @@ def exchange(path: str, content: bytes, generation: int) -> int | None:
 
     Args:
       path: The object.
-      content: Different from what any other process writes there.
+      content: Different from the content that any other process writes there.
       generation: Generation of the version to replace; 0 if the object must not exist.
 
     Returns:

@@ -1,7 +1,7 @@
 """Functions compiled as one tf.function, which can be listed without being run.
 
-A family decorates the functions that generate. `listing` then gives those that generation calls,
-how often and with which shapes, so that they can be compiled for a device that is not there.
+Families decorate their functions for generation. `listing` returns their calls, with numbers
+and shapes, so that they can be compiled for a device that is not present.
 """
 
 import contextlib
