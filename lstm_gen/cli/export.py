@@ -42,7 +42,7 @@ SETTINGS = (paths.RunConfig, ExportConfig, paths.StorageConfig)
 
 
 def main(line: settings.CommandLine) -> None:
-    """Write the SavedModel, and print how to look at it."""
+    """Write the SavedModel, and print its signature and the command that shows it."""
     options, run_dir = line.build(ExportConfig), line.build(paths.RunConfig).run_dir
     stderr_filter.start()
     from lstm_gen.generation import export

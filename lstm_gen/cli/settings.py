@@ -133,10 +133,11 @@ class CommandLine:
         """
         for name, value in values.items():
             if name not in self._owners or name in excluded:
-                known = sorted(set(self._owners) - set(excluded))
-                near = difflib.get_close_matches(name, known, n=1, cutoff=0)
+                names = sorted(set(self._owners) - set(excluded))
+                near = difflib.get_close_matches(name, names, n=1, cutoff=0)
                 raise errors.InputError(
-                    f"settings must be known, and {name} is not; the nearest is {near[0]}. "
+                    f"settings must be flags of the command, and {name} is not; the nearest is "
+                    f"{near[0]}. "
                     f"Received: {name}={value!r}"
                 )
             if value is not None:

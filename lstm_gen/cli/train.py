@@ -65,7 +65,7 @@ class StartConfig(fields.Settings):
 
     fresh: bool = fields.setting(
         False,
-        "Begin again: delete what an earlier training left in run_dir, listing it. Without it a "
+        "Begin again: delete and list the results of an earlier training in run_dir. Without it a "
         "run is resumed, and one that has lost its checkpoints is an error.",
     )
     baselines: bool = fields.setting(

@@ -141,7 +141,7 @@ class GenerationConfig(fields.Settings):
                 and bool(self.primer)
                 and not self.include_primer
             ),
-            "--portable makes what an exported generator does: use --n_songs=1, --primer=FILE and "
+            "--portable makes an exported generator's song: use --n_songs=1, --primer=FILE and "
             "no --include_primer, --inversion or --precision",
             n_songs=self.n_songs,
             primer=self.primer,

@@ -21,6 +21,9 @@ from lstm_gen.evaluation import labels as classification
 from lstm_gen.platform import errors, storage
 from lstm_gen.runs import run as runs
 
+IN_TUNE_CENTS = 50.0
+"""Largest error of a pitch that counts as in tune, cents."""
+
 _LOWEST_HZ, _HIGHEST_HZ = 25.0, 2300.0
 _YIN_FRAME = 2048
 _TROUGH = 0.1  # of the normalised difference, below which a lag is a period
@@ -28,7 +31,6 @@ _SKIPPED_SECONDS = 0.1  # the attack, which has no pitch
 _NEAR_CENTS, _NEAR_HZ = 35.0, 3.0
 _FLOOR_DB = -80.0  # below the loudest bin
 _N_FFT, _HOP = 1024, 256
-_IN_TUNE_CENTS = 50.0
 _SPREAD_LABELS, _SPREAD_DRAWS = 12, 4
 _CLASS_DISTANCE = 12.0  # semitones; notes of the same classes count as nearer than others
 
@@ -189,7 +191,7 @@ class _Evaluation:
     def _figures(self, pairs: Sequence[tuple[Note, np.ndarray]]) -> list[str]:
         """Return the cells of notes that should have the pitches of recorded notes."""
         rate = self.run.audio.sample_rate
-        in_tune = [abs(pitch_error_cents(x, rate, note.midi)) < _IN_TUNE_CENTS for note, x in pairs]
+        in_tune = [abs(pitch_error_cents(x, rate, note.midi)) < IN_TUNE_CENTS for note, x in pairs]
         harmonic = [harmonic_fraction(x, rate, note.midi) for note, x in pairs]
         flat = [flatness(x) for _, x in pairs]
         means = f"{np.mean(in_tune):.3f}", f"{np.mean(harmonic):.3f}", f"{np.mean(flat):.4f}"
@@ -227,7 +229,7 @@ class _Evaluation:
     def _classify(
         self, names: Sequence[str], chosen: Sequence[Note], generated: Sequence[np.ndarray]
     ) -> table.Table:
-        """Return how often classifiers of recorded notes predict the requested class.
+        """Return the accuracy of classifiers of recorded notes in predicting the requested class.
 
         One is fitted to notes as recorded, the other to notes analysed to the dataset's frames and
         inverted: no model can generate content that frames lack, as all above the highest bin.

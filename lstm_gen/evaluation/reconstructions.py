@@ -35,7 +35,6 @@ _MOST_AT_ONCE = 32  # segments
 _RATE_FRAMES = 960  # divisible by most strides
 _WIDEST_PATCH = 1 << 13  # values; components of wider ones take minutes and gigabytes
 _PITCH_SECONDS = 2.0  # of a note, that its pitch is estimated from
-_IN_TUNE_CENTS = 50.0
 _COLUMNS = (
     "model",
     "step",
@@ -170,7 +169,7 @@ def _measure_sounds(
         pitch = recording.values.get(given.settings.pitch_label)
         if isinstance(pitch, float):
             cents = pitch_error_cents(samples, run.audio.sample_rate, pitch)
-            in_tune.append(cents <= _IN_TUNE_CENTS)
+            in_tune.append(cents <= notes.IN_TUNE_CENTS)
     counts = [f"{sum(some)} of {len(some)}" if some else "" for some in (in_tune, exact)]
     return [*counts, f"{np.median(snrs):.1f}" if snrs else ""]
 

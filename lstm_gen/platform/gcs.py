@@ -315,7 +315,7 @@ def _explained(path: str) -> Iterator[None]:
 
 def _refusal(path: str, status: int | None) -> errors.StorageError:
     """Return the error for an HTTP status, or None where there was no usable response."""
-    remedy, words = "try again later; what is finished is kept", "no complete response"
+    remedy, words = "try again later; finished work is kept", "no complete response"
     if status is not None:
         remedy = _REMEDIES.get(status, remedy)
         words = f"{int(status)} {_PHRASES.get(status, '')}".rstrip()

@@ -147,5 +147,5 @@ def test_a_family_that_cannot_be_exported_says_so(
 @pytest.mark.parametrize("changed", [{"n_songs": 2}, {"primer": ""}, {"include_primer": True}])
 def test_what_is_portable_is_one_song_of_a_clip(changed: dict[str, Any]) -> None:
     asked: dict[str, Any] = {"n_songs": 1, "primer": "clip.wav", "portable": True} | changed
-    with pytest.raises(errors.InputError, match="--portable makes what an exported"):
+    with pytest.raises(errors.InputError, match="--portable makes an exported generator's song"):
         GenerationConfig(**asked)
