@@ -70,7 +70,7 @@ def identify(file: BinaryIO) -> str:
 
 
 def find_cut(file: BinaryIO, container: str) -> str:
-    """Return how a file is truncated, in words; "" if it is whole.
+    """Return a description of a file's truncation; "" if it is whole.
 
     Decoding a truncated CAF or FLAC file fails, so they are not checked here. An MP3 truncated
     between two frames, without their number in a header, is indistinguishable from a shorter one.
@@ -158,13 +158,13 @@ def _is_unknown(size: int) -> bool:
 
 
 def _describe_missing(end: int, file: BinaryIO) -> str:
-    """Return how many bytes are missing, in words."""
+    """Return the number of missing bytes, in words."""
     missing = end - file.seek(0, 2)
     return f"{missing} bytes are missing" if missing > 0 else ""
 
 
 def _find_cut_ogg(tail: bytes) -> str:
-    """Return how an Ogg file is truncated, by its last page."""
+    """Return the truncation of an Ogg file, by its last page."""
     page = tail[max(0, tail.rfind(b"OggS")) :]
     lengths = page[_OGG_HEADER_BYTES:][: page[26]] if len(page) >= _OGG_HEADER_BYTES else b""
     if not lengths or len(page) < _OGG_HEADER_BYTES + len(lengths) + sum(lengths):
@@ -173,7 +173,7 @@ def _find_cut_ogg(tail: bytes) -> str:
 
 
 def _find_cut_mpeg(tail: bytes) -> str:
-    """Return how an MPEG file is truncated: consecutive frames lead beyond its end."""
+    """Return the truncation of an MPEG file: consecutive frames lead beyond its end."""
     place = tail.find(b"\xff")
     while place >= 0:
         end, n_frames = _follow_frames(tail, place)

@@ -190,7 +190,7 @@ def _features(frames: np.ndarray, audio: AudioConfig) -> np.ndarray:
 
 
 def accuracy(names: Sequence[str], predicted: Sequence[str]) -> float:
-    """Return the fraction of sounds whose predicted class is theirs."""
+    """Return the fraction of sounds with the right predicted class."""
     return float(np.mean([one == other for one, other in zip(names, predicted, strict=True)]))
 
 

@@ -156,7 +156,7 @@ def frechet(left: tuple[np.ndarray, np.ndarray], right: tuple[np.ndarray, np.nda
 
 
 def repetition(clips: Clips, chunk_frames: int, least_frames: int) -> float:
-    """Return how well a patch matches an earlier one, a mean correlation from -1 to 1.
+    """Return the correlation of a patch with the most similar earlier one, mean, from -1 to 1.
 
     A patch less its mean over time, so that a held chord alone does not count, is correlated
     with all patches of its chunk that begin `least_frames` or more earlier, and the best is

@@ -1,1 +1,1 @@
-"""From a trained model to songs on disk."""
+"""Generation: songs of a trained model, from the request to the files."""

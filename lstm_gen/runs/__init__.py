@@ -1,1 +1,1 @@
-"""The run directory: configuration, checkpoints, weights, and its one owner."""
+"""The run directory: configuration, checkpoints, weights, lease."""

@@ -2,7 +2,7 @@
 
 On a disk the lease is a file lock, which ends with the process. In a bucket it is an object that
 its owner rewrites every 10 s, each time on condition that nobody else has. An object that does not
-change for 60 s, measured by whoever waits for it, is taken over; no two clocks are compared.
+change for 60 s by the clock of a waiting process is taken over; no two clocks are compared.
 """
 
 import contextlib

@@ -1,1 +1,1 @@
-"""The training step, the loop around it, checkpoints and what is logged."""
+"""Training: step, loop, state, checkpoints, logging."""

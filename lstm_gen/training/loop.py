@@ -26,7 +26,9 @@ from lstm_gen.training import step as steps
 
 _PRIMER_SECONDS = 4.0
 _ROLLBACK_RATE = 0.25  # learning-rate factor after a NaN/inf rollback
-_MAX_CALL_SECONDS = 5.0  # of a call of steps once the speed is known: how long a stop request waits
+_MAX_CALL_SECONDS = (
+    5.0  # of a call of steps once the speed is measured; a stop request waits for it
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -349,7 +351,7 @@ class StepsPerCall:
         self._seconds_per_step = _MAX_CALL_SECONDS  # until it is measured
 
     def at(self, step: int) -> int:
-        """Return how many steps to run after `step`, up to the next validation or the like."""
+        """Return the number of steps to run after `step`, up to the next validation or the like."""
         settings = self._settings
         intervals = (
             settings.validate_every_steps,
@@ -363,7 +365,7 @@ class StepsPerCall:
 
     def measure(self, n_steps: int, seconds: float) -> dict[str, float]:
         """Record the duration of a call; return its speed under the names of the log."""
-        # Processes that train together must run the same number of steps, whatever their clocks.
+        # All processes must run the same number of steps, so their times are averaged.
         self._seconds_per_step = devices.average(self._strategy, seconds / n_steps)
         frames = n_steps * self._run.training.batch_size * self._run.window.timesteps
         return {

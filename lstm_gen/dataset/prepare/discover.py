@@ -171,6 +171,6 @@ def _find_local_problem(path: pathlib.Path, root: pathlib.Path) -> tuple[str, st
 
 
 def _count_suffixes(names: Iterable[str]) -> str:
-    """Return the commonest suffixes and how often they occur."""
+    """Return the commonest suffixes and their counts, in words."""
     counts = Counter(suffix(name) or "without suffix" for name in names).most_common(4)
     return ", ".join(f"{count} {kind}" for kind, count in counts) or "no files"

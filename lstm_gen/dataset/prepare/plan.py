@@ -201,7 +201,7 @@ def distribute(
     """Return the recordings of each shard.
 
     The content hash picks one of a power of two of shards, so a recording keeps its shard
-    whatever others come and go, until their number doubles.
+    when others are added or removed, until their number doubles.
 
     Args:
       recordings: With different contents.

@@ -1,1 +1,1 @@
-"""Parts that more than one model family uses."""
+"""Components that model families have in common."""

@@ -21,7 +21,7 @@ def vector(conditions: Sequence[base.Condition], labels: Mapping[str, Any], n_ex
     """Return the conditioning vector of each example, float32 [examples, width].
 
     A class is one-hot (or a mixture of classes, given as float32 [examples, classes]), a set
-    multi-hot. A number is scaled to -1 to 1 between its extremes and joined by Gaussian basis
+    multi-hot. A number is scaled to -1 to 1 between its extremes, and followed by Gaussian basis
     functions of it. An unknown label is all zeros.
 
     Args:
@@ -43,8 +43,8 @@ def _part(condition: base.Condition, values: Any) -> Any:
     if condition.kind == "multi":
         return values
     half = max((condition.maximum - condition.minimum) / 2, 1e-6)
-    known = tf.math.is_finite(values)
-    scaled = tf.where(known, (values - (condition.minimum + half)) / half, 0.0)[:, tf.newaxis]
+    is_known = tf.math.is_finite(values)
+    scaled = tf.where(is_known, (values - (condition.minimum + half)) / half, 0.0)[:, tf.newaxis]
     centres = np.linspace(-1, 1, _BASES, dtype=np.float32)
     bases = tf.exp(-0.5 * tf.square((scaled - centres) * ((_BASES - 1) / 2 / _SD)))
-    return tf.concat([scaled, bases], axis=1) * tf.cast(known, tf.float32)[:, tf.newaxis]
+    return tf.concat([scaled, bases], axis=1) * tf.cast(is_known, tf.float32)[:, tf.newaxis]

@@ -42,11 +42,11 @@ def midi_numbers(condition: base.Condition, values: Any) -> Any:
     )
     if condition.kind == "number":
         return tf.cast(values, tf.float32)
-    known = len(condition.values) == condition.n_values and all(
+    are_numbers = len(condition.values) == condition.n_values and all(
         value.isdecimal() for value in condition.values
     )
     errors.require(
-        known,
+        are_numbers,
         "classes of a pitch must be MIDI note numbers, as 60; choose another --pitch_label",
         pitch_label=condition.name,
         values=condition.values[:3],
@@ -70,8 +70,8 @@ def encode(midi: Any, audio: AudioConfig) -> Any:
       f0), exp(-d^2 / 2), and the phase advance per hop of a partial at the harmonic relative to
       the bin's centre frequency, half turns. The last two are 0 where |d| is 2.5 or more.
     """
-    known = tf.math.is_finite(midi)[:, tf.newaxis]
-    note = tf.where(known, midi[:, tf.newaxis], 69.0)
+    is_known = tf.math.is_finite(midi)[:, tf.newaxis]
+    note = tf.where(is_known, midi[:, tf.newaxis], 69.0)
     f0_bins = frequency_scales.midi_to_hz(note) * (audio.n_fft / audio.sample_rate)
     bins = tf.constant(np.arange(audio.n_bins_resolved, dtype=np.float32))
     ratio = bins / f0_bins
@@ -81,4 +81,4 @@ def encode(midi: Any, audio: AudioConfig) -> Any:
     lobe = tf.where(near, tf.exp(-0.5 * tf.square(distance)), 0.0)
     step = tf.clip_by_value(distance * (2.0 * audio.hop_length / audio.n_fft), -1.0, 1.0)
     found = tf.stack([tf.cos(turn), tf.sin(turn), lobe, tf.where(near, step, 0.0)], axis=-1)
-    return tf.where(known[:, :, tf.newaxis], found, 0.0)
+    return tf.where(is_known[:, :, tf.newaxis], found, 0.0)

@@ -139,7 +139,7 @@ class NoteVAE(note_model.NoteModel, latent_model.LatentModel):
         return np.reshape(mean, shape), np.exp(np.reshape(log_sd, shape))
 
     def decode(self, latents: np.ndarray, n_frames: int, labels: latent_model.Labels) -> np.ndarray:
-        """Return the first `n_frames` frames of the latents' examples, joined without a fade."""
+        """Return the first `n_frames` frames of the latents' examples, without a crossfade."""
         count, steps = latents.shape[:2]
         flat = tf.constant(latents.reshape(count * steps, -1), tf.float32)
         made = self.make(flat, self._repeated_conditioning(labels, count, steps))

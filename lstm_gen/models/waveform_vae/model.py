@@ -68,7 +68,7 @@ class WaveformVAE(latent_model.LatentModel):
             history=_HISTORY,
             history_size=config.latent_size,
         )
-        self.edge_steps = config.context  # those whose receptive field reaches padding
+        self.edge_steps = config.context  # their receptive field reaches padding
 
     def build_layers(self) -> None:
         """Create every layer's weights."""
