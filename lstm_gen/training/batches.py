@@ -17,7 +17,7 @@ def training(
     strategy: tf.distribute.Strategy, run: runs.Run, dataset: manifest.Dataset, start_step: int
 ) -> Any:
     """Return the endless stream of training batches from a step on, divided among the replicas."""
-    return pipeline.shared_windows(
+    return pipeline.distributed_windows(
         strategy, dataset, "train", **_settings(run, "train", start_step)
     )
 
@@ -26,7 +26,9 @@ def validation(strategy: tf.distribute.Strategy, run: runs.Run, dataset: manifes
     """Return the validation windows, overlapping so that most frames have context before them."""
     if not dataset.splits["validation"].n_records:
         return ()
-    return pipeline.shared_windows(strategy, dataset, "validation", **_settings(run, "validation"))
+    return pipeline.distributed_windows(
+        strategy, dataset, "validation", **_settings(run, "validation")
+    )
 
 
 def examples(

@@ -173,7 +173,7 @@ class Trainer:
         rates = self._steps_per_call.measure(n_steps, seconds)
         rates["train/learning_rate"] = self._state.learning_rate
         means = {f"train/{name}": float(values.mean()) for name, values in metrics.items()}
-        self._monitor.scalars(self._progress.step, means | rates)
+        self._monitor.log_scalars(self._progress.step, means | rates)
         bar.set_postfix_str(self._postfix(metrics, rates), refresh=False)
 
     def _run_due_tasks(self) -> None:
@@ -186,10 +186,10 @@ class Trainer:
             return
         if settings.sample_every_steps and (step % settings.sample_every_steps == 0 or last):
             with self._state.averaged() as model:
-                self._monitor.rollout(step, model)
-                self._monitor.reconstruction(step, model)
+                self._monitor.log_rollout(step, model)
+                self._monitor.log_reconstruction(step, model)
         if settings.histogram_every_steps and step % settings.histogram_every_steps == 0:
-            self._monitor.histograms(step, self._state.model)
+            self._monitor.log_histograms(step, self._state.model)
         if step % settings.checkpoint_every_steps == 0 or last or self._is_stale():
             self._state.save(settings.keep_checkpoints)
         self._monitor.flush()
@@ -207,7 +207,7 @@ class Trainer:
                     return
             if first_batch is not None:
                 self._score(totals)
-                self._monitor.prediction(self._progress.step, model, first_batch)
+                self._monitor.log_prediction(self._progress.step, model, first_batch)
         self._progress.validated_step = self._progress.step
 
     def _score(self, totals: dict[str, float]) -> None:
@@ -217,7 +217,7 @@ class Trainer:
         step = self._progress.step
         nan_guard.require_finite_validation(self._validation, step)
         logged = {f"validation/{name}": value for name, value in self._validation.items()}
-        self._monitor.scalars(step, logged)
+        self._monitor.log_scalars(step, logged)
         self._tuning.add(step, self._watched, self._validation[self._watched])
         self._update_best(self._validation[self._watched])
 

@@ -81,13 +81,13 @@ class Monitor:
         with self._writer.as_default():
             hparams.hparams(self._hyperparameters())
 
-    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+    def log_scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Log scalars of a step."""
         with self._writer.as_default(step):
             for name, value in values.items():
                 tf.summary.scalar(name, value)
 
-    def prediction(self, step: int, model: Any, batch: base.Batch) -> None:
+    def log_prediction(self, step: int, model: Any, batch: base.Batch) -> None:
         """Log a picture of one window: the true frames, and those that the model expects."""
         run = self._run
         expected = model.predict_frames(batch)[0].numpy()
@@ -99,7 +99,7 @@ class Monitor:
         plots.compare(path, raw, run.audio)
         self._image(step, "prediction", path)
 
-    def rollout(self, step: int, model: Any) -> None:
+    def log_rollout(self, step: int, model: Any) -> None:
         """Write free rollouts as WAV and PNG, and log them as audio and images."""
         run = self._run
         n_frames = max(1, round(self._settings.sample_seconds * run.audio.frames_per_second))
@@ -119,7 +119,7 @@ class Monitor:
         if self._stop:
             raise _StopRequestedError
 
-    def reconstruction(self, step: int, model: Any) -> None:
+    def log_reconstruction(self, step: int, model: Any) -> None:
         """Write and log the excerpts as reconstructed by a model with latents.
 
         The picture shows the excerpt below its reconstruction; its own sound is written once.
@@ -163,7 +163,7 @@ class Monitor:
         self._image(step, name, f"{path}.png")
         self._audio(step, name, samples)
 
-    def histograms(self, step: int, model: Any) -> None:
+    def log_histograms(self, step: int, model: Any) -> None:
         """Log a histogram of every weight."""
         with self._writer.as_default(step):
             for variable in model.trainable_variables:

@@ -51,7 +51,7 @@ def quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
     if "xla" not in request.fixturenames:
         monkeypatch.setattr(devices, "compiles_with_xla", lambda *_: False)
     if "pictures" not in request.fixturenames:
-        monkeypatch.setattr(monitor.Monitor, "prediction", lambda *_: None)
+        monkeypatch.setattr(monitor.Monitor, "log_prediction", lambda *_: None)
 
 
 @pytest.fixture

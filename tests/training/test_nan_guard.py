@@ -39,7 +39,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def spare(patch: pytest.MonkeyPatch) -> None:
     """Spare these tests the seconds that compiling and drawing take, and a clock's influence."""
     patch.setattr(devices, "compiles_with_xla", lambda *_: False)
-    patch.setattr(monitor.Monitor, "prediction", lambda *_: None)
+    patch.setattr(monitor.Monitor, "log_prediction", lambda *_: None)
     patch.setattr(loop, "_MAX_CALL_SECONDS", 1e6)
 
 
@@ -296,5 +296,5 @@ def test_a_rollout_is_not_waited_for(dataset: manifest.Dataset, tmp_path: pathli
     run = tiny.make_run(dataset)
     excerpts = primers.Excerpts(np.zeros((1, 4, run.audio.channels), np.float32), {})
     watch = monitor.Monitor(str(tmp_path), run, tiny.MONITOR, excerpts, request)
-    watch.rollout(3, types.SimpleNamespace(generate=generate))
+    watch.log_rollout(3, types.SimpleNamespace(generate=generate))
     assert not (tmp_path / "samples").exists()

@@ -33,7 +33,7 @@ def train(strategy: tf.distribute.Strategy, path: str, n_steps: int) -> dict[str
         model = run.build_model()
         objectives = model.objectives()
         optimizers = steps.make_optimizers(run.training, objectives)
-    batches = pipeline.shared_windows(
+    batches = pipeline.distributed_windows(
         strategy, manifest.load(path), "train", window=run.window, batch_size=8, seed=3
     )
     call = steps.make_train_call(strategy, objectives, optimizers, run.training)

@@ -109,7 +109,7 @@ def _listening(order: Order) -> Callable[..., Any]:
 def train(order: Order) -> int:
     """Train as ordered; return the exit status."""
     devices.compiles_with_xla = lambda *_: False
-    monitor.Monitor.prediction = lambda *_: None  # type: ignore[method-assign]
+    monitor.Monitor.log_prediction = lambda *_: None  # type: ignore[method-assign]
     step.make_train_call = _listening(order)
     dataset = manifest.load(order.data_dir)
     run = make_run(dataset, order.steps)

@@ -102,7 +102,7 @@ def windows(
     return batches.with_options(options)
 
 
-def shared_windows(
+def distributed_windows(
     strategy: tf.distribute.Strategy,
     dataset: manifest.Dataset,
     split: str,
