@@ -115,7 +115,7 @@ class Run:
 
 
 def prepare(input_dir: str, data_dir: str, *, preset: str = "", **settings: Any) -> "Dataset":
-    """Prepare a dataset of a folder of recordings.
+    """Prepare a dataset from a folder of recordings.
 
     A complete dataset of the same recordings and settings is left as it is. Progress is printed.
 

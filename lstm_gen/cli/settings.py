@@ -68,7 +68,7 @@ class CommandLine:
     def parse(self, argv: Sequence[str], rest: bool = False) -> None:
         """Set the flags from arguments.
 
-        Flags in a --flagfile hold where it stands; flags of a --preset where no other gives them.
+        Flags of a --flagfile take its place; flags of a --preset apply where they are not given.
 
         Args:
           argv: Name of the program, and its arguments.

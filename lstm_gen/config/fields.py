@@ -26,7 +26,7 @@ class Setting:
     """Documentation and bounds of a field.
 
     Attributes:
-      help: Meaning and consequences, for somebody who sees the setting for the first time.
+      help: Meaning and consequences, for a reader who is new to the setting.
       unit: Unit, as it follows a number: "Hz".
       at_least: Smallest value.
       above: Value that must be exceeded.

@@ -67,25 +67,25 @@ def roll_out(
     )
     lock = threading.Lock()
 
-    def work(place: int) -> dict[int, np.ndarray]:
+    def generate_on(index: int) -> dict[int, np.ndarray]:
         made: dict[int, np.ndarray] = {}
-        for group in groups[place :: len(used)]:
+        for group in groups[index :: len(used)]:
             own = {name: rows[group.start : group.stop] for name, rows in request.labels.items()}
             part = dataclasses.replace(
                 request, n_songs=len(group), first_song=group.start, labels=own
             )
             advance = _Remaining(request.n_frames, bar, lock)
-            with tf.device(used[place]):
-                frames = models[place].generate(part, primer[group.start : group.stop], advance)
+            with tf.device(used[index]):
+                frames = models[index].generate(part, primer[group.start : group.stop], advance)
             advance(request.n_frames)  # the frames that the family has not reported
             made |= dict(zip(group, frames, strict=True))
         return made
 
     with bar:
         if len(used) == 1:
-            return work(0)
+            return generate_on(0)
         with concurrent.futures.ThreadPoolExecutor(len(used)) as pool:
-            parts = pool.map(work, range(len(used)))
+            parts = pool.map(generate_on, range(len(used)))
             return dict(sorted(song for part in parts for song in part.items()))
 
 

@@ -168,8 +168,9 @@ class GenerationRequest:
 class AudioModel(keras.Model):
     """Base class of the model families.
 
-    The name, a summary and the priors of a family stand in its `config_class`, which needs no
-    TensorFlow. Families with latents derive from `models.latents.latent_model.LatentModel`.
+    The name, a summary and the priors of a family are attributes of its `config_class`, which
+    needs no TensorFlow. `models.latents.latent_model.LatentModel` is the base class of families
+    with latents.
 
     Attributes:
       config_class: Frozen dataclass of the settings.

@@ -191,7 +191,7 @@ class _Worker:
         self._started = time.monotonic()
 
     def give(self, attempt: _Attempt | None) -> None:
-        """Send it a task; if it has died, the next `_receive` notices."""
+        """Send it a task; if it has died, the next `_receive` detects it."""
         self.attempt = attempt
         if attempt:
             with contextlib.suppress(ConnectionError):

@@ -69,7 +69,7 @@ class LSTMConfig(fields.Settings):
         """Raise InputError if there is no place for the attention, or its heads do not fit."""
         errors.require(
             self.attention_window == 0 or self.layers > 1,
-            "attention stands between layers; use layers=2 or more, or attention_window=0",
+            "attention is placed between layers; use layers=2 or more, or attention_window=0",
             attention_window=self.attention_window,
             layers=self.layers,
         )
