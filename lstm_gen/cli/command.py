@@ -18,6 +18,7 @@ from lstm_gen.platform import errors
 
 Main = Callable[[settings.CommandLine], int | None]
 
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
 _HELP = ("--help", "-help", "-h", "--helpshort", "-helpshort", "--helpfull")
 
 
@@ -74,6 +75,7 @@ def execute(
     main: Main, kinds: Sequence[type[fields.Settings]], argv: Sequence[str], rest: bool = False
 ) -> int:
     """Return the exit status: 0 done, 1 bad input or nothing useful done, 128 + N for signal N."""
+    handlers = {number: signal.getsignal(number) for number in _ENDING}
     try:
         _prepare_process()
         line = settings.CommandLine(kinds, known_flags)
@@ -98,6 +100,9 @@ def execute(
         number = signal.Signals(interrupt.args[0] if interrupt.args else signal.SIGINT)
         _fail("interrupted" if number == signal.SIGINT else f"ended by {number.name}")
         return 128 + number
+    finally:  # another command may follow in this process
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def known_flags() -> frozenset[str]:
@@ -124,7 +129,7 @@ def _prepare_process() -> None:
         if getattr(sys, name) is None:  # closed by the parent, as by 2>&-
             # Open for as long as the program runs, so nothing closes it.
             setattr(sys, name, pathlib.Path(os.devnull).open("w"))  # noqa: SIM115
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in _ENDING:
         if signal.getsignal(number) == signal.SIG_DFL:  # not where nohup has it ignored
             signal.signal(number, _interrupt)
     flags.FLAGS.mark_as_parsed()  # or absl warns of logging before that
