@@ -28,7 +28,7 @@ def test_the_direct_runner_makes_the_same_dataset(
     made, n_tasks = prepare.prepare(
         job, runner="DirectRunner", progress=lambda outcome, _: reported.append(outcome)
     )
-    assert n_tasks == 32
+    assert n_tasks == sum(len(split.shards) for split in dataset.splits.values()) > 1
     assert tree(made.data_dir) == tree(dataset.data_dir)
     assert len(reported) == 1 + 6
     assert prepare.prepare(job, runner="DirectRunner")[1] == 0
