@@ -62,7 +62,8 @@ def main(line: settings.CommandLine) -> int:
     for problem in problems:
         print(f"problem   {problem}")
     checked = "every record" if options.deep else "names, sizes and counts; see --deep"
-    print(f"{len(problems)} problems found (checked: {checked})")
+    found = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    print(f"{found} found (checked: {checked})")
     if options.plots:
         dataset_plots.draw(options.plots, dataset)
         print(f"{options.plots}: a picture of the dataset")

@@ -19,13 +19,15 @@ any device and in any batch.
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import keras
 import numpy as np
 
 from lstm_gen.audio import normalisation
 from lstm_gen.config.audio import REPRESENTATIONS, AudioConfig
+
+_Model = TypeVar("_Model", bound="AudioModel")
 
 Batch = Mapping[str, Any]
 Examples = Callable[[], Iterator[Batch]]
@@ -203,7 +205,7 @@ class AudioModel(keras.Model):
         self.config, self.spec = config, spec
 
     @classmethod
-    def create(cls, config: Any, spec: FrameSpec) -> Self:
+    def create(cls: type[_Model], config: Any, spec: FrameSpec) -> _Model:
         """Return a model with its weights created."""
         model = cls(config, spec)
         model.build()

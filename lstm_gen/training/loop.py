@@ -26,9 +26,7 @@ from lstm_gen.training import step as steps
 
 _PRIMER_SECONDS = 4.0
 _ROLLBACK_RATE = 0.25  # learning-rate factor after a NaN/inf rollback
-_MAX_CALL_SECONDS = (
-    5.0  # of a call of steps once the speed is measured; a stop request waits for it
-)
+_MAX_CALL_SECONDS = 5.0  # of a call of steps whose speed is known; a stop request waits for it
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
