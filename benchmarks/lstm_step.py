@@ -135,7 +135,7 @@ def _make_torch_step(process: "subprocess.Popen[str]", batch_size: int) -> Calla
 
     def ask(line: str) -> str:
         # Both are pipes: `_measure` opens them.
-        process.stdin.write(f"{line}\n")  # type: ignore[union-attr]
+        process.stdin.write(f"{line}\n")  # type: ignore[union-attr]  # both are pipes
         process.stdin.flush()  # type: ignore[union-attr]
         return process.stdout.readline()  # type: ignore[union-attr]
 
