@@ -54,7 +54,7 @@ def main(line: settings.CommandLine) -> int:
     """Print the description and a line per problem; return 1 if there is any."""
     options, data_dir = line.build(CheckConfig), line.build(paths.DatasetConfig).data_dir
     from lstm_gen.dataset.format import manifest
-    from lstm_gen.dataset.inspect import check, dataset_plots
+    from lstm_gen.dataset.inspect import check, summary
 
     dataset = manifest.describe(data_dir)
     problems = list(check.find_problems(dataset, options.deep))
@@ -65,7 +65,7 @@ def main(line: settings.CommandLine) -> int:
     found = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
     print(f"{found} found (checked: {checked})")
     if options.plots:
-        dataset_plots.draw(options.plots, dataset)
+        summary.draw(options.plots, dataset)
         print(f"{options.plots}: a picture of the dataset")
     if options.dump_segment is not None:
         _dump(dataset, options.dump_segment, options.output)
@@ -122,7 +122,7 @@ def _segment_lengths(dataset: "manifest.Dataset") -> tuple[int, int]:
 def _dump(dataset: "manifest.Dataset", wanted: int, output: str) -> None:
     """Write a segment as sound."""
     from lstm_gen.audio import files, representations
-    from lstm_gen.dataset.inspect import dataset_plots
+    from lstm_gen.dataset.inspect import summary
 
     segment = _find(dataset, wanted)
     audio = dataset.audio
@@ -131,7 +131,7 @@ def _dump(dataset: "manifest.Dataset", wanted: int, output: str) -> None:
     files.write(output, samples, audio.sample_rate)
     seconds = len(samples) / audio.sample_rate
     start_seconds = segment.start_frame / audio.frames_per_second
-    name = dataset_plots.name_recordings(dataset).get(segment.recording, "an unknown recording")
+    name = summary.name_recordings(dataset).get(segment.recording, "an unknown recording")
     print(
         f"{output}: segment {wanted}, {seconds:.1f} seconds of {name} from {start_seconds:.1f} on"
     )

@@ -117,12 +117,12 @@ def main(line: settings.CommandLine) -> None:
     start, job = line.build(StartConfig), read_job(line)
     run, run_dir = job.run, job.run_dir
     from lstm_gen.platform import devices
-    from lstm_gen.training import dry_run, report
+    from lstm_gen.training import report
 
     if start.dry_run:
         print(report.describe_data(job.dataset, run.window, run.training))
-        found = dry_run.measure(run, job.dataset, job.monitor.steps_per_call, job.strategy)
-        print(dry_run.describe(found, run.training.steps))
+        found = report.measure(run, job.dataset, job.monitor.steps_per_call, job.strategy)
+        print(report.describe_measurement(found, run.training.steps))
         return
     result = train(job, start.fresh)
     if devices.is_chief(job.strategy):

@@ -7,7 +7,7 @@ import pytest
 
 from lstm_gen.audio import plots, representations, stft
 from lstm_gen.config.audio import REPRESENTATIONS, AudioConfig
-from lstm_gen.dataset.prepare import cut
+from lstm_gen.dataset.prepare import shards
 from lstm_gen.platform import errors
 
 RATE = 16000
@@ -191,7 +191,7 @@ def test_streamed_frames_are_the_same_to_the_bit(setting: AudioConfig) -> None:
 def test_trimming_keeps_what_is_loud(setting: AudioConfig) -> None:
     def active(samples: Any) -> Any:
         power = representations.analyse([samples.astype("f4")], setting).power
-        return cut.active_frames(power, 30, setting)
+        return shards.active_frames(power, 30, setting)
 
     assert not active(np.zeros(50_000)).any()
     assert not active(np.full(50_000, 1e-7)).any()

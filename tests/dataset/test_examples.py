@@ -16,7 +16,7 @@ from lstm_gen.config.training import WindowConfig
 from lstm_gen.dataset.format import manifest, records
 from lstm_gen.dataset.input import pipeline
 from lstm_gen.dataset.inspect import check, summary
-from lstm_gen.dataset.prepare import cut, plan, prepare
+from lstm_gen.dataset.prepare import plan, prepare, shards
 
 RATE = material.RATE
 WAVEFORM = AudioConfig(sample_rate=RATE, representation="waveform", hop_length=200)
@@ -163,7 +163,7 @@ def test_a_model_sees_what_the_normalisation_says(
 def test_quiet_examples_are_left_out_whole() -> None:
     loud, quiet = (level * material.tone(1, 300).astype("f4") for level in (1, 1e-4))
     segment = SegmentConfig(example_seconds=1)
-    found = cut.analyse([quiet, loud, quiet], material.AUDIO, segment)
+    found = shards.analyse([quiet, loud, quiet], material.AUDIO, segment)
     np.testing.assert_array_equal(
         found.active.reshape(3, found.example_frames), [[False], [True], [False]] * np.ones(63)
     )
@@ -172,10 +172,10 @@ def test_quiet_examples_are_left_out_whole() -> None:
 def test_an_example_that_the_edge_of_a_split_runs_through_is_in_none() -> None:
     active = np.repeat([True, False, True, True, True], 4)
     labels = np.array([0] * 4 + [0, 0, -1, -1] + [-1] * 4 + [1] * 4, np.int8)
-    pieces, torn = cut.place_examples(active, labels, 4)
+    pieces, torn = shards.place_examples(active, labels, 4)
     assert pieces == [
-        cut.Place(manifest.SPLITS[0], 0, 4),
-        cut.Place(manifest.SPLITS[1], 16, 20),
+        shards.Place(manifest.SPLITS[0], 0, 4),
+        shards.Place(manifest.SPLITS[1], 16, 20),
     ]
     assert torn == 4
 
@@ -183,12 +183,12 @@ def test_an_example_that_the_edge_of_a_split_runs_through_is_in_none() -> None:
 @pytest.mark.parametrize("sizes", [[7], [3, 3, 1], [1] * 7, [0, 7, 0]])
 def test_pieces_do_not_depend_on_blocks(sizes: list[int]) -> None:
     blocks = np.split(np.arange(7, dtype="f4"), np.cumsum(sizes)[:-1])
-    pieces = [piece.tolist() for piece in cut.cut_samples(blocks, 3)]
+    pieces = [piece.tolist() for piece in shards.cut_samples(blocks, 3)]
     assert pieces == [[0, 1, 2], [3, 4, 5], [6]]
 
 
 def test_nothing_is_one_empty_piece() -> None:
-    assert [len(piece) for piece in cut.cut_samples([], 3)] == [0]
+    assert [len(piece) for piece in shards.cut_samples([], 3)] == [0]
 
 
 def test_no_more_examples_than_wanted_are_made(tmp_path: pathlib.Path) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lstm_gen.config.dataset import SplitConfig
-from lstm_gen.dataset.prepare import cut, splits
+from lstm_gen.dataset.prepare import shards, splits
 from lstm_gen.platform import errors
 
 FPS = 50.0
@@ -104,7 +104,7 @@ def test_no_frame_is_within_the_guard_of_another_split(
 
 @pytest.mark.parametrize("n_frames", [1, 2, 99, 100, 101, 250, 1000, 1001])
 def test_a_run_is_cut_into_near_equal_pieces(n_frames: int) -> None:
-    lengths = np.diff(cut.cut_run(n_frames, 100))
+    lengths = np.diff(shards.cut_run(n_frames, 100))
     assert lengths.sum() == n_frames
     assert len(lengths) == -(-n_frames // 100)
     assert lengths.max() <= 100
@@ -117,7 +117,7 @@ def test_segments_keep_to_runs_and_splits() -> None:
     labels = np.zeros(291, np.int8)
     labels[90:130] = -1
     labels[130:150] = 1
-    pieces, too_short = cut.place_runs(active, labels, 64)
+    pieces, too_short = shards.place_runs(active, labels, 64)
     assert pieces == [
         ("train", 10, 55),
         ("train", 55, 100),
@@ -130,7 +130,7 @@ def test_segments_keep_to_runs_and_splits() -> None:
 
 
 def test_nothing_kept_gives_nothing() -> None:
-    nothing = cut.place_runs(np.zeros(9, bool), np.zeros(0, np.int8), 1024)
+    nothing = shards.place_runs(np.zeros(9, bool), np.zeros(0, np.int8), 1024)
     assert nothing == ([], 0)
 
 

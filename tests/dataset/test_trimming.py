@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from lstm_gen.config.audio import AudioConfig
-from lstm_gen.dataset.prepare import cut
+from lstm_gen.dataset.prepare import shards
 
 DEFAULT = AudioConfig()
 
@@ -17,19 +17,19 @@ def loudness(*parts: Any) -> Any:
 
 
 def test_quiet_ends_are_left_out() -> None:
-    active = cut.active_frames(loudness((7, -10), (100, 30), (9, -5)), 30, DEFAULT)
+    active = shards.active_frames(loudness((7, -10), (100, 30), (9, -5)), 30, DEFAULT)
     np.testing.assert_array_equal(np.flatnonzero(active), np.arange(7, 107))
 
 
 def test_a_fade_is_cut_where_it_passes_the_threshold() -> None:
     fade = [(1, 30 - index) for index in range(60)]
-    active = cut.active_frames(loudness((300, 30), *fade), 30.5, DEFAULT)
+    active = shards.active_frames(loudness((300, 30), *fade), 30.5, DEFAULT)
     assert active.sum() == 300 + 31
 
 
 def test_only_long_rests_are_left_out() -> None:
     second = round(DEFAULT.frames_per_second)
-    short = cut.active_frames(loudness((99, 20), (second, -20), (99, 20)), 30, DEFAULT)
-    long = cut.active_frames(loudness((99, 20), (second + 1, -20), (99, 20)), 30, DEFAULT)
+    short = shards.active_frames(loudness((99, 20), (second, -20), (99, 20)), 30, DEFAULT)
+    long = shards.active_frames(loudness((99, 20), (second + 1, -20), (99, 20)), 30, DEFAULT)
     assert short.all()
     assert long.sum() == 198

@@ -3,11 +3,11 @@ import gc
 import numpy as np
 import tensorflow as tf
 
-from lstm_gen.models.lstm.recurrent import cpu
+from lstm_gen.models.lstm.recurrent import layer as lstm
 
 
 def test_an_array_is_lent_again_only_when_nobody_refers_to_it() -> None:
-    pool = cpu.BufferPool()
+    pool = lstm.BufferPool()
     first = pool.take(3, 5)
     address = first.ctypes.data
     assert first.shape == (3, 5)
@@ -22,7 +22,7 @@ def test_an_array_is_lent_again_only_when_nobody_refers_to_it() -> None:
 
 
 def test_an_array_that_tensorflow_holds_is_not_lent_again() -> None:
-    pool = cpu.BufferPool()
+    pool = lstm.BufferPool()
     lent: list[int] = []
 
     def lend() -> np.ndarray:
@@ -52,7 +52,7 @@ def test_an_array_that_tensorflow_holds_is_not_lent_again() -> None:
 
 
 def test_idle_memory_of_other_sizes_does_not_pile_up() -> None:
-    pool = cpu.BufferPool()
+    pool = lstm.BufferPool()
     for size in range(1, 50):
         pool.take(size)
-    assert len(pool._blocks) <= cpu._MAX_IDLE + 2
+    assert len(pool._blocks) <= lstm._MAX_IDLE + 2

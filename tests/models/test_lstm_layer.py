@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lstm_gen.models.lstm.recurrent import cpu
 from lstm_gen.models.lstm.recurrent import layer as lstm
 from lstm_gen.platform import devices
 
@@ -144,8 +143,8 @@ def test_the_bits_do_not_depend_on_the_threads(monkeypatch: pytest.MonkeyPatch) 
     found = []
     for threads in (1, 2, 3, 64):
         monkeypatch.setattr(numba, "get_num_threads", lambda threads=threads: threads)
-        saved = cpu.run_forward(inputs, kernel, recurrent_kernel, bias, h, c)
-        backward = cpu.run_backward(d_outputs, h, c, recurrent_kernel, c, *saved[2:])
+        saved = lstm.run_forward(inputs, kernel, recurrent_kernel, bias, h, c)
+        backward = lstm.run_backward(d_outputs, h, c, recurrent_kernel, c, *saved[2:])
         found.append([saved[0], saved[1], *backward])
         assert saved[2].shape[0] == {1: 1, 2: 2, 3: 3, 64: 13}[threads], "blocks"
     for others in found[1:]:

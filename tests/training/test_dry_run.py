@@ -8,7 +8,7 @@ import tiny
 
 from lstm_gen.dataset.format import manifest
 from lstm_gen.platform import devices, errors
-from lstm_gen.training import dry_run
+from lstm_gen.training import report
 
 FLOAT_BYTES = 4
 
@@ -21,11 +21,11 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> manifest.Dataset:
 def test_it_measures_and_writes_nothing(
     dataset: manifest.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dry_run, "_TIMED_SECONDS", 0.0)
+    monkeypatch.setattr(report, "_TIMED_SECONDS", 0.0)
     folder = pathlib.Path(dataset.data_dir)
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     run = tiny.make_run(dataset)
-    found = dry_run.measure(run, dataset, 2, devices.strategy("cpu"))
+    found = report.measure(run, dataset, 2, devices.strategy("cpu"))
     width, d, k = tiny.SETTINGS.units, tiny.AUDIO.n_mels, tiny.SETTINGS.components
     recurrent = 4 * width * (d + width + 1)
     head = width * k * (2 * d + 1) + k + 2 * k * d + d + d * d
@@ -47,11 +47,11 @@ def test_a_batch_that_cannot_be_divided_is_refused(dataset: manifest.Dataset) ->
         num_replicas_in_sync = 3
 
     with pytest.raises(errors.InputError, match="multiple of the number of devices"):
-        dry_run.measure(tiny.make_run(dataset), dataset, 2, Three())
+        report.measure(tiny.make_run(dataset), dataset, 2, Three())
 
 
 def test_the_description() -> None:
-    found = dry_run.Measurement(
+    found = report.Measurement(
         n_parameters=1_234_567,
         state_bytes=14_800_000,
         peak_bytes=1_500_000_000,
@@ -60,7 +60,7 @@ def test_the_description() -> None:
         start_seconds=20.0,
         step_seconds=0.25,
     )
-    text = dry_run.describe(found, n_steps=1000)
+    text = report.describe_measurement(found, n_steps=1000)
     for part in (
         "1,234,567 parameters",
         "14.8 MB",
@@ -70,7 +70,7 @@ def test_the_description() -> None:
         assert part in text
     assert "0.2500 s a step" in text
     assert "finish    about 4.5 min for 1000 steps" in text
-    assert "peak of the GPU" in dry_run.describe(found._replace(on_gpu=True), n_steps=1)
+    assert "peak of the GPU" in report.describe_measurement(found._replace(on_gpu=True), n_steps=1)
 
 
 def test_the_peak_of_every_gpu_is_asked_for_by_its_whole_index(
@@ -83,4 +83,4 @@ def test_the_peak_of_every_gpu_is_asked_for_by_its_whole_index(
     monkeypatch.setattr(
         tf.config.experimental, "get_memory_info", lambda name: {"peak": peaks[name]}
     )
-    assert dry_run._peak_bytes() == (40, True)
+    assert report._peak_bytes() == (40, True)
