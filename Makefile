@@ -20,7 +20,7 @@ ifdef RECORDINGS
 DEMO := demo/from-$(shell basename "$(RECORDINGS)" | tr -c 'A-Za-z0-9._\n-' '_')
 endif
 
-.PHONY: help demo test quick faults test-beam test-tpu-image test-tensorflow check-tpu test-vertex sdist test-sdist image check lint format benchmark results results-autoencoder clean
+.PHONY: help demo test quick faults test-beam test-tpu-image test-tensorflow check-tpu test-vertex sdist test-sdist image judge check lint format benchmark results results-autoencoder clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -150,6 +150,31 @@ format: $(VENV)/installed-dev  ## format the code and sort its imports
 benchmark: $(VENV)/installed-bench  ## run every benchmark beside its baseline
 	@echo "Running the benchmarks; some minutes, on an otherwise idle machine."
 	@$(BIN)/python -m benchmarks.run
+
+# RUN=directory of a run, whose songs are judged beside held-out music; RECORDINGS=folder of its recordings;
+# SONGS=flags of generate_songs.py. CLIPS="NAME=PATTERN ..." judges sound files instead.
+RUN ?= $(DEMO)/run
+SONGS ?= $(PRESET)
+CLIPS ?=
+JUDGED ?= $(DEMO)/judged
+GROUPS := $(if $(CLIPS),$(CLIPS),recordings=$(JUDGED)/recordings/*.wav frames=$(JUDGED)/frames/*.wav songs=$(JUDGED)/songs/*.wav)
+
+judge: $(VENV)-judge/installed $(if $(CLIPS),,$(VENV)/installed-$(TENSORFLOW))  ## notes that a transcriber hears in a run's songs, RUN=directory
+ifeq ($(CLIPS),)
+	@echo "Making held-out clips and 16 songs of $(RUN) in $(JUDGED)."
+	@rm -rf $(JUDGED)
+	@$(BIN)/python -m tools.judge.clips --run_dir=$(RUN) --output_dir=$(JUDGED) \
+	  --input_dir="$(or $(RECORDINGS),$(DEMO)/recordings)"
+	@$(BIN)/python generate_songs.py $(SONGS) --n_songs=16 --seconds=20 --run_dir=$(RUN) --output_dir=$(JUDGED)/songs
+endif
+	@$(VENV)-judge/bin/python -m tools.judge $(patsubst %,--clips='%',$(GROUPS))
+
+$(VENV)-judge/installed: tools/judge/requirements.txt | $(BIN)/python
+	@echo "Installing Basic Pitch into $(VENV)-judge."
+	@$(BIN)/python -m venv $(VENV)-judge
+	@$(VENV)-judge/bin/python -m pip install -qq --disable-pip-version-check --requirement $<
+	@$(VENV)-judge/bin/python -m pip install -qq --disable-pip-version-check --no-deps basic-pitch==0.4.0
+	@touch $@
 
 # PRELUDES=files; docs/results.md uses BWV 846, 847 and 850 by one pianist.
 PRELUDES ?=

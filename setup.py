@@ -14,6 +14,7 @@ REQUIREMENTS = [
     "google-cloud-storage>=3.0",  # imported for gs:// paths only
     "google-crc32c>=1.5",
     "keras>=3.5",
+    "librosa>=0.11",
     "matplotlib>=3.8",
     "llvmlite>=0.43",
     "numba>=0.60",
