@@ -1,4 +1,12 @@
-"""Frequency scales: Slaney's mels and their filter bank, with librosa's numbers; MIDI notes."""
+"""Frequency scales: mels with their filter bank, and MIDI notes.
+
+A mel scale is linear in frequency up to its break and logarithmic above it. With its break at
+1000 Hz it is Slaney's, with librosa's numbers: 200/3 Hz a mel, then 27 mels to a factor of 6.4.
+With another break it is the same scale with all frequencies in proportion: up to 500 Hz, 100/3 Hz
+a mel, above it again 27 mels to a factor of 6.4. So wherever the break lies, a mel just above it
+is 3 % wider than one below. Bands are evenly spaced in mels, and a lower break gives more of them
+to low notes.
+"""
 
 import functools
 from typing import Any
@@ -19,17 +27,16 @@ def midi_to_hz(midi: Any) -> Any:
     return 440.0 * 2.0 ** ((midi - 69.0) / 12.0)
 
 
-def hz_to_mel(frequency_hz: np.ndarray) -> np.ndarray:
-    """Return Slaney mels: 200/3 Hz each up to 1 kHz, above it 27 to a factor of 6.4."""
-    frequency_hz = np.asarray(frequency_hz, np.float64)
-    above = 15 + 27 * np.log(np.maximum(frequency_hz, 1000) / 1000) / np.log(6.4)
-    return np.where(frequency_hz < 1000, frequency_hz * 3 / 200, above)
+def hz_to_mel(frequency_hz: np.ndarray, break_hz: float) -> np.ndarray:
+    """Return mels: 15 from 0 Hz to the break, evenly; above it 27 to a factor of 6.4."""
+    ratio = np.asarray(frequency_hz, np.float64) / break_hz
+    return np.where(ratio < 1, 15 * ratio, 15 + 27 * np.log(np.maximum(ratio, 1)) / np.log(6.4))
 
 
-def mel_to_hz(mels: np.ndarray) -> np.ndarray:
-    """Return the frequency of Slaney mels, Hz; the inverse of `hz_to_mel`."""
+def mel_to_hz(mels: np.ndarray, break_hz: float) -> np.ndarray:
+    """Return the frequency of mels, Hz; the inverse of `hz_to_mel`."""
     mels = np.asarray(mels, np.float64)
-    return np.where(mels < 15, mels * 200 / 3, 1000 * 6.4 ** ((np.maximum(mels, 15) - 15) / 27))
+    return break_hz * np.where(mels < 15, mels / 15, 6.4 ** ((np.maximum(mels, 15) - 15) / 27))
 
 
 def band_edges(audio: AudioConfig) -> np.ndarray:
@@ -38,8 +45,9 @@ def band_edges(audio: AudioConfig) -> np.ndarray:
     Returns:
       float64 [n_mels + 2], Hz: band `i` rises from entry `i` to `i + 1` and falls to `i + 2`.
     """
-    lowest, highest = hz_to_mel(np.array([audio.fmin_hz, audio.fmax_resolved_hz]))
-    return mel_to_hz(np.linspace(lowest, highest, audio.n_mels + 2))
+    ends_hz = np.array([audio.fmin_hz, audio.fmax_resolved_hz])
+    lowest, highest = hz_to_mel(ends_hz, audio.mel_break_hz)
+    return mel_to_hz(np.linspace(lowest, highest, audio.n_mels + 2), audio.mel_break_hz)
 
 
 @functools.cache
@@ -49,7 +57,8 @@ def filter_bank(audio: AudioConfig) -> np.ndarray:
     Returns:
       float32 [n_mels, 1 + n_fft // 2], read-only; each band has unit area over Hz.
 
-    Source: Slaney 1998, Auditory Toolbox (linear below 1 kHz, logarithmic above).
+    Source: Slaney 1998, Auditory Toolbox (linear below 1 kHz, logarithmic above); the break at
+    another frequency is our own.
     """
     bins_hz = np.linspace(0, audio.sample_rate / 2, 1 + audio.n_fft // 2)
     edges_hz = band_edges(audio)[:, np.newaxis]
@@ -60,6 +69,11 @@ def filter_bank(audio: AudioConfig) -> np.ndarray:
     bank = bank.astype(np.float32)
     bank.setflags(write=False)
     return bank
+
+
+def empty_bands(audio: AudioConfig) -> int:
+    """Return the number of bands so narrow that they lie between two FFT bins: always silent."""
+    return int(np.sum(~filter_bank(audio).any(axis=1)))
 
 
 def sum_bands(power: np.ndarray, audio: AudioConfig) -> np.ndarray:

@@ -102,7 +102,7 @@ def _describe_frames(audio: AudioConfig) -> str:
     bins_hz = (audio.n_bins_resolved - 1) * audio.sample_rate / audio.n_fft
     held = {
         "log_mel": f"{audio.n_mels} mel bands from {audio.fmin_hz:g} to "
-        f"{audio.fmax_resolved_hz:g} Hz",
+        f"{audio.fmax_resolved_hz:g} Hz, linear to {audio.mel_break_hz:g}",
         "log_stft": f"{audio.n_bins_resolved} bins up to {bins_hz:g} Hz",
         "complex_stft": f"{audio.n_bins_resolved} bins up to {bins_hz:g} Hz ({audio.phase})",
         "waveform": f"{audio.hop_length} samples",

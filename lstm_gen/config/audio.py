@@ -1,6 +1,8 @@
 """Settings of the analysis."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from lstm_gen.config import fields
 from lstm_gen.platform import errors
@@ -17,6 +19,8 @@ class AudioConfig(fields.Settings):
 
     A frame is one row of `channels` values. Settings of other representations are ignored.
     """
+
+    added: ClassVar[Mapping[str, Any]] = {"mel_break_hz": 1000.0}
 
     sample_rate: int = fields.setting(
         22050,
@@ -50,10 +54,19 @@ class AudioConfig(fields.Settings):
         at_most=65536,
     )
     n_mels: int = fields.setting(
-        128,
-        "Mel bands of a frame (Slaney's scale and normalisation, as librosa's default), at most "
-        "n_fft / 2. 80 is coarse. log_mel only.",
+        192,
+        "Mel bands of a frame (Slaney's normalisation, as librosa's default), at most n_fft / 2. "
+        "128 on Slaney's scale blur chords. log_mel only.",
         at_least=1,
+    )
+    mel_break_hz: float = fields.setting(
+        500.0,
+        "Frequency at which the spacing of mel bands changes from equal in Hz to equal in pitch. "
+        "500 spends bands where notes are; 1000 is Slaney's scale, as librosa's default. "
+        "log_mel only.",
+        unit="Hz",
+        at_least=20,
+        at_most=20_000,
     )
     fmin_hz: float = fields.setting(
         0.0, "Lower edge of the lowest mel band. log_mel only.", unit="Hz", at_least=0
@@ -95,7 +108,7 @@ class AudioConfig(fields.Settings):
 
     def unused(self) -> frozenset[str]:
         """Return the fields that the representation does not need."""
-        mels = {"n_mels", "fmin_hz", "fmax_hz"}
+        mels = {"n_mels", "mel_break_hz", "fmin_hz", "fmax_hz"}
         return frozenset(
             {"log_mel": set(), "waveform": {*mels, "n_fft"}}.get(self.representation, mels)
         )

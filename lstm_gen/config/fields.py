@@ -111,6 +111,9 @@ class Settings:
     removed: ClassVar[Mapping[str, Any]] = {}
     """Fields of earlier versions, each with the only value that is still supported."""
 
+    added: ClassVar[Mapping[str, Any]] = {}
+    """Fields that files of earlier versions lack, each with the value that held there."""
+
     def __post_init__(self) -> None:
         unused = self.unused()
         for name, setting in settings_of(self).items():
@@ -153,8 +156,8 @@ def to_dict(config: Any) -> dict[str, Any]:
 def from_dict(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     """Build a configuration from JSON values.
 
-    Missing fields, as in files of earlier versions, take their defaults. Fields that a class
-    lists in `removed` must have the value listed there.
+    Missing fields, as in files of earlier versions, take the value that a class lists in `added`,
+    or else their defaults. Fields that it lists in `removed` must have the value listed there.
 
     Args:
       kind: A frozen dataclass of settings.
@@ -191,6 +194,7 @@ def from_dict(kind: type[T], values: Mapping[str, Any], where: str) -> T:
         missing=missing,
     )
     hints = typing.get_type_hints(kind)
+    values = {**getattr(kind, "added", {}), **values}
     names = [field.name for field in fields if field.name in values]
     return kind(**{name: checked(values[name], hints[name], f"{where}: {name}") for name in names})
 

@@ -11,7 +11,7 @@ from lstm_gen.config.audio import AudioConfig
 
 RATE = 8000
 ANALYSES: dict[str, dict[str, Any]] = {
-    "log_mel": {"n_mels": 40},
+    "log_mel": {"n_mels": 40, "mel_break_hz": 700.0},
     "log_stft": {},
     "cropped": {"representation": "log_stft", "n_bins": 200},
     "instantaneous_frequency": {"representation": "complex_stft"},

@@ -40,6 +40,7 @@ REFUSED: list[tuple[type, dict[str, object], str]] = [
     (AudioConfig, {"hop_length": 1025}, "hop_length must be"),
     (AudioConfig, {"n_mels": 0}, "n_mels must be"),
     (AudioConfig, {"n_mels": 1025}, "n_mels must be"),
+    (AudioConfig, {"mel_break_hz": 19.0}, "mel_break_hz must be from 20 to 20000 Hz"),
     (AudioConfig, {"fmin_hz": -1.0}, "fmin_hz must be"),
     (AudioConfig, {"fmin_hz": 8000.0, "fmax_hz": 8000.0}, "fmin_hz must be"),
     (AudioConfig, {"fmax_hz": 11025.1}, "fmin_hz must be"),
@@ -132,6 +133,7 @@ def test_every_field_survives_json() -> None:
         n_fft=4096,
         hop_length=1024,
         n_mels=80,
+        mel_break_hz=700.0,
         fmin_hz=20.0,
         fmax_hz=16000.0,
         log_floor=1e-7,
@@ -239,22 +241,32 @@ class Later:
     """A class that has lost a field and gained one since a file was written."""
 
     removed: ClassVar[Mapping[str, object]] = {"norm": "none"}
+    added: ClassVar[Mapping[str, object]] = {"scale": "old"}
 
     units: int
     gained: int = 3
+    scale: str = "new"
 
 
 def test_a_missing_field_takes_its_default() -> None:
     values = changed(AudioConfig)
     del values["n_mels"]
     assert fields.from_dict(AudioConfig, values, "file.json") == AudioConfig()
-    assert fields.from_dict(Later, {"units": 2}, "file.json") == Later(units=2, gained=3)
+    earlier = Later(units=2, gained=3, scale="old")
+    assert fields.from_dict(Later, {"units": 2}, "file.json") == earlier
     with pytest.raises(errors.InputError, match=r"missing=\['units'\]"):
         fields.from_dict(Later, {"gained": 3}, "file.json")
 
 
+def test_bands_of_files_that_do_not_say_where_the_scale_breaks_are_slaneys() -> None:
+    values = changed(AudioConfig)
+    del values["mel_break_hz"]
+    assert fields.from_dict(AudioConfig, values, "file.json") == AudioConfig(mel_break_hz=1000)
+
+
 def test_a_removed_field_may_hold_the_value_that_is_still_what_happens() -> None:
-    assert fields.from_dict(Later, {"units": 2, "norm": "none"}, "file.json") == Later(units=2)
+    values = {"units": 2, "norm": "none", "scale": "new"}
+    assert fields.from_dict(Later, values, "file.json") == Later(units=2)
     with pytest.raises(errors.InputError, match=r"norm can only be 'none'.*norm='original'"):
         fields.from_dict(Later, {"units": 2, "norm": "original"}, "file.json")
 

@@ -2,6 +2,7 @@ import contextlib
 import dataclasses
 import hashlib
 import itertools
+import json
 import multiprocessing
 import os
 import pathlib
@@ -15,8 +16,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from lstm_gen.audio import files, normalisation, representations
+from lstm_gen.audio import files, frequency_scales, normalisation, representations
 from lstm_gen.dataset.format import integrity, manifest, records
+from lstm_gen.dataset.inspect import summary
 from lstm_gen.dataset.prepare import discover, plan, prepare, workers
 from lstm_gen.platform import errors
 
@@ -208,6 +210,23 @@ def test_another_dataset_is_replaced_only_on_request(tmp_path: pathlib.Path) -> 
     }
 
 
+def test_a_dataset_of_an_earlier_version_has_slaneys_bands(tmp_path: pathlib.Path) -> None:
+    source, data_dir = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    soundfile.write(source / "a.wav", material.tone(10, 300), material.RATE)
+    job = material.make_job(source, data_dir, validation_fraction=0.2)
+    slaney = dataclasses.replace(job, audio=dataclasses.replace(job.audio, mel_break_hz=1000.0))
+    prepare.prepare(slaney)
+    values = manifest.read_values(str(data_dir))
+    del values["audio"]["mel_break_hz"]
+    values["checksum"] = manifest.checksum(values)
+    (data_dir / manifest.DATASET_FILE).write_text(json.dumps(values))
+    assert manifest.load(str(data_dir)).audio == slaney.audio
+    with pytest.raises(errors.InputError, match=r"mel_break_hz=1000.0 instead of 500.0"):
+        prepare.prepare(job)
+    assert prepare.prepare(slaney)[0].audio == slaney.audio
+
+
 def test_leftovers_of_a_killed_run_are_replaced_and_foreign_files_are_not(
     recordings: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
@@ -377,3 +396,12 @@ def test_another_schema_version_is_refused(
         manifest.load(str(tmp_path))
     with pytest.raises(errors.InputError, match="must hold a finished dataset"):
         manifest.load(str(tmp_path / "none"))
+
+
+def test_mel_bands_that_no_bin_reaches_are_a_warning(dataset: manifest.Dataset) -> None:
+    lines = manifest.load_lines(dataset.data_dir)
+    assert "mel bands" not in summary.describe(dataset, lines)
+    narrow = dataclasses.replace(dataset.audio, n_mels=100)
+    n_empty = frequency_scales.empty_bands(narrow)
+    text = summary.describe(dataclasses.replace(dataset, audio=narrow), lines)
+    assert f"warning   {n_empty} of 100 mel bands lie between two FFT bins" in text

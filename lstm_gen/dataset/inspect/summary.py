@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lstm_gen.audio import normalisation, plots, representations
+from lstm_gen.audio import frequency_scales, normalisation, plots, representations
 from lstm_gen.dataset.format import labels, manifest, records
 from lstm_gen.platform import errors, storage
 
@@ -61,6 +61,7 @@ def describe(dataset: manifest.Dataset, lines: Iterable[Mapping[str, Any]]) -> s
     rows += ["", *_split_table(dataset)]
     if not dataset.splits["validation"].n_records and dataset.split.validation_fraction > 0:
         rows.append("warning   the validation split is empty: no usable recording was held out")
+    rows += _silent_bands(dataset)
     if by_status:
         rows += ["", *(_left_out(status, by_status[status]) for status in sorted(by_status))]
     return "\n".join(rows)
@@ -175,6 +176,18 @@ def _trimmed(dataset: manifest.Dataset, read: list[Mapping[str, Any]]) -> list[s
     kept = sum(sum(line["frames_kept"].values()) for line in read)
     seconds = (found - kept) / dataset.audio.frames_per_second
     return [f"trimmed   {seconds:.1f} seconds (lead-in, fade-out, silence, guards)"] if read else []
+
+
+def _silent_bands(dataset: manifest.Dataset) -> list[str]:
+    """Return the line about mel bands that no FFT bin reaches."""
+    audio = dataset.audio
+    n_empty = frequency_scales.empty_bands(audio) if audio.representation == "log_mel" else 0
+    if not n_empty:
+        return []
+    return [
+        f"warning   {n_empty} of {audio.n_mels} mel bands lie between two FFT bins and are always "
+        "silent; choose fewer --n_mels, a higher --mel_break_hz or a longer --n_fft"
+    ]
 
 
 def _unused(dataset: manifest.Dataset) -> list[str]:

@@ -254,9 +254,10 @@ def _difference(values: dict[str, Any], job: plan.Job) -> str:
         return f"schema version {values.get('schema')} instead of {manifest.SCHEMA}"
     job = dataclasses.replace(job, label_source=plan.without_folder(job.label_source))
     for part in ("audio", "segment", "split", "label_source"):
-        there, wanted = values.get(part), fields.to_dict(getattr(job, part))
+        requested = getattr(job, part)
+        there, wanted = values.get(part), fields.to_dict(requested)
         for name, value in wanted.items():
-            found = there.get(name) if isinstance(there, dict) else None
+            found = {**requested.added, **there}.get(name) if isinstance(there, dict) else None
             if found != value and not (name == "split" and value == "auto"):
                 return f"{name}={found!r} instead of {value!r}"
     return ""
