@@ -8,9 +8,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+import processes
 import pytest
 import soundfile
 import tiny
@@ -61,16 +63,26 @@ class Case(NamedTuple):
     words: str
 
 
-def run(folder: pathlib.Path, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a command that must succeed."""
-    result = subprocess.run(
-        [sys.executable, ROOT / f"{command}.py", *arguments],
-        cwd=folder,
+def start(*arguments: str, cwd: pathlib.Path) -> subprocess.CompletedProcess[str]:
+    """Run Python, started anew."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd,
         capture_output=True,
         text=True,
         check=False,
         timeout=120,
     )
+
+
+def run(
+    folder: pathlib.Path,
+    command: str,
+    *arguments: str,
+    run_python: Callable[..., subprocess.CompletedProcess[str]] = processes.run_python,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command that must succeed."""
+    result = run_python(str(ROOT / f"{command}.py"), *arguments, cwd=folder)
     assert result.returncode == 0, result.stderr
     assert not TENSORFLOWS.search(result.stderr)
     return result
@@ -78,15 +90,11 @@ def run(folder: pathlib.Path, command: str, *arguments: str) -> subprocess.Compl
 
 def check_refused(folder: pathlib.Path, command: str, cases: list[Case]) -> None:
     """Check that each command line gives status 1 and one line, and is refused for its words."""
-    result = subprocess.run(
-        [sys.executable, "-c", REPEAT, command],
+    result = processes.run_python(
+        *("-c", REPEAT, command),
         cwd=folder,
-        env={"PYTHONPATH": str(ROOT), "PATH": "", "TF_CPP_MIN_LOG_LEVEL": "3"},
-        input=json.dumps([case.arguments for case in cases]),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
+        env={"PYTHONPATH": str(ROOT)},
+        stdin=json.dumps([case.arguments for case in cases]),
     )
     assert result.returncode == 0, result.stderr
     complaints = []
@@ -119,9 +127,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     (folder / "recordings").mkdir()
     for index, suffix in enumerate((".wav", ".flac")):
         soundfile.write(folder / "recordings" / f"{index}{suffix}", pluck(6, index), RATE)
-    made = run(folder, "create_tfrecord", *PREPARE)
+    made = run(folder, "create_tfrecord", *PREPARE, run_python=start)
     assert "next      python train_model.py --data_dir=dataset --run_dir=run" in made.stdout
-    first = run(folder, "train_model", *TRAIN, "--steps=6")
+    first = run(folder, "train_model", *TRAIN, "--steps=6", run_python=start)
     assert "resuming" not in first.stdout
     second = run(folder, "train_model", *TRAIN, "--steps=9", "--sample_every_steps=0")
     assert "resuming after step 6\n" in second.stdout
@@ -257,17 +265,14 @@ def test_a_training_that_is_told_to_stop_saves_and_begins_again_when_told_to(
     folder: pathlib.Path,
 ) -> None:
     arguments = [*TRAIN, "--run_dir=stopped", "--sample_every_steps=0", "--nobaselines"]
-    with subprocess.Popen(
-        [sys.executable, ROOT / "train_model.py", *arguments, "--steps=1000000"],
-        cwd=folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as training:
+    training = processes.Fork(ROOT / "train_model.py", *arguments, "--steps=1000000", cwd=folder)
+    try:
         while training.poll() is None and not (folder / "stopped/model").exists():
             time.sleep(0.05)
         training.send_signal(signal.SIGTERM)
         _, said = training.communicate(timeout=60)
+    finally:
+        training.kill()
     assert training.returncode == 128 + signal.SIGTERM, said
     last = said.splitlines()[-1]
     found = re.fullmatch(

@@ -4,7 +4,6 @@ import subprocess
 import sys
 import textwrap
 
-import processes
 import pytest
 
 from lstm_gen.cli import command
@@ -277,12 +276,19 @@ def test_a_wrong_value_needs_no_heavy_import(name: str, flag: str) -> None:
     assert result.stderr.startswith(f"error: {flag.partition('=')[0].removeprefix('--')} must be")
 
 
+def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Python, started anew, at the root of the project."""
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
 def test_subcommands_are_listed() -> None:
-    done = processes.run_python("-m", "lstm_gen")
+    done = run_python("-m", "lstm_gen")
     assert done.returncode == 1
     assert all(f"lstm_gen {name} " in done.stdout for name in command.COMMANDS)
-    assert processes.run_python("-m", "lstm_gen", "--help").stdout == done.stdout
-    check_refused(processes.run_python("-m", "lstm_gen", "sing"), "one of prepare, train, generate")
+    assert run_python("-m", "lstm_gen", "--help").stdout == done.stdout
+    check_refused(run_python("-m", "lstm_gen", "sing"), "one of prepare, train, generate")
 
 
 @pytest.mark.parametrize(

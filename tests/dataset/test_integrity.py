@@ -5,12 +5,12 @@ import pathlib
 import re
 import shutil
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
 
 import mutants
+import processes
 import pytest
 import tiny
 
@@ -150,14 +150,8 @@ def test_a_directory_that_cannot_be_written_is_verified_every_time(
 
 def train(folder: pathlib.Path) -> subprocess.CompletedProcess[str]:
     """Run the training command on a dataset."""
-    return subprocess.run(
-        [sys.executable, ROOT / "train_model.py", f"--data_dir={folder}", "--run_dir=run"],
-        cwd=folder.parent,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    arguments = (f"--data_dir={folder}", "--run_dir=run")
+    return processes.run_python(ROOT / "train_model.py", *arguments, cwd=folder.parent)
 
 
 def check_training_refuses(

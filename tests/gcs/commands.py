@@ -9,6 +9,7 @@ import sys
 
 import buckets
 import numpy as np
+import processes
 import soundfile
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -36,7 +37,11 @@ def start(
 def run(
     command: str, *arguments: str, bucket: buckets.Bucket, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
+    """Run a command to its end, forked if it needs TensorFlow."""
+    variables = bucket.environment | environment
+    if command != "create_tfrecord":
+        script = ROOT / f"{command}.py"
+        return processes.run_python(script, *arguments, env=variables, timeout=300)
     process = start(command, *arguments, bucket=bucket, **environment)
     output, complaints = process.communicate(timeout=300)
     return subprocess.CompletedProcess(process.args, process.returncode, output, complaints)

@@ -2,11 +2,10 @@
 
 import json
 import pathlib
-import subprocess
-import sys
 from typing import Any
 
 import numpy as np
+import processes
 import pytest
 import soundfile
 import tensorflow as tf
@@ -31,14 +30,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     runs.save_model(str(folder / "run"), run.build_model(), 7, {})
     soundfile.write(folder / "clip.wav", make_clip(), RATE, subtype="FLOAT")
     arguments = ["--run_dir=run", "--output_dir=exported/1", "--max_seconds=30"]
-    result = subprocess.run(
-        [sys.executable, "-m", "lstm_gen", "export", *arguments],
-        cwd=folder,
-        env={"PYTHONPATH": str(ROOT), "PATH": "", "TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
+    result = processes.run_python(
+        *("-m", "lstm_gen", "export", *arguments), cwd=folder, env={"PYTHONPATH": str(ROOT)}
     )
     assert result.returncode == 0, result.stderr
     assert "exported/1: signature serving_default" in result.stdout

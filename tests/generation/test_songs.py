@@ -1,13 +1,11 @@
 import dataclasses
 import json
 import math
-import os
 import pathlib
-import subprocess
-import sys
 from typing import Any
 
 import numpy as np
+import processes
 import pytest
 import soundfile
 import tiny
@@ -126,9 +124,8 @@ songs.make(runs.load(run_dir), folder, asked, devices=devices)
 def test_any_devices_and_processes_make_the_same_songs(
     run_dir: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root = str(pathlib.Path(__file__).parents[2])
-    script = [sys.executable, "-c", SPLIT, run_dir, str(tmp_path / "two")]
-    subprocess.run(script, env=os.environ | {"PYTHONPATH": root}, check=True, timeout=120)
+    split = processes.run_python("-c", SPLIT, run_dir, tmp_path / "two")
+    assert split.returncode == 0, split.stderr
     asked = GenerationConfig(n_songs=4, songs_at_once=2, seconds=1.0, seed=3)
     songs.make(runs.load(run_dir), str(tmp_path / "one"), asked)
     for index, names in enumerate((["0", "1"], ["2", "3"])):

@@ -1,8 +1,7 @@
 import dataclasses
 import importlib.util
-import subprocess
-import sys
 
+import processes
 import pytest
 
 from lstm_gen.cli import command
@@ -72,8 +71,8 @@ def test_a_table_has_a_row_for_each_preset() -> None:
 
 @pytest.mark.skipif(importlib.util.find_spec("jax") is not None, reason="JAX is installed")
 def test_a_missing_compiler_is_one_line() -> None:
-    command = [sys.executable, "-m", "tools.check_tpu", "--units=8", "--nolargest_batch"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    flags = ("--units=8", "--nolargest_batch")
+    result = processes.run_python("-m", "tools.check_tpu", *flags)
     assert (result.returncode, result.stdout) == (1, "")
     (error,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert "the TPU compiler must be installed: run make check-tpu" in error

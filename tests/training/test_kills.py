@@ -6,12 +6,9 @@ import os
 import pathlib
 import random
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
+import processes
 import pytest
 import tiny
 import trainee
@@ -27,42 +24,27 @@ Line = tuple[str, str]
 class Trainees:
     """The trainings of a run and of its double, each start of them in a process of its own."""
 
-    def __init__(self, folder: pathlib.Path, steps: int, server: subprocess.Popen[str]) -> None:
-        self._folder, self._steps, self._server = folder, steps, server
+    def __init__(self, folder: pathlib.Path, steps: int) -> None:
+        self._folder, self._steps = folder, steps
 
-    def start(self, name: str, **interruption: Any) -> int:
+    def start(self, name: str, failpoint: str = "", stop_before_call: int = 0) -> int:
         """Train, or go on, to the end or the interruption; return the exit status."""
-        said = self._folder / "said"
         order = trainee.Order(
             data_dir=str(self._folder / "dataset"),
             run_dir=str(self._folder / name),
             steps=self._steps,
             log=str(self._folder / f"{name}.jsonl"),
-            errors=str(said),
-            **interruption,
+            stop_before_call=stop_before_call,
         )
-        assert self._server.stdin is not None
-        assert self._server.stdout is not None
-        print(json.dumps(order._asdict()), file=self._server.stdin, flush=True)
-        answer = self._server.stdout.readline()
-        assert answer, "the server of trainees has died"
-        assert "Traceback" not in said.read_text(), said.read_text()
-        return int(answer)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[subprocess.Popen[str]]:
-    """Yield the process that starts trainees."""
-    with subprocess.Popen(
-        [sys.executable, trainee.__file__],
-        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        yield process
-        assert process.stdin is not None
-        process.stdin.close()
+        done = processes.run_python(
+            *(trainee.__file__, json.dumps(order._asdict())),
+            env={
+                "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
+                "LSTM_GEN_FAILPOINT": failpoint,
+            },
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return done.returncode
 
 
 def read_log(folder: pathlib.Path, name: str, steps: int) -> dict[int, Line]:
@@ -117,15 +99,10 @@ def interrupt(trainees: Trainees, folder: pathlib.Path, kills: int, stops: int, 
     [(50, 3, 2, 1), pytest.param(500, 30, 20, 2, marks=pytest.mark.faults)],
 )
 def test_a_killed_run_is_the_whole_one_to_the_bit(
-    tmp_path: pathlib.Path,
-    server: subprocess.Popen[str],
-    steps: int,
-    kills: int,
-    stops: int,
-    seed: int,
+    tmp_path: pathlib.Path, steps: int, kills: int, stops: int, seed: int
 ) -> None:
     tiny.make_dataset(tmp_path / "dataset")
-    trainees = Trainees(tmp_path, steps, server)
+    trainees = Trainees(tmp_path, steps)
     assert trainees.start("whole") == 0
     interrupt(trainees, tmp_path, kills, stops, seed)
     assert trainees.start("killed") == 0

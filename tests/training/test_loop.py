@@ -1,14 +1,13 @@
 import dataclasses
 import os
 import pathlib
-import subprocess
-import sys
 import types
 from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
+import processes
 import pytest
 import soundfile
 import tensorflow as tf
@@ -382,14 +381,8 @@ for one, two in zip(*weights, strict=True):
 @pytest.mark.slow
 def test_two_devices_train_as_one(tmp_path: pathlib.Path) -> None:
     root = pathlib.Path(__file__).parents[2]
-    result = subprocess.run(
-        [sys.executable, "-c", TWO_DEVICES, tmp_path],
-        env=os.environ | {"PYTHONPATH": f"{root}{os.pathsep}{root / 'tests'}"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    paths = {"PYTHONPATH": f"{root}{os.pathsep}{root / 'tests'}"}
+    result = processes.run_python("-c", TWO_DEVICES, tmp_path, env=paths)
     assert result.returncode == 0, result.stderr
 
 

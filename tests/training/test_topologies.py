@@ -6,12 +6,11 @@ import pathlib
 import re
 import signal
 import socket
-import subprocess
-import sys
 import time
 from typing import Any
 
 import numpy as np
+import processes
 import pytest
 import tiny
 
@@ -21,19 +20,15 @@ ROOT = pathlib.Path(__file__).parents[2]
 Results = dict[str, dict[str, Any]]
 
 
-def start(folder: pathlib.Path, name: str, *arguments: Any, **variables: str) -> subprocess.Popen:
+def start(folder: pathlib.Path, name: str, *arguments: Any, **variables: str) -> processes.Fork:
     """Start a script in a process; what it prints and logs is in files named after it."""
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     with (folder / f"{name}.out").open("wb") as out, (folder / f"{name}.log").open("wb") as log:
-        return subprocess.Popen(
-            [sys.executable, *map(str, arguments)],
-            env=os.environ | {"PYTHONPATH": paths} | variables,
-            stdout=out,
-            stderr=log,
-        )
+        environment = {"PYTHONPATH": paths} | variables
+        return processes.Fork(*map(str, arguments), env=environment, stdout=out, stderr=log)
 
 
-def start_two(folder: pathlib.Path, name: str, *arguments: Any) -> list[subprocess.Popen]:
+def start_two(folder: pathlib.Path, name: str, *arguments: Any) -> list[processes.Fork]:
     """Start two processes that work together, in the form that Vertex AI describes them."""
     sockets = [socket.create_server(("localhost", 0)) for _ in range(2)]
     chief, worker = (f"localhost:{each.getsockname()[1]}" for each in sockets)
@@ -51,13 +46,13 @@ def start_two(folder: pathlib.Path, name: str, *arguments: Any) -> list[subproce
     ]
 
 
-def finish(folder: pathlib.Path, processes: list[subprocess.Popen]) -> None:
+def finish(folder: pathlib.Path, started: list[processes.Fork]) -> None:
     try:
-        assert [process.wait(timeout=300) for process in processes] == [0] * len(processes), (
-            "\n".join(path.read_text()[-2000:] for path in folder.glob("*.log"))
+        assert [process.wait(timeout=300) for process in started] == [0] * len(started), "\n".join(
+            path.read_text()[-2000:] for path in folder.glob("*.log")
         )
     finally:
-        for process in processes:
+        for process in started:
             process.kill()
 
 
@@ -71,23 +66,23 @@ def load(path: pathlib.Path) -> Results:
     return found
 
 
-def join(processes: list[dict[str, Any]]) -> dict[str, Any]:
+def join(results: list[dict[str, Any]]) -> dict[str, Any]:
     """Return what two processes read together, after a look at what both must know."""
     for key in ("loss", "weights", "average"):
-        np.testing.assert_array_equal(processes[0][key], processes[1][key])
-    rows = {k: [p[k] for p in processes] for k in ("row", "recording", "start_frame")}
-    return processes[0] | {k: np.concatenate(v, axis=1) for k, v in rows.items()}
+        np.testing.assert_array_equal(results[0][key], results[1][key])
+    rows = {k: [one[k] for one in results] for k in ("row", "recording", "start_frame")}
+    return results[0] | {k: np.concatenate(v, axis=1) for k, v in rows.items()}
 
 
 def train_everywhere(folder: pathlib.Path, n_steps: int, *devices: list[int]) -> Results:
     """Train in a process for each list of devices, and in two that work together."""
     tiny.make_dataset(folder / "dataset")
     script = pathlib.Path(__file__).with_name("topology.py"), folder / "dataset"
-    processes = start_two(folder, "pair", *script, folder / "NAME.npz", n_steps, 1)
+    started = start_two(folder, "pair", *script, folder / "NAME.npz", n_steps, 1)
     for place, counts in enumerate(devices):
         result = folder / f"{place}.npz"
-        processes.append(start(folder, f"alone-{place}", *script, result, n_steps, *counts))
-    finish(folder, processes)
+        started.append(start(folder, f"alone-{place}", *script, result, n_steps, *counts))
+    finish(folder, started)
     parts = [load(folder / f"{kind}.npz") for kind in ("chief", "worker")]
     found = {"2 processes": join([value for part in parts for value in part.values()])}
     for place in range(len(devices)):

@@ -1,22 +1,20 @@
-"""A process whose children train a tiny run, note what every step was given, and may be killed.
+"""A training of a tiny run that notes what every step was given, and may be killed.
 
-It reads an order a line from its standard input, JSON of `Order`, forks a child for it in a process
-group of its own, and answers with the child's exit status, negative for a signal. TensorFlow is
-imported once, before there is any child, and started in the children only.
+    python trainee.py ORDER
+
+where ORDER is JSON of an `Order`.
 
 The log has a line for every step: its number, its loss in hexadecimal, and a digest of the windows
 that it was given.
 """
 
 import dataclasses
-import importlib
 import itertools
 import json
 import os
 import pathlib
 import signal
 import sys
-import traceback
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -25,7 +23,7 @@ import tiny
 
 from lstm_gen.dataset.format import manifest
 from lstm_gen.models import base
-from lstm_gen.platform import devices, errors, failpoints
+from lstm_gen.platform import devices, errors
 from lstm_gen.runs import run as runs
 from lstm_gen.training import loop, monitor, step
 
@@ -37,15 +35,13 @@ _PLACE = 8191  # prime, and so small that the sums below are exact in float32
 
 
 class Order(NamedTuple):
-    """What a child does.
+    """What is trained.
 
     Attributes:
       data_dir: The dataset.
       run_dir: The run.
       steps: Its steps.
       log: File to add the steps to.
-      errors: File for what the child says.
-      failpoint: Where it is killed, as `failpoints` takes it from the environment.
       stop_before_call: The call of steps before which it sends itself SIGTERM; 0 for none.
     """
 
@@ -53,8 +49,6 @@ class Order(NamedTuple):
     run_dir: str
     steps: int
     log: str
-    errors: str
-    failpoint: str = ""
     stop_before_call: int = 0
 
 
@@ -122,26 +116,5 @@ def train(order: Order) -> int:
     return 0
 
 
-def fork(order: Order) -> int:
-    """Train in a child; return its exit status."""
-    child = os.fork()
-    if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    os.setsid()
-    with pathlib.Path(order.errors).open("w") as file:
-        os.dup2(file.fileno(), sys.stdout.fileno())
-        os.dup2(file.fileno(), sys.stderr.fileno())
-    os.environ["LSTM_GEN_FAILPOINT"] = order.failpoint
-    importlib.reload(failpoints)
-    status = 1
-    try:
-        status = train(order)
-    except BaseException:
-        traceback.print_exc()
-    sys.stderr.flush()
-    os._exit(status)
-
-
 if __name__ == "__main__":
-    for line in sys.stdin:
-        print(fork(Order(**json.loads(line))), flush=True)
+    raise SystemExit(train(Order(**json.loads(sys.argv[1]))))
