@@ -111,7 +111,11 @@ def read(path: str, sample_rate: int) -> np.ndarray:
 
 
 def read_blocks(
-    path: str, sample_rate: int, block_seconds: float = 2.0, most_seconds: float = MOST_SECONDS
+    path: str,
+    sample_rate: int,
+    block_seconds: float = 2.0,
+    most_seconds: float = MOST_SECONDS,
+    speed: float = 1.0,
 ) -> Iterator[np.ndarray]:
     """Decode a recording in blocks, so that its length does not matter to memory.
 
@@ -122,7 +126,8 @@ def read_blocks(
       path: Local or gs:// path. ffmpeg reads the formats that libsndfile does not.
       sample_rate: Rate to resample to, Hz.
       block_seconds: Longest block to decode at once, seconds.
-      most_seconds: Longest recording, seconds.
+      most_seconds: Longest recording, as it plays, seconds.
+      speed: Speed at which it plays, like a tape: 2 is an octave higher in half the time.
 
     Yields:
       float32 [samples], mono; lengths vary and none is empty.
@@ -135,7 +140,7 @@ def read_blocks(
     _require_size(storage.size_bytes(path), path)
     with storage.local_copy(path) as local:
         n_samples = 0
-        for block in _decode(local, path, sample_rate, block_seconds):
+        for block in _decode(local, path, sample_rate / speed, block_seconds):
             n_samples += block.size
             require(
                 n_samples <= most_seconds * sample_rate,
@@ -197,7 +202,9 @@ def _require_size(n_bytes: int, path: str) -> None:
     require(n_bytes <= MOST_BYTES, "too_long", "a smaller file; split it", path=path, bytes=n_bytes)
 
 
-def _decode(local: str, path: str, sample_rate: int, block_seconds: float) -> Iterator[np.ndarray]:
+def _decode(
+    local: str, path: str, sample_rate: float, block_seconds: float
+) -> Iterator[np.ndarray]:
     """Yield checked mono blocks of a local file; its first bytes choose the decoder."""
     # A pipe or device with an audio name would block or never end.
     require(pathlib.Path(local).is_file(), "not_a_file", "a regular file", path=path)
@@ -233,7 +240,7 @@ def _reason(error: soundfile.LibsndfileError) -> str:
 
 
 def _soundfile_blocks(
-    local: str, path: str, sample_rate: int, block_seconds: float
+    local: str, path: str, sample_rate: float, block_seconds: float
 ) -> Iterator[np.ndarray]:
     """Yield checked mono blocks of a file that soundfile reads."""
     try:
@@ -325,7 +332,7 @@ def _require_sane(block: np.ndarray, path: str) -> None:
 
 
 def _resample(
-    blocks: Iterable[np.ndarray], file: soundfile.SoundFile, sample_rate: int
+    blocks: Iterable[np.ndarray], file: soundfile.SoundFile, sample_rate: float
 ) -> Iterator[np.ndarray]:
     """Yield one signal's blocks at another rate."""
     if file.samplerate == sample_rate:
@@ -338,7 +345,7 @@ def _resample(
 
 
 def _ffmpeg_blocks(
-    local: str, path: str, sample_rate: int, block_values: int
+    local: str, path: str, sample_rate: float, block_values: int
 ) -> Iterator[np.ndarray]:
     """Yield blocks of a file's first audio track, mixed to mono and resampled by ffmpeg."""
     program = shutil.which("ffmpeg")
@@ -352,7 +359,17 @@ def _ffmpeg_blocks(
     command = [program, "-v", "error", "-xerror", "-nostdin"]
     command += ["-timelimit", str(_FFMPEG_CPU_SECONDS), "-protocol_whitelist", "file"]
     command += ["-format_whitelist", _FFMPEG_FORMATS, "-i", f"file:{local}"]
-    command += ["-map", "0:a:0", "-f", "f32le", "-ac", "1", "-ar", str(sample_rate), "pipe:1"]
+    command += [
+        "-map",
+        "0:a:0",
+        "-f",
+        "f32le",
+        "-ac",
+        "1",
+        "-ar",
+        str(round(sample_rate)),
+        "pipe:1",
+    ]
     with (
         tempfile.TemporaryFile() as messages,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=messages) as process,

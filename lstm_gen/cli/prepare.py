@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 from lstm_gen.cli import command, paths, settings
 from lstm_gen.config import fields
 from lstm_gen.config.audio import AudioConfig
-from lstm_gen.config.dataset import LabelConfig, SegmentConfig, SplitConfig
+from lstm_gen.config.dataset import LabelConfig, SegmentConfig, SplitConfig, TranspositionConfig
 
 if TYPE_CHECKING:
     from lstm_gen.dataset.format import manifest
@@ -80,6 +80,7 @@ SETTINGS = (
     AudioConfig,
     SegmentConfig,
     SplitConfig,
+    TranspositionConfig,
     paths.StorageConfig,
 )
 
@@ -117,6 +118,7 @@ def prepare(line: settings.CommandLine) -> "manifest.Dataset":
         audio=audio,
         segment=segment,
         split=split,
+        transposition=line.build(TranspositionConfig),
         label_source=labels,
     )
     return _prepare(job, options)

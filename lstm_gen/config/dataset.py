@@ -1,10 +1,12 @@
-"""Settings of a dataset: segments, held-out splits, labels."""
+"""Settings of a dataset: segments, held-out splits, transposed copies, labels."""
 
 import dataclasses
 
 from lstm_gen.config import fields
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.platform import errors
+
+_MOST_SEMITONES = 12
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -139,6 +141,43 @@ class SplitConfig(fields.Settings):
             validation_fraction=self.validation_fraction,
             test_fraction=self.test_fraction,
         )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TranspositionConfig(fields.Settings):
+    """Transposed copies of what trains."""
+
+    augment_semitones: str = fields.setting(
+        "0",
+        "Semitones by which training recordings are transposed, as in -3,-2,-1,0,1,2,3: each is "
+        "stored as it is (0) and once more for each other number, played faster (up) or slower "
+        "(down), like a tape. Held-out material is only stored as it is. Copies take disk and "
+        "time; a label pitch, or one whose name ends in _pitch, follows, and a copy whose pitch "
+        "would leave 0 to 127 is not made.",
+        unit="semitones",
+    )
+
+    def check(self) -> None:
+        """Raise InputError unless the semitones are in order, within an octave, with 0."""
+        semitones = fields.integers("augment_semitones", self.augment_semitones)
+        errors.require(
+            list(semitones) == sorted({0, *semitones})
+            and max(map(abs, semitones)) <= _MOST_SEMITONES,
+            f"augment_semitones must be different numbers from -{_MOST_SEMITONES} to "
+            f"{_MOST_SEMITONES} in ascending order, 0 among them",
+            augment_semitones=self.augment_semitones,
+        )
+
+    @property
+    def copies(self) -> tuple[int, ...]:
+        """Semitones of the copies beside the recording itself."""
+        semitones = fields.integers("augment_semitones", self.augment_semitones)
+        return tuple(number for number in semitones if number)
+
+
+def speed(semitones: int) -> float:
+    """Return how much faster a recording plays when it is transposed: 2^(semitones / 12)."""
+    return float(2 ** (semitones / 12))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ The command line makes its flags from the same declarations (`lstm_gen.cli.setti
 import dataclasses
 import json
 import math
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from lstm_gen.platform import errors
 
 T = TypeVar("T")
 _KEY = "setting"
+_INTEGER = re.compile(r"[+-]?[0-9]{1,9}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -146,6 +148,25 @@ def require_valid(setting: Setting, name: str, value: Any) -> None:
     elif isinstance(value, int | float) and not isinstance(value, bool):
         expected = setting.range or "finite"
         errors.require(setting.contains(value), f"{name} must be {expected}", **{name: value})
+
+
+def integers(name: str, text: str) -> tuple[int, ...]:
+    """Return the integers of a text such as "4,4,4" or "-1,0,+1".
+
+    Args:
+      name: Of the setting, for the error.
+      text: Its value.
+
+    Raises:
+      InputError: If a part is no whole number.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    errors.require(
+        all(_INTEGER.fullmatch(part) for part in parts),
+        f"{name} must be whole numbers separated by commas, as in 4,4,4",
+        **{name: text},
+    )
+    return tuple(int(part) for part in parts)
 
 
 def to_dict(config: Any) -> dict[str, Any]:

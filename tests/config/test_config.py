@@ -10,7 +10,7 @@ from lstm_gen.config import dataset as dataset_config
 from lstm_gen.config import fields
 from lstm_gen.config import training as training_config
 from lstm_gen.config.audio import AudioConfig
-from lstm_gen.config.dataset import LabelConfig, SegmentConfig, SplitConfig
+from lstm_gen.config.dataset import LabelConfig, SegmentConfig, SplitConfig, TranspositionConfig
 from lstm_gen.config.training import (
     AugmentationConfig,
     DeviceConfig,
@@ -24,6 +24,7 @@ CLASSES = [
     AudioConfig,
     SegmentConfig,
     SplitConfig,
+    TranspositionConfig,
     WindowConfig,
     AugmentationConfig,
     TrainingConfig,
@@ -48,6 +49,16 @@ REFUSED: list[tuple[type, dict[str, object], str]] = [
     (AudioConfig, {"log_floor": 0.0}, "log_floor must be"),
     (AudioConfig, {"log_floor": float("inf")}, "log_floor must be"),
     (SegmentConfig, {"segment_frames": 1}, "segment_frames must be"),
+    (TranspositionConfig, {"augment_semitones": "1,2"}, "augment_semitones must be different"),
+    (TranspositionConfig, {"augment_semitones": "0,0"}, "augment_semitones must be different"),
+    (TranspositionConfig, {"augment_semitones": "-13,0"}, "augment_semitones must be different"),
+    (TranspositionConfig, {"augment_semitones": "0,13"}, "augment_semitones must be different"),
+    (TranspositionConfig, {"augment_semitones": "1,0"}, "augment_semitones must be different"),
+    (TranspositionConfig, {"augment_semitones": "0,1,1"}, "augment_semitones must be different"),
+    (TranspositionConfig, {"augment_semitones": ""}, "augment_semitones must be whole"),
+    (TranspositionConfig, {"augment_semitones": "0,x"}, "augment_semitones must be whole"),
+    (TranspositionConfig, {"augment_semitones": "0.5,0"}, "augment_semitones must be whole"),
+    (TranspositionConfig, {"augment_semitones": "-3,,0"}, "augment_semitones must be whole"),
     (AudioConfig, {"representation": "mfcc"}, "representation must be one of log_mel, log"),
     (AudioConfig, {"phase": "none"}, "phase must be one of instantaneous_frequency, real"),
     (AudioConfig, {"normalisation": "rank"}, "normalisation must be one of standard, min"),
@@ -182,6 +193,7 @@ def test_values_at_the_edge_are_taken() -> None:
     SplitConfig(validation_fraction=0.4, test_fraction=0.4)
     WindowConfig(timesteps=2, shift=2)
     SegmentConfig(segment_frames=2, trim_db=0.0)
+    TranspositionConfig(augment_semitones="-12, 0, +12")
 
 
 @pytest.mark.parametrize(

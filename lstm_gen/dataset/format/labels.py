@@ -27,6 +27,7 @@ UNLABELLED = -1
 
 _SHOWN = 6  # values of a label in a summary
 _LISTED = 40  # values in an error
+_HIGHEST_NOTE = 127  # of MIDI
 
 Value = tuple[str, ...] | float | None
 Values = Mapping[str, Value]
@@ -163,6 +164,41 @@ def draw(vocabulary: Vocabulary, names: Iterable[str], seed: int, row: int) -> d
     return drawn
 
 
+def transpose(values: Values, semitones: int) -> Values | None:
+    """Return the labels of a recording that is transposed.
+
+    A pitch, which is a label named "pitch" or "..._pitch", moves by the semitones; the others and
+    unknown values stay.
+
+    Returns:
+      The labels, or None if a pitch would leave 0 to 127: that copy is not made.
+
+    Raises:
+      InputError: If a pitch is no MIDI note number.
+    """
+    moved = dict(values)
+    for name, value in values.items():
+        if name != "pitch" and not name.endswith("_pitch"):
+            continue
+        notes = [value] if isinstance(value, float) else value or ()
+        pitches = [_read_note(name, note) + semitones for note in notes]
+        if not all(0 <= pitch <= _HIGHEST_NOTE for pitch in pitches):
+            return None
+        if isinstance(value, float):
+            moved[name] = pitches[0]
+        elif value:
+            # Numbers in names are often filled up with zeros: 060.
+            texts = zip(value, pitches, strict=True)
+            moved[name] = tuple(f"{round(pitch):0{len(text)}d}" for text, pitch in texts)
+    return moved
+
+
+def of_copies(values: Values, semitones: Iterable[int | str]) -> list[Values]:
+    """Return the labels of a recording and of the transposed copies that are made of it."""
+    moved = (transpose(values, int(number)) for number in semitones)
+    return [values, *(one for one in moved if one is not None)]
+
+
 def read_line(line: Mapping[str, Any]) -> dict[str, Value]:
     """Return a recording's labels from its line of `manifest.jsonl`."""
     return {
@@ -223,6 +259,18 @@ def _encode(name: str, label: Label, value: Value) -> np.ndarray:
     if label.kind == "multi":
         return np.array([text in texts for text in label.values], np.float32)
     return np.array(label.values.index(texts[0]) if texts else UNLABELLED, np.int64)
+
+
+def _read_note(name: str, note: float | str) -> float:
+    """Return a pitch as a number."""
+    number = note if isinstance(note, float) else float(note) if note.isdigit() else math.nan
+    errors.require(
+        0 <= number <= _HIGHEST_NOTE,
+        f"label {name} must be a MIDI note number from 0 to {_HIGHEST_NOTE} to be transposed; "
+        "leave it out with --label_names, or leave out --augment_semitones",
+        **{name: note},
+    )
+    return number
 
 
 def _show(value: Value) -> str:

@@ -29,7 +29,7 @@ import numpy as np
 from lstm_gen.audio import normalisation, representations
 from lstm_gen.config import fields
 from lstm_gen.config.audio import AudioConfig
-from lstm_gen.config.dataset import LabelConfig, SegmentConfig, SplitConfig
+from lstm_gen.config.dataset import LabelConfig, SegmentConfig, SplitConfig, TranspositionConfig
 from lstm_gen.dataset.format import integrity, labels, records
 from lstm_gen.dataset.format.labels import Vocabulary
 from lstm_gen.platform import errors, storage
@@ -135,6 +135,7 @@ class Dataset:
       splits: "train", "validation" and "test" to their shards, perhaps none.
       plan: Digest of the inputs and the configuration.
       fingerprint: Digest of the plan and of the content of every shard.
+      transposition: Transposed copies of what trains.
       labels: Vocabulary of the usable recordings' labels.
       label_source: Source of the labels.
       unused_rows: Label rows that match no recording.
@@ -150,6 +151,7 @@ class Dataset:
     splits: dict[str, Split]
     plan: str
     fingerprint: str
+    transposition: TranspositionConfig = dataclasses.field(default_factory=TranspositionConfig)
     labels: Vocabulary = dataclasses.field(default_factory=dict)
     label_source: LabelConfig = dataclasses.field(default_factory=LabelConfig)
     unused_rows: UnusedRows = _NONE_UNUSED
@@ -199,6 +201,7 @@ def save(dataset: Dataset) -> Dataset:
         "audio": fields.to_dict(dataset.audio),
         "segment": fields.to_dict(dataset.segment),
         "split": fields.to_dict(dataset.split),
+        **transposition_values(dataset.transposition),
         "normalisation": dataset.normalisation.to_dict(),
         "splits": {name: _split_values(split) for name, split in dataset.splits.items()},
         "labels": labels.to_json(dataset.labels),
@@ -211,6 +214,11 @@ def save(dataset: Dataset) -> Dataset:
     values["checksum"] = checksum(values)
     storage.write_text(storage.join(dataset.data_dir, DATASET_FILE), fields.to_json(values))
     return dataclasses.replace(dataset, lines=lines)
+
+
+def transposition_values(transposition: TranspositionConfig) -> dict[str, Any]:
+    """Return the field of `dataset.json` about transposed copies; none where there are none."""
+    return {"transposition": fields.to_dict(transposition)} if transposition.copies else {}
 
 
 def checksum(values: Mapping[str, Any]) -> str:
@@ -347,11 +355,15 @@ def recording_names(lines: Iterable[Mapping[str, Any]]) -> dict[int, str]:
     Args:
       lines: Of `manifest.jsonl`.
     """
-    return {
-        records.recording_id(line["sha256"]): printable(line["name"])
-        for line in lines
-        if line.get("segments")
-    }
+    names = {}
+    for line in lines:
+        if line.get("segments"):
+            name = printable(line["name"])
+            names[records.recording_id(line["sha256"])] = name
+            for semitones in line.get("transposed", {}):
+                copy = records.recording_id(line["sha256"], int(semitones))
+                names[copy] = f"{name} ({semitones} semitones)"
+    return names
 
 
 def printable(name: str) -> str:
@@ -374,6 +386,9 @@ def _build(data_dir: str, values: Mapping[str, Any], where: str) -> Dataset:
         splits={name: _build_split(values["splits"][name]) for name in SPLITS},
         plan=values["plan"],
         fingerprint=values["fingerprint"],
+        transposition=fields.from_dict(
+            TranspositionConfig, values.get("transposition", {}), f"{where}: transposition"
+        ),
         labels=labels.from_json(values["labels"]),
         label_source=fields.from_dict(
             LabelConfig, values["label_source"], f"{where}: label_source"

@@ -10,6 +10,7 @@ Encoded and decoded here by hand, since importing TensorFlow takes seconds. An e
 Source: tensorflow/core/example/{example,feature}.proto, tensorflow/core/lib/io/record_writer.h.
 """
 
+import hashlib
 import math
 import pathlib
 import struct
@@ -40,7 +41,7 @@ class Segment(NamedTuple):
     Attributes:
       frames: values [n_frames, channels] as stored, not normalised.
       recording: `recording_id` of the recording.
-      start_frame: First frame within the untrimmed recording.
+      start_frame: First frame within the untrimmed recording or copy.
       labels: Of the recording; numbers are float32 when read.
     """
 
@@ -50,8 +51,14 @@ class Segment(NamedTuple):
     labels: Values = _NO_LABELS
 
 
-def recording_id(sha256: str) -> int:
-    """Return the first 60 bits of a recording's content hash, which identify it in records."""
+def recording_id(sha256: str, semitones: int = 0) -> int:
+    """Return the number that identifies a recording, or a transposed copy of it, in records.
+
+    It is the first 60 bits of a hash: of the recording's content, or of that hash as text followed
+    by the semitones with their sign.
+    """
+    if semitones:
+        sha256 = hashlib.sha256(f"{sha256}{semitones:+d}".encode()).hexdigest()
     return int(sha256[:_ID_DIGITS], 16)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from lstm_gen.audio import normalisation, representations
+from lstm_gen.config import dataset as dataset_config
 from lstm_gen.dataset.format import integrity, labels, manifest, records
 from lstm_gen.platform import errors, storage
 
@@ -38,13 +39,14 @@ def find_problems(dataset: manifest.Dataset, deep: bool) -> Iterator[str]:
     spans: dict[int, list[Span]] = defaultdict(list)
     statistics = normalisation.Statistics.zero(dataset.audio.channels)
     expected = {
-        records.recording_id(line["sha256"]): labels.read_line(line) for line in _usable(lines)
+        number: values for line in _usable(lines) for number, values in _labels_by_id(line).items()
     }
     for split in manifest.SPLITS:
         for shard in dataset.splits[split].shards:
             if shard.name in readable:
                 yield from _check_records(dataset, split, shard, spans, statistics, expected)
     yield from _check_places(dataset, spans, lines)
+    yield from _check_copies(spans, lines)
     yield from _check_normalisation(dataset, statistics)
 
 
@@ -73,12 +75,20 @@ def _check_lines(dataset: manifest.Dataset, lines: list[Line]) -> Iterator[str]:
             yield f"recording {line['name']} must be in one split, but is in {', '.join(counts)}"
         for split, count in counts.items():
             segments[split] += count
+        segments["train"] += sum(copy["segments"] for copy in line.get("transposed", {}).values())
     for split, count in segments.items():
         if count != dataset.splits[split].n_records:
             yield (
                 f"split {split} must have the {count} segments of {manifest.MANIFEST_FILE}, "
                 f"but has {dataset.splits[split].n_records}"
             )
+
+
+def _labels_by_id(line: Line) -> dict[int, labels.Values]:
+    """Return the labels of a recording and of its transposed copies by their ids."""
+    copies = line.get("transposed", {})
+    numbers = [records.recording_id(line["sha256"], int(text)) for text in ("0", *copies)]
+    return dict(zip(numbers, labels.of_copies(labels.read_line(line), copies), strict=True))
 
 
 def _usable(lines: list[Line]) -> list[Line]:
@@ -89,7 +99,8 @@ def _usable(lines: list[Line]) -> list[Line]:
 def _check_vocabulary(dataset: manifest.Dataset, lines: list[Line]) -> Iterator[str]:
     """Check the vocabulary against the labels of the usable recordings."""
     kinds = {name: label.kind for name, label in dataset.labels.items()}
-    found = labels.build(kinds, [labels.read_line(line) for line in _usable(lines)])
+    usable = [values for line in _usable(lines) for values in _labels_by_id(line).values()]
+    found = labels.build(kinds, usable)
     for name, label in found.items():
         if dataset.labels[name] != label:
             yield f"label {name} must be {label}, but {manifest.DATASET_FILE} has another"
@@ -153,6 +164,28 @@ def _check_places(
                     f"{start - end} between {before} and {split} at frame {start}"
                 )
             end, before = max(end, stop), split
+
+
+def _check_copies(spans: dict[int, list[Span]], lines: list[Line]) -> Iterator[str]:
+    """Check that no transposed copy of a held-out passage is anywhere."""
+    for line in _usable(lines):
+        held_out = [
+            (start, stop)
+            for start, stop, split in spans.get(records.recording_id(line["sha256"]), [])
+            if split != "train"
+        ]
+        for semitones in line.get("transposed", {}):
+            speed = dataset_config.speed(int(semitones))
+            for start, stop, split in spans.get(
+                records.recording_id(line["sha256"], int(semitones)), []
+            ):
+                torn = any(start * speed < b and a < (stop - 1) * speed for a, b in held_out)
+                if split != "train" or torn:
+                    yield (
+                        f"recording {manifest.printable(line['name'])} must have transposed copies "
+                        f"of its training frames only, but {semitones} semitones has frame {start} "
+                        f"of the {split} split"
+                    )
 
 
 def _check_normalisation(

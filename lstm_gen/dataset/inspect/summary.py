@@ -55,6 +55,7 @@ def describe(dataset: manifest.Dataset, lines: Iterable[Mapping[str, Any]]) -> s
     rows = [f"read      {len(read)} recordings, {hours:.2f} hours of audio"]
     rows += _trimmed(dataset, read)
     rows += _padding(read)
+    rows += _transposed(dataset, read)
     values = [labels.read_line(line) for line in read]
     rows += [f"label     {text}" for text in labels.describe(dataset.labels, values)]
     rows += _unused(dataset)
@@ -208,6 +209,24 @@ def _padding(read: list[Mapping[str, Any]]) -> list[str]:
     return [
         f"examples  {sum(padded):.1f} seconds of silence pad {len(padded)} recordings, "
         f"{left_over:.1f} seconds are left over"
+    ]
+
+
+def _transposed(dataset: manifest.Dataset, read: list[Mapping[str, Any]]) -> list[str]:
+    """Return the line about transposed copies."""
+    n_copies = len(dataset.transposition.copies)
+    if not n_copies:
+        return []
+    minutes = 1 / (60 * dataset.audio.frames_per_second)
+    once = sum(line["frames_kept"].get("train", 0) for line in read) * minutes
+    copies = [copy for line in read for copy in line["transposed"].values()]
+    total = once + sum(copy["frames_kept"] for copy in copies) * minutes
+    trained = sum("train" in line["segments"] for line in read)
+    missing = trained * n_copies - len(copies)
+    beyond = f"; {missing} would leave the range of pitches" if missing else ""
+    return [
+        f"copies    {once:.1f} min of recordings train, {total:.1f} min with {n_copies + 1} "
+        f"transpositions{beyond}"
     ]
 
 

@@ -17,8 +17,8 @@ from lstm_gen.audio import normalisation
 from lstm_gen.config import dataset as dataset_config
 from lstm_gen.config import fields
 from lstm_gen.config.audio import AudioConfig
-from lstm_gen.config.dataset import LabelConfig, SegmentConfig, SplitConfig
-from lstm_gen.dataset.format import integrity, manifest
+from lstm_gen.config.dataset import LabelConfig, SegmentConfig, SplitConfig, TranspositionConfig
+from lstm_gen.dataset.format import integrity, labels, manifest
 from lstm_gen.dataset.prepare import discover, label_sources, splits
 from lstm_gen.platform import failpoints, storage
 
@@ -44,6 +44,7 @@ class Job:
       audio: Analysis.
       segment: Cutting and storage of recordings.
       split: Held-out splits.
+      transposition: Transposed copies of what trains.
       label_source: Source of the labels.
     """
 
@@ -53,6 +54,7 @@ class Job:
     audio: AudioConfig
     segment: SegmentConfig
     split: SplitConfig
+    transposition: TranspositionConfig = dataclasses.field(default_factory=TranspositionConfig)
     label_source: LabelConfig = dataclasses.field(default_factory=LabelConfig)
 
     def __post_init__(self) -> None:
@@ -117,6 +119,8 @@ class Outcome:
         edge of a split.
       padded_seconds: Zeros added to fill an example.
       left_over_seconds: Audio after the last example.
+      transposed: Semitones, as in "+3", of each transposed copy to its `frames`, `frames_kept` and
+        `segments`.
     """
 
     name: str
@@ -129,6 +133,7 @@ class Outcome:
     too_short: int = 0
     padded_seconds: float = 0.0
     left_over_seconds: float = 0.0
+    transposed: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -166,6 +171,8 @@ def make(job: Job, cache: integrity.HashCache) -> Plan:
         table = label_sources.read(job.label_source, job.input_dir, names)
     recordings = discover.hash_recordings(job.input_dir, names, cache, table.values)
     usable = [r for r in recordings if not (r.same_as or r.problem)]
+    for recording in usable if job.transposition.copies else ():
+        labels.of_copies(recording.labels, job.transposition.copies)  # refuses what is no pitch
     job = dataclasses.replace(
         job,
         split=splits.resolve(job.split, len(usable)),
@@ -176,6 +183,7 @@ def make(job: Job, cache: integrity.HashCache) -> Plan:
         "audio": fields.to_dict(job.audio),
         "segment": fields.to_dict(job.segment),
         "split": fields.to_dict(job.split),
+        **manifest.transposition_values(job.transposition),
     }
     found = {
         "recordings": [[r.name, r.sha256, r.labels] for r in recordings],
@@ -276,7 +284,9 @@ def _make_tasks(
     tasks = []
     for names in sorted(groups, key=lambda names: manifest.SPLITS.index(names[0])):
         members = groups[names]
-        distributed = distribute(members, sum(_estimate_bytes(r, job) for r in members))
+        n_copies = 1 + len(job.transposition.copies) if "train" in names else 1
+        record_bytes = n_copies * sum(_estimate_bytes(r, job) for r in members)
+        distributed = distribute(members, record_bytes)
         for index, group in enumerate(distributed):
             if not group:
                 continue  # no file: three songs do not need sixteen shards

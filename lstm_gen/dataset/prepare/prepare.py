@@ -16,6 +16,7 @@ from typing import Any
 
 from lstm_gen.audio import normalisation
 from lstm_gen.config import fields
+from lstm_gen.config.dataset import TranspositionConfig
 from lstm_gen.dataset.format import integrity, labels, manifest
 from lstm_gen.dataset.prepare import plan, workers
 from lstm_gen.platform import errors, failpoints, storage
@@ -253,7 +254,8 @@ def _difference(values: dict[str, Any], job: plan.Job) -> str:
     if values.get("schema") != manifest.SCHEMA:
         return f"schema version {values.get('schema')} instead of {manifest.SCHEMA}"
     job = dataclasses.replace(job, label_source=plan.without_folder(job.label_source))
-    for part in ("audio", "segment", "split", "label_source"):
+    values = {"transposition": fields.to_dict(TranspositionConfig()), **values}
+    for part in ("audio", "segment", "split", "transposition", "label_source"):
         requested = getattr(job, part)
         there, wanted = values.get(part), fields.to_dict(requested)
         for name, value in wanted.items():
@@ -336,6 +338,7 @@ def _lines(planned: plan.Plan, outcomes: dict[str, plan.Outcome]) -> Iterator[di
             "segments": outcome.segments,
             "shards": {split: shards[recording.name][split] for split in outcome.segments},
             "labels": recording.labels,
+            **({"transposed": outcome.transposed} if planned.job.transposition.copies else {}),
         }
     for entry in planned.left_out:
         yield {"name": entry.name, "verdict": entry.status, "detail": entry.detail}
@@ -350,7 +353,12 @@ def _build_dataset(
     for receipt in receipts:
         statistics.merge(receipt.statistics)
     n_recordings = Counter(split for outcome in outcomes.values() for split in outcome.segments)
-    usable = [r.labels for r in planned.recordings if outcomes[r.name].segments]
+    usable = [
+        values
+        for recording in planned.recordings
+        if outcomes[recording.name].segments
+        for values in labels.of_copies(recording.labels, outcomes[recording.name].transposed)
+    ]
     shards = {
         split: tuple(receipt.shards[split] for receipt in receipts if split in receipt.shards)
         for split in manifest.SPLITS
@@ -371,6 +379,7 @@ def _build_dataset(
         },
         plan=planned.digest,
         fingerprint=manifest.fingerprint(planned.digest, shards),
+        transposition=job.transposition,
         labels=labels.build(planned.kinds, usable),
         label_source=job.label_source,
         unused_rows=manifest.UnusedRows(

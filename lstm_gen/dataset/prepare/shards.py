@@ -8,6 +8,9 @@ each analysed by itself. A rest of at least half an example is padded with zeros
 recording shorter than one; a shorter rest is left out, as is everything after the first
 `max_examples`, if set. Both are counted. Otherwise runs of kept frames are cut into near-equal
 segments.
+
+A transposed copy is the recording decoded once more as it plays faster or slower. It is trimmed
+and cut for itself, and holds only what trains of the recording.
 """
 
 import contextlib
@@ -26,9 +29,10 @@ import numpy as np
 import threadpoolctl
 
 from lstm_gen.audio import files, normalisation, plots, representations
+from lstm_gen.config import dataset as dataset_config
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.config.dataset import SegmentConfig
-from lstm_gen.dataset.format import manifest, records
+from lstm_gen.dataset.format import labels, manifest, records
 from lstm_gen.dataset.prepare import discover, plan, splits
 from lstm_gen.platform import errors, failpoints, storage
 
@@ -71,6 +75,21 @@ class Place(NamedTuple):
     stop: int
 
 
+class _Original(NamedTuple):
+    """What the transposed copies of a recording are held against.
+
+    Attributes:
+      frame_splits: int8 [n_frames], split of every frame, as `splits.fill` returns it.
+      centres: int64 [n_frames], the sample on which each is centred.
+    """
+
+    frame_splits: np.ndarray
+    centres: np.ndarray
+
+
+_Segments = list[tuple[str, records.Segment]]  # with their splits
+
+
 def _ignore(message: object) -> None:
     """Ignore a message to the parent."""
 
@@ -94,6 +113,7 @@ def write_task(
       report: Called with the outcome of each recording.
     """
     statistics, outcomes = normalisation.Statistics.zero(job.audio.channels), []
+    copies = job.transposition.copies if "train" in task.shards else ()
     with contextlib.ExitStack() as stack:
         stack.enter_context(threadpoolctl.threadpool_limits(1))
         shards = {
@@ -102,12 +122,18 @@ def write_task(
         }
         for recording in task.recordings:
             start(recording.name)
-            outcome, segments = _process(job, recording, task, crashed)
+            outcome, segments, original = _process(job, recording, task, crashed)
             _require_unchanged(job, recording)
-            for split, segment in segments:
-                shards[split].write(segment)
-                if split == "train":
-                    statistics.add(representations.dequantise(segment.frames))
+            _store(segments, shards, statistics)
+            del segments  # before copies take as much memory
+            if original is not None:
+                for semitones in copies:
+                    start(recording.name)  # each may take the time of a recording
+                    copied, counts = _copy(job, recording, original, semitones)
+                    _require_unchanged(job, recording)
+                    _store(copied, shards, statistics)
+                    del copied
+                    outcome.transposed.update(counts)
             outcomes.append(outcome)
             report(outcome)
     filled = {name: shard for name, shard in shards.items() if shard.frames}
@@ -119,6 +145,16 @@ def write_task(
         statistics=statistics,
     )
     plan.save_receipt(job.data_dir, task, receipt)
+
+
+def _store(
+    segments: _Segments, shards: dict[str, "_OpenShard"], statistics: normalisation.Statistics
+) -> None:
+    """Append segments to the shards of their splits, and the training ones to the statistics."""
+    for split, segment in segments:
+        shards[split].write(segment)
+        if split == "train":
+            statistics.add(representations.dequantise(segment.frames))
 
 
 def longest_seconds(audio: AudioConfig, dtype: str) -> float:
@@ -268,7 +304,7 @@ def cut_samples(blocks: Iterable[np.ndarray], length: int) -> Iterator[np.ndarra
 
 def _process(
     job: plan.Job, recording: discover.Recording, task: plan.Task, crashed: Collection[str]
-) -> tuple[plan.Outcome, list[tuple[str, records.Segment]]]:
+) -> tuple[plan.Outcome, _Segments, _Original | None]:
     """Return a recording's outcome and its segments with their splits; catch its errors."""
     try:
         if recording.name not in crashed:
@@ -286,7 +322,7 @@ def _process(
         status, detail = "failed", f"{type(error).__name__}: {' '.join(str(error).split())}"
     # The dataset must not depend on the location of the input folder.
     detail = detail.replace(storage.join(job.input_dir, recording.name), recording.name)
-    return plan.Outcome(name=recording.name, status=status, detail=detail), []
+    return plan.Outcome(name=recording.name, status=status, detail=detail), [], None
 
 
 def _require_unchanged(job: plan.Job, recording: discover.Recording) -> None:
@@ -308,10 +344,11 @@ def _require_unchanged(job: plan.Job, recording: discover.Recording) -> None:
 
 def _cut(
     job: plan.Job, recording: discover.Recording, split_names: Sequence[str]
-) -> tuple[plan.Outcome, list[tuple[str, records.Segment]]]:
+) -> tuple[plan.Outcome, _Segments, _Original]:
     """Decode, analyse, trim, split and cut one recording."""
     audio = job.audio
-    frames = _read(storage.join(job.input_dir, recording.name), job)
+    frames = _read(job, recording)
+    _require_time_for_copies(frames, job, split_names)
     n_active = int(frames.active.sum())
     files.require(n_active > 0, "silent", "a recording that is not silent")
     frame_splits = splits.assign_frames(n_active, audio.frames_per_second, job.split, split_names)
@@ -333,18 +370,80 @@ def _cut(
         padded_seconds=frames.n_padded / audio.sample_rate,
         left_over_seconds=frames.n_left_over / audio.sample_rate,
     )
-    return outcome, [
+    original = _Original(
+        splits.fill(frames.active, frame_splits), _centres(frames, audio, job.segment)
+    )
+    segments = _segments(frames, places, audio, recording.id, recording.labels)
+    return outcome, segments, original
+
+
+def _segments(
+    frames: Frames, places: list[Place], audio: AudioConfig, number: int, values: labels.Values
+) -> _Segments:
+    """Return the segments at places of a recording, or of a copy of it, with their splits."""
+    return [
         (
             place.split,
             records.Segment(
                 representations.as_segment(frames.values[place.start : place.stop], audio),
-                recording.id,
+                number,
                 place.start,
-                recording.labels,
+                values,
             ),
         )
         for place in places
     ]
+
+
+def _copy(
+    job: plan.Job, recording: discover.Recording, original: _Original, semitones: int
+) -> tuple[_Segments, dict[str, dict[str, int]]]:
+    """Return the segments of a transposed copy, and the semitones with its counts.
+
+    Nothing is returned where a note's pitch would leave MIDI's range.
+    """
+    values = labels.transpose(recording.labels, semitones)
+    if values is None:
+        return [], {}
+    speed = dataset_config.speed(semitones)
+    frames = _read(job, recording, speed)
+    frame_splits = splits.assign_copy(
+        original.frame_splits,
+        original.centres,
+        _centres(frames, job.audio, job.segment) * speed,
+        margin=job.audio.hop_length * max(speed, 1.0),
+    )
+    places, _ = place_segments(frames, frame_splits[frames.active], job.segment)
+    number = records.recording_id(recording.sha256, semitones)
+    counts = {
+        "frames": len(frames.values),
+        "frames_kept": sum(place.stop - place.start for place in places),
+        "segments": len(places),
+    }
+    segments = _segments(frames, places, job.audio, number, values)
+    return segments, {f"{semitones:+d}": counts}
+
+
+def _require_time_for_copies(frames: Frames, job: plan.Job, split_names: Sequence[str]) -> None:
+    """Refuse a recording whose slowest copy is longer than a recording may be."""
+    slowest = min((0, *job.transposition.copies)) if "train" in split_names else 0
+    most_seconds = longest_seconds(job.audio, job.segment.dtype) * dataset_config.speed(slowest)
+    files.require(
+        frames.n_samples <= most_seconds * job.audio.sample_rate,
+        "too_long",
+        "a shorter recording, since it plays longer transposed; split it",
+        semitones=slowest,
+        most_seconds=most_seconds,
+    )
+
+
+def _centres(frames: Frames, audio: AudioConfig, segment: SegmentConfig) -> np.ndarray:
+    """Return the sample of the decoded audio on which each frame is centred, int64 [n_frames]."""
+    numbers = np.arange(len(frames.values))
+    if not frames.example_frames:
+        return numbers * audio.hop_length
+    examples, within = np.divmod(numbers, frames.example_frames)
+    return np.asarray(examples * segment.example_samples(audio) + within * audio.hop_length)
 
 
 def _plot(frames: Frames, recording: discover.Recording, job: plan.Job) -> None:
@@ -356,10 +455,11 @@ def _plot(frames: Frames, recording: discover.Recording, job: plan.Job) -> None:
     plots.spectrogram(storage.join(job.plots_dir, f"{name}.png"), whole, job.audio, title)
 
 
-def _read(path: str, job: plan.Job) -> Frames:
-    """Return a recording's frames; the audio is streamed."""
+def _read(job: plan.Job, recording: discover.Recording, speed: float = 1.0) -> Frames:
+    """Return a recording's frames as it plays at a speed; the audio is streamed."""
+    path = storage.join(job.input_dir, recording.name)
     most_seconds = longest_seconds(job.audio, job.segment.dtype)
-    blocks = files.read_blocks(path, job.audio.sample_rate, most_seconds=most_seconds)
+    blocks = files.read_blocks(path, job.audio.sample_rate, most_seconds=most_seconds, speed=speed)
     try:
         return analyse(blocks, job.audio, job.segment)
     except files.AudioError:

@@ -141,6 +141,43 @@ def assign_blocks(n_frames: int, frames_per_second: float, split: SplitConfig) -
     return frames
 
 
+def fill(active: np.ndarray, frame_splits: np.ndarray) -> np.ndarray:
+    """Return the split of every frame of a recording, trimmed ones that of the kept one before.
+
+    Args:
+      active: bool [n_frames], the frames that trimming keeps.
+      frame_splits: int8 [n_active], as `assign_frames` returns it.
+
+    Returns:
+      int8 [n_frames]; trimmed frames at the start have the split of the first kept one.
+    """
+    return np.asarray(frame_splits[np.maximum(np.cumsum(active) - 1, 0)])
+
+
+def assign_copy(
+    frame_splits: np.ndarray, centres: np.ndarray, copy_centres: np.ndarray, margin: float
+) -> np.ndarray:
+    """Return the split of each frame of a transposed copy: train, or none.
+
+    A frame of the copy trains if all frames of the recording around the same musical position do,
+    so no held-out passage and no guard is in a copy.
+
+    Args:
+      frame_splits: int8 [n_frames], of every frame of the recording, as `fill` returns it.
+      centres: [n_frames], positions of these frames within the recording, ascending.
+      copy_centres: [n_copied], positions of the copy's frames within the recording.
+      margin: Distance up to which the recording's frames are around a position.
+
+    Returns:
+      int8 [n_copied], index into `manifest.SPLITS`, or -1.
+    """
+    first = np.searchsorted(centres, copy_centres - margin)
+    first = np.minimum(first, len(centres) - 1)  # after the end: as the last frame
+    last = np.maximum(np.searchsorted(centres, copy_centres + margin, side="right"), first + 1)
+    elsewhere = np.concatenate(([0], np.cumsum(frame_splits != _TRAIN)))
+    return np.where(elsewhere[last] == elsewhere[first], _TRAIN, _DROPPED).astype(np.int8)
+
+
 def _held_out(split: SplitConfig) -> list[tuple[str, float]]:
     """Return the held-out splits and their positive fractions."""
     fractions = {"validation": split.validation_fraction, "test": split.test_fraction}

@@ -93,17 +93,17 @@ class WaveformVAEConfig(fields.Settings):
     @property
     def each_stride(self) -> tuple[int, ...]:
         """The strides, finest first."""
-        return _integers("wave_strides", self.strides)
+        return fields.integers("wave_strides", self.strides)
 
     @property
     def each_channels(self) -> tuple[int, ...]:
         """The channels after each stride."""
-        return _integers("wave_channels", self.channels)
+        return fields.integers("wave_channels", self.channels)
 
     @property
     def each_window(self) -> tuple[int, ...]:
         """The lengths of windows, samples."""
-        return _integers("wave_windows", self.windows)
+        return fields.integers("wave_windows", self.windows)
 
     @property
     def stride(self) -> int:
@@ -118,14 +118,3 @@ class WaveformVAEConfig(fields.Settings):
             samples *= stride
             reach += samples + 2 * self.blocks * samples + stride
         return math.ceil((reach + samples) / samples)
-
-
-def _integers(name: str, text: str) -> tuple[int, ...]:
-    """Return the integers of "4,4,4"."""
-    parts = [part.strip() for part in text.split(",")]
-    errors.require(
-        all(part.isdigit() for part in parts),
-        f"{name} must be whole numbers separated by commas, as in 4,4,4",
-        **{name: text},
-    )
-    return tuple(int(part) for part in parts)
