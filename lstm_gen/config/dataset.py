@@ -92,8 +92,9 @@ class SplitConfig(fields.Settings):
         "auto",
         "Unit that is held out. recording: whole recordings, chosen by their content. blocks: "
         "interleaved blocks of every recording, with a guard on each side. pattern: recordings "
-        "whose names match validation_pattern. auto: blocks for one or two recordings, else "
-        "recording.",
+        "whose names match validation_pattern. auto: blocks for one or two recordings, and for "
+        "fewer than 20 where half of them or more, to judge by the size of their files, are three "
+        "blocks long; else recording.",
         choices=("auto", "recording", "blocks", "pattern"),
     )
     validation_pattern: str = fields.setting(

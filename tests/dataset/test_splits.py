@@ -1,10 +1,13 @@
 import hashlib
+import pathlib
 
+import material
 import numpy as np
 import pytest
 
 from lstm_gen.config.dataset import SplitConfig
-from lstm_gen.dataset.prepare import shards, splits
+from lstm_gen.dataset.format import integrity
+from lstm_gen.dataset.prepare import plan, shards, splits
 from lstm_gen.platform import errors
 
 FPS = 50.0
@@ -14,11 +17,49 @@ def hashes(count: int) -> list[str]:
     return [hashlib.sha256(str(index).encode()).hexdigest() for index in range(count)]
 
 
-@pytest.mark.parametrize(("count", "mode"), [(1, "blocks"), (2, "blocks"), (3, "recording")])
-def test_auto_is_blocks_for_one_or_two(count: int, mode: str) -> None:
-    assert splits.resolve(SplitConfig(), count).split == mode
-    fixed = SplitConfig(split="blocks")
-    assert splits.resolve(fixed, count) is fixed
+@pytest.mark.parametrize(
+    ("seconds", "mode"),
+    [
+        ([1.0], "blocks"),
+        ([1.0, 1.0], "blocks"),
+        ([4.0] * 3, "recording"),  # notes
+        ([180.0] * 3, "blocks"),
+        ([180.0] * 19, "blocks"),
+        ([180.0] * 20, "recording"),
+        ([4.0] * 9 + [30.0] * 10, "blocks"),
+        ([4.0] * 10 + [30.0] * 9, "recording"),
+        ([29.0] * 5, "recording"),
+        ([], "blocks"),
+    ],
+)
+def test_auto_is_blocks_for_few_recordings_that_are_long(seconds: list[float], mode: str) -> None:
+    assert splits.resolve(SplitConfig(), seconds).split == mode
+    assert splits.resolve(SplitConfig(block_seconds=0.5), seconds[:19]).split == "blocks"
+    fixed = SplitConfig(split="recording")
+    assert splits.resolve(fixed, seconds) is fixed
+
+
+@pytest.mark.parametrize(
+    ("suffix", "n_bytes", "mode"),
+    [
+        ("wav", 176_400 * 4, "recording"),
+        ("wav", 176_400 * 31, "blocks"),
+        ("flac", 88_200 * 29, "recording"),
+        ("flac", 88_200 * 31, "blocks"),
+        ("mp3", 12_000 * 29, "recording"),
+        ("mp3", 12_000 * 31, "blocks"),
+    ],
+)
+def test_a_plan_judges_lengths_by_sizes(
+    suffix: str, n_bytes: int, mode: str, tmp_path: pathlib.Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    for index in range(3):
+        with (tmp_path / "in" / f"{index}.{suffix}").open("wb") as file:
+            file.write(str(index).encode())
+            file.truncate(n_bytes)
+    job = material.make_job(tmp_path / "in", tmp_path / "out")
+    assert plan.make(job, integrity.HashCache()).job.split.split == mode
 
 
 def test_fractions_are_kept_by_many_recordings() -> None:

@@ -175,7 +175,7 @@ def make(job: Job, cache: integrity.HashCache) -> Plan:
         labels.of_copies(recording.labels, job.transposition.copies)  # refuses what is no pitch
     job = dataclasses.replace(
         job,
-        split=splits.resolve(job.split, len(usable)),
+        split=splits.resolve(job.split, [_estimate_seconds(r) for r in usable]),
         label_source=without_folder(job.label_source),
     )
     settings = {
@@ -311,12 +311,20 @@ def _digest(values: dict[str, object]) -> str:
 
 
 def _estimate_bytes(recording: discover.Recording, job: Job) -> float:
-    """Return an estimate, from its file size, of a recording's size in records."""
+    """Return an estimate of a recording's size in records."""
+    value_bytes = 4 if job.segment.dtype == "float32" else 2
+    frame_bytes = job.audio.channels * value_bytes
+    return _estimate_seconds(recording) * job.audio.frames_per_second * frame_bytes
+
+
+def _estimate_seconds(recording: discover.Recording) -> float:
+    """Return an estimate of a recording's length from its file size.
+
+    No file is opened for it: a plan of files in a bucket costs no download.
+    """
     suffix = discover.suffix(recording.name)
     coded = _FLAC_BYTES_PER_SECOND if suffix == ".flac" else _CODED_BYTES_PER_SECOND
-    seconds = recording.n_bytes / (_PCM_BYTES_PER_SECOND if suffix in _PCM else coded)
-    value_bytes = 4 if job.segment.dtype == "float32" else 2
-    return seconds * job.audio.frames_per_second * job.audio.channels * value_bytes
+    return recording.n_bytes / (_PCM_BYTES_PER_SECOND if suffix in _PCM else coded)
 
 
 def _build_receipt(values: dict[str, Any]) -> Receipt:

@@ -1,13 +1,15 @@
 """Held-out splits: whole recordings by content or name, or guarded blocks of every recording.
 
 Recordings or blocks are held out, never windows: overlapping windows of one passage on both sides
-would make validation a memory test. One or two recordings are too few to hold out a whole one, so
-blocks spread over each recording are held out, and the frames within the guard of another split
-are in no split.
+would make validation a memory test. A few recordings are too few to hold out whole ones: those left
+out would be another kind of music than the others. So blocks spread over each recording are held
+out, and the frames within the guard of another split are in no split. Recordings that are too short
+for blocks, as notes and words, are held out whole, unless there are only one or two.
 """
 
 import dataclasses
 import re
+import statistics
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,15 +19,27 @@ from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.prepare import discover
 from lstm_gen.platform import errors
 
+_FEW = 20  # recordings: of fewer, a tenth held out is one, or two
+_BLOCKS_IN_LONG = 3  # a block, and as much again before and after it
 _DROPPED = -1
 _TRAIN, _VALIDATION, _TEST = range(3)
 
 
-def resolve(split: SplitConfig, n_recordings: int) -> SplitConfig:
-    """Return the configuration with "auto" resolved: blocks for one or two recordings."""
+def resolve(split: SplitConfig, seconds: Sequence[float]) -> SplitConfig:
+    """Return the configuration with "auto" resolved.
+
+    Blocks are held out of one or two recordings, and of fewer than 20 if their median length is
+    that of three blocks or more; otherwise whole recordings are.
+
+    Args:
+      split: As it was given.
+      seconds: Length of each recording, estimated.
+    """
     if split.split != "auto":
         return split
-    return dataclasses.replace(split, split="blocks" if n_recordings <= 2 else "recording")
+    long = statistics.median([*seconds] or [0.0]) >= _BLOCKS_IN_LONG * split.block_seconds
+    blocks = len(seconds) <= 2 or (long and len(seconds) < _FEW)
+    return dataclasses.replace(split, split="blocks" if blocks else "recording")
 
 
 def assign(recordings: Sequence[discover.Recording], split: SplitConfig) -> list[tuple[str, ...]]:
