@@ -1,1 +1,1 @@
-"""Example recordings: guitar pieces composed and synthesised from a seed."""
+"""Example recordings: pieces for a small band, composed and synthesised from a seed."""

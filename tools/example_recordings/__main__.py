@@ -1,4 +1,4 @@
-"""Generator of example recordings: short guitar pieces, composed and synthesised from a seed.
+"""Generator of example recordings: pieces for a small band, composed and synthesised from a seed.
 
     python -m tools.example_recordings --output_dir=recordings
 
@@ -44,10 +44,10 @@ def main(line: settings.CommandLine) -> None:
 
 def make_recording(seed: int, index: int, seconds: float) -> bytes:
     """Return one recording as the content of a FLAC file."""
-    from tools.example_recordings import score, strings  # imports Numba and SciPy
+    from tools.example_recordings import band, score, strings  # imports Numba and SciPy
 
     random = np.random.default_rng([seed, index])
-    samples = strings.play(score.compose(random, seconds), seconds, random)
+    samples = band.play(score.compose(random, seconds), seconds, random)
     file = io.BytesIO()
     soundfile.write(file, samples, strings.SAMPLE_RATE, format="FLAC", subtype="PCM_16")
     return file.getvalue()

@@ -1,48 +1,23 @@
-"""Plucked-string synthesis: notes to stereo samples of a guitar in a small room.
+"""Strings, plucked and bowed, as single notes.
 
-Source: Karplus and Strong, "Digital Synthesis of Plucked-String and Drum Timbres" (1983),
-with the tuning, damping, pick and dynamics extensions of Jaffe and Smith (1983).
+Plucked: Karplus and Strong, "Digital Synthesis of Plucked-String and Drum Timbres" (1983), with the
+tuning, damping, pick and dynamics extensions of Jaffe and Smith (1983). Bowed: a sum of partials
+with vibrato, a slow attack and bow noise.
 """
-
-from collections.abc import Sequence
 
 import numba
 import numpy as np
 from scipy import signal
 
 from lstm_gen.audio import frequency_scales
-from tools.example_recordings import score
 
 SAMPLE_RATE = 44100
-_PEAK = 10 ** (-3 / 20)  # of the recording; full scale is 1
+RELEASE_SECONDS = 0.06  # fade-out of a damped note
 _STRETCH = 0.2  # weight of the older sample in the loop's two-point average, a low-pass filter
 _PICK_POSITION = 0.18  # from the bridge, as a fraction of the string
-_RELEASE_SECONDS = 0.06  # fade-out of a damped string
-# Resonances of the body: frequency in Hz, quality factor, gain relative to the direct sound.
-_BODY = ((102.0, 9.0, 0.55), (204.0, 14.0, 0.4), (421.0, 18.0, 0.22), (980.0, 12.0, 0.12))
-_ROOM_SECONDS = 0.9  # reverberation time (-60 dB)
-_ROOM_LEVEL = 0.16  # energy of the reverberation relative to the direct sound
-
-
-def play(notes: Sequence[score.Note], seconds: float, random: np.random.Generator) -> np.ndarray:
-    """Return a recording of the notes.
-
-    Args:
-      notes: Notes; each sounds on a string of its own.
-      seconds: Length of the recording.
-      random: Source of the excitation noise and of the room's impulse response.
-
-    Returns:
-      float32 [samples, 2], peak at -3 dB, 44.1 kHz.
-    """
-    mix = np.zeros((round(seconds * SAMPLE_RATE), 2))
-    for note in notes:
-        start = round(note.start_seconds * SAMPLE_RATE)
-        sound = _damp(pluck(note.pitch, note.velocity, note.ring_seconds, random))
-        sound = sound[: len(mix) - start]
-        mix[start : start + len(sound)] += sound[:, None] * _pan(note.pitch)
-    mix = _add_room(_add_body(mix), random)
-    return (mix * (_PEAK / max(np.abs(mix).max(), 1e-9))).astype(np.float32)
+_VIBRATO_HZ, _VIBRATO_CENTS, _VIBRATO_AFTER_SECONDS = 5.3, 12.0, 0.2
+_BOW_ATTACK_SECONDS = 0.03
+_BOW_PARTIALS, _BOW_HIGHEST_HZ = 16, 9000.0
 
 
 def pluck(
@@ -64,9 +39,39 @@ def pluck(
     allpass = np.sin((1 - fraction) * omega / 2) / np.sin((1 + fraction) * omega / 2)
     decay_seconds = 6.0 * (110.0 / frequency_scales.midi_to_hz(pitch)) ** 0.35
     gain = 10 ** (-3 * period / (SAMPLE_RATE * decay_seconds)) / abs(average)
-    n_samples = round((ring_seconds + _RELEASE_SECONDS) * SAMPLE_RATE)
+    n_samples = round((ring_seconds + RELEASE_SECONDS) * SAMPLE_RATE)
     burst = _pick(delay, velocity, random)
     return velocity * _ring(burst, n_samples, float(allpass), _STRETCH, float(min(gain, 0.99999)))
+
+
+def bow(
+    pitch: float, velocity: float, ring_seconds: float, random: np.random.Generator
+) -> np.ndarray:
+    """Return one bowed note: float64 [samples]; its RMS is about half the velocity."""
+    n_samples = round((ring_seconds + RELEASE_SECONDS) * SAMPLE_RATE)
+    seconds = np.arange(n_samples) / SAMPLE_RATE
+    depth = np.clip((seconds - _VIBRATO_AFTER_SECONDS) / 0.3, 0, 1) * _VIBRATO_CENTS / 1200
+    bent = 2 ** (depth * np.sin(2 * np.pi * _VIBRATO_HZ * seconds))
+    frequency_hz = frequency_scales.midi_to_hz(pitch)
+    angle = 2 * np.pi * np.cumsum(frequency_hz * bent) / SAMPLE_RATE + random.uniform(0, np.pi)
+    before, partial, twice = np.zeros(n_samples), np.sin(angle), 2 * np.cos(angle)
+    sound = np.zeros(n_samples)
+    for number in range(1, _BOW_PARTIALS + 1):
+        if number * frequency_hz > _BOW_HIGHEST_HZ:
+            break
+        sound += partial * number ** -(2.2 - 1.2 * velocity)
+        before, partial = partial, twice * partial - before  # sin((k + 1) x) of the two before
+    noise = signal.lfilter([0.06], [1, -0.9], random.normal(size=n_samples))
+    attack = np.clip(seconds / _BOW_ATTACK_SECONDS, 0, 1) ** 2
+    settle = 0.7 + 0.3 * np.exp(-seconds / 0.12)  # it speaks, then sustains
+    return np.asarray(0.62 * velocity * attack * settle * (sound + 0.15 * velocity * noise))
+
+
+def damp(sound: np.ndarray) -> np.ndarray:
+    """Return a note with its end faded out, which prevents a click."""
+    length = min(len(sound), round(RELEASE_SECONDS * SAMPLE_RATE))
+    sound[len(sound) - length :] *= np.cos(np.linspace(0, np.pi / 2, length)) ** 2
+    return sound
 
 
 def _pick(length: int, velocity: float, random: np.random.Generator) -> np.ndarray:
@@ -101,36 +106,3 @@ def _ring(
         line[position] = allpass_output
         position = position + 1 if position + 1 < len(line) else 0
     return output
-
-
-def _damp(sound: np.ndarray) -> np.ndarray:
-    """Return a note with its end faded out, which prevents a click."""
-    length = min(len(sound), round(_RELEASE_SECONDS * SAMPLE_RATE))
-    sound[len(sound) - length :] *= np.cos(np.linspace(0, np.pi / 2, length)) ** 2
-    return sound
-
-
-def _pan(pitch: int) -> np.ndarray:
-    """Return left and right gains of constant power: low strings left, high ones right."""
-    angle = np.pi / 4 + np.clip((pitch - 60) / 24, -1, 1) * 0.35
-    return np.array([np.cos(angle), np.sin(angle)])
-
-
-def _add_body(mix: np.ndarray) -> np.ndarray:
-    """Return the mix with the resonances of the instrument's body added."""
-    result = mix.copy()
-    for centre_hz, quality, gain in _BODY:
-        numerator, denominator = signal.iirpeak(centre_hz, quality, fs=SAMPLE_RATE)
-        result += gain * signal.lfilter(numerator, denominator, mix, axis=0)
-    return result
-
-
-def _add_room(mix: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Return the mix with reverberation: a gap, then decaying low-passed noise."""
-    n_samples = round(_ROOM_SECONDS * SAMPLE_RATE)
-    seconds = np.arange(n_samples) / SAMPLE_RATE
-    response = random.normal(size=(n_samples, 2)) * 10 ** (-3 * seconds / _ROOM_SECONDS)[:, None]
-    response[: round(0.012 * SAMPLE_RATE)] = 0
-    response = signal.lfilter([0.3], [1, -0.7], response, axis=0)
-    response *= _ROOM_LEVEL / np.sqrt(np.square(response).sum(axis=0))
-    return mix + signal.fftconvolve(mix, response, axes=0)[: len(mix)]
