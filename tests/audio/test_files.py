@@ -203,6 +203,9 @@ def test_other_containers_go_through_ffmpeg(
     blocks = list(files.read_blocks(str(tmp_path / "song.m4a"), RATE, block_seconds=0.3))
     assert len(blocks) == 4
     np.testing.assert_array_equal(np.concatenate(blocks), np.full(RATE, 0.25, "f4"))
+    # Played faster it is resampled to fewer samples, exactly but for a fraction of one a second.
+    faster = list(files.read_blocks(str(tmp_path / "song.m4a"), RATE, speed=2 ** (7 / 12)))
+    assert sum(map(len, faster)) == round(RATE / 2 ** (7 / 12))
 
 
 def test_what_ffmpeg_refuses(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,10 +25,10 @@ def tree(folder: pathlib.Path) -> dict[str, str]:
 
 
 def start(
-    recordings: pathlib.Path, data_dir: pathlib.Path, **environment: str
+    recordings: pathlib.Path, data_dir: pathlib.Path, *flags: str, **environment: str
 ) -> subprocess.Popen[str]:
     """Start the command in a process group of its own."""
-    command = [sys.executable, "create_tfrecord.py", *FLAGS]
+    command = [sys.executable, "create_tfrecord.py", *FLAGS, *flags]
     return subprocess.Popen(
         [*command, f"--input_dir={recordings}", f"--data_dir={data_dir}"],
         cwd=ROOT,

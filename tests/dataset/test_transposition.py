@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import signal
 from collections.abc import Callable, Sequence
 
 import material
@@ -143,6 +144,22 @@ def test_neither_workers_nor_a_restart_change_a_byte(
     next(pathlib.Path(job.data_dir).glob("train*")).unlink()
     assert prepare.prepare(job)[1] == 1
     assert preparations.tree(tmp_path / "again") == wanted
+
+
+def test_killed_after_a_shard_with_copies(
+    recordings: pathlib.Path, copied: tuple[plan.Job, manifest.Dataset], tmp_path: pathlib.Path
+) -> None:
+    flag, mark = f"--augment_semitones={SEMITONES.augment_semitones}", tmp_path / "fired"
+    process = preparations.start(
+        recordings, tmp_path / "out", flag, LSTM_GEN_FAILPOINT=f"shard.filled:2:{mark}"
+    )
+    process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL
+    assert mark.exists()
+    told = preparations.finish(preparations.start(recordings, tmp_path / "out", flag))
+    assert "min with 3 transpositions" in told
+    made = pathlib.Path(copied[1].data_dir)
+    assert preparations.tree(tmp_path / "out") == preparations.tree(made)
 
 
 def test_other_semitones_need_overwrite(copied: tuple[plan.Job, manifest.Dataset]) -> None:
