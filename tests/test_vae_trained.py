@@ -113,7 +113,7 @@ def test_samples_are_measured(run_dir: str) -> None:
         what="samples", run_dir=(run_dir,), n_songs=2, seconds=2, prior=("gmm", "standard")
     )
     text = evaluate.evaluate(settings, ["/cpu:0"])
-    assert f"| held-out music | {run_dir}, gmm | {run_dir}, standard |" in text
+    assert f"| held-out music | training music | {run_dir}, gmm | {run_dir}, standard |" in text
     assert "variance of frame differences" in text
     assert "of 3 latents active" in text
     assert "nelbo_per_dim" in text

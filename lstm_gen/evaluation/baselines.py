@@ -1,7 +1,8 @@
-"""Baselines of likelihood: linear predictors of the next frame, in nats per frame and dimension.
+"""Linear baselines: predictors of the next frame, their likelihood, and samples of the best one.
 
 They are the mean frame, the last frame, and a linear prediction from three frames with a full
-covariance, which a network with a diagonal Gaussian head does not beat.
+covariance, which a network with a diagonal Gaussian head does not beat. Likelihoods are in nats per
+frame and dimension.
 
 A score compares with a model's validation: both are the mean, over scored frames and channels, of
 -log density of the normalised frame. Here a frame is scored if the `LAGS` frames of the longest
@@ -15,6 +16,7 @@ All four are linear, so the mean outer product of (frame, its predecessors, 1) o
 determines them: a pass over the segments, memory of one segment.
 """
 
+import dataclasses
 import math
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -77,6 +79,70 @@ def fit_and_score(
         "VAR(3), full covariance": _decorrelate(linear, fitted),
     }
     return {name: _score(value, fitted, scored, sigma_floor) for name, value in residuals.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class VAR:
+    """Linear prediction of a frame from the `LAGS` before it, with Gaussian innovations.
+
+    The VAR(3) of `fit_and_score`, to be sampled from.
+
+    Attributes:
+      weights: From the frames before, the last one first, and 1, to the mean of the next frame,
+        float64 [LAGS * channels + 1, channels].
+      factor: Triangular factor of the covariance of innovations, float64 [channels, channels].
+    """
+
+    weights: np.ndarray
+    factor: np.ndarray
+
+    def sample(self, history: np.ndarray, n_frames: int, random: np.random.Generator) -> np.ndarray:
+        """Continue histories with sampled frames.
+
+        Args:
+          history: float [..., frames, channels], normalised, of `LAGS` frames or more.
+          n_frames: Frames to sample.
+          random: Generator of the innovations.
+
+        Returns:
+          float64 [..., n_frames, channels].
+
+        Raises:
+          InputError: If the history is too short or has other channels.
+        """
+        channels = len(self.factor)
+        errors.require(
+            history.ndim >= 2 and history.shape[-2] >= LAGS and history.shape[-1] == channels,
+            f"history must be [..., frames, {channels}] with {LAGS} frames or more",
+            shape=history.shape,
+        )
+        frames = [history[..., -lag, :].astype(np.float64) for lag in range(LAGS, 0, -1)]
+        ones = np.ones((*history.shape[:-2], 1))
+        for _ in range(n_frames):
+            known = np.concatenate([*frames[: -LAGS - 1 : -1], ones], axis=-1)
+            innovation = random.standard_normal(frames[0].shape) @ self.factor.T
+            frames.append(known @ self.weights + innovation)
+        return np.stack(frames[LAGS:], axis=-2)
+
+
+def fit_var(train: Iterable[np.ndarray], sigma_floor: float = 0.05) -> VAR:
+    """Fit the VAR(3) of `fit_and_score`, of the next frame, to training segments.
+
+    Args:
+      train: Segments, each float [frames, channels], normalised; read once.
+      sigma_floor: Least standard deviation of a band given the bands below it.
+
+    Raises:
+      InputError: If no segment is long enough, or their channels differ.
+    """
+    fitted = _accumulate(train, 1, "training")
+    residual = _linear(fitted)
+    factor = _factor(residual, fitted)
+    deviations = np.diag(factor)
+    return VAR(
+        weights=-residual[fitted.channels :],
+        factor=factor / deviations * np.maximum(deviations, sigma_floor),
+    )
 
 
 def count_scored(n_frames: int, shift: int = 1) -> int:
@@ -154,9 +220,14 @@ def _decorrelate(residual: np.ndarray, fitted: _Moments) -> np.ndarray:
     one variance per band afterwards is a full covariance. It is the triangular matrix of the
     mixture head in closed form: the floor acts on the same quantity there and here.
     """
-    covariance = residual.T @ fitted.product @ residual
-    factor = np.linalg.cholesky(covariance + _JITTER * np.eye(len(covariance)))
+    factor = _factor(residual, fitted)
     return np.linalg.solve(factor / np.diag(factor), residual.T).T
+
+
+def _factor(residual: np.ndarray, fitted: _Moments) -> np.ndarray:
+    """Return the lower triangular factor of the residuals' covariance, [channels, channels]."""
+    covariance = residual.T @ fitted.product @ residual
+    return np.linalg.cholesky(covariance + _JITTER * np.eye(len(covariance)))
 
 
 def _score(residual: np.ndarray, fitted: _Moments, scored: _Moments, sigma_floor: float) -> float:

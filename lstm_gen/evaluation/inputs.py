@@ -1,11 +1,13 @@
 """Inputs of an evaluation: trained runs, their dataset, and songs that they generate."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from lstm_gen.audio import representations
+from lstm_gen.config.audio import INVERSION_ITERATIONS
 from lstm_gen.config.evaluation import EvaluationConfig
 from lstm_gen.config.generation import GenerationConfig
 from lstm_gen.dataset.format import labels, manifest
@@ -18,6 +20,13 @@ from lstm_gen.runs import checkpoints
 from lstm_gen.runs import run as runs
 from lstm_gen.runs.run import Run
 
+HELD_OUT, TRAINING = "held-out music", "training music"
+"""Headings of real clips. Where training music is out of a range, a figure says nothing; but a copy
+of itself has to fail a row of copies."""
+
+_LARGEST_DEVIATION = (
+    8.0  # in a normalised frame that is made a sound: a runaway is a knock, not infinite
+)
 _EXCERPT_FRACTION = 0.9  # of a segment, so that excerpts come from most segments
 
 
@@ -74,6 +83,25 @@ class Inputs:
             data_dir=dataset.data_dir,
         )
         return dataset
+
+    def sounds(self, dataset: manifest.Dataset, clips: Iterable[np.ndarray]) -> list[np.ndarray]:
+        """Return the waveforms of clips, each normalised frames [frames, channels]."""
+        n_iterations = INVERSION_ITERATIONS[self.settings.inversion_quality]
+        largest = _LARGEST_DEVIATION
+        return [
+            representations.invert(
+                dataset.normalisation.undo(np.clip(np.nan_to_num(clip), -largest, largest)),
+                dataset.audio,
+                n_iterations,
+            )
+            for clip in clips
+        ]
+
+    def primers(self, run: Run) -> np.ndarray:
+        """Return the frames that the songs of a run continue, [n_songs, frames, channels]."""
+        return generation.load_primer(
+            run, self.settings.songs(), self.settings.data_dir or run.data_dir
+        )
 
     def excerpts(self, dataset: manifest.Dataset, split: str, least: int = 1) -> np.ndarray:
         """Return excerpts of real music, as many and as long as songs.
@@ -137,6 +165,14 @@ class Inputs:
         )
         return np.stack(list(songs.values()))
 
+    def load_model(self, run: Run) -> Any:
+        """Return the trained model of a run, on the first device.
+
+        Raises:
+          InputError: If the run has no trained weights.
+        """
+        return rollout.place_model(run, self.devices[0], "float32")
+
     def load_latent_model(self, run: Run) -> LatentModel:
         """Return the trained model of a run with latents, on the first device.
 
@@ -149,7 +185,7 @@ class Inputs:
             run_dir=run.directory,
             model=run.settings.family,
         )
-        model: LatentModel = rollout.place_model(run, self.devices[0], "float32")
+        model: LatentModel = self.load_model(run)
         return model
 
 

@@ -1,12 +1,14 @@
-"""Metrics of log-mel frames: variation, loudness, modulation, texture, repetition and copies.
+"""Metrics of frames: variation, loudness, modulation, texture, repetition, copies, energy scores.
 
 `clips` is a sequence of float arrays [frames, mels]. A metric pools all frames of all clips and
 never compares frames across the edge of a clip.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import scipy.spatial
 import scipy.special
 import scipy.stats
 
@@ -198,6 +200,50 @@ def nearest_distance(clips: Clips, train: Clips) -> float:
             squares = np.sum(candidates**2, axis=1)
             nearest = np.minimum(nearest, np.min(squares - 2 * inner, axis=1))
     return float(np.median(np.sqrt(np.maximum(nearest + np.sum(flat**2, axis=1), 0))))
+
+
+def energy_score(samples: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    """Return the energy score of each prediction, float64 [rows]; less is better.
+
+    It is E|X - y| - E|X - X'| / 2 for independent draws X and X' of a prediction and the observed
+    y, |.| the root of the mean square. Its expectation is least if y has the predicted
+    distribution, and for no other. Pairs are of different samples, so that few do not flatter.
+
+    Args:
+      samples: float [samples, rows, values], two samples or more.
+      observed: float [rows, values].
+
+    Source: Gneiting and Raftery 2007; the unbiased estimate, Ferro 2014.
+    """
+    apart = _distance(samples - observed).mean(axis=0)
+    n_samples = len(samples)
+    spread = np.zeros(len(observed))
+    for lag in range(1, n_samples):  # every ordered pair once
+        spread += _distance(samples - np.roll(samples, lag, axis=0)).sum(axis=0)
+    return np.asarray(apart - spread / (2 * n_samples * (n_samples - 1)))
+
+
+def marginal_energy_score(drawn: np.ndarray, owners: np.ndarray, observed: np.ndarray) -> float:
+    """Return the energy score of one distribution for many observations, as `energy_score`.
+
+    Args:
+      drawn: float [n, values], draws.
+      owners: int [n], the clip that each is of; pairs are of different clips, where draws are
+        independent, or of one if there is only one.
+      observed: float [m, values].
+    """
+    scale = math.sqrt(observed.shape[1])
+    apart = scipy.spatial.distance.cdist(drawn, observed).mean()
+    different = owners[:, np.newaxis] != owners
+    if not different.any():
+        different = ~np.eye(len(owners), dtype=bool)
+    spread = scipy.spatial.distance.cdist(drawn, drawn)[different].mean()
+    return float((apart - spread / 2) / scale)
+
+
+def _distance(differences: np.ndarray) -> np.ndarray:
+    """Return the root mean square over the last axis."""
+    return np.sqrt(np.mean(np.square(differences, dtype=np.float64), axis=-1))
 
 
 def _modulation_cells(power: np.ndarray, rates_hz: np.ndarray) -> np.ndarray:

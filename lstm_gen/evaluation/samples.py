@@ -17,7 +17,7 @@ import numpy as np
 from lstm_gen.audio import normalisation, representations
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.dataset.format import labels, manifest
-from lstm_gen.evaluation import inputs, metrics, table
+from lstm_gen.evaluation import energy, inputs, metrics, sound, table
 from lstm_gen.evaluation.metrics import TINY
 from lstm_gen.evaluation.table import Criterion
 from lstm_gen.models.latents.latent_model import LatentModel
@@ -108,7 +108,7 @@ def evaluate(given: inputs.Inputs) -> list[table.Table]:
     """Compare songs drawn from priors with real music.
 
     Returns:
-      `acceptance` of held-out music, and of each run and prior.
+      Energy scores, `acceptance` of real music and of each run and prior, and the same of sound.
 
     Raises:
       InputError: If the runs have different datasets, or songs are too short.
@@ -120,15 +120,27 @@ def evaluate(given: inputs.Inputs) -> list[table.Table]:
     def report(clips: np.ndarray) -> Report:
         return measure(analyse(list(clips), dataset.audio, statistics), train)
 
-    reports = {"held-out music": report(given.excerpts(dataset, "validation"))}
+    clips = {
+        inputs.HELD_OUT: given.excerpts(dataset, "validation"),
+        inputs.TRAINING: given.excerpts(dataset, "train"),
+    }
+    owners: dict[str, runs.Run] = {}
     for run in given.runs:
-        reports |= {title: report(clips) for title, clips in given.songs(run, given.priors())}
+        made = dict(given.songs(run, given.priors()))
+        clips |= made
+        owners |= dict.fromkeys(made, run)
+    reports = {title: report(some) for title, some in clips.items()}
     notes = [
         *(_describe_weights(given, run, dataset) for run in given.runs),
         "Bold: out of range.",
     ]
-    found = acceptance(reports, reports["held-out music"])
-    return [dataclasses.replace(found, notes=notes)]
+    found = acceptance(reports, reports[inputs.HELD_OUT])
+    held_out = inputs.frames_of(dataset, "validation")
+    return [
+        energy.songs({title: list(some) for title, some in clips.items()}, held_out),
+        dataclasses.replace(found, notes=notes),
+        *sound.compare_clips(given, dataset, clips, owners),
+    ]
 
 
 def _describe_weights(given: inputs.Inputs, run: runs.Run, dataset: manifest.Dataset) -> str:
@@ -227,7 +239,9 @@ def acceptance(reports: Mapping[str, Report], held_out: Report) -> table.Table:
         for one in ACCEPTANCE
         if not all(math.isnan(getattr(report, one.name)) for report in relative.values())
     ]
-    found = table.acceptance(criteria, relative)
+    real = relative.get(inputs.TRAINING)
+    unusable = table.failed(criteria, real) - {"memorisation"} if real else set()
+    found = table.acceptance(criteria, relative, unusable)
     rows = [
         ["clips", "", *(str(one.n_clips) for one in reports.values())],
         ["seconds together", "", *(f"{one.seconds:.0f}" for one in reports.values())],

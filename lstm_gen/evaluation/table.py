@@ -2,8 +2,11 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
+
+UNUSABLE = "unusable here"
+"""In place of a range that real music is not in."""
 
 
 class Criterion(NamedTuple):
@@ -33,7 +36,9 @@ class Criterion(NamedTuple):
         if self.high == math.inf:
             return f"≥ {self.low:g}"
         return (
-            f"≤ {self.high:g}" if self.low in (0, -math.inf) else f"{self.low:g} to {self.high:g}"
+            f"≤ {self.high:.3g}"
+            if self.low in (0, -math.inf)
+            else f"{self.low:.3g} to {self.high:.3g}"
         )
 
 
@@ -66,16 +71,27 @@ class Table:
         )
 
 
-def acceptance(criteria: Sequence[Criterion], reports: Mapping[str, object]) -> Table:
+def failed(criteria: Sequence[Criterion], report: object) -> set[str]:
+    """Return the names of the criteria that a report fails."""
+    return {one.name for one in criteria if not one.passes(float(getattr(report, one.name)))}
+
+
+def acceptance(
+    criteria: Sequence[Criterion], reports: Mapping[str, object], unusable: Collection[str] = ()
+) -> Table:
     """Return a table of figures beside the ranges that pass; values that fail are bold.
 
     Args:
       criteria: A row each.
       reports: A column each, by its heading: objects with an attribute for each criterion's name.
+      unusable: Names of the criteria that say nothing of these data, as real music fails them too.
     """
     rows = []
     for criterion in criteria:
         values = [float(getattr(report, criterion.name)) for report in reports.values()]
-        cells = [f"{x:.2f}" if criterion.passes(x) else f"**{x:.2f}**" for x in values]
-        rows.append([criterion.explanation, criterion.range, *cells])
+        usable = criterion.name not in unusable
+        cells = [
+            f"**{x:.2f}**" if usable and not criterion.passes(x) else f"{x:.2f}" for x in values
+        ]
+        rows.append([criterion.explanation, criterion.range if usable else UNUSABLE, *cells])
     return Table(columns=["figure", "accept", *reports], rows=rows, text_columns=2)
