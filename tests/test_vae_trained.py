@@ -115,6 +115,9 @@ def test_samples_are_measured(run_dir: str) -> None:
     text = evaluate.evaluate(settings, ["/cpu:0"])
     assert f"| held-out music | training music | {run_dir}, gmm | {run_dir}, standard |" in text
     assert "variance of frame differences" in text
+    assert "| patches beside held-out ones | energy score |" in text
+    assert "| onsets a second |" in text
+    assert "from the primer" not in text
     assert "of 3 latents active" in text
     assert "nelbo_per_dim" in text
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import re
 
 import processes
 import pytest
@@ -41,7 +42,10 @@ def test_runs_stand_side_by_side_beside_real_music(
     text = output.read_text("utf-8")
     assert text == done.stdout
     columns = " | ".join(["held-out music", "training music", *named])
-    assert f"| figure | accept | {columns} |" in text
+    assert text.count(f"| figure | accept | {columns} |") == 2  # of frames and of sound
+    assert "| onsets a second |" in text
+    for name in (*named, "VAR(3), full covariance"):
+        assert re.search(rf"\| {re.escape(name)} \| 0\.\d{{4}} \|", text), name
     assert f"| {named[0]}, step 3 | 0.250 |" in text
     assert "| VAR(3), full covariance |" in text
     assert "| generated clips | ≥ 16 | 2 | 2 | 2 | 2 |" in text

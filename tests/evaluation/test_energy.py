@@ -1,6 +1,8 @@
 """Energy scores against closed forms and their own property; samples of a known VAR."""
 
 import math
+import types
+import typing
 
 import numpy as np
 import pytest
@@ -8,7 +10,9 @@ import scipy.special
 import scipy.stats
 
 from lstm_gen.evaluation import baselines, energy, inputs, metrics
+from lstm_gen.models import base
 from lstm_gen.platform import errors
+from lstm_gen.runs import run as runs
 
 
 def _crps(deviation: float, observed: np.ndarray) -> np.ndarray:
@@ -193,3 +197,30 @@ def test_songs_of_the_music_score_better_than_other_songs(var: baselines.VAR) ->
     scores = {name: float(value) for name, value in rows}
     assert list(scores) == list(groups)
     assert scores["same"] < min(scores["loud"], scores["drone"], scores["broken"]) - 0.05
+
+
+class _Echo:
+    """A model that repeats the last frame of each primer, and adds the index of the song."""
+
+    def generate(
+        self, request: base.GenerationRequest, primer: np.ndarray, progress: base.Progress
+    ) -> np.ndarray:
+        progress(request.n_frames)
+        assert len(primer) == request.n_songs <= 256
+        assert (request.temperature, request.sigma_scale) == (1, 1)
+        last = np.repeat(primer[:, -1:], request.n_frames, axis=1)
+        return last + 1e-3 * (request.first_song + np.arange(request.n_songs))[:, None, None]
+
+
+def test_a_model_continues_each_history_as_often_as_asked_with_draws_of_their_own() -> None:
+    dataset = types.SimpleNamespace(conditioning={})
+    examples = _examples([np.random.default_rng(0).normal(size=(900, 3))])
+    histories = energy.draw_histories(examples, 10)
+    model = typing.cast(base.AudioModel, _Echo())
+    sampler = energy.sample_model(typing.cast(runs.Run, dataset), model, histories)
+    sampled = sampler(histories.frames, 3)
+    assert sampled.shape == (3, 256, 4, 3)
+    last = histories.frames[:, -1]
+    for index in range(3):
+        songs = 1e-3 * (256 * index + np.arange(256))
+        np.testing.assert_allclose(sampled[index, :, 2], last + songs[:, None], atol=1e-5)
