@@ -151,13 +151,13 @@ def compare_clips(
     primed = any("primer" in run.family.controls for run in owners.values())
     for title, frames in clips.items():
         sounds = given.sounds(dataset, frames)
-        if title in owners:
-            beginnings = given.sounds(dataset, given.primers(owners[title])) if primed else []
+        if not primed:
+            groups[title] = Group(sounds)
+        elif title in owners:
+            groups[title] = Group(sounds, given.sounds(dataset, given.primers(owners[title])))
         else:
             half = len(sounds[0]) // 2
-            beginnings = [one[:half] for one in sounds] if primed else []
-            sounds = [one[half:] for one in sounds]
-        groups[title] = Group(sounds, beginnings)
+            groups[title] = Group([one[half:] for one in sounds], [one[:half] for one in sounds])
     found = compare(groups, dataset.audio.sample_rate)
     return [found] if found.rows else []
 
