@@ -44,11 +44,11 @@ endif
 
 test: $(VENV)/installed-dev  ## run all tests except the fault tests
 	@echo "Running the tests."
-	@$(BIN)/python -m pytest --numprocesses=auto
+	@$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
 
 quick: $(VENV)/installed-dev  ## run the tests without the slow ones
 	@echo "Running the quick tests."
-	@$(BIN)/python -m pytest --numprocesses=auto -m "not slow and not faults"
+	@$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile -m "not slow and not faults"
 
 faults: $(VENV)/installed-dev  ## run the long fault tests: kills, damaged files, full disks
 	@echo "Running the fault tests."
@@ -84,7 +84,7 @@ TENSORFLOW_TESTS := tests/platform/test_cluster.py tests/platform/test_devices.p
 
 test-tpu-image: $(VENV)-tpu-image/installed  ## run the TensorFlow tests on the TensorFlow of TPU VMs
 	@echo "Running the TensorFlow tests on the TensorFlow of TPU VMs, on its CPU device."
-	@TPU_SKIP_MDS_QUERY=1 $(VENV)-tpu-image/bin/python -m pytest --numprocesses=auto -m "not xla and not faults" $(TENSORFLOW_TESTS)
+	@TPU_SKIP_MDS_QUERY=1 $(VENV)-tpu-image/bin/python -m pytest --numprocesses=auto --dist=loadfile -m "not xla and not faults" $(TENSORFLOW_TESTS)
 
 $(VENV)-tpu-image/installed: setup.py | $(BIN)/python
 	@echo "Installing the TensorFlow of TPU VMs into $(VENV)-tpu-image."
@@ -97,7 +97,7 @@ OTHER := $(VENV)-tensorflow-$(VERSION)
 
 test-tensorflow: $(OTHER)/installed  ## run the TensorFlow tests on another version, VERSION=2.20.0
 	@echo "Running the TensorFlow tests on TensorFlow $(VERSION)."
-	@$(OTHER)/bin/python -m pytest --numprocesses=auto -m "not faults" $(TENSORFLOW_TESTS)
+	@$(OTHER)/bin/python -m pytest --numprocesses=auto --dist=loadfile -m "not faults" $(TENSORFLOW_TESTS)
 
 $(OTHER)/installed: setup.py | $(BIN)/python
 	@echo "Installing TensorFlow $(VERSION) into $(OTHER)."

@@ -33,7 +33,7 @@ MONITOR = dataclasses.replace(
     sample_seconds=0.2,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("without_xla")]
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from lstm_gen.models.notes import crossfade, gan, networks, spectrogram_image
 from lstm_gen.models.notes.config import GANConfig
 from lstm_gen.platform import errors
 
+pytestmark = pytest.mark.usefixtures("without_xla")
 AUDIO = AudioConfig(
     sample_rate=4000, representation="complex_stft", n_fft=128, hop_length=32, n_bins=40
 )

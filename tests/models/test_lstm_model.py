@@ -15,6 +15,7 @@ from lstm_gen.models.lstm import model as lstm
 from lstm_gen.models.lstm.config import LSTMConfig
 from lstm_gen.platform import errors
 
+pytestmark = pytest.mark.usefixtures("without_xla")
 CHANNELS = 6
 SMALL = LSTMConfig(layers=3, units=8, components=3, attention_heads=2)
 VARIANTS = {

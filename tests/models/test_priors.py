@@ -10,6 +10,7 @@ from lstm_gen.models.common import rng
 from lstm_gen.models.latents import gmm, priors
 from lstm_gen.platform import errors
 
+pytestmark = pytest.mark.usefixtures("without_xla")
 SEED = rng.seed_from(3, rng.SONGS, 0)
 DIGIT = base.Condition(name="digit", kind="class", n_values=3)
 

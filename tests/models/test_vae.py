@@ -20,6 +20,7 @@ from lstm_gen.models.vae.config import VAEConfig
 from lstm_gen.platform import errors
 from lstm_gen.training import nan_guard
 
+pytestmark = pytest.mark.usefixtures("without_xla")
 DIGIT = families.Condition(name="digit", kind="class", n_values=3)
 SPEC = families.FrameSpec(audio=AudioConfig(n_mels=6), timesteps=16, shift=0)
 CONDITIONAL = dataclasses.replace(SPEC, conditions=(DIGIT,), classes=(DIGIT,))

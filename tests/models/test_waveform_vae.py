@@ -13,6 +13,7 @@ from lstm_gen.models.waveform_vae import model as waveform_vae
 from lstm_gen.models.waveform_vae.config import WaveformVAEConfig
 from lstm_gen.platform import errors, traced_functions
 
+pytestmark = pytest.mark.usefixtures("without_xla")
 SPEC = families.FrameSpec(
     audio=AudioConfig(sample_rate=3000, representation="waveform", hop_length=16),
     timesteps=64,

@@ -22,10 +22,10 @@ EXAMPLE_BYTES = 1e8  # so that 171 examples fit in the 16 GiB of a chip
 def _compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     def lower_step(plan: lowering.Plan, device_batch: int) -> lowering.Program:
         assert plan.training.batch_size % device_batch == 0
-        return lowering.Program("train step", 1, str(device_batch), b"")
+        return lowering.Program("train step", 1, str(device_batch), bytes)
 
     def lower_generation(*_: Any) -> list[lowering.Program]:
-        return [lowering.Program("warm", 1, "1", b""), lowering.Program("roll", 3, "2", b"")]
+        return [lowering.Program("warm", 1, "1", bytes), lowering.Program("roll", 3, "2", bytes)]
 
     def compile_program(program: lowering.Program, topology: chips.Topology) -> Any:
         needed = int(program.stablehlo) * EXAMPLE_BYTES

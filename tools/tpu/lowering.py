@@ -5,9 +5,10 @@ Dynamic shapes and operations without an XLA kernel, such as calls into Python, 
 """
 
 import dataclasses
+import functools
 import re
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -55,21 +56,29 @@ class Plan:
         return models.by_name(self.settings.family)
 
 
-class Program(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Program:
     """Lowered program of one device.
 
     Attributes:
       name: Name for messages.
       calls: Number of calls.
       stablehlo: StableHLO text, for reading.
-      hlo: Serialised `HloModuleProto`, the compiler's input: the constants in StableHLO text
-        depend on the version of MLIR.
+      serialise: Function that returns `hlo`.
     """
 
     name: str
     calls: int
     stablehlo: str
-    hlo: bytes
+    serialise: Callable[[], bytes]
+
+    @functools.cached_property
+    def hlo(self) -> bytes:
+        """Serialised `HloModuleProto`, the compiler's input.
+
+        The constants in StableHLO text depend on the version of MLIR.
+        """
+        return self.serialise()
 
 
 def lower_step(plan: Plan, device_batch: int) -> Program:
@@ -163,13 +172,13 @@ def lower(
     compiled = tf.function(flat, jit_compile=True)
     try:
         stage = compiled.experimental_get_compiler_ir(*tf.nest.flatten(arguments))
-        program = Program(name, calls, stage("stablehlo"), _without_copies(stage("hlo_serialized")))
+        stablehlo = stage("stablehlo")
     except (tf.errors.OpError, NotImplementedError, ValueError) as error:
         raise tensorflow_error(str(error)) from error
-    unknown = re.search(r"tensor<([^,>]*\?[^,>]*)", program.stablehlo)
+    unknown = re.search(r"tensor<([^,>]*\?[^,>]*)", stablehlo)
     if unknown:
         raise CompileError(f"a shape is not known at compile time: {unknown[1]}")
-    return program
+    return Program(name, calls, stablehlo, lambda: _without_copies(stage("hlo_serialized")))
 
 
 def _without_copies(hlo: bytes) -> bytes:
