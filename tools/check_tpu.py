@@ -98,13 +98,13 @@ def read_plan(
 
     chosen, songs = line.build(train.ModelConfig), line.build(TPUConfig)
     audio, window = line.build(AudioConfig), line.build(WindowConfig)
-    predicts = models.by_name(chosen.model).predicts
+    family_settings = line.build(models.config_class(chosen.model))
     plan = lowering.Plan(
-        settings=line.build(models.config_class(chosen.model)),
+        settings=family_settings,
         spec=base.FrameSpec(
             audio=audio,
             timesteps=window.timesteps,
-            shift=window.shift if predicts else 0,
+            shift=models.by_name(chosen.model).target_shift(family_settings, window.shift),
             conditions=tuple(map(_condition, chosen.labels)),
         ),
         training=line.build(TrainingConfig),

@@ -154,10 +154,10 @@ def read_job(line: settings.CommandLine) -> Job:
     from lstm_gen.runs import run as runs
 
     run_dir, dataset = output_run_dir(line), manifest.load(data_dir)
-    predicts = models.by_name(chosen.model).predicts
+    shift = models.by_name(chosen.model).target_shift(family_settings, window.shift)
     run = runs.Run(
         settings=family_settings,
-        window=window if predicts else dataclasses.replace(window, shift=0),
+        window=dataclasses.replace(window, shift=shift),
         training=training,
         audio=dataset.audio,
         normalisation=dataset.normalisation,

@@ -28,16 +28,26 @@ class GenerationConfig(fields.Settings):
         at_least=0,
         at_most=2147483647,
     )
-    temperature: float = fields.setting(
-        1.0,
-        "Sampling temperature. lstm: of the choice among mixture components; below 1 onsets vanish "
-        "and songs fall silent. Others: factor on the deviation of latents.",
+    temperature: float | None = fields.setting(
+        None,
+        "Sampling temperature: factor on the noise that samples are drawn with; of lstm's mixtures "
+        "the temperature of the choice among components, where less than 1 falls silent. By "
+        "default as calibrated in training, or 1.",
         above=0,
     )
-    sigma_scale: float = fields.setting(
-        1.0,
-        "Factor on the sampled deviation: 1 is as learned, 0.8 calmer, 0 takes the mean.",
+    sigma_scale: float | None = fields.setting(
+        None,
+        "Factor on the sampled deviation: 1 is as learned, 0.8 calmer, 0 takes the mean. By "
+        "default as calibrated in training, or 1.",
         at_least=0,
+    )
+    neighbour_weight: float | None = fields.setting(
+        None,
+        "Fraction of the way that each generated patch is moved towards its nearest patches of the "
+        "training recordings. It keeps notes clear over long songs; high values copy more. By "
+        "default as calibrated in training, or 0.",
+        at_least=0,
+        at_most=1,
     )
     prior: str = fields.setting(
         "",

@@ -17,11 +17,12 @@ class WindowConfig(fields.Settings):
         at_least=2,
     )
     shift: int = fields.setting(
-        1,
-        "Frames from an input frame to the frame predicted from it, at most timesteps; 1 predicts "
-        "the next frame. Only models that predict use it.",
+        0,
+        "Frames from an input frame to the frame predicted from it, at most timesteps. Only models "
+        "that predict use it.",
         unit="frames",
         at_least=0,
+        zero="one step of the model: its next frame or patch",
     )
     window_hop: int = fields.setting(
         0,

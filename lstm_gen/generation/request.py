@@ -36,6 +36,7 @@ def for_model(
         seed=config.seed,
         temperature=config.temperature,
         sigma_scale=config.sigma_scale,
+        neighbour_weight=config.neighbour_weight,
         prior=config.prior,
         labels=conditioning.encode_songs(run, config)
         if song_labels is None
@@ -119,6 +120,7 @@ def _options(config: GenerationConfig) -> Iterator[_Option]:
     yield controlled("include_primer", "primer")
     yield controlled("temperature")
     yield controlled("sigma_scale")
+    yield controlled("neighbour_weight")
     yield controlled("prior")
     yield controlled("reconstruct")
     yield controlled("interpolate", "reconstruct")

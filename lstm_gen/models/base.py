@@ -35,7 +35,15 @@ Examples = Callable[[], Iterator[Batch]]
 Progress = Callable[[int], None]
 """Called with the number of frames done since the last call."""
 
-CONTROLS = ("primer", "temperature", "sigma_scale", "prior", "reconstruct", "between")
+CONTROLS = (
+    "primer",
+    "temperature",
+    "sigma_scale",
+    "neighbour_weight",
+    "prior",
+    "reconstruct",
+    "between",
+)
 """Requests that a family may support beside the number, length and seed of songs. `reconstruct`
 includes interpolation, perturbation and transfer between classes; `between` is interpolation
 between two values of a label, with the noise shared by all songs."""
@@ -140,6 +148,22 @@ class Objective:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """Sampling settings.
+
+    Attributes:
+      temperature: Factor on the randomness of draws; 1 as learned.
+      sigma_scale: Factor on the sampled deviation of frames; 0 takes the mean.
+      neighbour_weight: Fraction of the way that samples are moved to their nearest neighbours among
+        stored training data.
+    """
+
+    temperature: float = 1.0
+    sigma_scale: float = 1.0
+    neighbour_weight: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class GenerationRequest:
     """Number, length, seed and sampling settings of the songs that a model generates.
 
@@ -148,8 +172,7 @@ class GenerationRequest:
       n_frames: Frames per song, without the primer.
       seed: Seed of the run; a song's draws depend on it and on the song's index only.
       first_song: Index of the first song, where others are generated elsewhere.
-      temperature: Factor on the randomness of draws; 1 as learned.
-      sigma_scale: Factor on the sampled deviation of frames; 0 takes the mean.
+      sampling: Sampling settings.
       prior: Prior of the latents, one of the family's `priors`; "" for the default.
       labels: Conditioning labels: "label/NAME" to an array of n_songs rows, as in a batch; a
         mixture of classes is float32 [n_songs, classes], the fraction of each.
@@ -160,8 +183,7 @@ class GenerationRequest:
     n_frames: int
     seed: int = 0
     first_song: int = 0
-    temperature: float = 1.0
-    sigma_scale: float = 1.0
+    sampling: Sampling = Sampling()
     prior: str = ""
     labels: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     share_noise: bool = False
@@ -203,6 +225,17 @@ class AudioModel(keras.Model):
     def __init__(self, config: Any, spec: FrameSpec) -> None:
         super().__init__(name=config.family)
         self.config, self.spec = config, spec
+
+    @classmethod
+    def target_shift(cls, config: Any, shift: int) -> int:
+        """Return the frames from an input to its target.
+
+        Args:
+          config: The settings, an instance of `config_class`.
+          shift: The number requested, or 0 for one step of the model.
+        """
+        del config
+        return (shift or 1) if cls.predicts else 0
 
     @classmethod
     def create(cls: type[_Model], config: Any, spec: FrameSpec) -> _Model:
@@ -249,7 +282,7 @@ class AudioModel(keras.Model):
         raise NotImplementedError
 
     def generate_in_graph(
-        self, primer: Any, n_frames: Any, seed: Any, scales: tuple[Any, Any]
+        self, primer: Any, n_frames: Any, seed: Any, sampling: tuple[Any, Any, Any]
     ) -> Any:
         """Return song 0 of `generate` in TensorFlow operations, float32 [1, n_frames, channels].
 
@@ -259,7 +292,7 @@ class AudioModel(keras.Model):
           primer: float32 [1, frames, channels] of at least one frame, normalised.
           n_frames: int32 scalar.
           seed: int32 scalar.
-          scales: Temperature and sigma_scale.
+          sampling: Temperature, sigma_scale and neighbour_weight.
         """
         raise NotImplementedError
 

@@ -84,16 +84,18 @@ def dropout(values: Any, rate: float, seed: Any) -> Any:
     return tf.where(kept, values / tf.cast(1.0 - rate, values.dtype), tf.zeros_like(values))
 
 
-def corrupt(frames: Any, level: float, seed: Any) -> Any:
-    """Add noise to normalised frames at a level drawn per sequence, keeping their variance.
+def corrupt(frames: Any, level: float, seed: Any, deviations: Any = None) -> Any:
+    """Add noise to a sequence at a level drawn for it, keeping its variance.
 
-    sqrt(1 - s^2) x + s eps with s ~ U(0, level): inputs as imperfect as a model's own frames are
+    sqrt(1 - s^2) x + s d eps with s ~ U(0, level): inputs as imperfect as a model's own frames are
     in a rollout.
 
     Args:
       frames: float32 [batch, frames, channels].
       level: Largest s, 0 to 1.
       seed: See above.
+      deviations: Standard deviation d of each channel, [channels]; None for 1, as of normalised
+        frames.
 
     Returns:
       float32, the shape of `frames`.
@@ -104,7 +106,10 @@ def corrupt(frames: Any, level: float, seed: Any) -> Any:
     if level == 0.0:
         return frames
     scale = level * uniform([_shape(frames)[0], 1, 1], seed_for(seed, 0))
-    return tf.sqrt(1.0 - scale**2) * frames + scale * normal(_shape(frames), seed_for(seed, 1))
+    noise = normal(_shape(frames), seed_for(seed, 1))
+    if deviations is not None:
+        noise *= deviations
+    return tf.sqrt(1.0 - scale**2) * frames + scale * noise
 
 
 def _shape(values: Any) -> list[Any]:

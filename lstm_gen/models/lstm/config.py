@@ -1,12 +1,13 @@
 """Settings of the lstm family."""
 
 import dataclasses
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from lstm_gen.config import fields
 from lstm_gen.platform import errors
 
-HEADS = ("mixture", "gaussian", "mse")
+HEADS = ("energy", "mixture", "gaussian", "mse")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -15,10 +16,28 @@ class LSTMConfig(fields.Settings):
 
     family: ClassVar[str] = "lstm"
     summary: ClassVar[str] = (
-        "stacked causal LSTM with a mixture-density head, rolled forward frame by frame"
+        "stacked causal LSTM that continues music patch by patch, a patch a few frames"
     )
     priors: ClassVar[tuple[str, ...]] = ()
+    added: ClassVar[Mapping[str, Any]] = {
+        "patch_frames": 1,
+        "patch_components": 0,
+        "stored_patches": 0,
+    }
 
+    patch_frames: int = fields.setting(
+        4,
+        "Frames of a patch, which is one step of the model: patches span more time with fewer "
+        "steps. timesteps and shift are multiples of it.",
+        unit="frames",
+        at_least=1,
+    )
+    patch_components: int = fields.setting(
+        128,
+        "Principal components that a patch is coded by.",
+        at_least=0,
+        zero="none: the frame itself, with patch_frames=1",
+    )
     layers: int = fields.setting(2, "LSTM layers.", at_least=1, at_most=100)
     units: int = fields.setting(512, "Units of each layer.", at_least=1)
     residual: bool = fields.setting(
@@ -45,10 +64,20 @@ class LSTMConfig(fields.Settings):
         4, "Heads of the attention, a divisor of units.", at_least=1
     )
     head: str = fields.setting(
-        "mixture",
-        "Predicted distribution of the next frame: a mixture of Gaussians, or for comparison one "
-        "Gaussian or the mean alone (mse), whose rollouts collapse into a drone.",
+        "energy",
+        "Predicted distribution of the next patch. energy: samples, all values drawn together, "
+        "trained by the energy score. For comparison mixture: a mixture of Gaussians; gaussian: "
+        "one; mse: the mean alone, whose rollouts collapse into a drone.",
         choices=HEADS,
+    )
+    noise_size: int = fields.setting(64, "Normal draws of a sample, head=energy.", at_least=1)
+    head_blocks: int = fields.setting(3, "Residual blocks of head=energy.", at_least=0)
+    stored_patches: int = fields.setting(
+        16384,
+        "Training patches stored with the weights, towards which --neighbour_weight moves the "
+        "patches of songs.",
+        at_least=0,
+        zero="none",
     )
     components: int = fields.setting(10, "Components of the mixture.", at_least=1)
     sigma_floor: float = fields.setting(
@@ -66,7 +95,13 @@ class LSTMConfig(fields.Settings):
     )
 
     def check(self) -> None:
-        """Raise InputError if there is no place for the attention, or its heads do not fit."""
+        """Raise InputError if patches have no code, or the attention no place or unequal heads."""
+        errors.require(
+            self.patch_frames == 1 or self.patch_components > 0,
+            "patches of several frames need patch_components of 1 or more",
+            patch_frames=self.patch_frames,
+            patch_components=self.patch_components,
+        )
         errors.require(
             self.attention_window == 0 or self.layers > 1,
             "attention is placed between layers; use layers=2 or more, or attention_window=0",

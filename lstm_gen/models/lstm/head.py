@@ -1,8 +1,14 @@
-"""Output heads: mixture density over the next frame, mean for squared error; loudness clamp.
+"""Output heads: samples by energy distance, mixture density, mean; loudness clamp.
 
-The mixture head is the default: a frame of music has several likely successors (hold, decay, the
-next onset), and a unimodal head predicts their mean, a drone. With x the current frame and y the
-one to predict:
+A frame of music has several likely successors (hold, decay, the next onset), and a head that
+predicts one value predicts their mean, a drone.
+
+The energy head is a function of the hidden state and of noise. Two draws y1, y2 of it are trained
+by the energy score, |y1 - y| / 2 + |y2 - y| / 2 - |y1 - y2| / 2, which only the true distribution
+minimises. All values are drawn jointly, without a density, whose independent noise makes sustained
+notes waver.
+
+The mixture head is a density. With x the current frame and y the one to predict:
 
     b = a * x                              per-band copy skip, learned
     u = (y - b) (I - A)                    A strictly upper triangular, one for all frames
@@ -11,13 +17,17 @@ one to predict:
 The transform has determinant 1, so p(y | h) = p(u | h). Without the sigma floor the density has no
 bound, since bands at the log floor are constant.
 
-Source: mixture densities for sequences, Graves 2013 (arXiv 1308.0850); a mixture over
-real vectors in place of a softmax, GIVT, Tschannen et al. 2023 (arXiv 2312.02116).
+Source: energy score, Gneiting & Raftery 2007, Strictly proper scoring rules; as the loss of an
+autoregressive speech model, SLED, Ma et al. 2025 (arXiv 2505.13181). Mixture densities for
+sequences, Graves 2013 (arXiv 1308.0850); a mixture over real vectors in place of a softmax, GIVT,
+Tschannen et al. 2023 (arXiv 2312.02116).
 The triangular transform and the copy skip are this project's measurements.
 """
 
+import functools
 import math
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -26,8 +36,13 @@ import tensorflow as tf
 from lstm_gen.models import base
 from lstm_gen.models.common import rng
 
+N_DRAWS = 2
+"""Draws of a training step."""
+
 _LOG_2PI = math.log(2.0 * math.pi)
 _START_SIGMA = 0.6
+_RIDGE = 1e-3  # on the regressors' mean squares
+_JITTER = 1e-6
 # For weights that enter the density: float32 under every policy, also inside `call`.
 _FLOAT32: dict[str, Any] = {"dtype": "float32", "autocast": False}
 _UNBOUNDED = 1e9
@@ -38,7 +53,228 @@ def _softplus_inverse(value: float) -> float:
     return math.log(math.expm1(value))
 
 
-class MixtureHead(keras.layers.Layer):
+class Draws(NamedTuple):
+    """Noise and settings of a sample.
+
+    Attributes:
+      normal: Standard normal, float32 [batch, n_normal].
+      uniform: In [0, 1), float32 [batch].
+      temperature: Of the choice among components, or factor on the normal draws without any.
+      sigma_scale: Factor on the normal draws.
+    """
+
+    normal: Any
+    uniform: Any
+    temperature: Any = 1.0
+    sigma_scale: Any = 1.0
+
+
+class Head(keras.layers.Layer):
+    """Predicted distribution of the next code, a frame or a patch, given the hidden state.
+
+    Attributes:
+      channels: Values of a code.
+      n_normal: Standard normal draws that a sample takes.
+      metric: Name of the loss.
+      lags: Most recent codes that the prediction starts from.
+      trains_on_draws: Whether the training loss is random.
+    """
+
+    metric = "nats_per_dim"
+    lags = 1
+    trains_on_draws = False
+
+    def __init__(self, channels: int, n_normal: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.channels, self.n_normal = channels, n_normal
+
+    def fit(self, sequences: Callable[[], Iterator[np.ndarray]], shift: int) -> None:
+        """Set weights from the training data before step 1.
+
+        Args:
+          sequences: One pass over the codes of the training windows, [windows, steps, channels].
+          shift: Steps from a code to the predicted one.
+        """
+
+    def losses(self, hidden: Any, recent: Any, target: Any, normal: Any) -> tuple[Any, Any]:
+        """Return the loss to train and the metric, float32 [...].
+
+        Args:
+          hidden: [..., width].
+          recent: float32 [..., lags, channels], the most recent codes, the current one first.
+          target: float32 [..., channels], the code to predict.
+          normal: Standard normal, float32 [N_DRAWS, ..., n_normal]; None unless the head
+            `trains_on_draws`.
+        """
+        raise NotImplementedError
+
+    def mean(self, hidden: Any, recent: Any) -> Any:
+        """Return the expected code, or a central one, float32 [..., channels]."""
+        raise NotImplementedError
+
+    def constants(self) -> Any:
+        """Return what `sample` needs that is constant during a rollout."""
+        return None
+
+    def sample(self, hidden: Any, recent: Any, draws: Draws, constants: Any = None) -> Any:
+        """Sample the next code from given noise, float32 [batch, channels].
+
+        Args:
+          hidden: [batch, width].
+          recent: float32 [batch, lags, channels].
+          draws: Noise and settings.
+          constants: Result of `constants()`.
+        """
+        raise NotImplementedError
+
+
+class EnergyHead(Head):
+    """Network from the hidden state and noise to a sample, added to a linear prediction.
+
+    Args:
+      channels: Values of a code.
+      noise_size: Normal draws of a sample.
+      blocks: Residual blocks.
+    """
+
+    metric = "energy_score"
+    lags = 3
+    trains_on_draws = True
+
+    def __init__(self, channels: int, noise_size: int, blocks: int, **kwargs: Any) -> None:
+        super().__init__(channels, noise_size, **kwargs)
+        self.blocks = blocks
+
+    def build(self, input_shape: Any) -> None:
+        """Create the weights."""
+        width = int(input_shape[-1])
+
+        def dense(name: str, size: int, std: float) -> Any:
+            initializer = keras.initializers.RandomNormal(stddev=std)
+            return self.add_weight(name=name, shape=(size, width), initializer=initializer)
+
+        unit, small = 1.0 / math.sqrt(width), 0.3 / math.sqrt(width)
+        noise_unit = 1.0 / math.sqrt(self.n_normal)
+        self.from_hidden = dense("from_hidden", width, unit)
+        self.from_noise = dense("from_noise", self.n_normal, noise_unit)
+        self.norms, self.kernels = [], []
+        for i in range(self.blocks):
+            norm = keras.layers.LayerNormalization(name=f"norm_{i}")
+            norm.build((None, width))
+            self.norms.append(norm)
+            self.kernels.append(
+                (
+                    dense(f"block_{i}_kernel", width, unit),
+                    dense(f"block_{i}_hidden", width, unit),
+                    dense(f"block_{i}_noise", self.n_normal, noise_unit),
+                    self.add_weight(name=f"block_{i}_bias", shape=(width,), initializer="zeros"),
+                    dense(f"block_{i}_output", width, small),
+                )
+            )
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(width, self.channels),
+            initializer="zeros",
+        )
+        d = self.channels
+        self.bias = self.add_weight(name="bias", shape=(d,), initializer="zeros", **_FLOAT32)
+        self.linear = self.add_weight(
+            name="linear",
+            shape=(self.lags * d, d),
+            initializer=keras.initializers.Identity(0.7),
+            trainable=False,
+            **_FLOAT32,
+        )
+        self.root = self.add_weight(
+            name="root", shape=(self.n_normal, d), initializer="zeros", **_FLOAT32
+        )
+        super().build(input_shape)
+
+    def fit(self, sequences: Callable[[], Iterator[np.ndarray]], shift: int) -> None:
+        """Set the linear part to the regression of a code on the recent ones; see `Head`.
+
+        With the kernel at 0 the head then samples the vector autoregression, with the covariance
+        of its residuals as far as `noise_size` components hold it.
+        """
+        product, count = np.zeros([(self.lags + 1) * self.channels + 1] * 2), 0
+        for codes in sequences():
+            rows = _regression_rows(codes, self.lags, shift)
+            product += rows.T @ rows
+            count += len(rows)
+        if not count:
+            return
+        product /= count
+        regressors = product[self.channels :, self.channels :]
+        penalty = np.diag(_RIDGE * np.diag(regressors) + _JITTER)
+        weights = np.linalg.solve(regressors + penalty, product[self.channels :, : self.channels])
+        residual = np.concatenate([np.eye(self.channels), -weights])
+        values, vectors = np.linalg.eigh(residual.T @ product @ residual)
+        n_kept = min(self.n_normal, self.channels)
+        root = np.zeros((self.n_normal, self.channels))
+        root[:n_kept] = (vectors * np.sqrt(np.maximum(values, 0)))[:, ::-1].T[:n_kept]
+        self.linear.assign(weights[:-1])
+        self.bias.assign(weights[-1])
+        self.root.assign(root)
+
+    def call(self, hidden: Any, recent: Any, normal: Any) -> Any:
+        """Return samples, float32 [..., channels], one for each row of noise [..., n_normal]."""
+        cast = functools.partial(tf.cast, dtype=hidden.dtype)
+        noise = cast(normal)
+        x = tf.linalg.matmul(hidden, cast(self.from_hidden))
+        x = x + tf.linalg.matmul(noise, cast(self.from_noise))
+        for norm, (kernel, from_hidden, from_noise, bias, output) in zip(
+            self.norms, self.kernels, strict=True
+        ):
+            inner = tf.linalg.matmul(norm(x), cast(kernel)) + cast(bias)
+            inner += tf.linalg.matmul(hidden, cast(from_hidden))
+            inner += tf.linalg.matmul(noise, cast(from_noise))
+            x = x + tf.linalg.matmul(tf.nn.gelu(inner), cast(output))
+        learned = tf.cast(tf.linalg.matmul(x, cast(self.kernel)), tf.float32)
+        flat = tf.reshape(recent, [*_shape(recent)[:-2], self.lags * self.channels])
+        linear = tf.linalg.matmul(flat, self.linear) + tf.linalg.matmul(normal, self.root)
+        return linear + learned + self.bias
+
+    def losses(self, hidden: Any, recent: Any, target: Any, normal: Any) -> tuple[Any, Any]:
+        """Return the energy score of two samples, twice; see `Head`.
+
+        It is per square root of the dimensions, so that codes of any width have similar scores.
+        """
+        first, second = (self(hidden, recent, draw) for draw in tf.unstack(normal))
+        score = 0.5 * (_norm(first - target) + _norm(second - target) - _norm(first - second))
+        score = score / math.sqrt(self.channels)
+        return score, score
+
+    def mean(self, hidden: Any, recent: Any) -> Any:
+        """Return the sample at zero noise; see `Head`."""
+        return self(hidden, recent, tf.zeros([*_shape(hidden)[:-1], self.n_normal]))
+
+    def sample(self, hidden: Any, recent: Any, draws: Draws, constants: Any = None) -> Any:
+        """Sample the next code, with the noise times both scales; see `Head`."""
+        del constants
+        return self(hidden, recent, draws.temperature * draws.sigma_scale * draws.normal)
+
+
+def _regression_rows(codes: np.ndarray, lags: int, shift: int) -> np.ndarray:
+    """Return [rows, (1 + lags) * channels + 1]: each code, the `lags` that predict it, 1."""
+    count = codes.shape[1] - shift - lags + 1
+    if count < 1:
+        return np.zeros((0, (1 + lags) * codes.shape[2] + 1))
+    parts = [codes[:, -count:], *(codes[:, lags - 1 - lag :][:, :count] for lag in range(lags))]
+    rows = np.concatenate(parts, axis=-1, dtype=np.float64).reshape(-1, (1 + lags) * codes.shape[2])
+    return np.concatenate([rows, np.ones((len(rows), 1))], axis=1)
+
+
+def _shape(values: Any) -> list[Any]:
+    """Return the shape, a tensor where a size is not static."""
+    return [size or tf.shape(values)[axis] for axis, size in enumerate(values.shape)]
+
+
+def _norm(difference: Any) -> Any:
+    """Return Euclidean norms over the last axis; the constant keeps gradients finite at 0."""
+    return tf.sqrt(tf.reduce_sum(tf.square(difference), axis=-1) + 1e-6)
+
+
+class MixtureHead(Head):
     """Mixture of diagonal Gaussians around a scaled copy of the current frame.
 
     Args:
@@ -56,8 +292,7 @@ class MixtureHead(keras.layers.Layer):
         sigma_floor: float = 0.05,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        self.channels = channels
+        super().__init__(channels, channels, **kwargs)
         self.components = components
         self.triangular = triangular
         self.sigma_floor = sigma_floor
@@ -113,6 +348,12 @@ class MixtureHead(keras.layers.Layer):
         sigmas = tf.reshape(sigmas, shape) + self.sigma_bias
         return log_weights, means, self.sigma_floor + tf.nn.softplus(sigmas)
 
+    def losses(self, hidden: Any, recent: Any, target: Any, normal: Any) -> tuple[Any, Any]:
+        """Return -log p(target | hidden, current) in nats per dimension, twice; see `Head`."""
+        del normal
+        nats = self.negative_log_likelihood(hidden, recent[..., 0, :], target)
+        return nats, nats
+
     def negative_log_likelihood(self, hidden: Any, current: Any, target: Any) -> Any:
         """Return -log p(target | hidden, current) in nats per dimension, float32 [...]."""
         log_weights, means, sigmas = self(hidden)
@@ -121,35 +362,16 @@ class MixtureHead(keras.layers.Layer):
         log_density = -0.5 * tf.reduce_sum(squares + 2.0 * tf.math.log(sigmas) + _LOG_2PI, axis=-1)
         return -tf.reduce_logsumexp(log_weights + log_density, axis=-1) / self.channels
 
-    def mean(self, hidden: Any, current: Any) -> Any:
-        """Return the expected frame, float32 [..., channels]."""
+    def mean(self, hidden: Any, recent: Any) -> Any:
+        """Return the expected frame; see `Head`."""
+        current = recent[..., 0, :]
         log_weights, means, _ = self(hidden)
         residual = tf.reduce_sum(tf.exp(log_weights)[..., tf.newaxis] * means, axis=-2)
-        return self.skip * current + self._colour(residual, self.colouring())
+        return self.skip * current + self._colour(residual, self.constants())
 
-    def sample(
-        self,
-        hidden: Any,
-        current: Any,
-        normal: Any,
-        uniform: Any,
-        scales: tuple[Any, Any],
-        colouring: Any,
-    ) -> Any:
-        """Sample the next frame from given noise.
-
-        Args:
-          hidden: [batch, width].
-          current: float32 [batch, channels], the current frame.
-          normal: float32 [batch, channels], standard normal.
-          uniform: float32 [batch], in [0, 1).
-          scales: Mixture-weight temperature and factor on the deviations.
-          colouring: Result of `colouring()` (constant during a rollout).
-
-        Returns:
-          float32 [batch, channels].
-        """
-        temperature, sigma_scale = scales
+    def sample(self, hidden: Any, recent: Any, draws: Draws, constants: Any = None) -> Any:
+        """Sample the next frame, given the inverse transform as a constant; see `Head`."""
+        current, normal, uniform, temperature, sigma_scale = recent[:, 0], *draws
         if hidden.shape[0] * _FEW <= self.components:
             mean, sigma = self._chosen(hidden, uniform, temperature)
         else:
@@ -157,7 +379,7 @@ class MixtureHead(keras.layers.Layer):
             pick = tf.one_hot(rng.choose(log_weights / temperature, uniform), self.components)
             mean, sigma = (tf.einsum("bk,bkd->bd", pick, values) for values in (means, sigmas))
         residual = mean + sigma_scale * sigma * normal
-        return self.skip * current + self._colour(residual, colouring)
+        return self.skip * current + self._colour(residual, constants)
 
     def _chosen(self, hidden: Any, uniform: Any, temperature: Any) -> tuple[Any, Any]:
         """Return the mean and deviation of a sampled component from that component's weights alone.
@@ -176,7 +398,7 @@ class MixtureHead(keras.layers.Layer):
         sigma = raw[1] + tf.gather(tf.convert_to_tensor(self.sigma_bias), chosen)
         return mean, self.sigma_floor + tf.nn.softplus(sigma)
 
-    def colouring(self) -> Any:
+    def constants(self) -> Any:
         """Return (I - A)^-1, float32 [channels, channels], or None without a transform."""
         if not self.triangular:
             return None
@@ -197,7 +419,7 @@ class MixtureHead(keras.layers.Layer):
         return upper - tf.linalg.band_part(tf.convert_to_tensor(self.coupling), 0, 0)
 
 
-class MeanHead(keras.layers.Layer):
+class MeanHead(Head):
     """A deterministic mean trained on squared error, as a baseline.
 
     Its likelihood is that of a Gaussian with one learned deviation per band, trained apart from the
@@ -209,8 +431,7 @@ class MeanHead(keras.layers.Layer):
     """
 
     def __init__(self, channels: int, sigma_floor: float = 0.05, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.channels = channels
+        super().__init__(channels, channels, **kwargs)
         self.sigma_floor = sigma_floor
 
     def build(self, input_shape: Any) -> None:
@@ -232,14 +453,26 @@ class MeanHead(keras.layers.Layer):
         raw = tf.linalg.matmul(hidden, tf.cast(self.kernel, hidden.dtype))
         return tf.cast(raw, tf.float32) + self.bias
 
-    def losses_of(self, hidden: Any, target: Any) -> tuple[Any, Any]:
-        """Return squared error and negative log-likelihood per dimension, float32 [...]."""
+    def losses(self, hidden: Any, recent: Any, target: Any, normal: Any) -> tuple[Any, Any]:
+        """Return squared error plus negative log-likelihood, and the latter; see `Head`."""
+        del recent, normal
         square = tf.square(target - self(hidden))
         sigma = self.sigma_floor + tf.nn.softplus(tf.convert_to_tensor(self.sigma_bias))
         likelihood = 0.5 * (
             tf.stop_gradient(square) / tf.square(sigma) + 2.0 * tf.math.log(sigma) + _LOG_2PI
         )
-        return tf.reduce_mean(square, axis=-1), tf.reduce_mean(likelihood, axis=-1)
+        nats = tf.reduce_mean(likelihood, axis=-1)
+        return tf.reduce_mean(square, axis=-1) + nats, nats
+
+    def mean(self, hidden: Any, recent: Any) -> Any:
+        """Return the expected frame; see `Head`."""
+        del recent
+        return self(hidden)
+
+    def sample(self, hidden: Any, recent: Any, draws: Draws, constants: Any = None) -> Any:
+        """Return the expected frame; see `Head`."""
+        del recent, draws, constants
+        return self(hidden)
 
 
 class LoudnessClamp(keras.layers.Layer):

@@ -1,19 +1,21 @@
-"""`lstm`: stack of causal LSTMs with a mixture-density head, rolled forward frame by frame.
+"""`lstm`: stack of causal LSTMs over patches of frames, rolled forward patch by patch.
 
-Shapes: frames in, float32 [batch, timesteps, channels], normalised; hidden states
-[batch, timesteps, units]; out, a mixture density of the frame `shift` ahead.
+Shapes: frames in, float32 [batch, timesteps, channels], normalised; codes of patches of consecutive
+frames, [batch, steps, width]; hidden states [batch, steps, units]; out, a distribution of the code
+`shift` frames ahead.
 
-    x_t -> LSTM -> + LSTM(norm) ... (+ attention to the last frames) -> norm -> head -> x_{t+shift}
+    frames -> code x_t -> LSTM -> + LSTM(norm) ... (+ attention) -> norm -> head -> x_t+1 -> frames
 
-Conditioning labels are mapped to a frame, which is added to every input frame. The model is causal:
-the loss at frame t is a true prediction, and generation carries the state of the same computation,
-so that a frame costs the same however long the song is.
+Conditioning labels are mapped to a code, which is added to every input code. The model is causal:
+the loss at step t is a true prediction, and generation carries the state of the same computation,
+so that a step costs the same however long the song is.
 
 Source: LSTM, Hochreiter & Schmidhuber 1997; mixture densities, Graves 2013 (arXiv 1308.0850).
 """
 
+import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -22,33 +24,44 @@ import tensorflow as tf
 
 from lstm_gen.models import base
 from lstm_gen.models.common import conditioning, rng
-from lstm_gen.models.lstm import attention
+from lstm_gen.models.lstm import attention, patches
 from lstm_gen.models.lstm import head as heads
 from lstm_gen.models.lstm.config import LSTMConfig
 from lstm_gen.models.lstm.recurrent import layer as lstm
 from lstm_gen.platform import devices, errors, traced_functions
 
-_NOISE, _DROPOUT = 0, 1  # purposes of a step's seed
+_NOISE, _DROPOUT, _DRAWS = 0, 1, 2  # purposes of a step's seed
 _FRAMES_PER_CALL = 128
 
 
 class LSTMModel(base.AudioModel):
-    """LSTM stack and output head; `call` returns hidden states, `step` one frame of them."""
+    """LSTM stack and output head; `call` returns hidden states, `step` one of them."""
 
     config_class = LSTMConfig
-    controls = frozenset({"primer", "temperature", "sigma_scale"})
+    controls = frozenset({"primer", "temperature", "sigma_scale", "neighbour_weight"})
     predicts = True
     conditional = True
     exportable = True
-    fitted = "the loudness limits"
+    fitted = "the loudness limits and the stored patches"
 
     def __init__(self, config: LSTMConfig, spec: base.FrameSpec) -> None:
         super().__init__(config, spec)
         errors.require(
             spec.shift >= 1, "shift must be at least 1 to predict anything", shift=spec.shift
         )
+        errors.require(
+            spec.shift % config.patch_frames == 0 and spec.timesteps % config.patch_frames == 0,
+            "shift and timesteps must be multiples of patch_frames",
+            shift=spec.shift,
+            timesteps=spec.timesteps,
+            patch_frames=config.patch_frames,
+        )
+        self.coder = patches.PatchCoder(
+            config.patch_frames, spec.channels, config.patch_components, name="coder"
+        )
+        width = self.coder.width
         self.label_layer = (
-            keras.layers.Dense(spec.channels, use_bias=False, name="told")  # as in saved weights
+            keras.layers.Dense(width, use_bias=False, name="told")  # as in saved weights
             if spec.conditions
             else None
         )
@@ -62,36 +75,61 @@ class LSTMModel(base.AudioModel):
         self.attentions = (
             [
                 attention.CausalWindowAttention(
-                    config.attention_window, config.attention_heads, name=f"attention_{i}"
+                    -(-config.attention_window // config.patch_frames),
+                    config.attention_heads,
+                    name=f"attention_{i}",
                 )
                 for i in range(n - 1)
             ]
             if config.attention_window
             else []
         )
-        self.head = _make_head(config, spec.channels)
+        self.head = _make_head(config, width)
         self.bound = heads.LoudnessClamp(name="bound")
+        self.store = (
+            patches.PatchStore(config.stored_patches, width, name="store")
+            if config.stored_patches
+            else None
+        )
+
+    @classmethod
+    def target_shift(cls, config: LSTMConfig, shift: int) -> int:
+        """Return the frames from an input to its target, by default those of a patch."""
+        return shift or config.patch_frames
 
     def build_layers(self) -> None:
         """Create every layer's weights."""
-        frames, width = (None, None, self.spec.channels), self.config.units
+        codes, width = (None, None, self.coder.width), self.config.units
         for index, layer in enumerate(self.recurrent):
-            layer.build((None, None, width) if index else frames)
+            layer.build((None, None, width) if index else codes)
         for layer in [*self.norms, *self.attentions, self.head]:
             layer.build((None, None, width))
-        self.bound.build(frames)
+        self.bound.build((None, None, self.spec.channels))
+        self.coder.build()
+        if self.store is not None:
+            self.store.build()
         if self.label_layer is not None:
             self.label_layer.build((None, conditioning.width(self.spec.conditions)))
 
-    def label_frame(self, labels: Mapping[str, Any], n_examples: int) -> Any:
-        """Return the conditioning labels as a frame, [examples, channels]; 0 without labels."""
+    def initialise(self, examples: base.Examples) -> None:
+        """Fit the codes of patches to the training frames, and the head to the codes."""
+        self.coder.fit(examples)
+
+        def sequences() -> Iterator[np.ndarray]:
+            for batch in examples():
+                yield np.asarray(self.coder.whole(batch["frames"][batch["weight"] > 0]))
+
+        self.head.fit(sequences, self.spec.shift // self.config.patch_frames)
+
+    def label_code(self, labels: Mapping[str, Any], n_examples: int) -> Any:
+        """Return the conditioning labels as a code, [examples, width]; 0 without labels."""
         if self.label_layer is None:
             return tf.zeros([])
         return self.label_layer(conditioning.vector(self.spec.conditions, labels, n_examples))
 
-    def call(self, frames: Any, label_frame: Any = 0.0, seed: Any = None) -> Any:
-        """Return the hidden states, [batch, frames, units]; with a seed, dropout is on."""
-        hidden = frames if self.label_layer is None else frames + label_frame[:, tf.newaxis]
+    def call(self, codes: Any, label_code: Any = 0.0, seed: Any = None) -> Any:
+        """Return the hidden states, [batch, steps, units]; with a seed, dropout is on."""
+        hidden = codes if self.label_layer is None else codes + label_code[:, tf.newaxis]
         for index, layer in enumerate(self.recurrent):
             outputs, _ = layer(self._normed(hidden, index))
             if seed is not None:
@@ -102,24 +140,36 @@ class LSTMModel(base.AudioModel):
                 hidden = hidden + self.attentions[index](hidden)
         return self._normed(hidden, len(self.recurrent))
 
-    def step(self, frame: Any, state: Any, label_frame: Any = 0.0) -> tuple[Any, Any]:
-        """Return the hidden state after one more frame, [batch, units], and the new state."""
-        recurrent, caches = list(state[0]), list(state[1])
-        hidden = frame if self.label_layer is None else frame + tf.cast(label_frame, frame.dtype)
+    def step(self, code: Any, state: Any, label_code: Any = 0.0) -> tuple[Any, Any]:
+        """Return the hidden state after one more code, [batch, units], and the new state."""
+        recurrent, caches, recent = list(state[0]), list(state[1]), state[2]
+        hidden = code if self.label_layer is None else code + tf.cast(label_code, code.dtype)
         for index, layer in enumerate(self.recurrent):
             outputs, recurrent[index] = layer.step(self._normed(hidden, index), recurrent[index])
             hidden = self._with_residual(hidden, outputs, index)
             if index < len(self.attentions):
                 attended, caches[index] = self.attentions[index].step(hidden, caches[index])
                 hidden = hidden + attended
-        return self._normed(hidden, len(self.recurrent)), (tuple(recurrent), tuple(caches))
+        recent = tf.concat([code[:, tf.newaxis], recent[:, :-1]], axis=1)
+        return self._normed(hidden, len(self.recurrent)), (tuple(recurrent), tuple(caches), recent)
 
     def zero_state(self, batch_size: int) -> Any:
-        """Return the state before the first frame."""
+        """Return the state before the first code."""
         return (
             tuple(layer.zero_state(batch_size) for layer in self.recurrent),
             tuple(cell.zero_cache(batch_size, self.config.units) for cell in self.attentions),
+            tf.zeros([batch_size, self.head.lags, self.coder.width]),
         )
+
+    def recent(self, codes: Any) -> Any:
+        """Return the codes that the head reads at each step, [batch, steps, lags, width].
+
+        Before the first code there are zeros, the training mean, as in `zero_state`.
+        """
+        lags, n_steps = self.head.lags, codes.shape[1]
+        padded = tf.pad(codes, [[0, 0], [lags - 1, 0], [0, 0]])
+        lagged = [padded[:, lags - 1 - lag :][:, :n_steps] for lag in range(lags)]
+        return tf.stack(lagged, axis=2)
 
     def _normed(self, hidden: Any, index: int) -> Any:
         """Return the input of layer `index` (the head's is one past the last)."""
@@ -129,55 +179,63 @@ class LSTMModel(base.AudioModel):
         return hidden + outputs if self.config.residual and index > 0 else outputs
 
     def objectives(self) -> tuple[base.Objective, ...]:
-        """Return the one objective: negative log likelihood (or squared error) of target frames."""
-        is_mse = self.config.head == "mse"
+        """Return the one objective: the head's loss of the target codes."""
+        head, metric = self.head, self.head.metric
 
-        def score(hidden: Any, inputs: Any, targets: Any) -> tuple[Any, Any]:
-            if is_mse:
-                square, likelihood = self.head.losses_of(hidden, targets)
-                nats = tf.reduce_mean(likelihood, axis=-1)
-                return tf.reduce_mean(square, axis=-1) + nats, nats
-            nll = self.head.negative_log_likelihood(hidden, inputs, targets)
-            nats = tf.reduce_mean(nll, axis=-1)
-            return nats, nats
+        def score(hidden: Any, inputs: Any, targets: Any, normal: Any) -> tuple[Any, Any]:
+            trained, shown = head.losses(hidden, self.recent(inputs), targets, normal)
+            return tf.reduce_mean(trained, axis=-1), tf.reduce_mean(shown, axis=-1)
 
         # Where the step as a whole is not compiled, this is: a mixture's density is a dozen passes
         # over [batch, frames, components, channels] that XLA makes one. Where it is, a function of
         # its own would hide constants from XLA as soon as gradients are accumulated in a loop.
         strategy = tf.distribute.get_strategy()
         alone = devices.compiles_with_xla(strategy) and not devices.compiles_whole_steps(strategy)
-        run_score = tf.function(score, jit_compile=True) if alone else score
+        compiled = alone and not head.trains_on_draws  # large products, which XLA does not speed up
+        run_score = tf.function(score, jit_compile=True) if compiled else score
 
         def loss(batch: base.Batch, seed: Any, training: bool) -> base.Loss:
             inputs, targets = self._inputs_and_targets(batch)
             if training:
                 noise = self.config.input_noise
-                inputs = rng.corrupt(inputs, noise, rng.seed_for(seed, _NOISE))
-            label_frame = self.label_frame(batch, inputs.shape[0])
-            hidden = self(inputs, label_frame, rng.seed_for(seed, _DROPOUT) if training else None)
-            per_example, nats = run_score(hidden, inputs, targets)
-            return base.Loss(per_example, {"nats_per_dim": nats})
+                deviations = self.coder.deviations if self.coder.components else None
+                inputs = rng.corrupt(inputs, noise, rng.seed_for(seed, _NOISE), deviations)
+            label_code = self.label_code(batch, inputs.shape[0])
+            hidden = self(inputs, label_code, rng.seed_for(seed, _DROPOUT) if training else None)
+            normal = self._normal(inputs, rng.seed_for(seed, _DRAWS))
+            per_example, shown = run_score(hidden, inputs, targets, normal)
+            return base.Loss(per_example, {metric: shown})
 
         return (
             base.Objective(
-                name="likelihood",
+                name="prediction" if head.trains_on_draws else "likelihood",
                 loss=loss,
                 variables=self.trainable_values(),
-                metric_names=("nats_per_dim",),
-                loss_metric="" if is_mse else "nats_per_dim",
+                metric_names=(metric,),
+                loss_metric="" if self.config.head == "mse" else metric,
             ),
         )
+
+    def _normal(self, codes: Any, seed: Any) -> Any:
+        """Return noise of the head's training draws, [draws, batch, steps, n_normal], or None."""
+        if not self.head.trains_on_draws:
+            return None
+        n_examples, n_steps = codes.shape[0] or tf.shape(codes)[0], codes.shape[1]
+        shape = [n_examples, heads.N_DRAWS, n_steps, self.head.n_normal]
+        return tf.transpose(rng.normal(shape, seed), [1, 0, 2, 3])
 
     def predict_frames(self, batch: base.Batch) -> Any:
         """Return the expected frame at every target position, [batch, timesteps, channels]."""
         inputs, _ = self._inputs_and_targets(batch)
-        hidden = self(inputs, self.label_frame(batch, inputs.shape[0]))
-        is_mse = self.config.head == "mse"
-        return self.head(hidden) if is_mse else self.head.mean(hidden, inputs)
+        hidden = self(inputs, self.label_code(batch, inputs.shape[0]))
+        frames = self.coder.decode(self.head.mean(hidden, self.recent(inputs)))
+        return tf.reshape(frames, [tf.shape(inputs)[0], self.spec.timesteps, self.spec.channels])
 
     def _inputs_and_targets(self, batch: base.Batch) -> tuple[Any, Any]:
-        frames = batch["frames"]
-        return frames[:, : self.spec.timesteps], frames[:, self.spec.shift :]
+        codes = self.coder(batch["frames"])
+        patch_frames = self.config.patch_frames
+        n_steps, shift = self.spec.timesteps // patch_frames, self.spec.shift // patch_frames
+        return codes[:, :n_steps], codes[:, shift:]
 
     def generate(
         self, request: base.GenerationRequest, primer: Any, progress: base.Progress
@@ -187,43 +245,54 @@ class LSTMModel(base.AudioModel):
         The whole primer warms up the state. Frame t yields the frame at t + shift, in generation as
         in training, so the first new frames come from the last `shift` of the primer.
         """
-        shift = self.spec.shift
-        primer = _at_least(np.asarray(primer, np.float32), shift)
-        n_primed = primer.shape[1] - shift
+        shift = self.spec.shift // self.config.patch_frames
+        primer = _whole_patches(np.asarray(primer, np.float32), self.config.patch_frames, shift)
         warm_up, roll_out = self._programs
-        draw = _compiled_draws(request.n_songs, self.spec.channels)
+        n_steps = _steps_per_call(self.config)
+        draw = _compiled_draws(request.n_songs, n_steps, self.head.n_normal)
         state = self.zero_state(request.n_songs)
-        label_frame = self.label_frame(request.labels, request.n_songs)
-        for start in range(0, n_primed, _FRAMES_PER_CALL):
-            frames = tf.constant(primer[:, start : min(start + _FRAMES_PER_CALL, n_primed)])
-            state = warm_up(frames, state, label_frame)
+        label_code = self.label_code(request.labels, request.n_songs)
+        codes = self.coder(tf.constant(primer))
+        n_primed = codes.shape[1] - shift
+        for start in range(0, n_primed, n_steps):
+            state = warm_up(codes[:, start : min(start + n_steps, n_primed)], state, label_code)
         seed = rng.seed_from(request.seed, rng.SONGS, request.first_song)
-        queue = tf.transpose(tf.constant(primer[:, n_primed:]), [1, 0, 2])
-        scales = (tf.constant(request.temperature), tf.constant(request.sigma_scale))
+        queue = tf.transpose(codes[:, n_primed:], [1, 0, 2])
+        sampling = tuple(
+            tf.constant(scale, tf.float32)
+            for scale in dataclasses.astuple(request.sampling)
+        )
         songs = []
-        for chunk, start in enumerate(range(0, request.n_frames, _FRAMES_PER_CALL)):
+        for chunk, start in enumerate(
+            range(0, request.n_frames, n_steps * self.config.patch_frames)
+        ):
             normal, uniform = draw(seed, tf.constant(chunk))
-            frames, queue, state = roll_out(queue, state, normal, uniform, scales, label_frame)
+            frames, queue, state = roll_out(queue, state, normal, uniform, sampling, label_code)
             songs.append(frames.numpy())
-            progress(min(_FRAMES_PER_CALL, request.n_frames - start))
+            progress(min(n_steps * self.config.patch_frames, request.n_frames - start))
         return np.concatenate(songs, axis=0)[: request.n_frames].transpose(1, 0, 2)
 
     def generate_in_graph(
-        self, primer: Any, n_frames: Any, seed: Any, scales: tuple[Any, Any]
+        self, primer: Any, n_frames: Any, seed: Any, sampling: tuple[Any, Any, Any]
     ) -> Any:
         """Roll the model forward in TensorFlow operations; see `base.AudioModel`."""
-        shift, channels = self.spec.shift, self.spec.channels
-        missing = tf.maximum(0, shift - tf.shape(primer)[1])
+        patch_frames, channels = self.config.patch_frames, self.spec.channels
+        shift = self.spec.shift // patch_frames
+        length = tf.shape(primer)[1]
+        missing = tf.maximum(0, shift * patch_frames - length)
         primer = tf.concat([tf.repeat(primer[:, :1], missing, axis=1), primer], axis=1)
-        draw = _draws(1, channels)
-        label_frame = self.label_frame({}, 1)
-        state = self.warm_up(primer[:, :-shift], self.zero_state(1), label_frame)
-        queue = tf.ensure_shape(tf.transpose(primer[:, -shift:], [1, 0, 2]), [shift, 1, channels])
-        n_chunks = (n_frames + _FRAMES_PER_CALL - 1) // _FRAMES_PER_CALL
-        songs = tf.TensorArray(tf.float32, n_chunks, element_shape=[_FRAMES_PER_CALL, 1, channels])
+        codes = self.coder(primer[:, (length + missing) % patch_frames :])
+        draw = _draws(1, _steps_per_call(self.config), self.head.n_normal)
+        label_code = self.label_code({}, 1)
+        state = self.warm_up(codes[:, :-shift], self.zero_state(1), label_code)
+        queue = tf.transpose(codes[:, -shift:], [1, 0, 2])
+        queue = tf.ensure_shape(queue, [shift, 1, self.coder.width])
+        call_frames = _steps_per_call(self.config) * patch_frames
+        n_chunks = (n_frames + call_frames - 1) // call_frames
+        songs = tf.TensorArray(tf.float32, n_chunks, element_shape=[call_frames, 1, channels])
         for chunk in tf.range(n_chunks):
             normal, uniform = draw(rng.seed_from(seed, rng.SONGS, 0), chunk)
-            frames, queue, state = self.roll_out(queue, state, normal, uniform, scales, label_frame)
+            frames, queue, state = self.roll_out(queue, state, normal, uniform, sampling, label_code)
             songs = songs.write(chunk, frames)
         return tf.transpose(songs.concat()[:n_frames], [1, 0, 2])
 
@@ -232,39 +301,50 @@ class LSTMModel(base.AudioModel):
         """The compiled warm-up and roll-out."""
         return traced_functions.program(self.warm_up), traced_functions.program(self.roll_out)
 
-    def warm_up(self, frames: Any, state: Any, label_frame: Any) -> Any:
-        """Return the state after frames [batch, frames, channels]."""
-        for index in tf.range(tf.shape(frames)[1]):
-            _, state = self.step(frames[:, index], state, label_frame)
+    def warm_up(self, codes: Any, state: Any, label_code: Any) -> Any:
+        """Return the state after codes [batch, steps, width]."""
+        for index in tf.range(tf.shape(codes)[1]):
+            _, state = self.step(codes[:, index], state, label_code)
         return state
 
     def roll_out(
-        self, queue: Any, state: Any, normal: Any, uniform: Any, scales: Any, label_frame: Any
+        self, queue: Any, state: Any, normal: Any, uniform: Any, sampling: Any, label_code: Any
     ) -> Any:
-        """Return new frames [frames, batch, channels], the queue of inputs and the state."""
-        is_mse = self.config.head == "mse"
-        colouring = None if is_mse else self.head.colouring()
-        frames = tf.TensorArray(tf.float32, normal.shape[0], element_shape=queue.shape[1:])
+        """Return new frames [frames, batch, channels], the queue of input codes and the state."""
+        constants, batch_size = self.head.constants(), queue.shape[1]
+        patch_frames, channels = self.config.patch_frames, self.spec.channels
+        shape = [batch_size, patch_frames, channels]
+        made = tf.TensorArray(tf.float32, normal.shape[0], element_shape=shape)
         for index in tf.range(normal.shape[0]):
-            current = queue[0]
-            hidden, state = self.step(current, state, label_frame)
-            if is_mse:
-                frame = self.head(hidden)
-            else:
-                frame = self.head.sample(
-                    hidden, current, normal[index], uniform[index], scales, colouring
-                )
-            frame = self.bound(frame, self.spec.std)
-            frames = frames.write(index, frame)
-            queue = tf.concat([queue[1:], frame[tf.newaxis]], axis=0)
-        return frames.stack(), queue, state
+            hidden, state = self.step(queue[0], state, label_code)
+            draws = heads.Draws(normal[index], uniform[index], *sampling[:2])
+            code = self.head.sample(hidden, state[2], draws, constants)
+            if self.store is not None:
+                code = self.store(code, sampling[2])
+            frames, code = self._bounded(code)
+            made = made.write(index, frames)
+            queue = tf.concat([queue[1:], code[tf.newaxis]], axis=0)
+        frames = tf.transpose(made.stack(), [0, 2, 1, 3])
+        return tf.reshape(frames, [-1, batch_size, channels]), queue, state
+
+    def _bounded(self, code: Any) -> tuple[Any, Any]:
+        """Return the frames of codes, clamped, and the codes of what remains."""
+        frames = self.coder.decode(code)
+        clamped = self.bound(frames, self.spec.std)
+        if not self.coder.components:
+            return clamped, clamped[:, 0]
+        return clamped, self.coder.adjusted(code, clamped - frames)
 
     def fit_data(self, examples: base.Examples) -> None:
-        """Bound the loudness of generated frames by that of the training frames."""
+        """Bound generated frames by the loudness of the training frames; store their patches."""
         self.bound.fit(self.spec, examples)
+        if self.store is not None:
+            self.store.fit(self.coder, examples)
 
 
-def _make_head(config: LSTMConfig, channels: int) -> keras.layers.Layer:
+def _make_head(config: LSTMConfig, channels: int) -> heads.Head:
+    if config.head == "energy":
+        return heads.EnergyHead(channels, config.noise_size, config.head_blocks, name="head")
     if config.head == "mse":
         return heads.MeanHead(channels, config.sigma_floor, name="head")
     mixture = config.head == "mixture"
@@ -277,28 +357,34 @@ def _make_head(config: LSTMConfig, channels: int) -> keras.layers.Layer:
     )
 
 
-def _at_least(primer: np.ndarray, frames: int) -> np.ndarray:
-    """Return the primer with its first frame repeated in front until it is long enough."""
-    missing = max(0, frames - primer.shape[1])
-    return np.pad(primer, [(0, 0), (missing, 0), (0, 0)], mode="edge")
+def _steps_per_call(config: LSTMConfig) -> int:
+    """Return the steps that one call of the rollout makes."""
+    return max(1, _FRAMES_PER_CALL // config.patch_frames)
+
+
+def _whole_patches(primer: np.ndarray, patch_frames: int, patches_: int) -> np.ndarray:
+    """Return the last whole patches of a primer, its first frame repeated if they are too few."""
+    missing = max(0, patches_ * patch_frames - primer.shape[1])
+    primer = np.pad(primer, [(0, 0), (missing, 0), (0, 0)], mode="edge")
+    return primer[:, primer.shape[1] % patch_frames :]
 
 
 @functools.lru_cache(maxsize=4)
-def _compiled_draws(n_songs: int, channels: int) -> Any:
+def _compiled_draws(n_songs: int, n_steps: int, n_normal: int) -> Any:
     """Return `_draws`, compiled."""
-    return traced_functions.program(_draws(n_songs, channels))
+    return traced_functions.program(_draws(n_songs, n_steps, n_normal))
 
 
-def _draws(n_songs: int, channels: int) -> Callable[[Any, Any], tuple[Any, Any]]:
+def _draws(n_songs: int, n_steps: int, n_normal: int) -> Callable[[Any, Any], tuple[Any, Any]]:
     """Return a function from a seed and a chunk's number to the chunk's noise.
 
-    The noise is [frames, songs, channels], normal, and [frames, songs], uniform.
+    The noise is [steps, songs, n_normal], normal, and [steps, songs], uniform.
     """
 
     def draw(seed: Any, chunk: Any) -> tuple[Any, Any]:
         seed = rng.seed_for(seed, chunk)
-        normal = rng.normal([n_songs, _FRAMES_PER_CALL, channels], rng.seed_for(seed, 0))
-        uniform = rng.uniform([n_songs, _FRAMES_PER_CALL], rng.seed_for(seed, 1))
+        normal = rng.normal([n_songs, n_steps, n_normal], rng.seed_for(seed, 0))
+        uniform = rng.uniform([n_songs, n_steps], rng.seed_for(seed, 1))
         return tf.transpose(normal, [1, 0, 2]), tf.transpose(uniform)
 
     return draw
