@@ -28,7 +28,8 @@ class ExportConfig(fields.Settings):
         "version, at the end.",
         path="output",
     )
-    sigma_scale: float = fields.like(GenerationConfig, "sigma_scale")
+    sigma_scale: float | None = fields.like(GenerationConfig, "sigma_scale")
+    neighbour_weight: float | None = fields.like(GenerationConfig, "neighbour_weight")
     inversion_quality: str = fields.like(GenerationConfig, "inversion_quality")
     max_seconds: float = fields.setting(
         300.0,
@@ -49,7 +50,10 @@ def main(line: settings.CommandLine) -> None:
 
     output_dir = options.output_dir
     n_iterations = INVERSION_ITERATIONS[options.inversion_quality]
-    export.write(run_dir, output_dir, options.sigma_scale, n_iterations, options.max_seconds)
+    config = GenerationConfig(
+        sigma_scale=options.sigma_scale, neighbour_weight=options.neighbour_weight
+    )
+    export.write(run_dir, output_dir, config, n_iterations, options.max_seconds)
     print(f"{output_dir}: signature serving_default (seed, primer, seconds, temperature)")
     print(f"look      saved_model_cli show --all --dir={output_dir}")
 

@@ -10,8 +10,6 @@ import dataclasses
 import time
 from typing import NamedTuple, NoReturn
 
-from absl import logging
-
 from lstm_gen.cli import command, paths, settings
 from lstm_gen.config import fields, generation
 from lstm_gen.config.generation import GenerationConfig
@@ -56,8 +54,6 @@ def main(line: settings.CommandLine) -> None:
     from lstm_gen.runs import run as runs
 
     config, run = request.config, runs.load(run_dir)
-    if config.temperature < 1 and "sigma_scale" in run.family.controls:
-        logging.warning("--temperature below 1 lets onsets vanish; --sigma_scale is safer to lower")
     start = time.perf_counter()
     written = songs.make(
         run, output_dir, config, request.data_dir, request.devices, show_progress=True

@@ -50,8 +50,9 @@ class EvaluationConfig(fields.Settings):
     )
     seconds: float = fields.like(GenerationConfig, "seconds")
     seed: int = fields.like(GenerationConfig, "seed")
-    temperature: float = fields.like(GenerationConfig, "temperature")
-    sigma_scale: float = fields.like(GenerationConfig, "sigma_scale")
+    temperature: float | None = fields.like(GenerationConfig, "temperature")
+    sigma_scale: float | None = fields.like(GenerationConfig, "sigma_scale")
+    neighbour_weight: float | None = fields.like(GenerationConfig, "neighbour_weight")
     prior: tuple[str, ...] = fields.setting(
         (),
         "Priors to draw from, as --prior of generation; by default that of each run, and for "
@@ -99,7 +100,7 @@ class EvaluationConfig(fields.Settings):
         """Return the request for songs from a prior, with integer fields changed."""
         names = (
             *("n_songs", "songs_at_once", "seconds", "seed", "temperature", "sigma_scale"),
-            *("pitch_label", "precision", "inversion_quality"),
+            *("neighbour_weight", "pitch_label", "precision", "inversion_quality"),
         )
         values = {name: getattr(self, name) for name in names} | changes
         return GenerationConfig(prior=prior, **values)

@@ -5,10 +5,11 @@ A server needs neither this program nor the dataset. The one signature is
     seed         int32 []; each seed generates another song
     primer       float32 [samples] at the run's sample rate, continued by the song; may be empty
     seconds      float32 [], length of the song
-    temperature  float32 [], of the choice among mixture components
+    temperature  float32 [], factor on the calibrated one; 1 for the songs of generate_songs.py
     -> waveform  float32 [samples], scaled down if it is louder than full scale
 """
 
+import dataclasses
 import pathlib
 import tempfile
 from typing import Any
@@ -19,6 +20,9 @@ import tensorflow as tf
 from lstm_gen import models
 from lstm_gen.audio import files, tf_inversion
 from lstm_gen.config import fields
+from lstm_gen.config.generation import GenerationConfig
+from lstm_gen.generation import request
+from lstm_gen.models import base
 from lstm_gen.platform import devices, errors, storage
 from lstm_gen.runs import run as runs
 
@@ -31,7 +35,7 @@ class Generator(tf.Module):
     Args:
       run: The run.
       model: Its trained model.
-      sigma_scale: Factor on the sampled deviation of frames.
+      sampling: Sampling settings; its temperature is a factor on that of a request.
       n_iterations: Iterations of the inversion.
       max_seconds: Longest song, seconds; a longer request is an error.
     """
@@ -40,7 +44,7 @@ class Generator(tf.Module):
         self,
         run: runs.Run,
         model: Any,
-        sigma_scale: float,
+        sampling: base.Sampling,
         n_iterations: int,
         max_seconds: float,
     ) -> None:
@@ -57,7 +61,7 @@ class Generator(tf.Module):
             condition=",".join(run.condition),
         )
         self._run, self._model = run, model
-        self._sigma_scale, self._n_iterations = sigma_scale, n_iterations
+        self.sampling, self._n_iterations = sampling, n_iterations
         self._max_seconds = max_seconds
         self.weights = [variable.value for variable in model.variables]
         self.generate = tf.function(self._generate, input_signature=_signature())
@@ -88,31 +92,39 @@ class Generator(tf.Module):
             frames = tf_inversion.extract(tf.concat([primer, _silence(primer)], axis=0), run.audio)
             mean, std = run.normalisation.mean, run.normalisation.std
             primed = ((frames - mean) / std)[tf.newaxis]
-            scales = (temperature, tf.constant(self._sigma_scale, tf.float32))
-            song = self._model.generate_in_graph(primed, n_frames, seed, scales)
+            fixed = [tf.constant(value) for value in dataclasses.astuple(self.sampling)]
+            sampling = (temperature * fixed[0], *fixed[1:])
+            song = self._model.generate_in_graph(primed, n_frames, seed, sampling)
             samples = tf_inversion.invert(song[0] * std + mean, run.audio, self._n_iterations)
             peak = tf.reduce_max(tf.abs(samples))
             return {"waveform": samples * (files.PEAK / tf.maximum(peak, files.PEAK))}
 
 
-def load(run: runs.Run, sigma_scale: float, n_iterations: int, max_seconds: float) -> Generator:
+def load(
+    run: runs.Run, config: GenerationConfig, n_iterations: int, max_seconds: float
+) -> Generator:
     """Return the generator of a run; for the arguments see `write`.
 
     Raises:
       InputError: If there are no trained weights, or the family cannot be exported.
     """
-    return Generator(run, run.load_model(), sigma_scale, n_iterations, max_seconds)
+    sampling = request.sampling(config, run)
+    return Generator(run, run.load_model(), sampling, n_iterations, max_seconds)
 
 
 def write(
-    run_dir: str, output_dir: str, sigma_scale: float, n_iterations: int, max_seconds: float
+    run_dir: str,
+    output_dir: str,
+    config: GenerationConfig,
+    n_iterations: int,
+    max_seconds: float,
 ) -> None:
     """Write the generator of a run as a SavedModel.
 
     Args:
       run_dir: The run directory.
       output_dir: Directory to write, missing or empty.
-      sigma_scale: Factor on the sampled deviation of frames.
+      config: The sampling settings; those that are None are as calibrated.
       n_iterations: Iterations of the inversion.
       max_seconds: Longest song that can be requested, seconds.
 
@@ -126,13 +138,13 @@ def write(
         output_dir=output_dir,
     )
     run = runs.load(run_dir)
-    generator = load(run, sigma_scale, n_iterations, max_seconds)
+    generator = load(run, config, n_iterations, max_seconds)
     facts = {
         "run_dir": run_dir,
         "model": run.settings.family,
         "sample_rate": run.audio.sample_rate,
         "hop_length": run.audio.hop_length,
-        "sigma_scale": sigma_scale,
+        **dataclasses.asdict(generator.sampling),
         "inversion_iterations": n_iterations,
         "max_seconds": max_seconds,
     }

@@ -4,6 +4,7 @@ An option that would have no effect is refused. Lengths, numbers of songs and te
 not: a preset may hold them for everything that the model is used for.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
@@ -34,15 +35,22 @@ def for_model(
         n_songs=config.n_songs,
         n_frames=max(1, round(config.seconds * run.audio.frames_per_second)),
         seed=config.seed,
-        temperature=config.temperature,
-        sigma_scale=config.sigma_scale,
-        neighbour_weight=config.neighbour_weight,
+        sampling=sampling(config, run),
         prior=config.prior,
         labels=conditioning.encode_songs(run, config)
         if song_labels is None
         else conditioning.encode(run, song_labels),
         share_noise=song_labels is not None or bool(conditioning.between(run, config)),
     )
+
+
+def sampling(config: GenerationConfig, run: runs.Run) -> base.Sampling:
+    """Return the sampling settings: those of the request, else as calibrated, else as learned."""
+    requested = {
+        field.name: getattr(config, field.name) for field in dataclasses.fields(base.Sampling)
+    }
+    given = {name: value for name, value in requested.items() if value is not None}
+    return dataclasses.replace(run.sampling(), **given)
 
 
 def require_supported(config: GenerationConfig, run: runs.Run) -> None:

@@ -1,5 +1,6 @@
 """Songs of a trained model: primer, rollout, inversion to sound, files."""
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -124,7 +125,11 @@ def _songs(
 def _portable(run: runs.Run, config: GenerationConfig) -> output.Sound:
     """Return the one song of the graph that is exported."""
     n_iterations = INVERSION_ITERATIONS[config.inversion_quality]
-    generator = export.load(run, config.sigma_scale, n_iterations, config.seconds)
+    at_calibrated = dataclasses.replace(config, temperature=None)
+    generator = export.load(run, at_calibrated, n_iterations, config.seconds)
     primer = files.read(config.primer, run.audio.sample_rate)
-    samples = generator.generate_song(config.seed, primer, config.seconds, config.temperature)
+    factor = (
+        1.0 if config.temperature is None else config.temperature / generator.sampling.temperature
+    )
+    samples = generator.generate_song(config.seed, primer, config.seconds, factor)
     return output.Sound("song-000", representations.extract(samples, run.audio), samples, {})

@@ -137,6 +137,12 @@ class Run:
         checkpoints.read(state, checkpoints.variables_of(model=model))
         return model
 
+    def sampling(self) -> base.Sampling:
+        """Return the sampling settings that were calibrated with the weights, or the defaults."""
+        state = checkpoints.newest(model_dir(self.directory)) if self.directory else None
+        values = (state.facts.get("sampling") if state else None) or {}
+        return base.Sampling(**values)
+
     def weight_specs(self) -> safetensors.Specs:
         """Return names, types and shapes of the weights without allocating any.
 

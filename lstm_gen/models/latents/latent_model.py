@@ -124,7 +124,7 @@ class LatentModel(base.AudioModel):
             n_steps,
             rng.seed_from(request.seed, rng.SONGS, first_row),
             request.n_songs,
-            request.temperature,
+            request.sampling.temperature,
             self.label_vector(request.labels, request.n_songs),
             request.share_noise,
         )

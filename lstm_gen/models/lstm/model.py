@@ -259,8 +259,7 @@ class LSTMModel(base.AudioModel):
         seed = rng.seed_from(request.seed, rng.SONGS, request.first_song)
         queue = tf.transpose(codes[:, n_primed:], [1, 0, 2])
         sampling = tuple(
-            tf.constant(scale, tf.float32)
-            for scale in dataclasses.astuple(request.sampling)
+            tf.constant(scale, tf.float32) for scale in dataclasses.astuple(request.sampling)
         )
         songs = []
         for chunk, start in enumerate(
@@ -292,7 +291,9 @@ class LSTMModel(base.AudioModel):
         songs = tf.TensorArray(tf.float32, n_chunks, element_shape=[call_frames, 1, channels])
         for chunk in tf.range(n_chunks):
             normal, uniform = draw(rng.seed_from(seed, rng.SONGS, 0), chunk)
-            frames, queue, state = self.roll_out(queue, state, normal, uniform, sampling, label_code)
+            frames, queue, state = self.roll_out(
+                queue, state, normal, uniform, sampling, label_code
+            )
             songs = songs.write(chunk, frames)
         return tf.transpose(songs.concat()[:n_frames], [1, 0, 2])
 

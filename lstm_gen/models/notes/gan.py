@@ -147,7 +147,7 @@ class GAN(note_model.NoteModel):
             rng.normal(shape, rng.seed_for(seed, index))
             for index in range(self.count_examples(request.n_frames))
         ]
-        noise = request.temperature * np.stack(each, axis=1)
+        noise = request.sampling.temperature * np.stack(each, axis=1)
         noise = np.broadcast_to(noise, [request.n_songs, *noise.shape[1:]])
         return self.generate_from(noise, request, progress)
 
