@@ -5,7 +5,7 @@ import numpy as np
 from lstm_gen.audio import normalisation
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.models import base
-from lstm_gen.models.lstm import head
+from lstm_gen.models.lstm import loudness
 
 CHANNELS = 5
 STD = np.array([1.0, 2.0, 0.5, 1.0, 3.0], np.float32)
@@ -24,8 +24,8 @@ def examples() -> Iterator[base.Batch]:
         yield {"frames": frames, "weight": np.array([1, 1, 1, 0], np.float32)}
 
 
-def make_clamp() -> head.LoudnessClamp:
-    clamp = head.LoudnessClamp()
+def make_clamp() -> loudness.LoudnessClamp:
+    clamp = loudness.LoudnessClamp()
     clamp.build((None, None, CHANNELS))
     return clamp
 

@@ -24,7 +24,7 @@ import tensorflow as tf
 
 from lstm_gen.models import base
 from lstm_gen.models.common import conditioning, rng
-from lstm_gen.models.lstm import attention, patches
+from lstm_gen.models.lstm import attention, loudness, patches
 from lstm_gen.models.lstm import head as heads
 from lstm_gen.models.lstm.config import LSTMConfig
 from lstm_gen.models.lstm.recurrent import layer as lstm
@@ -57,7 +57,11 @@ class LSTMModel(base.AudioModel):
             patch_frames=config.patch_frames,
         )
         self.coder = patches.PatchCoder(
-            config.patch_frames, spec.channels, config.patch_components, name="coder"
+            config.patch_frames,
+            config.patch_components,
+            config.patch_compression,
+            spec,
+            name="coder",
         )
         width = self.coder.width
         self.label_layer = (
@@ -85,7 +89,12 @@ class LSTMModel(base.AudioModel):
             else []
         )
         self.head = _make_head(config, width)
-        self.bound = heads.LoudnessClamp(name="bound")
+        self.bound = loudness.LoudnessClamp(name="bound")
+        self.servo = (
+            loudness.LevelServo(spec, config.patch_frames, name="servo")
+            if config.level_servo
+            else None
+        )
         self.store = (
             patches.PatchStore(config.stored_patches, width, name="store")
             if config.stored_patches
@@ -106,6 +115,8 @@ class LSTMModel(base.AudioModel):
             layer.build((None, None, width))
         self.bound.build((None, None, self.spec.channels))
         self.coder.build()
+        if self.servo is not None:
+            self.servo.build()
         if self.store is not None:
             self.store.build()
         if self.label_layer is not None:
@@ -142,7 +153,7 @@ class LSTMModel(base.AudioModel):
 
     def step(self, code: Any, state: Any, label_code: Any = 0.0) -> tuple[Any, Any]:
         """Return the hidden state after one more code, [batch, units], and the new state."""
-        recurrent, caches, recent = list(state[0]), list(state[1]), state[2]
+        recurrent, caches, recent, level = list(state[0]), list(state[1]), *state[2:]
         hidden = code if self.label_layer is None else code + tf.cast(label_code, code.dtype)
         for index, layer in enumerate(self.recurrent):
             outputs, recurrent[index] = layer.step(self._normed(hidden, index), recurrent[index])
@@ -151,14 +162,16 @@ class LSTMModel(base.AudioModel):
                 attended, caches[index] = self.attentions[index].step(hidden, caches[index])
                 hidden = hidden + attended
         recent = tf.concat([code[:, tf.newaxis], recent[:, :-1]], axis=1)
-        return self._normed(hidden, len(self.recurrent)), (tuple(recurrent), tuple(caches), recent)
+        state = (tuple(recurrent), tuple(caches), recent, level)
+        return self._normed(hidden, len(self.recurrent)), state
 
     def zero_state(self, batch_size: int) -> Any:
-        """Return the state before the first code."""
+        """Return the state before the first code: layers, caches, recent codes, level."""
         return (
             tuple(layer.zero_state(batch_size) for layer in self.recurrent),
             tuple(cell.zero_cache(batch_size, self.config.units) for cell in self.attentions),
             tf.zeros([batch_size, self.head.lags, self.coder.width]),
+            tf.zeros([batch_size]),
         )
 
     def recent(self, codes: Any) -> Any:
@@ -256,6 +269,7 @@ class LSTMModel(base.AudioModel):
         n_primed = codes.shape[1] - shift
         for start in range(0, n_primed, n_steps):
             state = warm_up(codes[:, start : min(start + n_steps, n_primed)], state, label_code)
+        state = self._primed(state, tf.constant(primer))
         seed = rng.seed_from(request.seed, rng.SONGS, request.first_song)
         queue = tf.transpose(codes[:, n_primed:], [1, 0, 2])
         sampling = tuple(
@@ -284,6 +298,7 @@ class LSTMModel(base.AudioModel):
         draw = _draws(1, _steps_per_call(self.config), self.head.n_normal)
         label_code = self.label_code({}, 1)
         state = self.warm_up(codes[:, :-shift], self.zero_state(1), label_code)
+        state = self._primed(state, primer)
         queue = tf.transpose(codes[:, -shift:], [1, 0, 2])
         queue = tf.ensure_shape(queue, [shift, 1, self.coder.width])
         call_frames = _steps_per_call(self.config) * patch_frames
@@ -322,23 +337,31 @@ class LSTMModel(base.AudioModel):
             code = self.head.sample(hidden, state[2], draws, constants)
             if self.store is not None:
                 code = self.store(code, sampling[2])
-            frames, code = self._bounded(code)
+            frames, level = self._levelled(self.coder.decode(code), state[3])
+            state = (*state[:3], level)
+            code = self.coder(frames)[:, 0]
             made = made.write(index, frames)
             queue = tf.concat([queue[1:], code[tf.newaxis]], axis=0)
         frames = tf.transpose(made.stack(), [0, 2, 1, 3])
         return tf.reshape(frames, [-1, batch_size, channels]), queue, state
 
-    def _bounded(self, code: Any) -> tuple[Any, Any]:
-        """Return the frames of codes, clamped, and the codes of what remains."""
-        frames = self.coder.decode(code)
-        clamped = self.bound(frames, self.spec.std)
-        if not self.coder.components:
-            return clamped, clamped[:, 0]
-        return clamped, self.coder.adjusted(code, clamped - frames)
+    def _levelled(self, frames: Any, level: Any) -> tuple[Any, Any]:
+        """Return the frames of a step at a level that training music has, and the song's level."""
+        if self.servo is not None:
+            frames, level = self.servo(frames, level)
+        return self.bound(frames, self.spec.std), level
+
+    def _primed(self, state: Any, primer: Any) -> Any:
+        """Return the state after a primer, with its level."""
+        if self.servo is None:
+            return state
+        return (*state[:3], self.servo.level(primer))
 
     def fit_data(self, examples: base.Examples) -> None:
         """Bound generated frames by the loudness of the training frames; store their patches."""
         self.bound.fit(self.spec, examples)
+        if self.servo is not None:
+            self.servo.fit(examples)
         if self.store is not None:
             self.store.fit(self.coder, examples)
 

@@ -23,19 +23,33 @@ _FAR = 1e9
 class PatchCoder(keras.layers.Layer):
     """Linear code of a patch: its principal components, or without any the one frame itself.
 
-    Each component is divided by the square root of its deviation: distances of codes then weigh
-    small components more than distances of frames do, and less than if all had deviation 1.
+    Logarithms of power become powers of it first, divided by the square root of their deviation in
+    each band. Each component is divided by the square root of its deviation: distances of codes
+    then weigh small components more than distances of patches do, and less than if all had
+    deviation 1.
 
     Args:
       patch_frames: Frames of a patch.
-      channels: Values of a frame.
       components: Values of a code; 0 for the frame itself, of patches of one frame.
+      compression: Power to which power is raised; 0 for its logarithm.
+      spec: The frame spec.
     """
 
-    def __init__(self, patch_frames: int, channels: int, components: int, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        patch_frames: int,
+        components: int,
+        compression: float,
+        spec: base.FrameSpec,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(dtype="float32", **kwargs)
-        self.patch_frames, self.channels = patch_frames, channels
-        self.components = min(components, patch_frames * channels)
+        self.patch_frames, self.channels = patch_frames, spec.channels
+        self.components = min(components, patch_frames * spec.channels)
+        is_power = spec.audio.is_logarithmic and not spec.audio.has_phase_steps
+        self.compression = compression if components and is_power else 0.0
+        self._mean, self._std = spec.mean, spec.std
+        self._floor = float(np.float32(spec.audio.log_floor) ** self.compression)
 
     @property
     def width(self) -> int:
@@ -59,11 +73,16 @@ class PatchCoder(keras.layers.Layer):
         self.scale = self.add_weight(
             name="scale", shape=(self.components,), initializer="ones", **_FLOAT32
         )
+        self.band_scale = self.add_weight(
+            name="band_scale", shape=(self.channels,), initializer="ones", **_FLOAT32
+        )
 
     def fit(self, examples: base.Examples) -> None:
-        """Fit the components to the training windows, read once."""
+        """Fit the components to the training windows, read once, and if need be the bands' scale."""
         if not self.components:
             return
+        if self.compression:
+            self.band_scale.assign(self._band_deviations(examples) ** 0.5)
         found = pca.fit(self._patches(examples), self.components)
         self.mean.assign(found.mean)
         self.vectors.assign(found.vectors)
@@ -82,7 +101,7 @@ class PatchCoder(keras.layers.Layer):
         if not self.components:
             return frames
         size = self.patch_frames * self.channels
-        patches = tf.reshape(frames, [*_leading(frames), -1, size])
+        patches = tf.reshape(self._compressed(frames), [*_leading(frames), -1, size])
         return tf.linalg.matmul(patches - self.mean, self._scaled(-1))
 
     def decode(self, codes: Any) -> Any:
@@ -90,17 +109,34 @@ class PatchCoder(keras.layers.Layer):
         if not self.components:
             return codes[..., tf.newaxis, :]
         patches = tf.linalg.matmul(codes, self._scaled(1), transpose_b=True) + self.mean
-        return tf.reshape(patches, [*codes.shape[:-1], self.patch_frames, self.channels])
-
-    def adjusted(self, codes: Any, difference: Any) -> Any:
-        """Return codes to whose frames a difference, [..., patch_frames, channels], is added."""
-        flat = tf.reshape(difference, [*codes.shape[:-1], self.patch_frames * self.channels])
-        return codes + (tf.linalg.matmul(flat, self._scaled(-1)) if self.components else flat)
+        patches = tf.reshape(patches, [*codes.shape[:-1], self.patch_frames, self.channels])
+        if not self.compression:
+            return patches
+        powers = tf.maximum(patches * self.band_scale, self._floor)
+        return (tf.math.log(powers) / self.compression - self._mean) / self._std
 
     @property
     def deviations(self) -> Any:
         """Standard deviation of each value of a code over the training frames, [width]."""
         return tf.convert_to_tensor(self.scale) if self.components else tf.ones([self.channels])
+
+    def _compressed(self, frames: Any) -> Any:
+        """Return frames as they are coded: normalised logarithms as powers of power, scaled."""
+        if not self.compression:
+            return frames
+        return tf.exp(self.compression * (frames * self._std + self._mean)) / self.band_scale
+
+    def _band_deviations(self, examples: base.Examples) -> np.ndarray:
+        """Return the deviation of each band's compressed power over the training windows."""
+        count, total, squares = 0, np.zeros(self.channels), np.zeros(self.channels)
+        for batch in examples():
+            frames = batch["frames"][batch["weight"] > 0].reshape(-1, self.channels)
+            powers = np.exp(self.compression * (frames * self._std + self._mean), dtype=np.float64)
+            count += len(powers)
+            total += powers.sum(axis=0)
+            squares += np.square(powers).sum(axis=0)
+        variance = np.maximum(squares / count - np.square(total / count), 0)
+        return np.asarray(np.sqrt(variance) + 1e-3)
 
     def _scaled(self, power: int) -> Any:
         return tf.convert_to_tensor(self.vectors) * tf.convert_to_tensor(self.scale) ** power
@@ -115,7 +151,8 @@ class PatchCoder(keras.layers.Layer):
         for batch in examples():
             frames = batch["frames"][batch["weight"] > 0]
             whole = frames.shape[1] // self.patch_frames * self.patch_frames
-            yield frames[:, :whole].reshape(-1, self.patch_frames * self.channels)
+            coded = np.asarray(self._compressed(tf.constant(frames[:, :whole])))
+            yield coded.reshape(-1, self.patch_frames * self.channels)
 
 
 class PatchStore(keras.layers.Layer):
