@@ -87,11 +87,10 @@ class LevelServo(keras.layers.Layer):
     def build(self, input_shape: Any = None) -> None:
         """Create the limits, which until `fit` nothing exceeds."""
         del input_shape
-        self.limits = self.add_weight(
-            name="limits",
-            shape=(2,),
-            initializer=lambda shape, dtype: tf.constant([-_UNBOUNDED, _UNBOUNDED], dtype),
-            trainable=False,
+        constant = keras.initializers.Constant
+        self.lowest, self.highest = (
+            self.add_weight(shape=[], initializer=constant(limit), trainable=False, name=name)
+            for name, limit in (("lowest", -_UNBOUNDED), ("highest", _UNBOUNDED))
         )
         self.built = True
 
@@ -107,10 +106,12 @@ class LevelServo(keras.layers.Layer):
             levels += [
                 np.asarray(self.level(frames[:, start : start + window])) for start in starts
             ]
-        self.limits.assign(np.percentile(np.concatenate(levels), _PERCENTILES))
+        lowest, highest = np.percentile(np.concatenate(levels), _PERCENTILES)
+        self.lowest.assign(lowest)
+        self.highest.assign(highest)
 
     def level(self, frames: Any) -> Any:
-        """Return the mean level of the last seconds of frames, nats, [batch]; 0 without loudness."""
+        """Return the mean level of the last seconds, nats, [batch]; 0 if frames have none."""
         if not self._has_loudness:
             return tf.zeros([tf.shape(frames)[0]])
         logarithms = frames[:, -self._window :] * self._std + self._mean
@@ -123,7 +124,6 @@ class LevelServo(keras.layers.Layer):
           frames: float32 [batch, step frames, channels], normalised.
           level: Level before them, nats, [batch].
         """
-        low, high = tf.unstack(tf.convert_to_tensor(self.limits))
-        gain = self._rate * (tf.clip_by_value(level, low, high) - level)
+        gain = self._rate * (tf.clip_by_value(level, self.lowest, self.highest) - level)
         frames = frames + gain[:, tf.newaxis, tf.newaxis] / self._std
         return frames, level + self._rate * (self.level(frames) - level)

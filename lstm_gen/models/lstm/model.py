@@ -153,7 +153,7 @@ class LSTMModel(base.AudioModel):
 
     def step(self, code: Any, state: Any, label_code: Any = 0.0) -> tuple[Any, Any]:
         """Return the hidden state after one more code, [batch, units], and the new state."""
-        recurrent, caches, recent, level = list(state[0]), list(state[1]), *state[2:]
+        recurrent, caches, recent = list(state[0]), list(state[1]), state[2]
         hidden = code if self.label_layer is None else code + tf.cast(label_code, code.dtype)
         for index, layer in enumerate(self.recurrent):
             outputs, recurrent[index] = layer.step(self._normed(hidden, index), recurrent[index])
@@ -162,7 +162,7 @@ class LSTMModel(base.AudioModel):
                 attended, caches[index] = self.attentions[index].step(hidden, caches[index])
                 hidden = hidden + attended
         recent = tf.concat([code[:, tf.newaxis], recent[:, :-1]], axis=1)
-        state = (tuple(recurrent), tuple(caches), recent, level)
+        state = (tuple(recurrent), tuple(caches), recent, state[3])
         return self._normed(hidden, len(self.recurrent)), state
 
     def zero_state(self, batch_size: int) -> Any:
@@ -336,7 +336,7 @@ class LSTMModel(base.AudioModel):
             draws = heads.Draws(normal[index], uniform[index], *sampling[:2])
             code = self.head.sample(hidden, state[2], draws, constants)
             if self.store is not None:
-                code = self.store(code, sampling[2])
+                code = self.store(code, sampling[2], self.coder.silence)
             frames, level = self._levelled(self.coder.decode(code), state[3])
             state = (*state[:3], level)
             code = self.coder(frames)[:, 0]

@@ -16,7 +16,7 @@ from lstm_gen.models.common import pca
 
 _FLOAT32: dict[str, Any] = {"dtype": "float32", "autocast": False, "trainable": False}
 _NEIGHBOURS = 4
-_SHARPNESS = 5.0  # of the neighbours' weights; the nearest has about half
+_SHARPNESS = 5.0  # of the neighbours' weights; the nearest weighs most
 _FAR = 1e9
 
 
@@ -78,7 +78,7 @@ class PatchCoder(keras.layers.Layer):
         )
 
     def fit(self, examples: base.Examples) -> None:
-        """Fit the components to the training windows, read once, and if need be the bands' scale."""
+        """Fit the components, and before them the bands' scale, to the training windows."""
         if not self.components:
             return
         if self.compression:
@@ -114,6 +114,13 @@ class PatchCoder(keras.layers.Layer):
             return patches
         powers = tf.maximum(patches * self.band_scale, self._floor)
         return (tf.math.log(powers) / self.compression - self._mean) / self._std
+
+    @property
+    def silence(self) -> Any:
+        """Code of the least compressed power, [width]; of other frames that of their mean."""
+        if not self.compression:
+            return tf.zeros([self.width])
+        return tf.linalg.matvec(self._scaled(-1), -self.mean, transpose_a=True)
 
     @property
     def deviations(self) -> Any:
@@ -200,24 +207,38 @@ class PatchStore(keras.layers.Layer):
             first += len(codes)
         self.codes.assign(stored)
 
-    def call(self, codes: Any, weight: Any) -> Any:
-        """Return codes moved towards the weighted mean of their nearest neighbours.
+    def call(self, codes: Any, weight: Any, silence: Any) -> Any:
+        """Return codes moved towards their nearest neighbours, at the same level.
+
+        Nearest is the direction from silence, where a code's length is its level: distances would
+        prefer quiet patches, which are near to everything, and songs would sink.
 
         Args:
           codes: float32 [batch, width].
           weight: Fraction of the way, 0 to 1, scalar; without effect before `fit`.
+          silence: The code of silence, float32 [width].
         """
         stored = tf.convert_to_tensor(self.codes)
-        squares = tf.reduce_sum(tf.square(stored), axis=-1)
-        distances = squares - 2.0 * tf.linalg.matmul(codes, stored, transpose_b=True)
-        distances += tf.reduce_sum(tf.square(codes), axis=-1, keepdims=True)
-        nearest, indices = tf.math.top_k(-distances, min(_NEIGHBOURS, self.size))
-        relative = nearest / tf.maximum(-nearest[:, :1], 1e-6)
-        mean = tf.einsum(
-            "bk,bkd->bd", tf.nn.softmax(_SHARPNESS * relative), tf.gather(stored, indices)
+        is_stored = stored[:, 0] < _FAR
+        directions, _ = _polar(stored - silence)
+        direction, length = _polar(codes - silence)
+        similarity = tf.linalg.matmul(direction, directions, transpose_b=True)
+        nearest, indices = tf.math.top_k(
+            tf.where(is_stored, similarity, -1.0), min(_NEIGHBOURS, self.size)
         )
-        is_fitted = tf.cast(-nearest[:, :1] < _FAR, tf.float32)
-        return codes + weight * is_fitted * (mean - codes)
+        relative = (nearest - nearest[:, :1]) / tf.maximum(1.0 - nearest[:, :1], 1e-6)
+        mean = tf.einsum(
+            "bk,bkd->bd", tf.nn.softmax(_SHARPNESS * relative), tf.gather(directions, indices)
+        )
+        direction, _ = _polar(direction + weight * (mean - direction))
+        moved = silence + length * direction
+        return tf.where(tf.reduce_any(is_stored) & (weight > 0), moved, codes)
+
+
+def _polar(vectors: Any) -> tuple[Any, Any]:
+    """Return directions, of length 1, and lengths [..., 1] of vectors."""
+    lengths = tf.norm(vectors, axis=-1, keepdims=True)
+    return vectors / tf.maximum(lengths, 1e-6), lengths
 
 
 def _leading(frames: Any) -> list[Any]:
