@@ -22,7 +22,6 @@ class LSTMConfig(fields.Settings):
     added: ClassVar[Mapping[str, Any]] = {
         "patch_frames": 1,
         "patch_components": 0,
-        "patch_compression": 0.0,
         "stored_patches": 0,
         "level_servo": False,
     }
@@ -39,15 +38,6 @@ class LSTMConfig(fields.Settings):
         "Principal components that a patch is coded by.",
         at_least=0,
         zero="none: the frame itself, with patch_frames=1",
-    )
-    patch_compression: float = fields.setting(
-        0.2,
-        "Power to which a band's power is raised before patches are coded, near that of loudness. "
-        "Distances then count what is heard, peaks, more than the noise between them. Of frames of "
-        "log power only.",
-        at_least=0,
-        at_most=1,
-        zero="its logarithm",
     )
     layers: int = fields.setting(2, "LSTM layers.", at_least=1, at_most=100)
     units: int = fields.setting(512, "Units of each layer.", at_least=1)

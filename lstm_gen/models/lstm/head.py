@@ -26,11 +26,9 @@ The triangular transform and the copy skip are this project's measurements.
 
 import functools
 import math
-from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from lstm_gen.models.common import rng
@@ -40,8 +38,6 @@ N_DRAWS = 2
 
 _LOG_2PI = math.log(2.0 * math.pi)
 _START_SIGMA = 0.6
-_RIDGE = 1e-3  # on the regressors' mean squares
-_JITTER = 1e-6
 # For weights that enter the density: float32 under every policy, also inside `call`.
 _FLOAT32: dict[str, Any] = {"dtype": "float32", "autocast": False}
 _FEW = 4  # batches this many times smaller than the mixture read single components' weights
@@ -74,39 +70,29 @@ class Head(keras.layers.Layer):
       channels: Values of a code.
       n_normal: Standard normal draws that a sample takes.
       metric: Name of the loss.
-      lags: Most recent codes that the prediction starts from.
       trains_on_draws: Whether the training loss is random.
     """
 
     metric = "nats_per_dim"
-    lags = 1
     trains_on_draws = False
 
     def __init__(self, channels: int, n_normal: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.channels, self.n_normal = channels, n_normal
 
-    def fit(self, sequences: Callable[[], Iterator[np.ndarray]], shift: int) -> None:
-        """Set weights from the training data before step 1.
-
-        Args:
-          sequences: One pass over the codes of the training windows, [windows, steps, channels].
-          shift: Steps from a code to the predicted one.
-        """
-
-    def losses(self, hidden: Any, recent: Any, target: Any, normal: Any) -> tuple[Any, Any]:
+    def losses(self, hidden: Any, current: Any, target: Any, normal: Any) -> tuple[Any, Any]:
         """Return the loss to train and the metric, float32 [...].
 
         Args:
           hidden: [..., width].
-          recent: float32 [..., lags, channels], the most recent codes, the current one first.
+          current: float32 [..., channels], the current code.
           target: float32 [..., channels], the code to predict.
           normal: Standard normal, float32 [N_DRAWS, ..., n_normal]; None unless the head
             `trains_on_draws`.
         """
         raise NotImplementedError
 
-    def mean(self, hidden: Any, recent: Any) -> Any:
+    def mean(self, hidden: Any, current: Any) -> Any:
         """Return the expected code, or a central one, float32 [..., channels]."""
         raise NotImplementedError
 
@@ -114,12 +100,12 @@ class Head(keras.layers.Layer):
         """Return what `sample` needs that is constant during a rollout."""
         return None
 
-    def sample(self, hidden: Any, recent: Any, draws: Draws, constants: Any = None) -> Any:
+    def sample(self, hidden: Any, current: Any, draws: Draws, constants: Any = None) -> Any:
         """Sample the next code from given noise, float32 [batch, channels].
 
         Args:
           hidden: [batch, width].
-          recent: float32 [batch, lags, channels].
+          current: float32 [batch, channels], the current code.
           draws: Noise and settings.
           constants: Result of `constants()`.
         """
@@ -127,7 +113,7 @@ class Head(keras.layers.Layer):
 
 
 class EnergyHead(Head):
-    """Network from the hidden state and noise to a sample, added to a linear prediction.
+    """Network from the hidden state and noise to a sample, around a scaled copy of the code before.
 
     Args:
       channels: Values of a code.
@@ -136,7 +122,6 @@ class EnergyHead(Head):
     """
 
     metric = "energy_score"
-    lags = 3
     trains_on_draws = True
 
     def __init__(self, channels: int, noise_size: int, blocks: int, **kwargs: Any) -> None:
@@ -172,49 +157,20 @@ class EnergyHead(Head):
         self.kernel = self.add_weight(
             name="kernel",
             shape=(width, self.channels),
-            initializer="zeros",
+            initializer=keras.initializers.RandomNormal(stddev=0.1 / math.sqrt(width)),
         )
-        d = self.channels
-        self.bias = self.add_weight(name="bias", shape=(d,), initializer="zeros", **_FLOAT32)
-        self.linear = self.add_weight(
-            name="linear",
-            shape=(self.lags * d, d),
-            initializer=keras.initializers.Identity(0.7),
-            trainable=False,
+        self.bias = self.add_weight(
+            name="bias", shape=(self.channels,), initializer="zeros", **_FLOAT32
+        )
+        self.skip = self.add_weight(
+            name="skip",
+            shape=(self.channels,),
+            initializer=keras.initializers.Constant(0.7),
             **_FLOAT32,
-        )
-        self.root = self.add_weight(
-            name="root", shape=(self.n_normal, d), initializer="zeros", **_FLOAT32
         )
         super().build(input_shape)
 
-    def fit(self, sequences: Callable[[], Iterator[np.ndarray]], shift: int) -> None:
-        """Set the linear part to the regression of a code on the recent ones; see `Head`.
-
-        With the kernel at 0 the head then samples the vector autoregression, with the covariance
-        of its residuals as far as `noise_size` components hold it.
-        """
-        product, count = np.zeros([(self.lags + 1) * self.channels + 1] * 2), 0
-        for codes in sequences():
-            rows = _regression_rows(codes, self.lags, shift)
-            product += rows.T @ rows
-            count += len(rows)
-        if not count:
-            return
-        product /= count
-        regressors = product[self.channels :, self.channels :]
-        penalty = np.diag(_RIDGE * np.diag(regressors) + _JITTER)
-        weights = np.linalg.solve(regressors + penalty, product[self.channels :, : self.channels])
-        residual = np.concatenate([np.eye(self.channels), -weights])
-        values, vectors = np.linalg.eigh(residual.T @ product @ residual)
-        n_kept = min(self.n_normal, self.channels)
-        root = np.zeros((self.n_normal, self.channels))
-        root[:n_kept] = (vectors * np.sqrt(np.maximum(values, 0)))[:, ::-1].T[:n_kept]
-        self.linear.assign(weights[:-1])
-        self.bias.assign(weights[-1])
-        self.root.assign(root)
-
-    def call(self, hidden: Any, recent: Any, normal: Any) -> Any:
+    def call(self, hidden: Any, current: Any, normal: Any) -> Any:
         """Return samples, float32 [..., channels], one for each row of noise [..., n_normal]."""
         cast = functools.partial(tf.cast, dtype=hidden.dtype)
         noise = cast(normal)
@@ -228,38 +184,26 @@ class EnergyHead(Head):
             inner += tf.linalg.matmul(noise, cast(from_noise))
             x = x + tf.linalg.matmul(tf.nn.gelu(inner), cast(output))
         learned = tf.cast(tf.linalg.matmul(x, cast(self.kernel)), tf.float32)
-        flat = tf.reshape(recent, [*_shape(recent)[:-2], self.lags * self.channels])
-        linear = tf.linalg.matmul(flat, self.linear) + tf.linalg.matmul(normal, self.root)
-        return linear + learned + self.bias
+        return self.skip * current + learned + self.bias
 
-    def losses(self, hidden: Any, recent: Any, target: Any, normal: Any) -> tuple[Any, Any]:
+    def losses(self, hidden: Any, current: Any, target: Any, normal: Any) -> tuple[Any, Any]:
         """Return the energy score of two samples, twice; see `Head`.
 
         It is per square root of the dimensions, so that codes of any width have similar scores.
         """
-        first, second = (self(hidden, recent, draw) for draw in tf.unstack(normal))
+        first, second = (self(hidden, current, draw) for draw in tf.unstack(normal))
         score = 0.5 * (_norm(first - target) + _norm(second - target) - _norm(first - second))
         score = score / math.sqrt(self.channels)
         return score, score
 
-    def mean(self, hidden: Any, recent: Any) -> Any:
+    def mean(self, hidden: Any, current: Any) -> Any:
         """Return the sample at zero noise; see `Head`."""
-        return self(hidden, recent, tf.zeros([*_shape(hidden)[:-1], self.n_normal]))
+        return self(hidden, current, tf.zeros([*_shape(hidden)[:-1], self.n_normal]))
 
-    def sample(self, hidden: Any, recent: Any, draws: Draws, constants: Any = None) -> Any:
+    def sample(self, hidden: Any, current: Any, draws: Draws, constants: Any = None) -> Any:
         """Sample the next code, with the noise times both scales; see `Head`."""
         del constants
-        return self(hidden, recent, draws.temperature * draws.sigma_scale * draws.normal)
-
-
-def _regression_rows(codes: np.ndarray, lags: int, shift: int) -> np.ndarray:
-    """Return [rows, (1 + lags) * channels + 1]: each code, the `lags` that predict it, 1."""
-    count = codes.shape[1] - shift - lags + 1
-    if count < 1:
-        return np.zeros((0, (1 + lags) * codes.shape[2] + 1))
-    parts = [codes[:, -count:], *(codes[:, lags - 1 - lag :][:, :count] for lag in range(lags))]
-    rows = np.concatenate(parts, axis=-1, dtype=np.float64).reshape(-1, (1 + lags) * codes.shape[2])
-    return np.concatenate([rows, np.ones((len(rows), 1))], axis=1)
+        return self(hidden, current, draws.temperature * draws.sigma_scale * draws.normal)
 
 
 def _shape(values: Any) -> list[Any]:
@@ -346,10 +290,10 @@ class MixtureHead(Head):
         sigmas = tf.reshape(sigmas, shape) + self.sigma_bias
         return log_weights, means, self.sigma_floor + tf.nn.softplus(sigmas)
 
-    def losses(self, hidden: Any, recent: Any, target: Any, normal: Any) -> tuple[Any, Any]:
+    def losses(self, hidden: Any, current: Any, target: Any, normal: Any) -> tuple[Any, Any]:
         """Return -log p(target | hidden, current) in nats per dimension, twice; see `Head`."""
         del normal
-        nats = self.negative_log_likelihood(hidden, recent[..., 0, :], target)
+        nats = self.negative_log_likelihood(hidden, current, target)
         return nats, nats
 
     def negative_log_likelihood(self, hidden: Any, current: Any, target: Any) -> Any:
@@ -360,16 +304,15 @@ class MixtureHead(Head):
         log_density = -0.5 * tf.reduce_sum(squares + 2.0 * tf.math.log(sigmas) + _LOG_2PI, axis=-1)
         return -tf.reduce_logsumexp(log_weights + log_density, axis=-1) / self.channels
 
-    def mean(self, hidden: Any, recent: Any) -> Any:
+    def mean(self, hidden: Any, current: Any) -> Any:
         """Return the expected frame; see `Head`."""
-        current = recent[..., 0, :]
         log_weights, means, _ = self(hidden)
         residual = tf.reduce_sum(tf.exp(log_weights)[..., tf.newaxis] * means, axis=-2)
         return self.skip * current + self._colour(residual, self.constants())
 
-    def sample(self, hidden: Any, recent: Any, draws: Draws, constants: Any = None) -> Any:
+    def sample(self, hidden: Any, current: Any, draws: Draws, constants: Any = None) -> Any:
         """Sample the next frame, given the inverse transform as a constant; see `Head`."""
-        current, normal, uniform, temperature, sigma_scale = recent[:, 0], *draws
+        normal, uniform, temperature, sigma_scale = draws
         if hidden.shape[0] * _FEW <= self.components:
             mean, sigma = self._chosen(hidden, uniform, temperature)
         else:
@@ -451,9 +394,9 @@ class MeanHead(Head):
         raw = tf.linalg.matmul(hidden, tf.cast(self.kernel, hidden.dtype))
         return tf.cast(raw, tf.float32) + self.bias
 
-    def losses(self, hidden: Any, recent: Any, target: Any, normal: Any) -> tuple[Any, Any]:
+    def losses(self, hidden: Any, current: Any, target: Any, normal: Any) -> tuple[Any, Any]:
         """Return squared error plus negative log-likelihood, and the latter; see `Head`."""
-        del recent, normal
+        del current, normal
         square = tf.square(target - self(hidden))
         sigma = self.sigma_floor + tf.nn.softplus(tf.convert_to_tensor(self.sigma_bias))
         likelihood = 0.5 * (
@@ -462,12 +405,12 @@ class MeanHead(Head):
         nats = tf.reduce_mean(likelihood, axis=-1)
         return tf.reduce_mean(square, axis=-1) + nats, nats
 
-    def mean(self, hidden: Any, recent: Any) -> Any:
+    def mean(self, hidden: Any, current: Any) -> Any:
         """Return the expected frame; see `Head`."""
-        del recent
+        del current
         return self(hidden)
 
-    def sample(self, hidden: Any, recent: Any, draws: Draws, constants: Any = None) -> Any:
+    def sample(self, hidden: Any, current: Any, draws: Draws, constants: Any = None) -> Any:
         """Return the expected frame; see `Head`."""
-        del recent, draws, constants
+        del current, draws, constants
         return self(hidden)

@@ -15,7 +15,7 @@ Source: LSTM, Hochreiter & Schmidhuber 1997; mixture densities, Graves 2013 (arX
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -57,11 +57,7 @@ class LSTMModel(base.AudioModel):
             patch_frames=config.patch_frames,
         )
         self.coder = patches.PatchCoder(
-            config.patch_frames,
-            config.patch_components,
-            config.patch_compression,
-            spec,
-            name="coder",
+            config.patch_frames, spec.channels, config.patch_components, name="coder"
         )
         width = self.coder.width
         self.label_layer = (
@@ -123,14 +119,8 @@ class LSTMModel(base.AudioModel):
             self.label_layer.build((None, conditioning.width(self.spec.conditions)))
 
     def initialise(self, examples: base.Examples) -> None:
-        """Fit the codes of patches to the training frames, and the head to the codes."""
+        """Fit the codes of patches to the training frames."""
         self.coder.fit(examples)
-
-        def sequences() -> Iterator[np.ndarray]:
-            for batch in examples():
-                yield np.asarray(self.coder.whole(batch["frames"][batch["weight"] > 0]))
-
-        self.head.fit(sequences, self.spec.shift // self.config.patch_frames)
 
     def label_code(self, labels: Mapping[str, Any], n_examples: int) -> Any:
         """Return the conditioning labels as a code, [examples, width]; 0 without labels."""
@@ -153,7 +143,7 @@ class LSTMModel(base.AudioModel):
 
     def step(self, code: Any, state: Any, label_code: Any = 0.0) -> tuple[Any, Any]:
         """Return the hidden state after one more code, [batch, units], and the new state."""
-        recurrent, caches, recent = list(state[0]), list(state[1]), state[2]
+        recurrent, caches = list(state[0]), list(state[1])
         hidden = code if self.label_layer is None else code + tf.cast(label_code, code.dtype)
         for index, layer in enumerate(self.recurrent):
             outputs, recurrent[index] = layer.step(self._normed(hidden, index), recurrent[index])
@@ -161,28 +151,16 @@ class LSTMModel(base.AudioModel):
             if index < len(self.attentions):
                 attended, caches[index] = self.attentions[index].step(hidden, caches[index])
                 hidden = hidden + attended
-        recent = tf.concat([code[:, tf.newaxis], recent[:, :-1]], axis=1)
-        state = (tuple(recurrent), tuple(caches), recent, state[3])
+        state = (tuple(recurrent), tuple(caches), state[2])
         return self._normed(hidden, len(self.recurrent)), state
 
     def zero_state(self, batch_size: int) -> Any:
-        """Return the state before the first code: layers, caches, recent codes, level."""
+        """Return the state before the first code: layers, caches, level."""
         return (
             tuple(layer.zero_state(batch_size) for layer in self.recurrent),
             tuple(cell.zero_cache(batch_size, self.config.units) for cell in self.attentions),
-            tf.zeros([batch_size, self.head.lags, self.coder.width]),
             tf.zeros([batch_size]),
         )
-
-    def recent(self, codes: Any) -> Any:
-        """Return the codes that the head reads at each step, [batch, steps, lags, width].
-
-        Before the first code there are zeros, the training mean, as in `zero_state`.
-        """
-        lags, n_steps = self.head.lags, codes.shape[1]
-        padded = tf.pad(codes, [[0, 0], [lags - 1, 0], [0, 0]])
-        lagged = [padded[:, lags - 1 - lag :][:, :n_steps] for lag in range(lags)]
-        return tf.stack(lagged, axis=2)
 
     def _normed(self, hidden: Any, index: int) -> Any:
         """Return the input of layer `index` (the head's is one past the last)."""
@@ -196,7 +174,7 @@ class LSTMModel(base.AudioModel):
         head, metric = self.head, self.head.metric
 
         def score(hidden: Any, inputs: Any, targets: Any, normal: Any) -> tuple[Any, Any]:
-            trained, shown = head.losses(hidden, self.recent(inputs), targets, normal)
+            trained, shown = head.losses(hidden, inputs, targets, normal)
             return tf.reduce_mean(trained, axis=-1), tf.reduce_mean(shown, axis=-1)
 
         # Where the step as a whole is not compiled, this is: a mixture's density is a dozen passes
@@ -241,7 +219,7 @@ class LSTMModel(base.AudioModel):
         """Return the expected frame at every target position, [batch, timesteps, channels]."""
         inputs, _ = self._inputs_and_targets(batch)
         hidden = self(inputs, self.label_code(batch, inputs.shape[0]))
-        frames = self.coder.decode(self.head.mean(hidden, self.recent(inputs)))
+        frames = self.coder.decode(self.head.mean(hidden, inputs))
         return tf.reshape(frames, [tf.shape(inputs)[0], self.spec.timesteps, self.spec.channels])
 
     def _inputs_and_targets(self, batch: base.Batch) -> tuple[Any, Any]:
@@ -332,13 +310,14 @@ class LSTMModel(base.AudioModel):
         shape = [batch_size, patch_frames, channels]
         made = tf.TensorArray(tf.float32, normal.shape[0], element_shape=shape)
         for index in tf.range(normal.shape[0]):
-            hidden, state = self.step(queue[0], state, label_code)
+            current = queue[0]
+            hidden, state = self.step(current, state, label_code)
             draws = heads.Draws(normal[index], uniform[index], *sampling[:2])
-            code = self.head.sample(hidden, state[2], draws, constants)
+            code = self.head.sample(hidden, current, draws, constants)
             if self.store is not None:
-                code = self.store(code, sampling[2], self.coder.silence)
-            frames, level = self._levelled(self.coder.decode(code), state[3])
-            state = (*state[:3], level)
+                code = self.store(code, sampling[2])
+            frames, level = self._levelled(self.coder.decode(code), state[2])
+            state = (*state[:2], level)
             code = self.coder(frames)[:, 0]
             made = made.write(index, frames)
             queue = tf.concat([queue[1:], code[tf.newaxis]], axis=0)
@@ -355,7 +334,7 @@ class LSTMModel(base.AudioModel):
         """Return the state after a primer, with its level."""
         if self.servo is None:
             return state
-        return (*state[:3], self.servo.level(primer))
+        return (*state[:2], self.servo.level(primer))
 
     def fit_data(self, examples: base.Examples) -> None:
         """Bound generated frames by the loudness of the training frames; store their patches."""

@@ -16,40 +16,26 @@ from lstm_gen.models.common import pca
 
 _FLOAT32: dict[str, Any] = {"dtype": "float32", "autocast": False, "trainable": False}
 _NEIGHBOURS = 4
-_SHARPNESS = 5.0  # of the neighbours' weights; the nearest weighs most
+_SHARPNESS = 5.0  # of the neighbours' weights; the nearest has about half
 _FAR = 1e9
 
 
 class PatchCoder(keras.layers.Layer):
     """Linear code of a patch: its principal components, or without any the one frame itself.
 
-    Logarithms of power become powers of it first, divided by the square root of their deviation in
-    each band. Each component is divided by the square root of its deviation: distances of codes
-    then weigh small components more than distances of patches do, and less than if all had
-    deviation 1.
+    Each component is divided by the square root of its deviation: distances of codes then weigh
+    small components more than distances of frames do, and less than if all had deviation 1.
 
     Args:
       patch_frames: Frames of a patch.
+      channels: Values of a frame.
       components: Values of a code; 0 for the frame itself, of patches of one frame.
-      compression: Power to which power is raised; 0 for its logarithm.
-      spec: The frame spec.
     """
 
-    def __init__(
-        self,
-        patch_frames: int,
-        components: int,
-        compression: float,
-        spec: base.FrameSpec,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, patch_frames: int, channels: int, components: int, **kwargs: Any) -> None:
         super().__init__(dtype="float32", **kwargs)
-        self.patch_frames, self.channels = patch_frames, spec.channels
-        self.components = min(components, patch_frames * spec.channels)
-        is_power = spec.audio.is_logarithmic and not spec.audio.has_phase_steps
-        self.compression = compression if components and is_power else 0.0
-        self._mean, self._std = spec.mean, spec.std
-        self._floor = float(np.float32(spec.audio.log_floor) ** self.compression)
+        self.patch_frames, self.channels = patch_frames, channels
+        self.components = min(components, patch_frames * channels)
 
     @property
     def width(self) -> int:
@@ -73,16 +59,11 @@ class PatchCoder(keras.layers.Layer):
         self.scale = self.add_weight(
             name="scale", shape=(self.components,), initializer="ones", **_FLOAT32
         )
-        self.band_scale = self.add_weight(
-            name="band_scale", shape=(self.channels,), initializer="ones", **_FLOAT32
-        )
 
     def fit(self, examples: base.Examples) -> None:
-        """Fit the components, and before them the bands' scale, to the training windows."""
+        """Fit the components to the training windows, read once."""
         if not self.components:
             return
-        if self.compression:
-            self.band_scale.assign(self._band_deviations(examples) ** 0.5)
         found = pca.fit(self._patches(examples), self.components)
         self.mean.assign(found.mean)
         self.vectors.assign(found.vectors)
@@ -101,7 +82,7 @@ class PatchCoder(keras.layers.Layer):
         if not self.components:
             return frames
         size = self.patch_frames * self.channels
-        patches = tf.reshape(self._compressed(frames), [*_leading(frames), -1, size])
+        patches = tf.reshape(frames, [*_leading(frames), -1, size])
         return tf.linalg.matmul(patches - self.mean, self._scaled(-1))
 
     def decode(self, codes: Any) -> Any:
@@ -109,41 +90,12 @@ class PatchCoder(keras.layers.Layer):
         if not self.components:
             return codes[..., tf.newaxis, :]
         patches = tf.linalg.matmul(codes, self._scaled(1), transpose_b=True) + self.mean
-        patches = tf.reshape(patches, [*codes.shape[:-1], self.patch_frames, self.channels])
-        if not self.compression:
-            return patches
-        powers = tf.maximum(patches * self.band_scale, self._floor)
-        return (tf.math.log(powers) / self.compression - self._mean) / self._std
-
-    @property
-    def silence(self) -> Any:
-        """Code of the least compressed power, [width]; of other frames that of their mean."""
-        if not self.compression:
-            return tf.zeros([self.width])
-        return tf.linalg.matvec(self._scaled(-1), -self.mean, transpose_a=True)
+        return tf.reshape(patches, [*codes.shape[:-1], self.patch_frames, self.channels])
 
     @property
     def deviations(self) -> Any:
         """Standard deviation of each value of a code over the training frames, [width]."""
         return tf.convert_to_tensor(self.scale) if self.components else tf.ones([self.channels])
-
-    def _compressed(self, frames: Any) -> Any:
-        """Return frames as they are coded: normalised logarithms as powers of power, scaled."""
-        if not self.compression:
-            return frames
-        return tf.exp(self.compression * (frames * self._std + self._mean)) / self.band_scale
-
-    def _band_deviations(self, examples: base.Examples) -> np.ndarray:
-        """Return the deviation of each band's compressed power over the training windows."""
-        count, total, squares = 0, np.zeros(self.channels), np.zeros(self.channels)
-        for batch in examples():
-            frames = batch["frames"][batch["weight"] > 0].reshape(-1, self.channels)
-            powers = np.exp(self.compression * (frames * self._std + self._mean), dtype=np.float64)
-            count += len(powers)
-            total += powers.sum(axis=0)
-            squares += np.square(powers).sum(axis=0)
-        variance = np.maximum(squares / count - np.square(total / count), 0)
-        return np.asarray(np.sqrt(variance) + 1e-3)
 
     def _scaled(self, power: int) -> Any:
         return tf.convert_to_tensor(self.vectors) * tf.convert_to_tensor(self.scale) ** power
@@ -158,8 +110,7 @@ class PatchCoder(keras.layers.Layer):
         for batch in examples():
             frames = batch["frames"][batch["weight"] > 0]
             whole = frames.shape[1] // self.patch_frames * self.patch_frames
-            coded = np.asarray(self._compressed(tf.constant(frames[:, :whole])))
-            yield coded.reshape(-1, self.patch_frames * self.channels)
+            yield frames[:, :whole].reshape(-1, self.patch_frames * self.channels)
 
 
 class PatchStore(keras.layers.Layer):
@@ -207,38 +158,24 @@ class PatchStore(keras.layers.Layer):
             first += len(codes)
         self.codes.assign(stored)
 
-    def call(self, codes: Any, weight: Any, silence: Any) -> Any:
-        """Return codes moved towards their nearest neighbours, at the same level.
-
-        Nearest is the direction from silence, where a code's length is its level: distances would
-        prefer quiet patches, which are near to everything, and songs would sink.
+    def call(self, codes: Any, weight: Any) -> Any:
+        """Return codes moved towards the weighted mean of their nearest neighbours.
 
         Args:
           codes: float32 [batch, width].
           weight: Fraction of the way, 0 to 1, scalar; without effect before `fit`.
-          silence: The code of silence, float32 [width].
         """
         stored = tf.convert_to_tensor(self.codes)
-        is_stored = stored[:, 0] < _FAR
-        directions, _ = _polar(stored - silence)
-        direction, length = _polar(codes - silence)
-        similarity = tf.linalg.matmul(direction, directions, transpose_b=True)
-        nearest, indices = tf.math.top_k(
-            tf.where(is_stored, similarity, -1.0), min(_NEIGHBOURS, self.size)
-        )
-        relative = (nearest - nearest[:, :1]) / tf.maximum(1.0 - nearest[:, :1], 1e-6)
+        squares = tf.reduce_sum(tf.square(stored), axis=-1)
+        distances = squares - 2.0 * tf.linalg.matmul(codes, stored, transpose_b=True)
+        distances += tf.reduce_sum(tf.square(codes), axis=-1, keepdims=True)
+        nearest, indices = tf.math.top_k(-distances, min(_NEIGHBOURS, self.size))
+        relative = nearest / tf.maximum(-nearest[:, :1], 1e-6)
         mean = tf.einsum(
-            "bk,bkd->bd", tf.nn.softmax(_SHARPNESS * relative), tf.gather(directions, indices)
+            "bk,bkd->bd", tf.nn.softmax(_SHARPNESS * relative), tf.gather(stored, indices)
         )
-        direction, _ = _polar(direction + weight * (mean - direction))
-        moved = silence + length * direction
-        return tf.where(tf.reduce_any(is_stored) & (weight > 0), moved, codes)
-
-
-def _polar(vectors: Any) -> tuple[Any, Any]:
-    """Return directions, of length 1, and lengths [..., 1] of vectors."""
-    lengths = tf.norm(vectors, axis=-1, keepdims=True)
-    return vectors / tf.maximum(lengths, 1e-6), lengths
+        is_fitted = tf.cast(-nearest[:, :1] < _FAR, tf.float32)
+        return codes + weight * is_fitted * (mean - codes)
 
 
 def _leading(frames: Any) -> list[Any]:
