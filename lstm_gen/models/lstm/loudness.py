@@ -10,7 +10,8 @@ from lstm_gen.models import base
 
 _UNBOUNDED = 1e9
 _SECONDS = 2.0  # over which the level of the servo is averaged
-_PERCENTILES = (10, 90)
+_PERCENTILES = (5, 95)
+_RANGE = 0.7  # nats of power, 3 dB, around the primer's level
 
 
 def has_loudness(spec: base.FrameSpec) -> bool:
@@ -69,8 +70,9 @@ class LevelServo(keras.layers.Layer):
     """Slow gain that returns a song to the levels of the training recordings; else the identity.
 
     A model continues what it made, so a passage a little too quiet is continued as one that is, and
-    songs sink or grow where training music never does. Level is the logarithm of a frame's power,
-    averaged over seconds: notes keep their attack and decay.
+    songs sink or grow where music does not. Level is the logarithm of a frame's power, averaged
+    over seconds: notes keep their attack and decay. It may vary by `_RANGE` around the primer's, and
+    within percentiles of the training recordings'.
 
     Args:
       spec: The frame spec.
@@ -117,13 +119,16 @@ class LevelServo(keras.layers.Layer):
         logarithms = frames[:, -self._window :] * self._std + self._mean
         return tf.reduce_mean(tf.reduce_logsumexp(logarithms, axis=-1), axis=-1)
 
-    def call(self, frames: Any, level: Any) -> tuple[Any, Any]:
+    def call(self, frames: Any, level: Any, primer_level: Any) -> tuple[Any, Any]:
         """Return the frames of a step with the gain, and the level after them.
 
         Args:
           frames: float32 [batch, step frames, channels], normalised.
           level: Level before them, nats, [batch].
+          primer_level: Level of the primer, nats, [batch].
         """
-        gain = self._rate * (tf.clip_by_value(level, self.lowest, self.highest) - level)
+        middle = tf.clip_by_value(primer_level, self.lowest + _RANGE, self.highest - _RANGE)
+        wanted = tf.clip_by_value(level, middle - _RANGE, middle + _RANGE)
+        gain = self._rate * (wanted - level)
         frames = frames + gain[:, tf.newaxis, tf.newaxis] / self._std
         return frames, level + self._rate * (self.level(frames) - level)

@@ -155,11 +155,11 @@ class LSTMModel(base.AudioModel):
         return self._normed(hidden, len(self.recurrent)), state
 
     def zero_state(self, batch_size: int) -> Any:
-        """Return the state before the first code: layers, caches, level."""
+        """Return the state before the first code: layers, caches, levels of the song and its primer."""
         return (
             tuple(layer.zero_state(batch_size) for layer in self.recurrent),
             tuple(cell.zero_cache(batch_size, self.config.units) for cell in self.attentions),
-            tf.zeros([batch_size]),
+            (tf.zeros([batch_size]), tf.zeros([batch_size])),
         )
 
     def _normed(self, hidden: Any, index: int) -> Any:
@@ -316,25 +316,27 @@ class LSTMModel(base.AudioModel):
             code = self.head.sample(hidden, current, draws, constants)
             if self.store is not None:
                 code = self.store(code, sampling[2])
-            frames, level = self._levelled(self.coder.decode(code), state[2])
-            state = (*state[:2], level)
+            frames, levels = self._levelled(self.coder.decode(code), state[2])
+            state = (*state[:2], levels)
             code = self.coder(frames)[:, 0]
             made = made.write(index, frames)
             queue = tf.concat([queue[1:], code[tf.newaxis]], axis=0)
         frames = tf.transpose(made.stack(), [0, 2, 1, 3])
         return tf.reshape(frames, [-1, batch_size, channels]), queue, state
 
-    def _levelled(self, frames: Any, level: Any) -> tuple[Any, Any]:
-        """Return the frames of a step at a level that training music has, and the song's level."""
+    def _levelled(self, frames: Any, levels: Any) -> tuple[Any, Any]:
+        """Return the frames of a step at a level near the primer's, and the levels after them."""
         if self.servo is not None:
-            frames, level = self.servo(frames, level)
-        return self.bound(frames, self.spec.std), level
+            frames, level = self.servo(frames, *levels)
+            levels = (level, levels[1])
+        return self.bound(frames, self.spec.std), levels
 
     def _primed(self, state: Any, primer: Any) -> Any:
         """Return the state after a primer, with its level."""
         if self.servo is None:
             return state
-        return (*state[:2], self.servo.level(primer))
+        level = self.servo.level(primer)
+        return (*state[:2], (level, level))
 
     def fit_data(self, examples: base.Examples) -> None:
         """Bound generated frames by the loudness of the training frames; store their patches."""

@@ -15,8 +15,6 @@ from lstm_gen.models import base
 from lstm_gen.models.common import pca
 
 _FLOAT32: dict[str, Any] = {"dtype": "float32", "autocast": False, "trainable": False}
-_NEIGHBOURS = 4
-_SHARPNESS = 5.0  # of the neighbours' weights; the nearest has about half
 _FAR = 1e9
 
 
@@ -117,8 +115,8 @@ class PatchStore(keras.layers.Layer):
     """Codes of training patches, towards which generated ones are moved.
 
     A drawn patch lies off the patches that music has, in all directions at once: what should
-    sustain wavers, and the gaps between partials fill. Moving it some of the way to its nearest
-    real neighbours undoes that, before the model continues from it.
+    sustain wavers, and the gaps between partials fill. Moving it some of the way to the nearest
+    real one undoes that, before the model continues from it.
 
     Source: interpolation of a model with the nearest neighbours in its training data, as in
     kNN-LM, Khandelwal et al. 2020 (arXiv 1911.00172), there of probabilities, here of vectors.
@@ -159,23 +157,22 @@ class PatchStore(keras.layers.Layer):
         self.codes.assign(stored)
 
     def call(self, codes: Any, weight: Any) -> Any:
-        """Return codes moved towards the weighted mean of their nearest neighbours.
+        """Return codes moved towards their nearest neighbour.
+
+        One neighbour, since the mean of several has the partials of all.
 
         Args:
           codes: float32 [batch, width].
           weight: Fraction of the way, 0 to 1, scalar; without effect before `fit`.
         """
         stored = tf.convert_to_tensor(self.codes)
-        squares = tf.reduce_sum(tf.square(stored), axis=-1)
-        distances = squares - 2.0 * tf.linalg.matmul(codes, stored, transpose_b=True)
-        distances += tf.reduce_sum(tf.square(codes), axis=-1, keepdims=True)
-        nearest, indices = tf.math.top_k(-distances, min(_NEIGHBOURS, self.size))
-        relative = nearest / tf.maximum(-nearest[:, :1], 1e-6)
-        mean = tf.einsum(
-            "bk,bkd->bd", tf.nn.softmax(_SHARPNESS * relative), tf.gather(stored, indices)
+        # The squared distances, less the squares of the codes, which are the same for all.
+        distances = tf.reduce_sum(tf.square(stored), axis=-1) - 2.0 * tf.linalg.matmul(
+            codes, stored, transpose_b=True
         )
-        is_fitted = tf.cast(-nearest[:, :1] < _FAR, tf.float32)
-        return codes + weight * is_fitted * (mean - codes)
+        nearest = tf.gather(stored, tf.argmin(distances, axis=-1, output_type=tf.int32))
+        is_stored = tf.cast(nearest[:, :1] < _FAR, tf.float32)
+        return codes + weight * is_stored * (nearest - codes)
 
 
 def _leading(frames: Any) -> list[Any]:
