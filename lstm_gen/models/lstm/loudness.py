@@ -71,7 +71,7 @@ class LevelServo(keras.layers.Layer):
 
     A model continues what it made, so a passage a little too quiet is continued as one that is, and
     songs sink or grow where music does not. Level is the logarithm of a frame's power, averaged
-    over seconds: notes keep their attack and decay. It may vary by `_RANGE` around the primer's, and
+    over seconds: notes keep their attack and decay. It may vary by `_RANGE` around the primer's,
     within percentiles of the training recordings'.
 
     Args:

@@ -155,7 +155,7 @@ class LSTMModel(base.AudioModel):
         return self._normed(hidden, len(self.recurrent)), state
 
     def zero_state(self, batch_size: int) -> Any:
-        """Return the state before the first code: layers, caches, levels of the song and its primer."""
+        """Return the state before the first code: layers, caches, levels of song and primer."""
         return (
             tuple(layer.zero_state(batch_size) for layer in self.recurrent),
             tuple(cell.zero_cache(batch_size, self.config.units) for cell in self.attentions),
