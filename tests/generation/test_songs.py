@@ -151,7 +151,8 @@ def test_any_devices_and_processes_make_the_same_songs(
 def test_bfloat16_songs_start_as_those_of_float32_do(run_dir: str) -> None:
     run = runs.load(run_dir)
     primer = songs.load_primer(run, GenerationConfig(), run.data_dir)
-    asked = base.GenerationRequest(n_songs=4, n_frames=3, sigma_scale=0.0)
+    still = base.Sampling(sigma_scale=0.0)
+    asked = base.GenerationRequest(n_songs=4, n_frames=3, sampling=still)
     exact, coarse = (
         rollout.roll_out(run, asked, primer, [range(4)], ["/cpu:0"], compute)
         for compute in ("float32", "bfloat16")
