@@ -48,6 +48,8 @@ CHANGES: list[tuple[str, dict[str, Any], str]] = [
     ("settings", {"dropout": 0.5}, "settings.dropout"),
     ("settings", {"input_noise": 0.5}, "settings.input_noise"),
     ("settings", {"sigma_floor": 0.5}, "settings.sigma_floor"),
+    ("settings", {"patch_components": 4}, "settings.patch_components"),
+    ("settings", {"stored_patches": 9}, "settings.stored_patches"),
     ("window", {"timesteps": 9}, "window.timesteps"),
     ("window", {"shift": 2}, "window.shift"),
     ("window", {"window_hop": 3}, "window.window_hop"),
@@ -162,10 +164,11 @@ AUDIOS = {  # of families that do not read log_mel
 
 def test_the_shape_of_a_model_is_known_without_building_it(dataset: manifest.Dataset) -> None:
     for family in models.classes():
+        settings = family.config_class()
         run = dataclasses.replace(
             tiny.make_run(dataset),
-            settings=family.config_class(),
-            window=dataclasses.replace(tiny.WINDOW, shift=int(family.predicts)),
+            settings=settings,
+            window=dataclasses.replace(tiny.WINDOW, shift=family.target_shift(settings, 0)),
             audio=AUDIOS.get(family.representations[0], tiny.AUDIO),
         )
         built = checkpoints.specs_of(checkpoints.variables_of(model=run.build_model()))
