@@ -221,7 +221,8 @@ class LSTMModel(base.AudioModel):
         inputs, _ = self._inputs_and_targets(batch)
         hidden = self(inputs, self.label_code(batch, inputs.shape[0]))
         frames = self.coder.decode(self.head.mean(hidden, inputs))
-        return tf.reshape(frames, [tf.shape(inputs)[0], self.spec.timesteps, self.spec.channels])
+        n_frames = inputs.shape[1] * self.config.patch_frames
+        return tf.reshape(frames, [tf.shape(inputs)[0], n_frames, self.spec.channels])
 
     def _inputs_and_targets(self, batch: base.Batch) -> tuple[Any, Any]:
         codes = self.coder(batch["frames"])
