@@ -136,7 +136,9 @@ def test_mean_and_covariance_of_samples_are_those_of_the_mixture() -> None:
     assert np.all(np.abs(samples.mean(axis=0) - expected) < error)
     scale = np.sqrt(np.outer(np.diag(covariance), np.diag(covariance)))
     assert np.all(np.abs(np.cov(samples.T) - covariance) < 6 * np.sqrt(3 / n) * scale)
-    np.testing.assert_allclose(head.mean(hidden, current[:, np.newaxis])[0], expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        head.mean(hidden, current[:, np.newaxis])[0], expected, rtol=1e-4, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.5, 3.0])

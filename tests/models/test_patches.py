@@ -93,7 +93,7 @@ def test_codes_are_principal_components_over_roots_of_their_deviations(
     # Decoded they are the projection, whatever the signs.
     projected = expected.inverse_transform(scores).reshape(-1, FRAMES, CHANNELS)
     decoded = compress(coder.decode(codes).numpy(), compression)
-    floor = make_spec().audio.log_floor**compression if compression else -np.inf
+    floor = make_spec().audio.log_floor ** compression if compression else -np.inf
     np.testing.assert_allclose(decoded, np.maximum(projected * scale, floor), atol=2e-3)
 
 
