@@ -78,10 +78,10 @@ def _rerun(model: lstm.LSTMModel) -> Callable[[tf.Tensor], tf.Tensor]:
     def rerun(frames: tf.Tensor) -> tf.Tensor:
         codes = model.coder(frames)
         with devices.portable():
-            hidden, recent = model(codes)[:, -1], model.recent(codes)[:, -1]
+            hidden, current = model(codes)[:, -1], codes[:, -1]
         n_songs = frames.shape[0]
         draws = heads.Draws(tf.zeros([n_songs, model.head.n_normal]), tf.zeros([n_songs]))
-        return model.coder.decode(model.head.sample(hidden, recent, draws, model.head.constants()))
+        return model.coder.decode(model.head.sample(hidden, current, draws, model.head.constants()))
 
     return rerun
 

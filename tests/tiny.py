@@ -22,7 +22,6 @@ SETTINGS = LSTMConfig(
     head="mixture",
     patch_frames=1,
     patch_components=0,
-    patch_compression=0.0,
     stored_patches=0,
     level_servo=False,
     layers=1,

@@ -67,14 +67,13 @@ def draw(*shape: int, seed: int = 1) -> np.ndarray:
 def sample(
     head: heads.Head, hidden: np.ndarray, current: np.ndarray, draws: heads.Draws
 ) -> np.ndarray:
-    """Return samples of a head that reads the current frame alone."""
-    recent = current[:, np.newaxis]
-    return np.asarray(head.sample(hidden, recent, draws, head.constants()))
+    """Return samples of a head."""
+    return np.asarray(head.sample(hidden, current, draws, head.constants()))
 
 
 def losses(head: heads.MeanHead, hidden: Any, target: np.ndarray) -> tuple[Any, Any]:
     """Return the loss of a mean, its squared error and likelihood added, and the likelihood."""
-    return head.losses(hidden, np.zeros_like(target)[:, np.newaxis], target, None)
+    return head.losses(hidden, np.zeros_like(target), target, None)
 
 
 @pytest.fixture
@@ -136,9 +135,7 @@ def test_mean_and_covariance_of_samples_are_those_of_the_mixture() -> None:
     assert np.all(np.abs(samples.mean(axis=0) - expected) < error)
     scale = np.sqrt(np.outer(np.diag(covariance), np.diag(covariance)))
     assert np.all(np.abs(np.cov(samples.T) - covariance) < 6 * np.sqrt(3 / n) * scale)
-    np.testing.assert_allclose(
-        head.mean(hidden, current[:, np.newaxis])[0], expected, rtol=1e-4, atol=1e-5
-    )
+    np.testing.assert_allclose(head.mean(hidden, current)[0], expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.5, 3.0])
@@ -207,7 +204,7 @@ def test_density_is_float32_under_bfloat16() -> None:
     mean.build((None, WIDTH))
     hidden, frames = tf.cast(draw(3, WIDTH), tf.bfloat16), draw(3, CHANNELS)
     nll = mixture.negative_log_likelihood(hidden, frames, frames)
-    outputs: list[Any] = [nll, *mixture(hidden), mixture.mean(hidden, frames[:, np.newaxis])]
+    outputs: list[Any] = [nll, *mixture(hidden), mixture.mean(hidden, frames)]
     outputs += [mean(hidden), *losses(mean, hidden, frames)]
     assert {output.dtype for output in outputs} == {tf.float32}
     # Only the one product is bfloat16, of 8 bits: its error, and no more.

@@ -8,14 +8,11 @@ import pytest
 import sklearn.decomposition
 import tensorflow as tf
 
-from lstm_gen.audio import normalisation
-from lstm_gen.config.audio import AudioConfig
 from lstm_gen.models import base
 from lstm_gen.models.lstm import patches
 
 FRAMES, CHANNELS = 3, 4
 SIZE = FRAMES * CHANNELS
-SILENCE = np.array([0.3, -0.2, 0.0, 0.1, 0.4], np.float32)
 
 
 def make_examples(n_windows: int = 30, n_frames: int = 20) -> base.Examples:
@@ -42,26 +39,8 @@ def whole_patches(examples: base.Examples, patch_frames: int = FRAMES) -> np.nda
     return windows[:, :whole].reshape(-1, patch_frames * CHANNELS)
 
 
-def make_spec() -> base.FrameSpec:
-    """Return a spec whose normalisation changes every value."""
-    statistics = normalisation.Normalisation(
-        mean=np.array([-2.0, 0.5, -4.0, 1.0], np.float32),
-        std=np.array([0.5, 1.0, 2.0, 1.5], np.float32),
-    )
-    audio = AudioConfig(n_mels=CHANNELS)
-    return base.FrameSpec(audio=audio, timesteps=12, shift=3, statistics=statistics)
-
-
-def compress(frames: np.ndarray, power: float) -> np.ndarray:
-    """Return normalised logarithms of power as power to a power."""
-    spec = make_spec()
-    return np.exp(power * (np.float64(frames) * spec.std + spec.mean)) if power else frames
-
-
-def make_coder(
-    components: int, examples: base.Examples, compression: float = 0.0
-) -> patches.PatchCoder:
-    coder = patches.PatchCoder(FRAMES, components, compression, make_spec())
+def make_coder(components: int, examples: base.Examples) -> patches.PatchCoder:
+    coder = patches.PatchCoder(FRAMES, CHANNELS, components)
     coder.build()
     coder.fit(examples)
     return coder
@@ -71,35 +50,23 @@ def draw(*shape: int, seed: int = 1) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
-@pytest.mark.parametrize("compression", [0.0, 0.2])
 @pytest.mark.parametrize("components", [1, 5, SIZE])
-def test_codes_are_principal_components_over_roots_of_their_deviations(
-    components: int, compression: float
-) -> None:
+def test_codes_are_principal_components_over_roots_of_their_deviations(components: int) -> None:
     examples = make_examples()
-    coder, patch_frames = make_coder(components, examples, compression), whole_patches(examples)
-    frames = patch_frames.reshape(-1, FRAMES, CHANNELS)
-    scale = np.ones(CHANNELS)
-    if compression:
-        every = np.concatenate([batch["frames"][:-1] for batch in examples()])
-        scale = np.sqrt(compress(every, compression).std(axis=(0, 1)) + 1e-3)
-    real = (compress(frames, compression) / scale).reshape(-1, SIZE)
+    coder, real = make_coder(components, examples), whole_patches(examples)
     expected = sklearn.decomposition.PCA(components).fit(np.float64(real))
-    codes = coder(frames).numpy()[:, 0]
+    codes = coder(real.reshape(-1, FRAMES, CHANNELS)).numpy()[:, 0]
     scores = expected.transform(real)
     signs = np.sign((codes * scores).sum(axis=0))
     np.testing.assert_allclose(codes, signs * scores / np.sqrt(scores.std(axis=0)), atol=2e-3)
     np.testing.assert_allclose(coder.deviations, codes.std(axis=0), rtol=1e-3)
     # Decoded they are the projection, whatever the signs.
     projected = expected.inverse_transform(scores).reshape(-1, FRAMES, CHANNELS)
-    decoded = compress(coder.decode(codes).numpy(), compression)
-    floor = make_spec().audio.log_floor ** compression if compression else -np.inf
-    np.testing.assert_allclose(decoded, np.maximum(projected * scale, floor), atol=2e-3)
+    np.testing.assert_allclose(coder.decode(codes), projected, atol=2e-3)
 
 
-@pytest.mark.parametrize("compression", [0.0, 0.2])
-def test_all_components_of_a_patch_lose_nothing(compression: float) -> None:
-    coder = make_coder(100, make_examples(), compression)  # as many as a patch has values
+def test_all_components_of_a_patch_lose_nothing() -> None:
+    coder = make_coder(100, make_examples())  # as many as a patch has values
     frames = draw(2, 5 * FRAMES, CHANNELS)
     codes = coder(frames)
     assert codes.shape == (2, 5, SIZE)
@@ -107,7 +74,7 @@ def test_all_components_of_a_patch_lose_nothing(compression: float) -> None:
 
 
 def test_without_components_a_code_is_the_frame() -> None:
-    coder = patches.PatchCoder(1, 0, 0.2, make_spec())
+    coder = patches.PatchCoder(1, CHANNELS, 0)
     coder.build()
     coder.fit(make_examples())
     frames = draw(2, 7, CHANNELS)
@@ -117,7 +84,6 @@ def test_without_components_a_code_is_the_frame() -> None:
     np.testing.assert_array_equal(coder.whole(frames), frames)
     np.testing.assert_array_equal(coder.decode(frames)[:, :, 0], frames)
     np.testing.assert_array_equal(coder.deviations, np.ones(CHANNELS))
-    np.testing.assert_array_equal(coder.silence, np.zeros(CHANNELS))
 
 
 @pytest.mark.parametrize("leading", [(), (2,), (2, 3)])
@@ -135,28 +101,6 @@ def test_codes_are_the_same_where_sizes_are_not_static() -> None:
     coder, frames = make_coder(5, make_examples()), draw(2, 4 * FRAMES, CHANNELS)
     traced = tf.function(coder, input_signature=[tf.TensorSpec([None, None, CHANNELS])])
     np.testing.assert_allclose(traced(frames), coder(frames), rtol=1e-5, atol=1e-6)
-
-
-def test_silence_is_the_code_of_no_power_and_decodes_to_the_floor() -> None:
-    examples = make_examples()
-    coder, spec = make_coder(SIZE, examples, 0.2), make_spec()
-    np.testing.assert_allclose(
-        coder.silence, coder(np.full((FRAMES, CHANNELS), -1e3, np.float32))[0], atol=1e-4
-    )
-    floor = (np.log(spec.audio.log_floor) - spec.mean) / spec.std
-    (decoded,) = coder.decode(coder.silence[tf.newaxis])
-    np.testing.assert_allclose(decoded, np.tile(floor, (FRAMES, 1)), atol=1e-3)
-    np.testing.assert_array_equal(make_coder(5, examples).silence, np.zeros(5))
-
-
-def test_frames_without_power_are_coded_as_they_are() -> None:
-    audio = AudioConfig(representation="waveform", hop_length=CHANNELS)
-    spec = base.FrameSpec(audio=audio, timesteps=12, shift=3)
-    coder = patches.PatchCoder(FRAMES, 5, 0.2, spec)
-    coder.build()
-    coder.fit(make_examples())
-    frames = draw(2, 6, CHANNELS)
-    np.testing.assert_array_equal(coder(frames), make_coder(5, make_examples())(frames))
 
 
 def test_rest_of_a_window_and_padding_are_no_patches() -> None:
@@ -191,26 +135,20 @@ def test_fewer_patches_than_components_leave_all_codes_finite() -> None:
     assert np.abs(others).max() < 1e3
 
 
-def unit(vectors: np.ndarray) -> np.ndarray:
-    return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True))
-
-
 def expected_move(codes: np.ndarray, stored: np.ndarray, weight: float) -> np.ndarray:
-    """Return codes turned towards four neighbours, as seen from silence, at their length."""
+    """Return codes moved to the mean of four neighbours, weighted by relative distance."""
     moved = []
-    for code in np.float64(codes) - SILENCE:
-        directions, direction = unit(np.float64(stored) - SILENCE), unit(code)
-        gaps = 1 - directions @ direction
-        nearest = np.argsort(gaps)[:4]
-        shares = np.exp(-5.0 * (gaps[nearest] / gaps[nearest[0]] - 1))
-        mean = shares @ directions[nearest] / shares.sum()
-        turned = unit((1 - weight) * direction + weight * mean)
-        moved.append(SILENCE + np.linalg.norm(code) * turned)
+    for code in np.float64(codes):
+        distances = ((stored - code) ** 2).sum(axis=1)
+        nearest = np.argsort(distances)[:4]
+        shares = np.exp(-5.0 * (distances[nearest] / distances[nearest[0]] - 1))
+        mean = shares @ stored[nearest] / shares.sum()
+        moved.append((1 - weight) * code + weight * mean)
     return np.stack(moved)
 
 
 def move(store: patches.PatchStore, codes: np.ndarray, weight: float) -> np.ndarray:
-    return np.asarray(store(codes, tf.constant(weight), SILENCE))
+    return np.asarray(store(codes, tf.constant(weight)))
 
 
 def make_store(size: int, examples: base.Examples | None = None) -> patches.PatchStore:
