@@ -133,8 +133,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     assert "resuming" not in first.stdout
     second = run(folder, "train_model", *TRAIN, "--steps=9", "--sample_every_steps=0")
     assert "resuming after step 6\n" in second.stdout
-    for text in ("min to train on", "this model, last validation", "VAR(3), full covariance"):
+    for text in ("min to train on", "best      step"):
         assert text in second.stdout
+    assert "VAR(3)" not in second.stdout, "an energy score does not compare with likelihoods"
     assert "python generate_songs.py --run_dir=run --output_dir=songs" in second.stdout
     return folder
 
@@ -174,6 +175,14 @@ def spoil_dataset(folder: pathlib.Path, name: str, **changed: Any) -> pathlib.Pa
     values = json.loads(path.read_text()) | changed
     path.write_text(json.dumps(values | {"checksum": manifest.checksum(values)}))
     return max((folder / name).glob("train-*"), key=lambda shard: shard.stat().st_size)
+
+
+def test_a_likelihood_is_printed_beside_those_of_linear_predictors(folder: pathlib.Path) -> None:
+    frames = ["--head=mixture", "--patch_frames=1", "--patch_components=0", "--stored_patches=0"]
+    settings = [*TRAIN, *frames, "--run_dir=frames", "--sample_every_steps=0", "--steps=3"]
+    trained = run(folder, "train_model", *settings)
+    for text in ("this model, last validation", "VAR(3), full covariance"):
+        assert text in trained.stdout
 
 
 def test_bad_input_to_training_is_one_line(folder: pathlib.Path) -> None:
