@@ -25,7 +25,8 @@ from lstm_gen.platform import devices
 from lstm_gen.training import step as steps
 
 _AUDIO = AudioConfig()
-_SPEC = base.FrameSpec(audio=_AUDIO, timesteps=256, shift=1)
+_CONFIG = LSTMConfig()
+_SPEC = base.FrameSpec(audio=_AUDIO, timesteps=256, shift=_CONFIG.patch_frames)
 _TRAINING = TrainingConfig()
 _N_STEPS, _ROUNDS = 6, 3
 _ONE_THREAD = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "NUMBA_NUM_THREADS"), "1")
@@ -78,7 +79,7 @@ def _time_step() -> float:
     """Return the seconds per step of the cluster that TF_CONFIG describes."""
     strategy = devices.strategy("cpu")
     with strategy.scope():
-        model = lstm.LSTMModel.create(LSTMConfig(), _SPEC)
+        model = lstm.LSTMModel.create(_CONFIG, _SPEC)
         objectives = model.objectives()
         optimizers = [steps.make_optimizer(_TRAINING) for _ in objectives]
         for optimizer, objective in zip(optimizers, objectives, strict=True):

@@ -25,6 +25,7 @@ from lstm_gen.training import batches, loop, step, stop_request
 
 _ROUNDS = 15
 _NEVER = 1 << 30
+_CONFIG = LSTMConfig()
 _QUIET = MonitorConfig(
     steps_per_call=1,  # so that the loop runs after every step
     validate_every_steps=_NEVER,
@@ -72,8 +73,8 @@ def _make_run(scratch: pathlib.Path) -> tuple[runs.Run, manifest.Dataset]:
     preparation.prepare(preparation.find_music(scratch), scratch / "dataset", 2)
     dataset = manifest.load(str(scratch / "dataset"))
     run = runs.Run(
-        settings=LSTMConfig(),
-        window=WindowConfig(),
+        settings=_CONFIG,
+        window=WindowConfig(shift=_CONFIG.patch_frames),
         training=TrainingConfig(steps=_NEVER),
         audio=dataset.audio,
         normalisation=dataset.normalisation,
@@ -116,9 +117,10 @@ def _measure(
     made = trainer._state
     call = step.make_train_call(strategy, made.objectives, made.optimizers, run.training)
     first, count = tf.constant(0), tf.constant(1)
+    loss = f"{made.objectives[0].name}_loss"
     return harness.interleave(
         {
-            "bare": lambda: call(memory, first, count)["likelihood_loss"].numpy(),
+            "bare": lambda: call(memory, first, count)[loss].numpy(),
             "loop": lambda: trainer._advance(stream, bar),
             "save": lambda: made.save(keep=2),
         },

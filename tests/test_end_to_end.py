@@ -133,8 +133,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     assert "resuming" not in first.stdout
     second = run(folder, "train_model", *TRAIN, "--steps=9", "--sample_every_steps=0")
     assert "resuming after step 6\n" in second.stdout
-    for text in ("min to train on", "this model, last validation", "VAR(3), full covariance"):
+    for text in ("min to train on", "best      step"):
         assert text in second.stdout
+    assert "VAR(3)" not in second.stdout, "an energy score does not compare with likelihoods"
     assert "python generate_songs.py --run_dir=run --output_dir=songs" in second.stdout
     return folder
 
@@ -176,6 +177,14 @@ def spoil_dataset(folder: pathlib.Path, name: str, **changed: Any) -> pathlib.Pa
     return max((folder / name).glob("train-*"), key=lambda shard: shard.stat().st_size)
 
 
+def test_a_likelihood_is_printed_beside_those_of_linear_predictors(folder: pathlib.Path) -> None:
+    frames = ["--head=mixture", "--patch_frames=1", "--patch_components=0", "--stored_patches=0"]
+    settings = [*TRAIN, *frames, "--run_dir=frames", "--sample_every_steps=0", "--steps=3"]
+    trained = run(folder, "train_model", *settings)
+    for text in ("this model, last validation", "VAR(3), full covariance"):
+        assert text in trained.stdout
+
+
 def test_bad_input_to_training_is_one_line(folder: pathlib.Path) -> None:
     (folder / "empty").mkdir()
     (folder / "taken").mkdir()
@@ -201,7 +210,10 @@ def test_bad_input_to_training_is_one_line(folder: pathlib.Path) -> None:
         Case([*new, "--batch_size=many"], "--batch_size=many"),
         Case([*new, "--timesteps=100000"], "at least one batch of windows"),
         Case([*new, "--timesteps=100", "--batch_size=1"], "validation split must hold a window"),
-        Case([*new, "--shift=0"], "shift=0"),
+        Case([*new, "--shift=-1"], "shift=-1"),
+        Case([*new, "--shift=6"], "shift=6, timesteps=16, patch_frames=4"),
+        Case([*new, "--timesteps=18"], "shift=4, timesteps=18, patch_frames=4"),
+        Case([*new, "--patch_components=0"], "patch_components=0"),
         Case([*new, "--polarity"], "drop --polarity"),
         Case([*new, "--learning_rate=nan"], "learning_rate=nan"),
         Case([*new, "--dropout=1"], "dropout=1"),

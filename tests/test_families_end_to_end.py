@@ -89,9 +89,10 @@ def trained(
         ),
     )
     dataset, _ = prepare.prepare(job, n_workers=1)
+    settings = family.config_class(**tiny.FAMILY_SETTINGS[name])
     run = runs.Run(
-        settings=family.config_class(**tiny.FAMILY_SETTINGS[name]),
-        window=WindowConfig(timesteps=32, shift=1 if family.predicts else 0),
+        settings=settings,
+        window=WindowConfig(timesteps=32, shift=family.target_shift(settings, 0)),
         training=TrainingConfig(
             batch_size=4, steps=8, warmup_steps=1, learning_rate=0.003, ema=0.5
         ),

@@ -18,9 +18,29 @@ from lstm_gen.models.lstm.config import LSTMConfig
 from lstm_gen.runs import run
 
 AUDIO = AudioConfig(sample_rate=4000, n_fft=256, hop_length=128, n_mels=8)
-SETTINGS = LSTMConfig(layers=1, units=8, components=3)
+SETTINGS = LSTMConfig(
+    head="mixture",
+    patch_frames=1,
+    patch_components=0,
+    stored_patches=0,
+    level_servo=False,
+    layers=1,
+    units=8,
+    components=3,
+)
+"""Of single frames, for windows of any length."""
+
 FAMILY_SETTINGS: dict[str, dict[str, Any]] = {
-    "lstm": {"layers": 2, "units": 8, "components": 3, "dropout": 0.1},
+    "lstm": {
+        "patch_frames": 2,
+        "patch_components": 6,
+        "layers": 2,
+        "units": 8,
+        "dropout": 0.1,
+        "noise_size": 4,
+        "head_blocks": 1,
+        "stored_patches": 32,
+    },
     "autoencoder": {"latent_size": 4, "stride": 3, "width": 8, "blocks": 1},
     "vae": {"latent_size": 3, "width": 8},
     "waveform_vae": {"strides": "4,4", "channels": "4,8", "latent_size": 3, "windows": "32,64"},
@@ -29,7 +49,7 @@ FAMILY_SETTINGS: dict[str, dict[str, Any]] = {
 }
 """Of models that tests build and train in moments; a new family is tested by its name here."""
 
-WINDOW = WindowConfig(timesteps=8)
+WINDOW = WindowConfig(timesteps=8, shift=1)
 TRAINING = TrainingConfig(batch_size=4, steps=6, warmup_steps=1, learning_rate=0.01)
 MONITOR = MonitorConfig(
     steps_per_call=2,

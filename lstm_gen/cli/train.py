@@ -126,7 +126,8 @@ def main(line: settings.CommandLine) -> None:
         return
     result = train(job, start.fresh)
     if devices.is_chief(job.strategy):
-        scored = start.baselines and run.family.predicts
+        has_likelihood = "nats_per_dim" in result.validation
+        scored = start.baselines and run.family.predicts and has_likelihood
         scores = _baseline_scores(job.dataset, run) if scored else {}
         print(report.describe_result(result, run.training, scores, run.family.adversarial))
         print(
@@ -184,6 +185,7 @@ def train(job: Job, fresh: bool) -> "loop.Result":
     from lstm_gen.training import loop, report
 
     run, dataset = job.run, job.dataset
+    run.weight_specs()  # settings that make no model are refused before anything is deleted
     with devices.chief_output_dir(job.strategy, job.run_dir) as own_dir:
         print(report.describe_data(dataset, run.window, run.training))
         for deleted in runs.clear(own_dir) if fresh else ():

@@ -207,7 +207,7 @@ class _Echo:
     ) -> np.ndarray:
         progress(request.n_frames)
         assert len(primer) == request.n_songs <= 256
-        assert (request.temperature, request.sigma_scale) == (1, 1)
+        assert request.sampling == base.Sampling()
         last = np.repeat(primer[:, -1:], request.n_frames, axis=1)
         return last + 1e-3 * (request.first_song + np.arange(request.n_songs))[:, None, None]
 

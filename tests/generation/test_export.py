@@ -13,6 +13,7 @@ import tiny
 
 from lstm_gen.config.generation import GenerationConfig
 from lstm_gen.generation import export, request, songs
+from lstm_gen.models import base
 from lstm_gen.platform import errors
 from lstm_gen.runs import run as runs
 
@@ -89,7 +90,7 @@ def test_its_frames_are_those_of_the_kernels(folder: pathlib.Path) -> None:
     primer = songs.load_primer(run, asked, "")
     expected = model.generate(request.for_model(asked, run), primer, lambda _: None)
     traced = tf.function(
-        lambda frames: model.generate_in_graph(frames, expected.shape[1], 5, (1.0, 1.0))
+        lambda frames: model.generate_in_graph(frames, expected.shape[1], 5, (1.0, 1.0, 0.0))
     )
     np.testing.assert_allclose(traced(tf.constant(primer)), expected, atol=1e-4)
 
@@ -125,7 +126,9 @@ def test_a_request_that_does_not_fit_is_refused(loaded: Any, changed: dict[str, 
 
 def test_nothing_is_overwritten(folder: pathlib.Path) -> None:
     with pytest.raises(errors.InputError, match="output_dir must be empty"):
-        export.write(str(folder / "run"), str(folder / "exported" / "1"), 1.0, 4, 30.0)
+        export.write(
+            str(folder / "run"), str(folder / "exported" / "1"), GenerationConfig(), 4, 30.0
+        )
 
 
 def test_a_family_that_cannot_be_exported_says_so(
@@ -134,7 +137,7 @@ def test_a_family_that_cannot_be_exported_says_so(
     run = runs.load(str(folder / "run"))
     monkeypatch.setattr(run.family, "exportable", False)
     with pytest.raises(errors.InputError, match="cannot be exported"):
-        export.Generator(run, run.build_model(), 1.0, 4, 30.0)
+        export.Generator(run, run.build_model(), base.Sampling(), 4, 30.0)
 
 
 @pytest.mark.parametrize("changed", [{"n_songs": 2}, {"primer": ""}, {"include_primer": True}])

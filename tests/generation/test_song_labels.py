@@ -12,6 +12,7 @@ from lstm_gen.config.audio import AudioConfig
 from lstm_gen.config.generation import GenerationConfig
 from lstm_gen.dataset.format import labels
 from lstm_gen.generation import conditioning, request
+from lstm_gen.models import base
 from lstm_gen.platform import errors
 
 VOCABULARY = {
@@ -31,6 +32,7 @@ def make_run(model: str = "gan") -> Any:
         family=models.by_name(model),
         settings=models.config_class(model)(),
         audio=AudioConfig(),
+        sampling=base.Sampling,
     )
 
 

@@ -148,10 +148,27 @@ def test_any_devices_and_processes_make_the_same_songs(
         assert others == [one, one]
 
 
+def test_sampling_is_as_calibrated_unless_asked_otherwise(
+    dataset: manifest.Dataset, tmp_path: pathlib.Path
+) -> None:
+    run, path = tiny.make_run(dataset), str(tmp_path / "run")
+    assert request.sampling(GenerationConfig(), run) == base.Sampling()
+    runs.open_or_create(path, run)
+    calibrated = base.Sampling(temperature=0.9, neighbour_weight=0.3)
+    runs.save_model(path, run.build_model(), 7, {"sampling": dataclasses.asdict(calibrated)})
+    run = runs.load(path)
+    assert request.sampling(GenerationConfig(), run) == calibrated
+    asked = GenerationConfig(neighbour_weight=0.0, sigma_scale=0.5)
+    expected = base.Sampling(temperature=0.9, sigma_scale=0.5)
+    assert request.sampling(asked, run) == expected
+    assert request.for_model(asked, run).sampling == expected
+
+
 def test_bfloat16_songs_start_as_those_of_float32_do(run_dir: str) -> None:
     run = runs.load(run_dir)
     primer = songs.load_primer(run, GenerationConfig(), run.data_dir)
-    asked = base.GenerationRequest(n_songs=4, n_frames=3, sigma_scale=0.0)
+    still = base.Sampling(sigma_scale=0.0)
+    asked = base.GenerationRequest(n_songs=4, n_frames=3, sampling=still)
     exact, coarse = (
         rollout.roll_out(run, asked, primer, [range(4)], ["/cpu:0"], compute)
         for compute in ("float32", "bfloat16")

@@ -233,7 +233,12 @@ def test_temperature_nought_is_nearly_the_mean() -> None:
     labels = labels_of(instrument=[0, 0], pitch=[60.0, 60.0])
     near, far = (
         model.generate(
-            base.GenerationRequest(n_songs=2, n_frames=12, temperature=temperature, labels=labels),
+            base.GenerationRequest(
+                n_songs=2,
+                n_frames=12,
+                sampling=base.Sampling(temperature=temperature),
+                labels=labels,
+            ),
             None,
             lambda _: None,
         )

@@ -64,6 +64,18 @@ def draw(*shape: int, seed: int = 1) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
+def sample(
+    head: heads.Head, hidden: np.ndarray, current: np.ndarray, draws: heads.Draws
+) -> np.ndarray:
+    """Return samples of a head."""
+    return np.asarray(head.sample(hidden, current, draws, head.constants()))
+
+
+def losses(head: heads.MeanHead, hidden: Any, target: np.ndarray) -> tuple[Any, Any]:
+    """Return the loss of a mean, its squared error and likelihood added, and the likelihood."""
+    return head.losses(hidden, np.zeros_like(target), target, None)
+
+
 @pytest.fixture
 def mixed_bfloat16() -> Iterator[None]:
     keras.config.set_dtype_policy("mixed_bfloat16")
@@ -112,14 +124,11 @@ def test_mean_and_covariance_of_samples_are_those_of_the_mixture() -> None:
     spread = np.einsum("k,kc,kd->cd", weights[0], means[0] - mean_u, means[0] - mean_u)
     covariance = colouring.T @ (np.diag(weights[0] @ sigmas[0] ** 2) + spread) @ colouring
     random = np.random.default_rng(7)
-    samples = head.sample(
-        np.repeat(hidden, n, axis=0),
-        np.repeat(current, n, axis=0),
+    draws = heads.Draws(
         random.standard_normal((n, CHANNELS)).astype(np.float32),
         random.random(n).astype(np.float32),
-        (1.0, 1.0),
-        head.colouring(),
-    ).numpy()
+    )
+    samples = sample(head, np.repeat(hidden, n, axis=0), np.repeat(current, n, axis=0), draws)
     expected = skip * current[0] + mean_u @ colouring
     # Six standard errors of a mean and of a variance.
     error = 6 * np.sqrt(np.diag(covariance) / n)
@@ -140,7 +149,7 @@ def test_component_is_the_inverse_of_the_cumulative_weights(temperature: float) 
     assert set(chosen) == set(range(COMPONENTS)), "the test must reach every component"
     current = np.repeat(draw(1, CHANNELS), n, axis=0)
     noise = draw(n, CHANNELS)  # must not matter at sigma_scale 0
-    samples = head.sample(hidden, current, noise, uniform, (temperature, 0.0), head.colouring())
+    samples = sample(head, hidden, current, heads.Draws(noise, uniform, temperature, 0.0))
     colouring = np.linalg.inv(np.eye(CHANNELS) - coupling)
     expected = skip * current + means[0][chosen] @ colouring
     np.testing.assert_allclose(samples, expected, rtol=1e-4, atol=1e-5)
@@ -150,21 +159,23 @@ def test_largest_uniform_draw_takes_the_last_component() -> None:
     head = make_head()
     hidden, current, below_one = draw(1, WIDTH), draw(1, CHANNELS), np.nextafter(np.float32(1), 0)
     none = np.zeros((1, CHANNELS), np.float32)
-    arguments = (hidden, current, none, np.array([below_one], np.float32), (1.0, 0.0))
+    draws = heads.Draws(none, np.array([below_one], np.float32), 1.0, 0.0)
     _, means, _, skip, coupling = parameters(head, hidden)
     colouring = np.linalg.inv(np.eye(CHANNELS) - coupling)
-    sample = head.sample(*arguments, head.colouring())
     np.testing.assert_allclose(
-        sample, skip * current + means[:, -1] @ colouring, rtol=1e-4, atol=1e-5
+        sample(head, hidden, current, draws),
+        skip * current + means[:, -1] @ colouring,
+        rtol=1e-4,
+        atol=1e-5,
     )
 
 
 def test_sigma_scale_multiplies_the_deviation() -> None:
     head = make_head(components=1)
     hidden, current, noise = draw(3, WIDTH), draw(3, CHANNELS), draw(3, CHANNELS, seed=9)
-    uniform, colouring = np.zeros(3, np.float32), head.colouring()
+    uniform = np.zeros(3, np.float32)
     still, whole, half = (
-        head.sample(hidden, current, noise, uniform, (1.0, scale), colouring).numpy()
+        sample(head, hidden, current, heads.Draws(noise, uniform, 1.0, scale))
         for scale in (0.0, 1.0, 0.5)
     )
     np.testing.assert_allclose(half - still, (whole - still) / 2, rtol=1e-4, atol=1e-5)
@@ -194,7 +205,7 @@ def test_density_is_float32_under_bfloat16() -> None:
     hidden, frames = tf.cast(draw(3, WIDTH), tf.bfloat16), draw(3, CHANNELS)
     nll = mixture.negative_log_likelihood(hidden, frames, frames)
     outputs: list[Any] = [nll, *mixture(hidden), mixture.mean(hidden, frames)]
-    outputs += [mean(hidden), *mean.losses_of(hidden, frames)]
+    outputs += [mean(hidden), *losses(mean, hidden, frames)]
     assert {output.dtype for output in outputs} == {tf.float32}
     # Only the one product is bfloat16, of 8 bits: its error, and no more.
     exact = -np.log(expected_density(mixture, tf.cast(hidden, tf.float32).numpy(), frames, frames))
@@ -211,12 +222,12 @@ def test_mean_head_scores_as_scipy_does() -> None:
     head.build((None, WIDTH))
     head.sigma_bias.assign(draw(CHANNELS, seed=5))
     hidden, target = draw(6, WIDTH), draw(6, CHANNELS)
-    square, likelihood = head.losses_of(hidden, target)
+    both, likelihood = losses(head, hidden, target)
     mean = head(hidden).numpy()
-    np.testing.assert_allclose(square, ((target - mean) ** 2).mean(axis=1), rtol=1e-5)
     sigma = FLOOR + np.logaddexp(0, np.float64(head.sigma_bias.numpy()))
     expected = -scipy.stats.norm.logpdf(target, mean, sigma).mean(axis=1)
     np.testing.assert_allclose(likelihood, expected, rtol=1e-5)
+    np.testing.assert_allclose(both, ((target - mean) ** 2).mean(axis=1) + expected, rtol=1e-5)
 
 
 def test_likelihood_of_the_mean_head_moves_its_deviation_only() -> None:
@@ -226,8 +237,9 @@ def test_likelihood_of_the_mean_head_moves_its_deviation_only() -> None:
     variables = [head.kernel.value, head.bias.value, head.sigma_bias.value]
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(hidden)
-        square, likelihood = head.losses_of(hidden, draw(6, CHANNELS, seed=3))
+        both, likelihood = losses(head, hidden, draw(6, CHANNELS, seed=3))
     assert tape.gradient(likelihood, [hidden, *variables[:2]]) == [None, None, None]
-    assert np.abs(tape.gradient(likelihood, variables[2])).min() > 0
-    assert np.abs(tape.gradient(square, variables[0])).max() > 0
-    assert tape.gradient(square, variables[2]) is None
+    of_deviation = tape.gradient(likelihood, variables[2])
+    assert np.abs(of_deviation).min() > 0
+    assert np.abs(tape.gradient(both, variables[0])).max() > 0
+    np.testing.assert_array_equal(tape.gradient(both, variables[2]), of_deviation)

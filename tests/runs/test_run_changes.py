@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import json
 import pathlib
 from typing import Any
 
@@ -14,6 +15,7 @@ from lstm_gen import models
 from lstm_gen.audio import normalisation
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.dataset.format import manifest
+from lstm_gen.models.lstm.config import LSTMConfig
 from lstm_gen.models.notes.config import GANConfig
 from lstm_gen.models.waveform_vae.config import WaveformVAEConfig
 from lstm_gen.platform import errors
@@ -48,6 +50,8 @@ CHANGES: list[tuple[str, dict[str, Any], str]] = [
     ("settings", {"dropout": 0.5}, "settings.dropout"),
     ("settings", {"input_noise": 0.5}, "settings.input_noise"),
     ("settings", {"sigma_floor": 0.5}, "settings.sigma_floor"),
+    ("settings", {"patch_components": 4}, "settings.patch_components"),
+    ("settings", {"stored_patches": 9}, "settings.stored_patches"),
     ("window", {"timesteps": 9}, "window.timesteps"),
     ("window", {"shift": 2}, "window.shift"),
     ("window", {"window_hop": 3}, "window.window_hop"),
@@ -95,6 +99,27 @@ def test_more_steps_and_a_moved_dataset_are_no_other_run(
 ) -> None:
     run = changed(tiny.make_run(dataset), "training", {"steps": 99})
     assert restore(run_dir, dataclasses.replace(run, data_dir="/elsewhere"), dataset)
+
+
+def test_a_training_of_an_earlier_version_goes_on_frame_by_frame(
+    run_dir: str, dataset: manifest.Dataset
+) -> None:
+    """Its settings know nothing of patches, nor do its weights."""
+    path = pathlib.Path(run_dir, "config.json")
+    values = json.loads(path.read_text())
+    for name in (*LSTMConfig.added, "noise_size", "head_blocks"):
+        del values["settings"][name]
+    path.write_text(json.dumps(values))
+    run = runs.load(run_dir)
+    assert run.settings == tiny.SETTINGS
+    assert run.window.shift == 1
+    weights = checkpoints.newest(runs.model_dir(run_dir), run.weight_specs())
+    assert weights is not None
+    assert {name.split("/")[1] for name in weights.specs} == {"lstm_0", "norm_1", "head", "bound"}
+    run.load_model()
+    assert restore(run_dir, run, dataset)
+    assert runs.open_or_create(run_dir, tiny.make_run(dataset))
+    assert runs.as_current(values, "there") == runs.as_dict(tiny.make_run(dataset))
 
 
 def test_another_topology_is_a_warning(
@@ -162,10 +187,11 @@ AUDIOS = {  # of families that do not read log_mel
 
 def test_the_shape_of_a_model_is_known_without_building_it(dataset: manifest.Dataset) -> None:
     for family in models.classes():
+        settings = family.config_class()
         run = dataclasses.replace(
             tiny.make_run(dataset),
-            settings=family.config_class(),
-            window=dataclasses.replace(tiny.WINDOW, shift=int(family.predicts)),
+            settings=settings,
+            window=dataclasses.replace(tiny.WINDOW, shift=family.target_shift(settings, 0)),
             audio=AUDIOS.get(family.representations[0], tiny.AUDIO),
         )
         built = checkpoints.specs_of(checkpoints.variables_of(model=run.build_model()))

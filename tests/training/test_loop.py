@@ -414,5 +414,5 @@ def test_the_bar_says_that_the_first_steps_are_compiled(
     assert any(text.startswith("compiling:   0%") for text in shown)
     assert not shown[-1].startswith("compiling")
     assert "100%" in shown[-1]
-    assert "fitting the loudness limits to the weights of step" in said.out
+    assert "fitting the loudness limits and the stored patches to the weights of step" in said.out
     assert "reading the training windows:   0%" in said.err

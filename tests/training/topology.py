@@ -22,12 +22,17 @@ from lstm_gen.models.lstm.config import LSTMConfig
 from lstm_gen.platform import cluster, devices
 from lstm_gen.training import step as steps
 
-SETTINGS = LSTMConfig(layers=1, units=16, components=3, dropout=0.2, input_noise=0.3)
+SETTINGS = LSTMConfig(
+    **tiny.FAMILY_SETTINGS["lstm"] | {"layers": 1, "units": 16, "dropout": 0.2}, input_noise=0.3
+)
 
 
 def train(strategy: tf.distribute.Strategy, path: str, n_steps: int) -> dict[str, Any]:
     """Return ids and rows that this process read, losses of each step, and the weights' hash."""
-    run = dataclasses.replace(tiny.make_run(manifest.load(path), batch_size=8), settings=SETTINGS)
+    window = dataclasses.replace(tiny.WINDOW, shift=SETTINGS.patch_frames)
+    run = dataclasses.replace(
+        tiny.make_run(manifest.load(path), batch_size=8), settings=SETTINGS, window=window
+    )
     keras.utils.set_random_seed(3)
     with strategy.scope():
         model = run.build_model()
@@ -51,7 +56,7 @@ def train(strategy: tf.distribute.Strategy, path: str, n_steps: int) -> dict[str
     average = devices.average(strategy, float(cluster.member().rank))
     return columns | {
         "average": average,
-        "loss": metrics["likelihood_loss"].numpy(),
+        "loss": metrics[f"{objectives[0].name}_loss"].numpy(),
         "weights": digest.hexdigest(),
     }
 

@@ -38,6 +38,11 @@ def seed_for(seed: Any, purpose: Any) -> Any:
     return tf.concat([words, seed[2:]], axis=0)
 
 
+def for_loss(seed: Any, batch: Any, training: bool) -> Any:
+    """Return a training step's seed; in validation each row always has the same draws."""
+    return seed if training else seed_from(0, TRAINING, batch["row"][0])
+
+
 def normal(shape: Any, seed: Any) -> Any:
     """Return standard normal draws, float32, within 5.3 of 0."""
     odd = tf.cast(2 * _bits(shape, seed, 23) + 1, tf.float32)  # from 1 to 2^24 - 1, all exact

@@ -125,7 +125,7 @@ class EnergyHead(Head):
     trains_on_draws = True
 
     def __init__(self, channels: int, noise_size: int, blocks: int, **kwargs: Any) -> None:
-        super().__init__(channels, noise_size, **kwargs)
+        super().__init__(channels, noise_size, autocast=False, **kwargs)  # call casts
         self.blocks = blocks
 
     def build(self, input_shape: Any) -> None:

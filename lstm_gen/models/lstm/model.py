@@ -193,7 +193,10 @@ class LSTMModel(base.AudioModel):
                 inputs = rng.corrupt(inputs, noise, rng.seed_for(seed, _NOISE), deviations)
             label_code = self.label_code(batch, inputs.shape[0])
             hidden = self(inputs, label_code, rng.seed_for(seed, _DROPOUT) if training else None)
-            normal = self._normal(inputs, rng.seed_for(seed, _DRAWS))
+            normal = None
+            if head.trains_on_draws:
+                draws = rng.seed_for(rng.for_loss(seed, batch, training), _DRAWS)
+                normal = self._normal(inputs, draws)
             per_example, shown = run_score(hidden, inputs, targets, normal)
             return base.Loss(per_example, {metric: shown})
 
@@ -208,9 +211,7 @@ class LSTMModel(base.AudioModel):
         )
 
     def _normal(self, codes: Any, seed: Any) -> Any:
-        """Return noise of the head's training draws, [draws, batch, steps, n_normal], or None."""
-        if not self.head.trains_on_draws:
-            return None
+        """Return noise of the head's training draws, [draws, batch, steps, n_normal]."""
         n_examples, n_steps = codes.shape[0] or tf.shape(codes)[0], codes.shape[1]
         shape = [n_examples, heads.N_DRAWS, n_steps, self.head.n_normal]
         return tf.transpose(rng.normal(shape, seed), [1, 0, 2, 3])
@@ -220,7 +221,8 @@ class LSTMModel(base.AudioModel):
         inputs, _ = self._inputs_and_targets(batch)
         hidden = self(inputs, self.label_code(batch, inputs.shape[0]))
         frames = self.coder.decode(self.head.mean(hidden, inputs))
-        return tf.reshape(frames, [tf.shape(inputs)[0], self.spec.timesteps, self.spec.channels])
+        n_frames = inputs.shape[1] * self.config.patch_frames
+        return tf.reshape(frames, [tf.shape(inputs)[0], n_frames, self.spec.channels])
 
     def _inputs_and_targets(self, batch: base.Batch) -> tuple[Any, Any]:
         codes = self.coder(batch["frames"])

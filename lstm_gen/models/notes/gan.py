@@ -83,7 +83,7 @@ class GAN(note_model.NoteModel):
         Metrics: the cross entropy, the mean scores of real and fake examples, and the penalty.
         """
         count, conditioning = self._conditioning_of(batch)
-        seed = _seed(batch, seed, training)
+        seed = rng.for_loss(seed, batch, training)
         real = spectrogram_image.from_frames(batch["frames"], self.spec)
         if training:
             real = _vary(real, self.config, rng.seed_for(seed, _VARY_REAL))
@@ -111,7 +111,7 @@ class GAN(note_model.NoteModel):
         """Return the non-saturating loss; its metric is the probability given to fake examples."""
         count, conditioning = self._conditioning_of(batch)
         purposes = (_GENERATOR_NOISE, _VARY_GENERATOR)
-        seed = _seed(batch, seed, training)
+        seed = rng.for_loss(seed, batch, training)
         fake = self._fake(conditioning, count, seed, purposes, training)
         score = self.discriminator(*fake, *conditioning)
         return base.Loss(tf.nn.softplus(-score), {"fake_probability": tf.sigmoid(score)})
@@ -150,11 +150,6 @@ class GAN(note_model.NoteModel):
         noise = request.sampling.temperature * np.stack(each, axis=1)
         noise = np.broadcast_to(noise, [request.n_songs, *noise.shape[1:]])
         return self.generate_from(noise, request, progress)
-
-
-def _seed(batch: base.Batch, seed: Any, training: bool) -> Any:
-    """Return the seed of a training step; in validation each row always has the same draw."""
-    return seed if training else rng.seed_from(0, rng.TRAINING, batch["row"][0])
 
 
 def _vary(example: tuple[Any, Any], config: GANConfig, seed: Any) -> tuple[Any, Any]:

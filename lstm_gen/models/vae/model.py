@@ -124,7 +124,7 @@ class VAE(latent_model.LatentModel):
             cond = self.label_vector(batch, frames.shape[0] or tf.shape(frames)[0])
             mean, log_sd = self.encode_frames(frames, cond)
             # The bound is an expectation over latents: validation draws them too, always the same.
-            seed = seed if training else rng.seed_from(0, rng.TRAINING, batch["row"][0])
+            seed = rng.for_loss(seed, batch, training)
             shape = [mean.shape[0] or tf.shape(mean)[0], *mean.shape[1:]]
             latents = mean + tf.exp(log_sd) * rng.normal(shape, seed)
             error = _mean_square(frames, self.decode_latents(latents, cond))
