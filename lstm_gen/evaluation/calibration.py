@@ -208,15 +208,15 @@ def distance(scores: Scores) -> float:
 
     A difference is 1 where it begins to be heard, and at most 3.
     """
-    level = np.mean([min(abs(x), _CAP) for x in (scores.quiet, scores.median, scores.loud)])
+    levels = [min(abs(x), _CAP) for x in (scores.quiet, scores.median, scores.loud)]
     ratios = [
         (_ratio(scores.onset_rate, scores.onset_rate_real), 1.5),
         (scores.onset_strength, 1.5),
         (scores.variance, 1.7),
         *([(scores.patch, 1.35)] if scores.patch is not None else []),
     ]
-    differences = [
-        level,
+    differences: list[float] = [
+        sum(levels) / len(levels),
         abs(scores.drift),
         scores.flux / 0.4,
         max(0.0, scores.energy - 1) / 0.1,
