@@ -110,7 +110,7 @@ def _next(scores: calibration.Scores, training: Training) -> str:
     """Return the advice."""
     more = "record more music"
     if not training.is_transposed:
-        more += ", or prepare it with --augment_semitones=-3,-2,-1,1,2,3"
+        more += ", or prepare it with --augment_semitones=-3,-2,-1,0,1,2,3"
     part = training.best_step / max(training.steps, 1)
     copies = scores.memorisation is not None and scores.memorisation < calibration.MEMORISATION
     if part >= _STILL_IMPROVING:

@@ -152,7 +152,7 @@ def test_the_search_goes_to_the_least_distance_and_asks_nothing_twice() -> None:
     asked.clear()
     chosen, _ = calibration._search(evaluate, (0.0,))
     assert chosen == base.Sampling(temperature=0.9)
-    assert len(asked) == 4
+    assert len(asked) == 5
 
 
 EMPTY = calibration.Scores(

@@ -75,7 +75,11 @@ def test_a_fault_is_named(changed: dict[str, Any], words: str) -> None:
     ("trained", "changed", "words"),
     [
         ({"best_step": 500}, {}, "train on, --steps=1000"),
-        ({"best_step": 100}, {}, "--augment_semitones=-3,-2,-1,1,2,3; best at step 100, and 5 min"),
+        (
+            {"best_step": 100},
+            {},
+            "--augment_semitones=-3,-2,-1,0,1,2,3; best at step 100, and 5 min",
+        ),
         ({"best_step": 100, "is_transposed": True}, {}, "record more music; best at step 100"),
         ({}, {"memorisation": 0.5}, "it stays close to what it learnt"),
         ({}, {"clarity": 0.4}, "a larger preset"),
