@@ -168,8 +168,10 @@ def train(data_dir: str, run_dir: str, *, preset: str = "", **settings: Any) -> 
 
     values = {"data_dir": data_dir, "run_dir": run_dir, **settings}
     line = _line(command.SETTINGS, preset, values, _OF_REPORTS)
-    job, fresh = command.read_job(line), line.build(command.StartConfig).fresh
-    command.train(job, fresh)
+    job, start = command.read_job(line), line.build(command.StartConfig)
+    result = command.train(job, start.fresh)
+    if start.calibrate:
+        command.calibrate(job, result)
     return load_run(job.run_dir)
 
 

@@ -72,6 +72,11 @@ class StartConfig(fields.Settings):
         True,
         "Fit simple predictors, in seconds, and show the model's likelihood beside theirs.",
     )
+    calibrate: bool = fields.setting(
+        True,
+        "When training ends, choose the sampling settings of songs by short rollouts beside "
+        "held-out music, store them with the weights, and say how the songs are.",
+    )
     dry_run: bool = fields.setting(
         False,
         "Train for some seconds, keep nothing, and print an estimate: parameters, memory, steps "
@@ -130,6 +135,8 @@ def main(line: settings.CommandLine) -> None:
         scored = start.baselines and run.family.predicts and has_likelihood
         scores = _baseline_scores(job.dataset, run) if scored else {}
         print(report.describe_result(result, run.training, scores, run.family.adversarial))
+        if start.calibrate:
+            calibrate(job, result)
         print(
             f"listen    {command.program('generate')} {line.files(unless='model')}"
             f"--run_dir={shlex.quote(run_dir)} --output_dir=songs"
@@ -192,6 +199,46 @@ def train(job: Job, fresh: bool) -> "loop.Result":
             print(deleted)
         runs.open_or_create(own_dir, run)
         return loop.train(own_dir, run, dataset, job.monitor, job.strategy, resume_dir=job.run_dir)
+
+
+def calibrate(job: Job, result: "loop.Result") -> None:
+    """Calibrate the songs of a trained run, if that has not been done; print what was found.
+
+    Only the chief of a cluster does, on its first device, and families that continue a primer are.
+
+    Raises:
+      InputError: If another process trains in the directory.
+    """
+    from lstm_gen.evaluation import calibration, verdict
+    from lstm_gen.models import base
+    from lstm_gen.platform import devices
+    from lstm_gen.runs import lease
+    from lstm_gen.runs import run as runs
+
+    run, split = dataclasses.replace(job.run, directory=job.run_dir), job.dataset.splits["train"]
+    if not devices.is_chief(job.strategy) or not calibration.applies_to(run):
+        return
+    facts = run.facts()
+    if calibration.SCORES not in facts:
+        with lease.hold(job.run_dir) as owner:
+            device = job.strategy.extended.worker_devices[0]
+            facts = calibration.calibrate(run, job.dataset, device)
+            owner.confirm()
+            runs.add_facts(job.run_dir, facts)
+    if not facts:
+        print("sampling  as learned; the music is too short to calibrate songs by")
+        return
+    scores = calibration.Scores(**facts[calibration.SCORES])
+    sampling = base.Sampling(**facts[calibration.SAMPLING])
+    print(f"sampling  {verdict.describe_sampling(sampling, scores)}")
+    trained = verdict.Training(
+        steps=result.progress.step,
+        best_step=result.progress.best_step,
+        minutes=split.seconds / 60,
+        is_transposed=bool(job.dataset.transposition.copies),
+    )
+    said = verdict.lines(scores, trained)
+    print("\n".join(f"{'' if index else 'verdict':10}{line}" for index, line in enumerate(said)))
 
 
 def output_run_dir(line: settings.CommandLine) -> str:

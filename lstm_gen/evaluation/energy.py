@@ -24,10 +24,13 @@ from lstm_gen.runs import run as runs
 PATCH_FRAMES = 4
 """Frames of a scored patch."""
 
-_HISTORIES = 256
+HISTORIES = 256
+"""Scored histories of an evaluation."""
+
 _SAMPLES = 4
 _AT_ONCE = 256
-_MOST_PATCHES = 1500  # of songs, and of held-out music: their distances take a second
+MOST_PATCHES = 1500
+"""Of songs, and of held-out music, in an evaluation: their distances take a second."""
 
 VAR_NAME = "VAR(3), full covariance"
 
@@ -88,8 +91,10 @@ def predictions(
     )
 
 
-def draw_histories(held_out: Sequence[inputs.Example], n_frames: int) -> Histories:
-    """Return 256 histories of `n_frames`, or of as many as half of the longest segment has.
+def draw_histories(
+    held_out: Sequence[inputs.Example], n_frames: int, most: int = HISTORIES
+) -> Histories:
+    """Return `most` histories of `n_frames`, or of as many as half of the longest segment has.
 
     Raises:
       InputError: If no segment holds a history and a patch.
@@ -101,7 +106,7 @@ def draw_histories(held_out: Sequence[inputs.Example], n_frames: int) -> Histori
         longest >= whole, f"held-out segments must have {whole} frames or more", longest=longest
     )
     edges = np.cumsum([0] + [max(0, len(one.frames) - whole + 1) for one in held_out])
-    places = np.linspace(0, edges[-1] - 1, min(_HISTORIES, edges[-1])).round().astype(int)
+    places = np.linspace(0, edges[-1] - 1, min(most, edges[-1])).round().astype(int)
     owners = np.searchsorted(edges, places, side="right") - 1
     starts = places - edges[owners]
     windows = np.stack(
@@ -112,12 +117,12 @@ def draw_histories(held_out: Sequence[inputs.Example], n_frames: int) -> Histori
     )
 
 
-def score(sampler: Sampler, histories: Histories) -> np.ndarray:
+def score(sampler: Sampler, histories: Histories, n_samples: int = _SAMPLES) -> np.ndarray:
     """Return the energy score of each history's samples, float64 [rows]."""
-    sampled = np.nan_to_num(sampler(histories.frames, _SAMPLES))
+    sampled = np.nan_to_num(sampler(histories.frames, n_samples))
     rows = len(histories.frames)
     return metrics.energy_score(
-        sampled.reshape(_SAMPLES, rows, -1), histories.following.reshape(rows, -1)
+        sampled.reshape(n_samples, rows, -1), histories.following.reshape(rows, -1)
     )
 
 
@@ -161,9 +166,9 @@ def songs(
       groups: Songs or real clips, by their headings.
       held_out: Held-out segments.
     """
-    observed, _ = _patches(held_out)
+    observed, _ = patches(held_out)
     scores = {
-        name: metrics.marginal_energy_score(*_patches(some), observed)
+        name: metrics.marginal_energy_score(*patches(some), observed)
         for name, some in groups.items()
     }
     return table.Table(
@@ -172,8 +177,13 @@ def songs(
     )
 
 
-def _patches(clips: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Return evenly spread patches, float32 [patches, values], and the clip of each."""
+def patches(clips: Sequence[np.ndarray], most: int = MOST_PATCHES) -> tuple[np.ndarray, np.ndarray]:
+    """Return evenly spread patches, float32 [patches, values], and the clip of each.
+
+    Args:
+      clips: float [frames, channels] each.
+      most: Patches to return, where there are so many.
+    """
     owners = np.repeat(np.arange(len(clips)), [len(clip) // PATCH_FRAMES for clip in clips])
     rows = np.concatenate(
         [
@@ -183,5 +193,5 @@ def _patches(clips: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
             for clip in clips
         ]
     )
-    chosen = np.linspace(0, len(rows) - 1, min(_MOST_PATCHES, len(rows))).round().astype(int)
+    chosen = np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int)
     return np.nan_to_num(rows[chosen].astype(np.float32)), owners[chosen]

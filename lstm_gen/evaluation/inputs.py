@@ -163,7 +163,7 @@ class Inputs:
             config.precision,
             show_progress=True,
         )
-        return np.stack(list(songs.values()))
+        return np.stack([song.frames for song in songs.values()])
 
     def load_model(self, run: Run) -> Any:
         """Return the trained model of a run, on the first device.
@@ -189,13 +189,28 @@ class Inputs:
         return model
 
 
-def segments(dataset: manifest.Dataset, split: str) -> list[Example]:
-    """Return the segments of a split in the order of its shards."""
-    return [
-        Example(dataset.normalise(segment.frames), segment.labels)
-        for shard in dataset.splits[split].shards
-        for segment in dataset.read_segments(shard)
-    ]
+def segments(
+    dataset: manifest.Dataset, split: str, most_frames: int | None = None
+) -> list[Example]:
+    """Return the segments of a split in the order of its shards.
+
+    Args:
+      dataset: To read.
+      split: "train", "validation" or "test".
+      most_frames: About how many frames to return, of every so many segments; None for all.
+    """
+    lengths = [n for shard in dataset.splits[split].shards for n in shard.frames]
+    every = -(-sum(lengths) // most_frames) if most_frames and lengths else 1
+    found, number = [], 0
+    for shard in dataset.splits[split].shards:
+        if number % every == 0 or number % every + shard.records > every:
+            found += [
+                Example(dataset.normalise(segment.frames), segment.labels)
+                for index, segment in enumerate(dataset.read_segments(shard), number)
+                if index % every == 0
+            ]
+        number += shard.records
+    return found
 
 
 def frames_of(dataset: manifest.Dataset, split: str) -> list[np.ndarray]:

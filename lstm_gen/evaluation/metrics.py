@@ -183,14 +183,14 @@ def repetition(clips: Clips, chunk_frames: int, least_frames: int) -> float:
     return float(np.mean(best)) if best else float("nan")
 
 
-def nearest_distance(clips: Clips, train: Clips) -> float:
+def nearest_distance(clips: Clips, train: Clips, most: int = _MAX_QUERIES) -> float:
     """Return the distance of a patch to the nearest training patch, the median over patches.
 
-    All patches of the training clips are candidates, and at most 256 patches of `clips`, evenly
+    All patches of the training clips are candidates, and at most `most` patches of `clips`, evenly
     spaced, are measured.
     """
     queries = np.concatenate([_patches(chunk) for chunk in chunks(clips, PATCH_FRAMES)])
-    chosen = np.linspace(0, len(queries) - 1, min(_MAX_QUERIES, len(queries))).round()
+    chosen = np.linspace(0, len(queries) - 1, min(most, len(queries))).round()
     flat = queries.reshape(len(queries), -1)[chosen.astype(int)]
     nearest = np.full(len(flat), np.inf)
     for clip in train:

@@ -92,7 +92,7 @@ def play(
         show_progress,
     )
     sounds = {
-        pitch: output.invert(run.normalisation.undo(songs[index]), run.audio, config)
+        pitch: output.invert(run.normalisation.undo(songs[index].frames), run.audio, config)
         for index, pitch in output.show_inversion(list(enumerate(wanted)), show_progress)
     }
     samples = mix(notes, sounds, run.audio.sample_rate)

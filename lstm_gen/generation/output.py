@@ -1,5 +1,6 @@
 """Output of generation: a sound file, a picture of its spectrogram and its settings as JSON."""
 
+import dataclasses
 import hashlib
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
@@ -12,6 +13,7 @@ from lstm_gen.config import fields
 from lstm_gen.config.audio import INVERSION_ITERATIONS, AudioConfig
 from lstm_gen.config.generation import GenerationConfig
 from lstm_gen.dataset.format import labels
+from lstm_gen.models import base
 from lstm_gen.platform import storage
 from lstm_gen.runs import checkpoints
 from lstm_gen.runs import run as runs
@@ -28,6 +30,7 @@ class Sound(NamedTuple):
       samples: float32 [samples] at the run's sample rate.
       labels: Conditioning labels.
       song: Index of the song.
+      attempt: Times that it was drawn again, because what was drawn failed.
     """
 
     name: str
@@ -35,6 +38,7 @@ class Sound(NamedTuple):
     samples: np.ndarray
     labels: Mapping[str, labels.Value]
     song: int = 0
+    attempt: int = 0
 
 
 def invert(frames: np.ndarray, audio: AudioConfig, config: GenerationConfig) -> np.ndarray:
@@ -69,10 +73,27 @@ def _settings(sound: Sound, run: runs.Run, config: GenerationConfig) -> dict[str
     Equal hashes prove that two machines have generated the same frames.
     """
     weights = checkpoints.newest(runs.model_dir(run.directory))
-    return fields.to_dict(config) | {
-        "run_dir": run.directory,
-        "song": sound.song,
-        "step": weights.step if weights else None,
-        "labels": dict(sound.labels),
-        "frames_sha256": hashlib.sha256(sound.frames.tobytes()).hexdigest(),
+    return (
+        fields.to_dict(config)
+        | _calibrated(run, config, weights)
+        | {
+            "run_dir": run.directory,
+            "song": sound.song,
+            "attempt": sound.attempt,
+            "step": weights.step if weights else None,
+            "labels": dict(sound.labels),
+            "frames_sha256": hashlib.sha256(sound.frames.tobytes()).hexdigest(),
+        }
+    )
+
+
+def _calibrated(
+    run: runs.Run, config: GenerationConfig, weights: checkpoints.State | None
+) -> dict[str, float]:
+    """Return the sampling settings that were not requested, as calibrated or as learned."""
+    found = base.Sampling(**(weights.facts.get("sampling") or {} if weights else {}))
+    return {
+        name: value
+        for name, value in dataclasses.asdict(found).items()
+        if name in run.family.controls and getattr(config, name) is None
     }

@@ -2,21 +2,46 @@
 
 Songs are generated in groups. A group is one batch on one device, and its songs depend on the
 group alone, to the last bit, so that any number of devices generates the same songs.
+
+Where the weights have limits (`generation.limits`), songs that fail are drawn again with other
+noise, the whole group at once, which needs no new program, and of the group those that had failed
+are taken.
 """
 
 import concurrent.futures
 import dataclasses
+import functools
+import sys
 import threading
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 import tqdm
 
+from lstm_gen.generation import limits
 from lstm_gen.models import base
 from lstm_gen.platform import cluster, devices
 from lstm_gen.runs import run as runs
+
+_MOST_REDRAWN = 3
+_SEEDS = 2**31
+_SEED_STEP = 1_640_531_527  # odd, so that attempts have seeds of their own
+
+Draw = Callable[[base.GenerationRequest], np.ndarray]
+
+
+class Song(NamedTuple):
+    """A song of a rollout.
+
+    Attributes:
+      frames: Normalised, float32 [n_frames, channels].
+      attempt: Times that it was drawn again before this draw.
+    """
+
+    frames: np.ndarray
+    attempt: int = 0
 
 
 def assign_groups(n_songs: int, at_once: int) -> list[range]:
@@ -34,7 +59,7 @@ def roll_out(
     device_names: Sequence[str],
     compute: str = "float32",
     show_progress: bool = False,
-) -> dict[int, np.ndarray]:
+) -> dict[int, Song]:
     """Generate groups of songs, as many groups at a time as there are devices.
 
     Args:
@@ -47,7 +72,7 @@ def roll_out(
       show_progress: Whether to show a progress bar on stderr.
 
     Returns:
-      Index of each song to its frames, normalised, float32 [n_frames, channels].
+      Index of each song to the song.
 
     Raises:
       InputError: If the run has no trained weights.
@@ -67,18 +92,25 @@ def roll_out(
     )
     lock = threading.Lock()
 
-    def generate_on(index: int) -> dict[int, np.ndarray]:
-        made: dict[int, np.ndarray] = {}
+    within = limits.of_run(run)
+
+    def generate_on(index: int) -> dict[int, Song]:
+        made: dict[int, Song] = {}
         for group in groups[index :: len(used)]:
             own = {name: rows[group.start : group.stop] for name, rows in request.labels.items()}
             part = dataclasses.replace(
                 request, n_songs=len(group), first_song=group.start, labels=own
             )
             advance = _Remaining(request.n_frames, bar, lock)
+            start, model = primer[group.start : group.stop], models[index]
             with tf.device(used[index]):
-                frames = models[index].generate(part, primer[group.start : group.stop], advance)
-            advance(request.n_frames)  # the frames that the family has not reported
-            made |= dict(zip(group, frames, strict=True))
+                frames = model.generate(part, start, advance)
+                advance(request.n_frames)  # the frames that the family has not reported
+                songs = [Song(song) for song in frames]
+                if within is not None and not request.share_noise:
+                    again = functools.partial(model.generate, primer=start, progress=_ignore)
+                    songs = _redraw_failed(songs, part, again, run, within)
+            made |= dict(zip(group, songs, strict=True))
         return made
 
     with bar:
@@ -93,6 +125,48 @@ def place_model(run: runs.Run, device: str, compute: str) -> Any:
     """Return the trained model on a device."""
     with tf.device(device), devices.layer_precision(compute):
         return run.load_model()
+
+
+def _redraw_failed(
+    songs: list[Song],
+    request: base.GenerationRequest,
+    draw: Draw,
+    run: runs.Run,
+    within: limits.Limits,
+) -> list[Song]:
+    """Return the songs of a group, those beyond the limits replaced by the best of up to 3 more.
+
+    What a song becomes depends on its own draws alone, not on which others failed.
+    """
+
+    def excesses(frames: np.ndarray) -> dict[str, float]:
+        return limits.excesses(run.normalisation.undo(frames), within, run.audio.frames_per_second)
+
+    best, found = list(songs), [excesses(song.frames) for song in songs]
+    first = [*found]
+    for attempt in range(1, _MOST_REDRAWN + 1):
+        failed = [row for row, beyond in enumerate(found) if beyond]
+        if not failed:
+            break
+        seed = (request.seed + attempt * _SEED_STEP) % _SEEDS
+        drawn = draw(dataclasses.replace(request, seed=seed))
+        for row in failed:
+            beyond = excesses(drawn[row])
+            if sum(beyond.values()) < sum(found[row].values()):
+                best[row], found[row] = Song(drawn[row], attempt), beyond
+    for row, beyond in enumerate(first):
+        if beyond:
+            name = f"song {request.first_song + row} {max(beyond, key=beyond.__getitem__)}"
+            outcome = "no draw was within the limits of real music, the best is kept"
+            tqdm.tqdm.write(
+                f"{name}: {outcome if found[row] else f'drawn again, {best[row].attempt} x'}",
+                file=sys.stderr,
+            )
+    return best
+
+
+def _ignore(_: int) -> None:
+    """Report no progress."""
 
 
 class _Remaining:

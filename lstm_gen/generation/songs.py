@@ -115,11 +115,11 @@ def _songs(
         config.precision,
         show_progress,
     )
-    for index, new in output.show_inversion(songs.items(), show_progress):
+    for index, (new, attempt) in output.show_inversion(songs.items(), show_progress):
         whole = np.concatenate([primer[index], new]) if config.include_primer else new
         frames = run.normalisation.undo(whole)
         samples = output.invert(frames, run.audio, config)
-        yield output.Sound(f"song-{index:03d}", frames, samples, song_labels[index], index)
+        yield output.Sound(f"song-{index:03d}", frames, samples, song_labels[index], index, attempt)
 
 
 def _portable(run: runs.Run, config: GenerationConfig) -> output.Sound:

@@ -115,6 +115,14 @@ def write(parent: str, step: int, variables: Variables, facts: dict[str, Any]) -
     return state
 
 
+def amend(state: State, facts: dict[str, Any]) -> State:
+    """Replace the facts of a state, atomically; its variables stay as they are."""
+    amended = state._replace(facts=facts)
+    commit = fields.to_json(_commit_values(amended))
+    storage.write_text(storage.join(state.path, _COMMIT), commit)
+    return amended
+
+
 def newest(parent: str, specs: safetensors.Specs | None = None) -> State | None:
     """Return the newest intact state below `parent`, or None if there is no state.
 

@@ -137,11 +137,14 @@ class Run:
         checkpoints.read(state, checkpoints.variables_of(model=model))
         return model
 
+    def facts(self) -> dict[str, Any]:
+        """Return the plain values stored with the trained weights; {} before there are any."""
+        state = checkpoints.newest(model_dir(self.directory)) if self.directory else None
+        return state.facts if state else {}
+
     def sampling(self) -> base.Sampling:
         """Return the sampling settings that were calibrated with the weights, or the defaults."""
-        state = checkpoints.newest(model_dir(self.directory)) if self.directory else None
-        values = (state.facts.get("sampling") if state else None) or {}
-        return base.Sampling(**values)
+        return base.Sampling(**self.facts().get("sampling") or {})
 
     def weight_specs(self) -> safetensors.Specs:
         """Return names, types and shapes of the weights without allocating any.
@@ -292,6 +295,18 @@ def save_model(run_dir: str, model: Any, step: int, facts: dict[str, Any]) -> No
     parent = model_dir(run_dir)
     state = checkpoints.write(parent, step, checkpoints.variables_of(model=model), facts)
     checkpoints.keep_newest(parent, 1, state)
+
+
+def add_facts(run_dir: str, facts: dict[str, Any]) -> None:
+    """Store plain values with the weights for generation, which stay as they are.
+
+    Args:
+      run_dir: Run directory that holds weights.
+      facts: JSON values; those of the same name are replaced.
+    """
+    state = checkpoints.newest(model_dir(run_dir))
+    if state is not None:
+        checkpoints.amend(state, state.facts | facts)
 
 
 def as_dict(run: Run) -> dict[str, Any]:
