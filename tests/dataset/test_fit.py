@@ -22,7 +22,7 @@ from lstm_gen.platform import errors
 def make_job(folder: pathlib.Path, data_dir: pathlib.Path, **audio: Any) -> plan.Job:
     """Return a job whose frames are activations."""
     job = material.make_job(folder, data_dir, split="blocks", validation_fraction=0.2)
-    chosen = {"representation": "activations", "n_atoms": 6} | audio
+    chosen: dict[str, Any] = {"representation": "activations", "n_atoms": 6} | audio
     return dataclasses.replace(job, audio=dataclasses.replace(job.audio, **chosen))
 
 
