@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from lstm_gen.cli import command, paths, settings
 from lstm_gen.config import fields
-from lstm_gen.config.audio import AudioConfig
+from lstm_gen.config.audio import INVERSION_ITERATIONS, AudioConfig
 from lstm_gen.platform import errors
 
 if TYPE_CHECKING:
@@ -130,7 +130,9 @@ def _dump(dataset: "manifest.Dataset", wanted: int, output: str) -> None:
     segment = _find(dataset, wanted)
     audio = dataset.audio
     n_samples = dataset.segment.example_samples(audio) or None
-    samples = representations.invert(segment.frames, audio, n_samples=n_samples)
+    searches = representations.of(audio).default_iterations > 0
+    iterations = INVERSION_ITERATIONS["final"] if searches else None
+    samples = representations.invert(segment.frames, audio, iterations, n_samples)
     files.write(output, samples, audio.sample_rate)
     seconds = len(samples) / audio.sample_rate
     start_seconds = segment.start_frame / audio.frames_per_second

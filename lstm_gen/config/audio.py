@@ -12,7 +12,7 @@ from lstm_gen.platform import errors
 REPRESENTATIONS = ("log_mel", "activations", "log_stft", "complex_stft", "waveform")
 PHASES = ("instantaneous_frequency", "real_imaginary")
 NORMALISATIONS = ("standard", "min_max")
-INVERSION_ITERATIONS = {"preview": 8, "standard": 16, "high": 24, "final": 64}
+INVERSION_ITERATIONS = {"preview": 8, "standard": 16, "high": 24, "final": 200}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
