@@ -8,6 +8,7 @@ wider than what that may move.
 """
 
 import dataclasses
+import pathlib
 from collections.abc import Callable, Collection
 
 import numpy as np
@@ -71,8 +72,12 @@ def _sample(
 ) -> list[np.ndarray]:
     """Return power spectra of about `n_frames` training frames, in runs of consecutive ones."""
     try:
-        runs = _choose(job, recording, task, n_frames)
-        spectra = _read_spectra(job, recording, runs)
+        with storage.local_copy(storage.join(job.input_dir, recording.name)) as local:
+            path = pathlib.Path(local)  # read twice: first all of it, for which frames train
+            here = dataclasses.replace(job, input_dir=str(path.parent))
+            copied = dataclasses.replace(recording, name=path.name)
+            runs = _choose(here, copied, task, n_frames)
+            spectra = _read_spectra(here, copied, runs)
     except Exception as error:  # as for shards
         shards.blame(error)
         return []
