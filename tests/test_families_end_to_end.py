@@ -22,8 +22,8 @@ from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.prepare import plan, prepare
 from lstm_gen.generation import resynthesis, songs
 from lstm_gen.models import base
-from lstm_gen.platform import devices, errors
-from lstm_gen.runs import checkpoints, safetensors
+from lstm_gen.platform import devices, errors, safetensors
+from lstm_gen.runs import checkpoints
 from lstm_gen.runs import run as runs
 from lstm_gen.training import loop
 

@@ -21,12 +21,11 @@ from typing import NamedTuple
 import numpy as np
 import scipy.fft
 
-from lstm_gen.audio import frequency_scales, inversion_kernels, stft
+from lstm_gen.audio import frequency_scales, inversion_kernels, start_spectrum, stft
 from lstm_gen.config.audio import INVERSION_ITERATIONS, AudioConfig
 from lstm_gen.platform import errors
 
 START_STEPS = 10
-EPSILON = 1e-12  # of the loudest mel power
 _LONGEST_EARLY = 16
 _FITS = 4
 # A Hann window is near the Gaussian exp(-pi t^2 / gamma) of gamma = 0.25645 n_fft^2.
@@ -47,26 +46,6 @@ class _Bank(NamedTuple):
     rising: np.ndarray
     falling: np.ndarray
     blend: np.ndarray
-
-
-class Grid(NamedTuple):
-    """Positions of the bins among the mel bands, to interpolate the start between bands.
-
-    Attributes:
-      bands: int [filled], the bands that reach a bin; with many bands, low ones can be too narrow.
-      area: float32 [filled], the sum of each band's weights.
-      lower: int [bins], the band of `bands` at or below each bin.
-      upper: int [bins], the band after it.
-      fraction: float32 [bins], position of the bin from `lower` (0) to `upper` (1).
-      reached: bool [bins], whether any band reaches the bin.
-    """
-
-    bands: np.ndarray
-    area: np.ndarray
-    lower: np.ndarray
-    upper: np.ndarray
-    fraction: np.ndarray
-    reached: np.ndarray
 
 
 class Step(NamedTuple):
@@ -254,7 +233,7 @@ def _search(
                 mel[block],
                 *bank,
                 *step,
-                EPSILON,
+                start_spectrum.EPSILON,
                 spectrum[block],
             )
     return _inverse(spectrum, gain, audio)[_inside(audio, n_samples)]
@@ -262,35 +241,9 @@ def _search(
 
 def _start_power(mel: np.ndarray, audio: AudioConfig) -> np.ndarray:
     """Return a smooth power spectrum, float32 [frames, bins], that has the mel power."""
-    bank = grid(audio)
-    density = np.log(mel[:, bank.bands] / bank.area + np.float32(EPSILON))
-    # np.take, because indexing an axis that is not the first returns a transposed layout.
-    power = np.take(density, bank.lower, axis=1)
-    power += bank.fraction * (np.take(density, bank.upper, axis=1) - power)
-    np.exp(power, out=power)
-    power *= bank.reached
-    inversion_kernels.fit_mel(power, mel, *_bank(audio), START_STEPS, EPSILON)
+    power = start_spectrum.power(mel, audio)
+    inversion_kernels.fit_mel(power, mel, *_bank(audio), START_STEPS, start_spectrum.EPSILON)
     return power
-
-
-@functools.cache
-def grid(audio: AudioConfig) -> Grid:
-    """Return the positions of the bins among the bands."""
-    bank = frequency_scales.filter_bank(audio)
-    area = bank.sum(axis=1)
-    filled = np.flatnonzero(area)
-    bins_hz = np.linspace(0, audio.sample_rate / 2, bank.shape[1])
-    centres_hz = frequency_scales.band_edges(audio)[1:-1][filled]
-    position = np.interp(bins_hz, centres_hz, np.arange(filled.size))
-    lower = np.floor(position).astype(np.intp)
-    return Grid(
-        bands=filled,
-        area=area[filled],
-        lower=lower,
-        upper=np.minimum(lower + 1, filled.size - 1),
-        fraction=(position - lower).astype(np.float32),
-        reached=np.asarray(bank.any(axis=0)),
-    )
 
 
 @functools.cache

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lstm_gen.audio import frequency_scales, stft
+from lstm_gen.audio import dictionary, frequency_scales, stft
 from lstm_gen.config.audio import INVERSION_ITERATIONS, AudioConfig
 from lstm_gen.platform import errors
 
@@ -171,6 +171,57 @@ class LogStft(Spectrum):
         return powers
 
 
+class Activations(Representation):
+    """ln(power) of the atoms of a fitted dictionary: few values, and notes of real spectra."""
+
+    @property
+    def atoms(self) -> np.ndarray:
+        """The dictionary, float32 [n_atoms, 1 + n_fft // 2], each spectrum of unit energy.
+
+        Raises:
+          InputError: If the analysis comes without it.
+        """
+        arrays = self.audio.fitted.arrays if self.audio.fitted else {}
+        errors.require(
+            dictionary.NAME in arrays,
+            "frames of activations need the dictionary of their dataset; use the analysis of a "
+            "dataset or a run, which have it",
+            n_atoms=self.audio.n_atoms,
+        )
+        return arrays[dictionary.NAME]
+
+    def extract(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Yield ln(activation^2 + log_floor), float32 [frames, n_atoms]."""
+        atoms = self.atoms
+
+        def log_activations(spectrum: np.ndarray) -> np.ndarray:
+            found = dictionary.activate(np.sqrt(stft.power(spectrum)), atoms)
+            return stft.log_power(np.square(found), self.audio)
+
+        return stft.map_chunks(log_activations, blocks, self.audio)
+
+    def bin_power(self, frames: np.ndarray) -> np.ndarray:
+        """Return the power of every bin of the transform, float32 [frames, 1 + n_fft // 2]."""
+        activations = np.sqrt(stft.log_to_power(frames, self.audio))
+        return np.square(activations @ self.atoms)
+
+    def power(self, frames: np.ndarray) -> np.ndarray:
+        """Return each frame's power summed over bins."""
+        return self.bin_power(frames).sum(axis=1)
+
+    def invert(self, frames: np.ndarray, n_iterations: int, n_samples: int, /) -> np.ndarray:
+        """Return the waveform of these magnitudes, its phase estimated and then refined."""
+        from lstm_gen.audio import inversion  # as in `LogMel.invert`
+
+        spectrum = inversion.estimate_spectrum(self.bin_power(frames), self.audio)
+        return inversion.refine(spectrum, self.audio, n_iterations, n_samples)
+
+    def picture(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return ln(power) [frames, bins] and the frequencies of the bins, Hz."""
+        bins_hz = np.linspace(0, self.audio.sample_rate / 2, 1 + self.audio.n_fft // 2)
+        return stft.log_power(self.bin_power(frames), self.audio), bins_hz
+
+
 class InstantaneousFrequency(Spectrum):
     """ln(power) of FFT bins, then each bin's phase step from the frame before.
 
@@ -301,6 +352,7 @@ class Waveform(Representation):
 
 _CLASSES: dict[str, type[Representation]] = {
     "log_mel": LogMel,
+    "activations": Activations,
     "log_stft": LogStft,
     "instantaneous_frequency": InstantaneousFrequency,
     "real_imaginary": RealImaginary,

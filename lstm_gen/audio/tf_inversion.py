@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from lstm_gen.audio import frequency_scales, inversion, stft
+from lstm_gen.audio import (
+    dictionary,
+    frequency_scales,
+    inversion,
+    representations,
+    start_spectrum,
+    stft,
+)
 from lstm_gen.config.audio import AudioConfig
 
 _GRID = 1 << 23  # steps of phase in a half turn, as `representations` has them in float32
@@ -39,6 +46,9 @@ def extract(samples: Any, audio: AudioConfig) -> Any:
         bank = frequency_scales.filter_bank(audio)
         mel = tf.matmul(_power(spectrum), bank, transpose_b=True)
         return tf.math.log(mel + audio.log_floor)
+    if audio.representation == "activations":
+        found = _activate(tf.sqrt(_power(spectrum)), representations.Activations(audio).atoms)
+        return tf.math.log(tf.square(found) + audio.log_floor)
     kept = spectrum[:, : audio.n_bins_resolved]
     if not audio.is_logarithmic:
         parts = tf.concat([tf.math.real(kept), tf.math.imag(kept)], axis=1)
@@ -63,7 +73,11 @@ def invert(frames: Any, audio: AudioConfig, n_iterations: int) -> Any:
         return _invert_mel(frames, audio, n_iterations)
     if audio.representation == "complex_stft":
         return _refine(_to_spectrum(frames, audio), audio, n_iterations)
-    power = _all_bins(_log_to_power(frames, audio), audio)
+    if audio.representation == "activations":
+        atoms = representations.Activations(audio).atoms
+        power = tf.square(tf.matmul(tf.sqrt(_log_to_power(frames, audio)), atoms))
+    else:
+        power = _all_bins(_log_to_power(frames, audio), audio)
     return _refine(_estimate_spectrum(power, audio), audio, n_iterations)
 
 
@@ -172,20 +186,48 @@ def _search(
 
 def _start_power(mel: Any, audio: AudioConfig) -> Any:
     """Return a smooth power spectrum that has the mel power."""
-    grid = inversion.grid(audio)
-    density = tf.math.log(tf.gather(mel, grid.bands, axis=1) / grid.area + inversion.EPSILON)
+    grid = start_spectrum.grid(audio)
+    mel_density = tf.gather(mel, grid.bands, axis=1) / grid.area
+    density = tf.math.log(mel_density + start_spectrum.EPSILON)
     lower, upper = (tf.gather(density, side, axis=1) for side in (grid.lower, grid.upper))
-    power = tf.exp(lower + grid.fraction * (upper - lower)) * grid.reached.astype(np.float32)
+    logs = lower + grid.fraction * (upper - lower)
+    weights = audio.fitted.arrays.get(start_spectrum.NAME) if audio.fitted else None
+    if weights is not None:
+        change = tf.matmul(_features(density), weights.astype(np.float32))
+        logs += 2 * tf.clip_by_value(change, -start_spectrum.RANGE, start_spectrum.RANGE)
+    power = tf.exp(logs) * grid.reached.astype(np.float32)
     for _ in range(inversion.START_STEPS):
         power = _fit_mel(power, mel, audio, tf.constant(False))
     return power
+
+
+def _features(density: Any) -> Any:
+    """Return the features of the start spectrum's map, as `start_spectrum` has them."""
+    mean = tf.reduce_mean(density, axis=1, keepdims=True)
+    relative = (density - mean) / start_spectrum.SPREAD
+    before = tf.concat([relative[:1], relative[:-1]], axis=0)
+    after = tf.concat([relative[1:], relative[-1:]], axis=0)
+    return tf.concat([before, relative, after, tf.ones_like(relative[:, :1])], axis=1)
+
+
+def _activate(magnitudes: Any, atoms: np.ndarray) -> Any:
+    """Return the activations of a dictionary's atoms, as `dictionary.activate` does."""
+    tiny = dictionary.TINY
+    scale = 1 / (atoms.sum(axis=1) + np.float32(tiny))
+
+    def step(activations: Any, _: Any) -> Any:
+        ratio = magnitudes / (tf.matmul(activations, atoms) + tiny)
+        return tf.maximum(activations * tf.matmul(ratio, atoms, transpose_b=True) * scale, tiny)
+
+    first = tf.maximum(tf.matmul(magnitudes, atoms, transpose_b=True), tiny)
+    return tf.foldl(step, tf.range(dictionary.STEPS), first)
 
 
 def _fit_mel(power: Any, mel: Any, audio: AudioConfig, over_relax: Any) -> Any:
     """Take one Richardson-Lucy step from a power to the mel."""
     bank = frequency_scales.filter_bank(audio)
     weights = bank / np.maximum(bank.sum(axis=0), np.float32(_TINY))
-    ratio = mel / (tf.matmul(power, bank, transpose_b=True) + inversion.EPSILON)
+    ratio = mel / (tf.matmul(power, bank, transpose_b=True) + start_spectrum.EPSILON)
     bounded = tf.clip_by_value(ratio, _LEAST_RATIO, _MOST_RATIO)
     ratio = tf.where(over_relax, bounded * tf.sqrt(bounded), ratio)
     return power * tf.matmul(ratio, weights)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from lstm_gen.cli import command, paths, settings
 from lstm_gen.config import fields
-from lstm_gen.config.audio import AudioConfig
+from lstm_gen.config.audio import INVERSION_ITERATIONS, AudioConfig
 from lstm_gen.platform import errors
 
 if TYPE_CHECKING:
@@ -64,6 +64,8 @@ def main(line: settings.CommandLine) -> int:
     checked = "every record" if options.deep else "names, sizes and counts; see --deep"
     found = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
     print(f"{found} found (checked: {checked})")
+    if options.plots or options.dump_segment is not None:
+        dataset = manifest.with_fitted(dataset)
     if options.plots:
         summary.draw(options.plots, dataset)
         print(f"{options.plots}: a picture of the dataset")
@@ -103,6 +105,7 @@ def _describe_frames(audio: AudioConfig) -> str:
     held = {
         "log_mel": f"{audio.n_mels} mel bands from {audio.fmin_hz:g} to "
         f"{audio.fmax_resolved_hz:g} Hz, linear to {audio.mel_break_hz:g}",
+        "activations": f"{audio.n_atoms} activations of fitted spectra",
         "log_stft": f"{audio.n_bins_resolved} bins up to {bins_hz:g} Hz",
         "complex_stft": f"{audio.n_bins_resolved} bins up to {bins_hz:g} Hz ({audio.phase})",
         "waveform": f"{audio.hop_length} samples",
@@ -127,7 +130,9 @@ def _dump(dataset: "manifest.Dataset", wanted: int, output: str) -> None:
     segment = _find(dataset, wanted)
     audio = dataset.audio
     n_samples = dataset.segment.example_samples(audio) or None
-    samples = representations.invert(segment.frames, audio, n_samples=n_samples)
+    searches = representations.of(audio).default_iterations > 0
+    iterations = INVERSION_ITERATIONS["final"] if searches else None
+    samples = representations.invert(segment.frames, audio, iterations, n_samples)
     files.write(output, samples, audio.sample_rate)
     seconds = len(samples) / audio.sample_rate
     start_seconds = segment.start_frame / audio.frames_per_second

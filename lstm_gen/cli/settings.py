@@ -340,6 +340,7 @@ def _owners(kind: type[fields.Settings]) -> tuple[_Owner, ...]:
     return tuple(
         _Owner(kind, field.name, settings[field.name], field.default, _type(hints[field.name]))
         for field in dataclasses.fields(kind)  # type: ignore[arg-type]
+        if field.name in settings
     )
 
 

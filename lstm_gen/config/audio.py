@@ -4,13 +4,32 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy as np
+
 from lstm_gen.config import fields
 from lstm_gen.platform import errors
 
-REPRESENTATIONS = ("log_mel", "log_stft", "complex_stft", "waveform")
+REPRESENTATIONS = ("log_mel", "activations", "log_stft", "complex_stft", "waveform")
 PHASES = ("instantaneous_frequency", "real_imaginary")
 NORMALISATIONS = ("standard", "min_max")
-INVERSION_ITERATIONS = {"preview": 8, "standard": 16, "high": 24, "final": 64}
+INVERSION_ITERATIONS = {"preview": 8, "standard": 16, "high": 24, "final": 200}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """Arrays of an analysis that were fitted to a dataset's training split; equal by their hash.
+
+    Attributes:
+      n_bytes: Size of the file that holds them.
+      sha256: Of that file, hexadecimal.
+      arrays: By name; empty where only their identity matters, as in the facts of a checkpoint.
+    """
+
+    n_bytes: int
+    sha256: str
+    arrays: Mapping[str, np.ndarray] = dataclasses.field(
+        default_factory=dict, compare=False, repr=False
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -18,6 +37,9 @@ class AudioConfig(fields.Settings):
     """Analysis of sound into frames, and its inversion.
 
     A frame is one row of `channels` values. Settings of other representations are ignored.
+
+    Attributes:
+      fitted: What the training split of a dataset adds to the settings; see `audio.fitted`.
     """
 
     added: ClassVar[Mapping[str, Any]] = {"mel_break_hz": 1000.0}
@@ -33,8 +55,10 @@ class AudioConfig(fields.Settings):
     representation: str = fields.setting(
         "log_mel",
         "Content of a frame. log_mel: log power of mel bands; few values, close to hearing, "
-        "inverted by estimating the phase. log_stft: log power of FFT bins. complex_stft: the same "
-        "with phase, inverted exactly. waveform: hop_length samples.",
+        "inverted by estimating the phase. activations: log power of the "
+        "spectra of a dictionary that is fitted to the training split; notes are clear by "
+        "construction. log_stft: log power of FFT bins. complex_stft: the same with phase, "
+        "inverted exactly. waveform: hop_length samples.",
         choices=REPRESENTATIONS,
     )
     n_fft: int = fields.setting(
@@ -67,6 +91,12 @@ class AudioConfig(fields.Settings):
         unit="Hz",
         at_least=20,
         at_most=20_000,
+    )
+    n_atoms: int = fields.setting(
+        128,
+        "Spectra of the dictionary. More follow a recording more closely. activations only.",
+        at_least=1,
+        at_most=4096,
     )
     fmin_hz: float = fields.setting(
         0.0, "Lower edge of the lowest mel band. log_mel only.", unit="Hz", at_least=0
@@ -106,12 +136,16 @@ class AudioConfig(fields.Settings):
         choices=NORMALISATIONS,
     )
 
+    fitted: Fitted | None = dataclasses.field(default=None, repr=False, metadata=fields.ATTACHED)
+
     def unused(self) -> frozenset[str]:
         """Return the fields that the representation does not need."""
-        mels = {"n_mels", "mel_break_hz", "fmin_hz", "fmax_hz"}
-        return frozenset(
-            {"log_mel": set(), "waveform": {*mels, "n_fft"}}.get(self.representation, mels)
-        )
+        unused = {"n_mels", "mel_break_hz", "fmin_hz", "fmax_hz", "n_atoms"}
+        if self.representation == "log_mel":
+            return frozenset({"n_atoms"})
+        if self.representation == "activations":
+            return frozenset(unused - {"n_atoms"})
+        return frozenset(unused | ({"n_fft"} if self.representation == "waveform" else set()))
 
     def check(self) -> None:
         """Raise InputError where bins, hop and bands do not fit the FFT."""
@@ -168,14 +202,17 @@ class AudioConfig(fields.Settings):
 
     @property
     def n_bands(self) -> int:
-        """Levels of a frame in frequency: mel bands or FFT bins (not waveform)."""
-        return self.n_mels if self.representation == "log_mel" else self.n_bins_resolved
+        """Levels of a frame in frequency: mel bands, atoms or FFT bins (not waveform)."""
+        return {"log_mel": self.n_mels, "activations": self.n_atoms}.get(
+            self.representation, self.n_bins_resolved
+        )
 
     @property
     def channels(self) -> int:
         """Values of a frame."""
         return {
             "log_mel": self.n_mels,
+            "activations": self.n_atoms,
             "log_stft": self.n_bins_resolved,
             "complex_stft": 2 * self.n_bins_resolved,
             "waveform": self.hop_length,
@@ -184,7 +221,8 @@ class AudioConfig(fields.Settings):
     @property
     def is_logarithmic(self) -> bool:
         """Whether frames hold natural logarithms of power, not linear values."""
-        return self.representation in ("log_mel", "log_stft") or self.has_phase_steps
+        levels = ("log_mel", "activations", "log_stft")
+        return self.representation in levels or self.has_phase_steps
 
     @property
     def has_phase_steps(self) -> bool:

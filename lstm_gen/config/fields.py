@@ -7,6 +7,7 @@
 The command line makes its flags from the same declarations (`lstm_gen.cli.settings`).
 """
 
+import copy
 import dataclasses
 import json
 import math
@@ -20,6 +21,9 @@ from lstm_gen.platform import errors
 
 T = TypeVar("T")
 _KEY = "setting"
+ATTACHED = {"attached": True}
+"""Metadata of a dataclass field that is no setting: it has no flag, and is not in JSON."""
+
 _INTEGER = re.compile(r"[+-]?[0-9]{1,9}")
 
 
@@ -101,7 +105,7 @@ def like(kind: type, name: str, **changes: Any) -> Any:
 
 def settings_of(kind: Any) -> dict[str, Setting]:
     """Return the settings of a class or instance, by the name of the field."""
-    return {field.name: field.metadata[_KEY] for field in dataclasses.fields(kind)}
+    return {field.name: field.metadata[_KEY] for field in _stored(kind)}
 
 
 class Settings:
@@ -171,7 +175,12 @@ def integers(name: str, text: str) -> tuple[int, ...]:
 
 def to_dict(config: Any) -> dict[str, Any]:
     """Return a configuration as plain JSON values."""
-    return dataclasses.asdict(config)
+    return {field.name: copy.deepcopy(getattr(config, field.name)) for field in _stored(config)}
+
+
+def _stored(kind: Any) -> list[dataclasses.Field[Any]]:
+    """Return the fields of a class or instance but those that are attached."""
+    return [field for field in dataclasses.fields(kind) if field.metadata != ATTACHED]
 
 
 def from_dict(kind: type[T], values: Mapping[str, Any], where: str) -> T:
@@ -188,8 +197,7 @@ def from_dict(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     Raises:
       InputError: For an unknown, removed or wrongly typed field, naming it.
     """
-    # A type variable cannot be bound to "a dataclass".
-    fields = dataclasses.fields(kind)  # type: ignore[arg-type]
+    fields = _stored(kind)
     errors.require(isinstance(values, Mapping), f"{where} must be a JSON object", value=values)
     removed: Mapping[str, Any] = getattr(kind, "removed", {})
     for name in sorted(set(values) & set(removed)):

@@ -24,9 +24,7 @@ HELD_OUT, TRAINING = "held-out music", "training music"
 """Headings of real clips. Where training music is out of a range, a figure says nothing; but a copy
 of itself has to fail a row of copies."""
 
-_LARGEST_DEVIATION = (
-    8.0  # in a normalised frame that is made a sound: a runaway is a knock, not infinite
-)
+_LARGEST_DEVIATION = 8.0  # of a logarithm in frames that are made sound
 _EXCERPT_FRACTION = 0.9  # of a segment, so that excerpts come from most segments
 
 
@@ -87,10 +85,11 @@ class Inputs:
     def sounds(self, dataset: manifest.Dataset, clips: Iterable[np.ndarray]) -> list[np.ndarray]:
         """Return the waveforms of clips, each normalised frames [frames, channels]."""
         n_iterations = INVERSION_ITERATIONS[self.settings.inversion_quality]
-        largest = _LARGEST_DEVIATION
+        # A rollout that has run away is a knock, not an error; only logarithms have no outliers.
+        most = _LARGEST_DEVIATION if dataset.audio.is_logarithmic else np.inf
         return [
             representations.invert(
-                dataset.normalisation.undo(np.clip(np.nan_to_num(clip), -largest, largest)),
+                dataset.normalisation.undo(np.clip(np.nan_to_num(clip), -most, most)),
                 dataset.audio,
                 n_iterations,
             )

@@ -162,7 +162,7 @@ def evaluate(given: inputs.Inputs) -> list[table.Table]:
     return [
         *likelihoods,
         *_predictions(given, train, examples),
-        energy.songs({title: list(frames) for title, frames in clips.items()}, held_out),
+        _songs_energy(given, clips, train, held_out),
         dataclasses.replace(acceptance(reports), notes=[_NOTE]),
         *sound.compare_clips(given, dataset, clips, owners),
     ]
@@ -175,6 +175,23 @@ def _predictions(
     chosen = [run for run in given.runs if run.family.predicts]
     models = {run.directory: given.load_model(run) for run in chosen}
     return [energy.predictions(chosen, models, train, held_out)] if chosen else []
+
+
+def _songs_energy(
+    given: inputs.Inputs,
+    clips: Mapping[str, np.ndarray],
+    train: Sequence[np.ndarray],
+    held_out: Sequence[np.ndarray],
+) -> table.Table:
+    """Return the table of energy scores of songs, with songs of VAR(3) beside them."""
+    n_frames = round(given.settings.seconds * given.runs[0].audio.frames_per_second)
+    linear = baselines.fit_var(train).sample(
+        clips[inputs.HELD_OUT][:, : baselines.LAGS],
+        n_frames,
+        np.random.default_rng(given.settings.seed),
+    )
+    groups = {**clips, "songs of VAR(3)": np.clip(linear, -_CLAMP, _CLAMP)}
+    return energy.songs({title: list(some) for title, some in groups.items()}, held_out)
 
 
 def _require_log_mel(dataset: manifest.Dataset) -> None:

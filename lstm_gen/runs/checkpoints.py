@@ -19,8 +19,7 @@ import numpy as np
 from absl import logging
 
 from lstm_gen.config import fields
-from lstm_gen.platform import errors, failpoints, storage
-from lstm_gen.runs import safetensors
+from lstm_gen.platform import errors, failpoints, safetensors, storage
 
 _COMMIT = "commit.json"
 _ARRAYS = "state.safetensors"

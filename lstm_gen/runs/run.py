@@ -1,10 +1,12 @@
 """Run: the settings of a trained model, and the directory that holds them and its weights.
 
-config.json     family, its settings, window, training; the dataset's audio settings and statistics
-checkpoints/    states to resume from
-model/          weights for generation
-logs/           TensorBoard
-samples/        pictures and sounds written while training
+config.json           family, its settings, window, training; the dataset's audio settings and
+                      statistics
+fitted.safetensors    arrays of the dataset's analysis, if it has any
+checkpoints/          states to resume from
+model/                weights for generation
+logs/                 TensorBoard
+samples/              pictures and sounds written while training
 """
 
 import dataclasses
@@ -15,20 +17,26 @@ from typing import Any
 import keras
 
 from lstm_gen import models
-from lstm_gen.audio import normalisation
+from lstm_gen.audio import fitted, normalisation
 from lstm_gen.config import fields
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.config.training import AugmentationConfig, TrainingConfig, WindowConfig
 from lstm_gen.dataset.format import labels
 from lstm_gen.models import base
-from lstm_gen.platform import errors, storage
-from lstm_gen.runs import checkpoints, lease, safetensors
+from lstm_gen.platform import errors, safetensors, storage
+from lstm_gen.runs import checkpoints, lease
 
 SCHEMA_VERSION = 4
 CONFIG_FILE = "config.json"
 _MAX_CONFIG_BYTES = 4 << 20
 _STATES = ("checkpoints", "model")
-_MADE = (*_STATES, "logs", "samples", CONFIG_FILE)  # in the order in which `clear` deletes them
+_MADE = (
+    *_STATES,
+    "logs",
+    "samples",
+    fitted.FILE,
+    CONFIG_FILE,
+)  # in the order in which `clear` deletes them
 _MAY_CHANGE = ("training.steps", "dataset.data_dir")
 
 
@@ -199,7 +207,7 @@ def open_or_create(run_dir: str, run: Run) -> bool:
         if any(storage.list_names(storage.join(run_dir, name)) for name in _STATES):
             require_same(existing, wanted, run_dir)
         if existing != wanted:  # more steps, the dataset has moved, or nothing was trained yet
-            storage.write_text(path, fields.to_json(wanted))
+            _write(run_dir, run)
         return True
     if set(storage.list_names(run_dir)) - {lease.FILE}:
         raise errors.InputError(
@@ -207,8 +215,15 @@ def open_or_create(run_dir: str, run: Run) -> bool:
             f"with --fresh if they are of a run. Received: run_dir={run_dir!r}"
         )
     storage.make_directory(run_dir)
-    storage.write_text(path, fields.to_json(as_dict(run)))
+    _write(run_dir, run)
     return False
+
+
+def _write(run_dir: str, run: Run) -> None:
+    """Write the settings of a run, after the arrays that they name."""
+    if run.audio.fitted:
+        fitted.write(storage.join(run_dir, fitted.FILE), run.audio)
+    storage.write_text(storage.join(run_dir, CONFIG_FILE), fields.to_json(as_dict(run)))
 
 
 def require_untrained(run_dir: str) -> None:
@@ -281,7 +296,12 @@ def load(run_dir: str) -> Run:
             f"{path} must be of schema version {SCHEMA_VERSION}; train again with this version",
             schema_version=values["schema_version"],
         )
-        return _from_dict(values, run_dir, path)
+        run = _from_dict(values, run_dir, path)
+        if run.audio.fitted is None:
+            return run
+        arrays = storage.join(run_dir, fitted.FILE)
+        audio = fitted.read(arrays, run.audio, "restore it or train again")
+        return dataclasses.replace(run, audio=audio)
     except errors.InputError:
         raise
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
@@ -323,6 +343,7 @@ def as_dict(run: Run) -> dict[str, Any]:
             "data_dir": run.data_dir,
             "fingerprint": run.fingerprint,
             "audio": fields.to_dict(run.audio),
+            **fitted.to_dict(run.audio),
             **run.normalisation.to_dict(),
             "labels": labels.to_json(run.vocabulary),
         },
@@ -376,6 +397,7 @@ def _from_dict(values: dict[str, Any], run_dir: str, path: str) -> Run:
     config_class = models.config_class(values["model"])
     dataset = values["dataset"]
     audio = fields.from_dict(AudioConfig, dataset["audio"], f"{path}: audio")
+    audio = dataclasses.replace(audio, fitted=fitted.from_dict(dataset))
     return Run(
         settings=fields.from_dict(config_class, values["settings"], f"{path}: settings"),
         window=fields.from_dict(WindowConfig, values["window"], f"{path}: window"),

@@ -1,11 +1,12 @@
 """Every representation: round trips, streamed, cropped, cut and in each stored type."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 import pytest
 
-from lstm_gen.audio import plots, representations, stft
+from lstm_gen.audio import fitted, plots, representations, stft
 from lstm_gen.config.audio import REPRESENTATIONS, AudioConfig
 from lstm_gen.dataset.prepare import shards
 from lstm_gen.platform import errors
@@ -27,16 +28,6 @@ def audio(representation: str, **values: Any) -> AudioConfig:
     )
 
 
-EVERY = [
-    audio("log_mel"),
-    audio("log_stft"),
-    audio("log_stft", n_bins=512),
-    audio("complex_stft"),
-    audio("complex_stft", n_bins=512),
-    audio("complex_stft", phase="real_imaginary"),
-    audio("complex_stft", n_bins=128, n_fft=1000, hop_length=240),
-    audio("waveform", hop_length=250),
-]
 WITH_PHASE = [
     audio("complex_stft"),
     audio("complex_stft", phase="real_imaginary"),
@@ -62,6 +53,27 @@ def note(seconds: float = 4.0, hz: float = C4_HZ) -> Any:
 
 def noise(n_samples: int, seed: int = 0) -> Any:
     return np.random.default_rng(seed).standard_normal(n_samples).astype("f4") * np.float32(0.1)
+
+
+def with_dictionary(setting: AudioConfig) -> AudioConfig:
+    """Return an analysis with a dictionary of two notes and noise."""
+    spectra = dataclasses.replace(setting, representation="log_stft")
+    heard = [note(1.0), note(1.0, hz=1000), noise(RATE), 1e-3 * noise(RATE)]
+    runs = [stft.power(stft.stft(samples, spectra)) for samples in heard]
+    return fitted.attach(setting, fitted.fit(runs, setting))
+
+
+EVERY = [
+    audio("log_mel"),
+    with_dictionary(audio("activations", n_atoms=24)),
+    audio("log_stft"),
+    audio("log_stft", n_bins=512),
+    audio("complex_stft"),
+    audio("complex_stft", n_bins=512),
+    audio("complex_stft", phase="real_imaginary"),
+    audio("complex_stft", n_bins=128, n_fft=1000, hop_length=240),
+    audio("waveform", hop_length=250),
+]
 
 
 def snr_db(samples: Any, back: Any) -> float:

@@ -3,6 +3,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 
 from lstm_gen.config import audio as audio_config
@@ -59,7 +60,7 @@ REFUSED: list[tuple[type, dict[str, object], str]] = [
     (TranspositionConfig, {"augment_semitones": "0,x"}, "augment_semitones must be whole"),
     (TranspositionConfig, {"augment_semitones": "0.5,0"}, "augment_semitones must be whole"),
     (TranspositionConfig, {"augment_semitones": "-3,,0"}, "augment_semitones must be whole"),
-    (AudioConfig, {"representation": "mfcc"}, "representation must be one of log_mel, log"),
+    (AudioConfig, {"representation": "mfcc"}, "representation must be one of log_mel, act"),
     (AudioConfig, {"phase": "none"}, "phase must be one of instantaneous_frequency, real"),
     (AudioConfig, {"normalisation": "rank"}, "normalisation must be one of standard, min"),
     (AudioConfig, {"n_bins": 8}, "n_bins keeps bins of log_stft and complex_stft"),
@@ -145,6 +146,7 @@ def test_every_field_survives_json() -> None:
         hop_length=1024,
         n_mels=80,
         mel_break_hz=700.0,
+        n_atoms=64,
         fmin_hz=20.0,
         fmax_hz=16000.0,
         log_floor=1e-7,
@@ -153,6 +155,16 @@ def test_every_field_survives_json() -> None:
     values = json.loads(fields.to_json(fields.to_dict(audio)))
     assert all(values[name] != defaults[name] for name in defaults)
     assert fields.from_dict(AudioConfig, values, "file.json") == audio
+
+
+def test_what_is_attached_is_no_setting() -> None:
+    fitted = audio_config.Fitted(n_bytes=1, sha256="ab", arrays={"a": np.zeros(1)})
+    audio = AudioConfig(fitted=fitted)
+    assert fields.to_dict(audio) == fields.to_dict(AudioConfig())
+    assert "fitted" not in fields.settings_of(AudioConfig)
+    assert audio == AudioConfig(fitted=dataclasses.replace(fitted, arrays={})) != AudioConfig()
+    with pytest.raises(errors.InputError, match=r"unknown=\['fitted'\]"):
+        fields.from_dict(AudioConfig, changed(AudioConfig, fitted=None), "file.json")
 
 
 @pytest.mark.parametrize("kind", CLASSES)
@@ -179,13 +191,21 @@ def test_every_class_and_every_field_that_can_be_wrong_is_tested() -> None:
         value
         for module in (audio_config, dataset_config, training_config)
         for value in vars(module).values()
-        if dataclasses.is_dataclass(value) and isinstance(value, type)
+        if isinstance(value, type) and issubclass(value, fields.Settings)
     }
-    assert classes - {LabelConfig} == set(CLASSES)  # that is tested with its sources
-    free = {"best_weights", "polarity", "use_tpu"}  # every value of their type is a good one
-    fields = {(kind, field.name) for kind in CLASSES for field in dataclasses.fields(kind)}
+    elsewhere = {fields.Settings, LabelConfig}  # labels are tested with their sources
+    assert classes - elsewhere == set(CLASSES)
+    # Every value of their type is a good one; n_atoms counts for one representation only.
+    free = {"best_weights", "polarity", "use_tpu", "n_atoms"}
+    declared = {(kind, name) for kind in CLASSES for name in fields.settings_of(kind)}
     tested = {(kind, name) for kind, values, _ in REFUSED for name in values}
-    assert {name for _, name in fields - tested} == free
+    assert {name for _, name in declared - tested} == free
+
+
+def test_a_dictionary_has_atoms() -> None:
+    AudioConfig(n_atoms=0)  # not of activations
+    with pytest.raises(errors.InputError, match=r"n_atoms must be from 1 to 4096.*n_atoms=0"):
+        AudioConfig(representation="activations", n_atoms=0)
 
 
 def test_values_at_the_edge_are_taken() -> None:

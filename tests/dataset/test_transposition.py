@@ -27,6 +27,18 @@ SEMITONES = TranspositionConfig(augment_semitones="-3,0,2")
 SECONDS = 60.0
 
 
+def work_here(
+    job: plan.Job,
+    tasks: Sequence[plan.Task],
+    _: int,
+    report: Callable[..., None],
+    work: workers.Work = shards.write_task,
+) -> None:
+    """Do the tasks in this process."""
+    for task in tasks:
+        work(job, task, (), report, report)
+
+
 def read(dataset: manifest.Dataset, split: str) -> list[records.Segment]:
     return [
         segment
@@ -218,14 +230,11 @@ def test_no_copy_has_a_held_out_passage(segment: dict[str, object], tmp_path: pa
 def test_a_copy_that_leaks_is_found(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def work(job: plan.Job, tasks: Sequence[plan.Task], _: int, __: Callable[..., None]) -> None:
-        for task in tasks:
-            shards.write_task(job, task)
 
     def all_train(_: np.ndarray, __: np.ndarray, copy: np.ndarray, **___: float) -> np.ndarray:
         return np.zeros(len(copy), np.int8)
 
-    monkeypatch.setattr(workers, "run", work)
+    monkeypatch.setattr(workers, "run", work_here)
     monkeypatch.setattr(splits, "assign_copy", all_train)
     made, _ = prepare.prepare(ramp_job(tmp_path))
     problems = list(check.find_problems(made, deep=True))
@@ -318,11 +327,8 @@ def test_semitones_are_given_as_a_flag() -> None:
 def test_a_recording_whose_slowest_copy_is_too_long_is_left_out(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def work(job: plan.Job, tasks: Sequence[plan.Task], _: int, __: Callable[..., None]) -> None:
-        for task in tasks:
-            shards.write_task(job, task)
 
-    monkeypatch.setattr(workers, "run", work)
+    monkeypatch.setattr(workers, "run", work_here)
     monkeypatch.setattr(files, "MOST_SECONDS", 9.0)
     (tmp_path / "in").mkdir()
     for seconds in (7.5, 7.6):

@@ -74,7 +74,7 @@ def put(bucket: buckets.Bucket, recordings: dict[str, bytes]) -> None:
 
 
 def local_tree(
-    bucket: buckets.Bucket, folder: pathlib.Path, recordings: dict[str, bytes]
+    bucket: buckets.Bucket, folder: pathlib.Path, recordings: dict[str, bytes], *settings: str
 ) -> dict[str, str]:
     """Return sha256 by name of what a preparation makes of the recordings on this machine."""
     for name, content in recordings.items():
@@ -82,7 +82,7 @@ def local_tree(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     flags = (f"--input_dir={folder / 'recordings'}", f"--data_dir={folder / 'dataset'}")
-    finish("create_tfrecord", *PREPARE, *flags, bucket=bucket)
+    finish("create_tfrecord", *PREPARE, *settings, *flags, bucket=bucket)
     return digests(
         {
             path.relative_to(folder / "dataset").as_posix(): path.read_bytes()

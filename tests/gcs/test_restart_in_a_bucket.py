@@ -14,6 +14,8 @@ import pytest
 
 from lstm_gen.platform import failpoints
 
+# A shard a recording; nothing is fitted, so one that is begun is begun for its shard.
+SETTINGS = ("--representation=log_stft", "--split=recording")
 N_RECORDINGS, N_WORKERS = 13, 2  # no more recordings than would each get a shard of its own
 # What is written to a bucket has no steps of its own: it is there whole, or not.
 POINTS = tuple(point for point in failpoints.POINTS if not point.startswith("file."))
@@ -43,13 +45,13 @@ class Preparations:
         assert self.n_begun_unbroken == len(recordings)
         self.whole = set(bucket.contents("unbroken/"))
         self.tree = commands.digests(bucket.contents("unbroken/"))
-        assert self.tree == commands.local_tree(bucket, folder, recordings)
+        assert self.tree == commands.local_tree(bucket, folder, recordings, *SETTINGS)
         assert list(self._scratch.iterdir()) == []
 
     def start(self, data_dir: str, failpoint: str = "") -> subprocess.Popen[str]:
         return commands.start(
             "create_tfrecord",
-            *commands.PREPARE,
+            *(*commands.PREPARE, *SETTINGS),
             f"--workers={N_WORKERS}",
             f"--input_dir={self.bucket.url}/recordings",
             f"--data_dir={self.bucket.url}/{data_dir}",

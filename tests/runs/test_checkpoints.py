@@ -11,8 +11,8 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from lstm_gen.platform import errors, storage
-from lstm_gen.runs import checkpoints, safetensors
+from lstm_gen.platform import errors, safetensors, storage
+from lstm_gen.runs import checkpoints
 
 Damage = Callable[[pathlib.Path], Any]
 DATA = "state.safetensors"

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 import tiny
 
-from lstm_gen.platform import errors, storage
-from lstm_gen.runs import checkpoints, safetensors
+from lstm_gen.platform import errors, safetensors, storage
+from lstm_gen.runs import checkpoints
 from lstm_gen.runs import run as runs
 
 Attack = Callable[[pathlib.Path, pathlib.Path], object]

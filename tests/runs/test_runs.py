@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tiny
 
+from lstm_gen.audio import fitted, start_spectrum
 from lstm_gen.models.lstm import model as lstm
 from lstm_gen.platform import errors
 from lstm_gen.runs import checkpoints
@@ -223,3 +224,50 @@ def test_paths_are_made_absolute(tmp_path: pathlib.Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     assert runs.absolute("data") == str(tmp_path / "data")
     assert runs.absolute("gs://bucket/data") == "gs://bucket/data"
+
+
+@pytest.fixture(scope="module")
+def fitted_run(run: runs.Run) -> runs.Run:
+    """Return a run of a dataset whose analysis has arrays."""
+    spectra = np.random.default_rng(0).uniform(0.1, 1, (50, 1 + run.audio.n_fft // 2))
+    arrays = fitted.fit([spectra.astype(np.float32)], run.audio)
+    return dataclasses.replace(run, audio=fitted.attach(run.audio, arrays))
+
+
+def test_a_run_keeps_the_arrays_of_its_analysis(
+    tmp_path: pathlib.Path, run: runs.Run, fitted_run: runs.Run
+) -> None:
+    path = str(tmp_path / "run")
+    assert not runs.open_or_create(path, fitted_run)
+    loaded = runs.load(path)
+    check_equal(loaded, fitted_run)
+    assert loaded.audio.fitted is not None
+    assert fitted_run.audio.fitted is not None
+    name = start_spectrum.NAME
+    np.testing.assert_array_equal(
+        loaded.audio.fitted.arrays[name], fitted_run.audio.fitted.arrays[name]
+    )
+    assert runs.open_or_create(path, fitted_run)
+    # What a checkpoint keeps of a run names the arrays.
+    values = runs.as_dict(loaded)
+    assert runs.as_current(values, path) == values
+    with pytest.raises(errors.InputError, match=r"differs in dataset\.fitted\.bytes"):
+        runs.require_same(values, runs.as_dict(run), path)
+    assert fitted.FILE in " ".join(runs.clear(path))
+    assert not list((tmp_path / "run").glob("fitted*"))
+
+
+@pytest.mark.parametrize("damage", ["missing", "changed"])
+def test_damaged_arrays_of_a_run_are_one_clear_line(
+    tmp_path: pathlib.Path, fitted_run: runs.Run, damage: str
+) -> None:
+    path = str(tmp_path / "run")
+    runs.open_or_create(path, fitted_run)
+    file = tmp_path / "run" / fitted.FILE
+    if damage == "missing":
+        file.unlink()
+    else:
+        tiny.flip_byte(file)
+    with pytest.raises(errors.InputError, match=r"fitted\.safetensors .*train again") as refused:
+        runs.load(path)
+    assert "\n" not in str(refused.value)

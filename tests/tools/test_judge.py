@@ -4,11 +4,15 @@ import math
 import pathlib
 
 import numpy as np
+import processes
 import pytest
 import soundfile
+import tiny
 
-from lstm_gen.dataset.format import records
+from lstm_gen.audio import representations
+from lstm_gen.dataset.format import manifest, records
 from lstm_gen.platform import errors
+from lstm_gen.runs import run as runs
 from tools.judge import __main__ as judge
 from tools.judge import clips, measures
 
@@ -148,3 +152,47 @@ def test_clips_are_consecutive_long_enough_and_know_where_they_began() -> None:
     assert all(one.frames[0, 0] == one.start_frame - 100 for one in found)
     assert [one.start_frame for one in clips.cut(segments, 5, 10, 2)] == [100, 100]
     assert clips.cut(segments[1:2], 5, 10, 2) == []
+
+
+@pytest.mark.slow
+def test_held_out_clips_are_the_same_passage_of_the_recording_and_of_its_frames(
+    tmp_path: pathlib.Path,
+) -> None:
+    rate, seconds = 8000, 130
+    noise = 0.1 * np.random.default_rng(0).standard_normal(rate * seconds)
+    (tmp_path / "in").mkdir()
+    soundfile.write(tmp_path / "in" / "noise.wav", noise, rate)
+    prepared = processes.run_python(
+        *(
+            "create_tfrecord.py",
+            f"--input_dir={tmp_path / 'in'}",
+            f"--data_dir={tmp_path / 'data'}",
+        ),
+        *("--sample_rate=8000", "--n_fft=1024", "--hop_length=256", "--n_mels=80"),
+        *("--split=blocks", "--validation_fraction=0.3", "--trim_db=0"),
+    )
+    assert prepared.returncode == 0, prepared.stderr
+    dataset = manifest.load(str(tmp_path / "data"))
+    runs.open_or_create(str(tmp_path / "run"), tiny.make_run(dataset))
+    done = processes.run_python(
+        *("-m", "tools.judge.clips", f"--run_dir={tmp_path / 'run'}", "--seconds=6"),
+        *(f"--input_dir={tmp_path / 'in'}", f"--output_dir={tmp_path / 'out'}"),
+    )
+    assert done.returncode == 0, done.stderr
+    names = [path.name for path in sorted((tmp_path / "out" / "frames").iterdir())]
+    (shard,) = dataset.splits["validation"].shards
+    least, most = (round(length * dataset.audio.frames_per_second) for length in (5, 6))
+    held_out = clips.cut(list(dataset.read_segments(shard)), least, most, 16)
+    assert len(names) == len(held_out) > 1
+    for name, clip in zip(names, held_out, strict=True):
+        recorded, copy = (
+            soundfile.read(tmp_path / "out" / kind / name, dtype="float32")[0]
+            for kind in ("recordings", "frames")
+        )
+        assert len(recorded) == len(copy) == 256 * len(clip.frames)
+        # No two frames of noise are alike; at its edges a clip lacks what was around it.
+        power, stored = (
+            np.exp(frames[3:-3].astype(np.float64))
+            for frames in (representations.extract(recorded, dataset.audio)[:-1], clip.frames)
+        )
+        np.testing.assert_allclose(power, stored, atol=0.02 * stored.max())

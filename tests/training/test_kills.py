@@ -13,8 +13,8 @@ import pytest
 import tiny
 import trainee
 
-from lstm_gen.platform import failpoints
-from lstm_gen.runs import checkpoints, run, safetensors
+from lstm_gen.platform import failpoints, safetensors
+from lstm_gen.runs import checkpoints, run
 
 ROOT = pathlib.Path(__file__).parents[2]
 STOP = "stop"

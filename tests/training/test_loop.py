@@ -18,8 +18,8 @@ from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.input import pipeline
 from lstm_gen.models import base
 from lstm_gen.models.lstm import model as lstm
-from lstm_gen.platform import devices, errors
-from lstm_gen.runs import checkpoints, safetensors
+from lstm_gen.platform import devices, errors, safetensors
+from lstm_gen.runs import checkpoints
 from lstm_gen.runs import run as runs
 from lstm_gen.training import loop, monitor, state, step
 

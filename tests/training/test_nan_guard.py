@@ -17,8 +17,8 @@ import tiny
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.input import excerpts as primers
 from lstm_gen.models import base
-from lstm_gen.platform import devices, errors
-from lstm_gen.runs import checkpoints, lease, safetensors
+from lstm_gen.platform import devices, errors, safetensors
+from lstm_gen.runs import checkpoints, lease
 from lstm_gen.runs import run as runs
 from lstm_gen.training import loop, monitor, nan_guard, state, step, stop_request
 

@@ -26,9 +26,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lstm_gen.audio import normalisation, representations
+from lstm_gen.audio import fitted, normalisation, representations
 from lstm_gen.config import fields
-from lstm_gen.config.audio import AudioConfig
+from lstm_gen.config.audio import AudioConfig, Fitted
 from lstm_gen.config.dataset import LabelConfig, SegmentConfig, SplitConfig, TranspositionConfig
 from lstm_gen.dataset.format import integrity, labels, records
 from lstm_gen.dataset.format.labels import Vocabulary
@@ -37,7 +37,7 @@ from lstm_gen.platform import errors, storage
 DATASET_FILE = "dataset.json"
 MANIFEST_FILE = "manifest.jsonl"
 TFDS_FILES = ("dataset_info.json", "features.json")
-FILES = (DATASET_FILE, MANIFEST_FILE, *TFDS_FILES)
+FILES = (DATASET_FILE, MANIFEST_FILE, fitted.FILE, *TFDS_FILES)
 SCHEMA = 3
 SPLITS = ("train", "validation", "test")
 # Statuses of files, in `manifest.jsonl` under "verdict"; docs/formats.md repeats the table.
@@ -128,7 +128,7 @@ class Dataset:
 
     Attributes:
       data_dir: The directory, local or gs://.
-      audio: Analysis that made the frames, and that inverts them.
+      audio: Analysis that made the frames, and that inverts them; `describe` leaves out its arrays.
       segment: Cutting and storage of the recordings.
       split: Held-out splits, "auto" resolved.
       normalisation: Of the frames, from the statistics of the training split.
@@ -162,7 +162,8 @@ class Dataset:
     def files(self) -> list[integrity.File]:
         """Every other file of the dataset."""
         shards = [shard for split in self.splits.values() for shard in split.shards]
-        return [*shards, *([self.lines] if self.lines else [])]
+        arrays = [integrity.File(**file) for file in fitted.to_dict(self.audio).values()]
+        return [*shards, *arrays, *([self.lines] if self.lines else [])]
 
     def normalise(self, frames: np.ndarray) -> np.ndarray:
         """Return stored frames [..., channels] normalised, float32."""
@@ -181,9 +182,13 @@ class Dataset:
         return storage.join(self.local_dir or self.data_dir, shard.name)
 
 
-def fingerprint(plan_digest: str, shards: Mapping[str, tuple[Shard, ...]]) -> str:
-    """Return the digest of the plan and of the content of every shard."""
-    described = {name: [shard.sha256 for shard in shards[name]] for name in SPLITS}
+def fingerprint(
+    plan_digest: str, shards: Mapping[str, tuple[Shard, ...]], arrays: Fitted | None = None
+) -> str:
+    """Return the digest of the plan, of the content of every shard, and of the fitted arrays."""
+    described: dict[str, Any] = {name: [one.sha256 for one in shards[name]] for name in SPLITS}
+    if arrays:
+        described["fitted"] = arrays.sha256
     return hashlib.sha256(fields.to_json({"plan": plan_digest, **described}).encode()).hexdigest()
 
 
@@ -202,6 +207,7 @@ def save(dataset: Dataset) -> Dataset:
         "segment": fields.to_dict(dataset.segment),
         "split": fields.to_dict(dataset.split),
         **transposition_values(dataset.transposition),
+        **fitted.to_dict(dataset.audio),
         "normalisation": dataset.normalisation.to_dict(),
         "splits": {name: _split_values(split) for name, split in dataset.splits.items()},
         "labels": labels.to_json(dataset.labels),
@@ -240,7 +246,20 @@ def load(data_dir: str) -> Dataset:
     if storage.is_remote(data_dir):
         dataset = _fetch(dataset)
     require_whole(dataset)
-    return dataset
+    return with_fitted(dataset)
+
+
+def with_fitted(dataset: Dataset) -> Dataset:
+    """Return a dataset that `describe` returned with the arrays of its analysis, if it has any.
+
+    Raises:
+      InputError: If their file is missing or has another content.
+    """
+    audio = dataset.audio
+    if audio.fitted:
+        path = storage.join(dataset.local_dir or dataset.data_dir, fitted.FILE)
+        audio = fitted.read(path, audio, _AGAIN)
+    return dataclasses.replace(dataset, audio=audio)
 
 
 def _fetch(dataset: Dataset) -> Dataset:
@@ -374,6 +393,7 @@ def printable(name: str) -> str:
 def _build(data_dir: str, values: Mapping[str, Any], where: str) -> Dataset:
     """Return the dataset from the values of `dataset.json`."""
     audio = fields.from_dict(AudioConfig, values["audio"], f"{where}: audio")
+    audio = dataclasses.replace(audio, fitted=fitted.from_dict(values))
     unused = values["unused_rows"]
     return Dataset(
         data_dir=data_dir,

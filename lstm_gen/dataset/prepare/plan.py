@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lstm_gen.audio import normalisation
+from lstm_gen.audio import fitted, normalisation
 from lstm_gen.config import dataset as dataset_config
 from lstm_gen.config import fields
 from lstm_gen.config.audio import AudioConfig
@@ -25,6 +25,9 @@ from lstm_gen.platform import failpoints, storage
 OK = "ok"
 _TASKS_DIR = "tasks"
 _SHARD_BYTES = 128 << 20  # the unit of work that is repeated after a change or an interruption
+FIT_RECORDINGS = 32
+"""Recordings, chosen by content, whose training frames arrays of the analysis are fitted to."""
+
 _MIN_SHARDS = 16  # per split: enough tasks for many workers
 # Bytes of one second of audio, to estimate a recording's length from its file size.
 _PCM_BYTES_PER_SECOND, _FLAC_BYTES_PER_SECOND, _CODED_BYTES_PER_SECOND = 176_400, 88_200, 12_000
@@ -91,6 +94,7 @@ class Plan:
       kinds: Label to kind.
       unused_rows: Keys of label rows that match no recording.
       tasks: In the order of their shards.
+      fit: The task before them that fits arrays of the analysis, if it has any.
       digest: SHA-256 over everything that determines the dataset's content.
     """
 
@@ -100,6 +104,7 @@ class Plan:
     kinds: Mapping[str, str]
     unused_rows: tuple[str, ...]
     tasks: tuple[Task, ...]
+    fit: Task | None
     digest: str
 
 
@@ -178,13 +183,16 @@ def make(job: Job, cache: integrity.HashCache) -> Plan:
         split=splits.resolve(job.split, [_estimate_seconds(r) for r in usable]),
         label_source=without_folder(job.label_source),
     )
-    settings = {
+    settings: dict[str, Any] = {
         "schema": manifest.SCHEMA,
         "audio": fields.to_dict(job.audio),
         "segment": fields.to_dict(job.segment),
         "split": fields.to_dict(job.split),
         **manifest.transposition_values(job.transposition),
     }
+    fit = _make_fit(usable, job, settings)
+    if fit and job.audio.representation == "activations":
+        settings["fit"] = fit.digest  # the frames depend on it
     found = {
         "recordings": [[r.name, r.sha256, r.labels] for r in recordings],
         "left_out": left_out,
@@ -199,6 +207,7 @@ def make(job: Job, cache: integrity.HashCache) -> Plan:
         kinds=table.kinds,
         unused_rows=table.unused_rows,
         tasks=tuple(_make_tasks(usable, job, settings)),
+        fit=fit,
         digest=_digest({**settings, **found}),
     )
 
@@ -272,6 +281,25 @@ def remove_temporaries(data_dir: str) -> None:
     for name in storage.list_names(folder):
         if ".tmp-" in name:
             storage.remove(storage.join(folder, name))
+
+
+def _make_fit(
+    recordings: list[discover.Recording], job: Job, settings: dict[str, Any]
+) -> Task | None:
+    """Return the task that fits arrays to a sample of the recordings that have training frames."""
+    if not fitted.specs(job.audio):
+        return None
+    sides = zip(recordings, splits.assign(recordings, job.split), strict=True)
+    training = sorted((r for r, names in sides if "train" in names), key=lambda r: r.sha256)
+    chosen = tuple(training[:FIT_RECORDINGS])
+    contents = [r.sha256 for r in chosen]
+    return Task(
+        name="fit",
+        shards={"train": fitted.FILE},
+        recordings=chosen,
+        n_bytes=sum(r.n_bytes for r in chosen),
+        digest=_digest({**settings, "fit": contents}),
+    )
 
 
 def _make_tasks(

@@ -14,11 +14,12 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from lstm_gen.audio import normalisation
+from lstm_gen.audio import fitted, normalisation
 from lstm_gen.config import fields
+from lstm_gen.config.audio import Fitted
 from lstm_gen.config.dataset import TranspositionConfig
 from lstm_gen.dataset.format import integrity, labels, manifest
-from lstm_gen.dataset.prepare import plan, workers
+from lstm_gen.dataset.prepare import fit, plan, workers
 from lstm_gen.platform import errors, failpoints, storage
 
 Progress = Callable[[plan.Outcome | None, int], None]
@@ -63,12 +64,13 @@ def prepare(
     planned = plan.make(job, cache)
     with _lock(job.data_dir):
         receipts = _find_receipts(planned, cache)
-        if len(receipts) == len(planned.tasks) and _is_committed(planned):
-            return manifest.describe(job.data_dir), 0
+        if len(receipts) == len(_all_tasks(planned)) and _is_committed(planned):
+            return manifest.with_fitted(manifest.describe(job.data_dir)), 0
         tasks = [task for task in planned.tasks if task.name not in receipts]
         _clear(job.data_dir, keep={r.name for s in receipts.values() for r in s.shards.values()})
         report = _start_progress(planned, tasks, progress)
         try:
+            planned = _fit(planned, receipts)
             if runner == LOCAL:
                 workers.run(planned.job, tasks, n_workers, report)
             else:
@@ -81,8 +83,29 @@ def prepare(
             receipts[task.name] = receipt = _require_receipt(job.data_dir, task)
             for outcome in receipt.outcomes if runner != LOCAL else ():
                 report(outcome)
-        plan.remove_other_receipts(job.data_dir, planned.tasks)
+        plan.remove_other_receipts(job.data_dir, _all_tasks(planned))
         return _commit(planned, [receipts[task.name] for task in planned.tasks]), len(tasks)
+
+
+def _all_tasks(planned: plan.Plan) -> list[plan.Task]:
+    """Return the tasks of a plan, that of the fit included."""
+    return [*planned.tasks, *([planned.fit] if planned.fit else [])]
+
+
+def _fit(planned: plan.Plan, receipts: dict[str, plan.Receipt]) -> plan.Plan:
+    """Return the plan with the fitted arrays of its analysis, fitted unless they are there."""
+    task, data_dir = planned.fit, planned.job.data_dir
+    if task is None:
+        return planned
+    receipt = receipts.get(task.name)
+    if receipt is None:
+        workers.run(planned.job, [task], 1, lambda _: None, fit.write_task)
+        receipt = _require_receipt(data_dir, task)
+    file = receipt.shards["train"]
+    listed = Fitted(n_bytes=file.bytes, sha256=file.sha256)
+    audio = dataclasses.replace(planned.job.audio, fitted=listed)
+    audio = fitted.read(storage.join(data_dir, file.name), audio, "run the same command again")
+    return dataclasses.replace(planned, job=dataclasses.replace(planned.job, audio=audio))
 
 
 def _start_progress(
@@ -175,9 +198,10 @@ def _lock(data_dir: str) -> Iterator[None]:
 def _find_receipts(planned: plan.Plan, cache: integrity.HashCache) -> dict[str, plan.Receipt]:
     """Return, by name of task, the receipts whose shards all exist and are whole."""
     data_dir = planned.job.data_dir
+    tasks = _all_tasks(planned)
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        found = pool.map(lambda task: plan.load_receipt(data_dir, task), planned.tasks)
-        receipts = {task.name: r for task, r in zip(planned.tasks, found, strict=True) if r}
+        found = pool.map(lambda task: plan.load_receipt(data_dir, task), tasks)
+        receipts = {task.name: r for task, r in zip(tasks, found, strict=True) if r}
     whole = (
         _find_uploaded(data_dir, receipts.values())
         if storage.is_remote(data_dir)
@@ -378,7 +402,7 @@ def _build_dataset(
             for name in manifest.SPLITS
         },
         plan=planned.digest,
-        fingerprint=manifest.fingerprint(planned.digest, shards),
+        fingerprint=manifest.fingerprint(planned.digest, shards, job.audio.fitted),
         transposition=job.transposition,
         labels=labels.build(planned.kinds, usable),
         label_source=job.label_source,

@@ -123,14 +123,14 @@ def write_task(
         for recording in task.recordings:
             start(recording.name)
             outcome, segments, original = _process(job, recording, task, crashed)
-            _require_unchanged(job, recording)
+            require_unchanged(job, recording)
             _store(segments, shards, statistics)
             del segments  # before copies take as much memory
             if original is not None:
                 for semitones in copies:
                     start(recording.name)  # each may take the time of a recording
                     copied, counts = _copy(job, recording, original, semitones)
-                    _require_unchanged(job, recording)
+                    require_unchanged(job, recording)
                     _store(copied, shards, statistics)
                     del copied
                     outcome.transposed.update(counts)
@@ -310,22 +310,30 @@ def _process(
         if recording.name not in crashed:
             return _cut(job, recording, list(task.shards))
         status, detail = "crashed", "the process that decoded it died, and died again"
-    except files.AudioError as error:
-        status, detail = error.reason, error.detail
-    except errors.StorageError:
-        raise
-    except MemoryError:
-        status, detail = "memory", "decoding it needs more memory than there is"
     except Exception as error:  # any error of a decoder affects this recording only
-        if isinstance(error, OSError) and error.errno in _SYSTEM_FAULTS:
-            raise
-        status, detail = "failed", f"{type(error).__name__}: {' '.join(str(error).split())}"
+        status, detail = blame(error)
     # The dataset must not depend on the location of the input folder.
     detail = detail.replace(storage.join(job.input_dir, recording.name), recording.name)
     return plan.Outcome(name=recording.name, status=status, detail=detail), [], None
 
 
-def _require_unchanged(job: plan.Job, recording: discover.Recording) -> None:
+def blame(error: Exception) -> tuple[str, str]:
+    """Return the status and the detail of the recording at whose reading an error was raised.
+
+    Raises:
+      Exception: The error itself, where it is not the recording's fault.
+    """
+    if isinstance(error, files.AudioError):
+        return error.reason, error.detail
+    if isinstance(error, MemoryError):
+        return "memory", "decoding it needs more memory than there is"
+    system = isinstance(error, OSError) and error.errno in _SYSTEM_FAULTS
+    if system or isinstance(error, errors.StorageError):
+        raise error
+    return "failed", f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def require_unchanged(job: plan.Job, recording: discover.Recording) -> None:
     """Raise InputError if a recording has changed since it was hashed.
 
     Its status would be recorded for the old content, and outlive the cause.
@@ -347,7 +355,7 @@ def _cut(
 ) -> tuple[plan.Outcome, _Segments, _Original]:
     """Decode, analyse, trim, split and cut one recording."""
     audio = job.audio
-    frames = _read(job, recording)
+    frames = read_frames(job, recording)
     _require_time_for_copies(frames, job, split_names)
     n_active = int(frames.active.sum())
     files.require(n_active > 0, "silent", "a recording that is not silent")
@@ -406,7 +414,7 @@ def _copy(
     if values is None:
         return [], {}
     speed = dataset_config.speed(semitones)
-    frames = _read(job, recording, speed)
+    frames = read_frames(job, recording, speed)
     frame_splits = splits.assign_copy(
         original.frame_splits,
         original.centres,
@@ -455,7 +463,7 @@ def _plot(frames: Frames, recording: discover.Recording, job: plan.Job) -> None:
     plots.spectrogram(storage.join(job.plots_dir, f"{name}.png"), whole, job.audio, title)
 
 
-def _read(job: plan.Job, recording: discover.Recording, speed: float = 1.0) -> Frames:
+def read_frames(job: plan.Job, recording: discover.Recording, speed: float = 1.0) -> Frames:
     """Return a recording's frames as it plays at a speed; the audio is streamed."""
     path = storage.join(job.input_dir, recording.name)
     most_seconds = longest_seconds(job.audio, job.segment.dtype)

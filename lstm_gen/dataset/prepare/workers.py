@@ -24,13 +24,18 @@ import tempfile
 import time
 import types
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
 from lstm_gen.dataset.prepare import plan, shards
 from lstm_gen.platform import errors
+
+Work = Callable[
+    [plan.Job, plan.Task, Collection[str], Callable[[str], None], Callable[[plan.Outcome], None]],
+    None,
+]
 
 _DEATHS_PER_RECORDING = 2
 _DEATHS_PER_TASK = 3
@@ -53,6 +58,7 @@ def run(
     tasks: Sequence[plan.Task],
     n_workers: int,
     report: Callable[[plan.Outcome], None],
+    work: Work = shards.write_task,
 ) -> None:
     """Do every task in worker processes, the largest first; each leaves its receipt.
 
@@ -61,6 +67,7 @@ def run(
       tasks: Tasks to do.
       n_workers: Number of processes; 0 for one per core.
       report: Called with each recording's outcome, in no fixed order.
+      work: Function that does a task, as `shards.write_task` does.
 
     Raises:
       InputError: If workers keep dying, for instance killed for lack of memory.
@@ -70,7 +77,7 @@ def run(
     scratch = tempfile.TemporaryDirectory(prefix="lstm_gen-")  # also of workers that die
     try:
         for _ in range(count_workers(n_workers, len(tasks))):
-            workers.append(_Worker(job, scratch.name))
+            workers.append(_Worker(job, scratch.name, work))
             workers[-1].give(waiting.pop())
         while busy := [worker for worker in workers if worker.attempt]:
             ready = multiprocessing.connection.wait([w.connection for w in busy], _POLL_SECONDS)
@@ -82,7 +89,7 @@ def run(
                 if worker.dead:
                     _count_death(worker)
                     worker.process.join()
-                    workers[workers.index(worker)] = replacement = _Worker(job, scratch.name)
+                    workers[workers.index(worker)] = replacement = _Worker(job, scratch.name, work)
                     replacement.give(worker.attempt)
                 elif not worker.attempt and waiting:
                     worker.give(waiting.pop())
@@ -176,11 +183,11 @@ class _Worker:
       dead: Whether its end of the pipe has closed.
     """
 
-    def __init__(self, job: plan.Job, scratch: str) -> None:
+    def __init__(self, job: plan.Job, scratch: str, work: Work) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process: SpawnProcess = context.Process(
-            target=_serve, args=(theirs, job, scratch), daemon=True
+            target=_serve, args=(theirs, job, scratch, work), daemon=True
         )
         with _blocked_signals(), _hidden_main_module():
             self.process.start()
@@ -281,7 +288,7 @@ def _run_in_beam(task: plan.Task, job: plan.Job) -> str:
     return task.name
 
 
-def _serve(connection: Connection, job: plan.Job, scratch: str) -> None:
+def _serve(connection: Connection, job: plan.Job, scratch: str, work: Work) -> None:
     """Do the tasks that come through the pipe until it closes."""
     limit_memory()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS - {signal.SIGINT})
@@ -290,7 +297,7 @@ def _serve(connection: Connection, job: plan.Job, scratch: str) -> None:
         while True:
             task, crashed = connection.recv()
             try:
-                shards.write_task(job, task, crashed, connection.send, connection.send)
+                work(job, task, crashed, connection.send, connection.send)
                 connection.send(None)
             except ConnectionError:
                 raise

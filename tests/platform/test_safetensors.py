@@ -4,7 +4,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from lstm_gen.runs import safetensors
+from lstm_gen.platform import safetensors
 
 ARRAYS: dict[str, np.ndarray] = {
     "a/kernel": np.arange(6, dtype=np.float32).reshape(2, 3),

@@ -1,0 +1,133 @@
+"""Fit of the arrays of an analysis to a sample of the training split, before shards are written.
+
+The sample is runs of consecutive training frames, evenly spaced over at most 32 recordings, which
+their contents choose. So the arrays depend on the recordings and the settings alone.
+
+Which frames train is decided as for the shards, from coarse mel bands; the guard between splits is
+wider than what that may move.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Collection
+
+import numpy as np
+import threadpoolctl
+
+from lstm_gen.audio import files, fitted, normalisation, stft
+from lstm_gen.config.audio import AudioConfig
+from lstm_gen.dataset.format import manifest
+from lstm_gen.dataset.prepare import discover, plan, shards, splits
+from lstm_gen.platform import storage
+
+_FRAMES = {"log_mel": 16384, "activations": 6144}
+_RUN_FRAMES = 64
+_COARSE_BANDS = 16
+_LOG_FLOOR = 1e-9  # far below what arrays describe, so that float16 keeps its precision
+
+
+def write_task(
+    job: plan.Job,
+    task: plan.Task,
+    crashed: Collection[str],
+    start: Callable[[str], None],
+    report: Callable[[plan.Outcome], None],
+) -> None:
+    """Read a task's recordings, fit the arrays, write their file and then the receipt.
+
+    Recordings that cannot be used are passed over; the task of their shard says why.
+
+    Args:
+      job: Settings, split "auto" resolved.
+      task: As `plan.make` makes it.
+      crashed: Names of recordings to skip, since they end the process.
+      start: Called with the name of each recording before it is opened.
+      report: Called when it has been read.
+    """
+    runs: list[np.ndarray] = []
+    n_frames = -(-_FRAMES[job.audio.representation] // max(1, len(task.recordings)))
+    with threadpoolctl.threadpool_limits(1):
+        for recording in task.recordings:
+            start(recording.name)
+            if recording.name not in crashed:
+                runs += _sample(job, recording, task, n_frames)
+            report(plan.Outcome(name=recording.name, status=plan.OK))
+        flat = np.ones((1, 1 + job.audio.n_fft // 2), np.float32)  # no recording can be used
+        audio = fitted.attach(job.audio, fitted.fit(runs or [flat], job.audio))
+    path = storage.join(job.data_dir, fitted.FILE)
+    fitted.write(path, audio)
+    file = manifest.Shard(**fitted.to_dict(audio)["fitted"], records=0, frames=())
+    receipt = plan.Receipt(
+        digest=task.digest,
+        outcomes=(),
+        shards={"train": file},
+        checksums={"train": storage.checksum(path)},
+        statistics=normalisation.Statistics.zero(job.audio.channels),
+    )
+    plan.save_receipt(job.data_dir, task, receipt)
+
+
+def _sample(
+    job: plan.Job, recording: discover.Recording, task: plan.Task, n_frames: int
+) -> list[np.ndarray]:
+    """Return power spectra of about `n_frames` training frames, in runs of consecutive ones."""
+    try:
+        with storage.local_copy(storage.join(job.input_dir, recording.name)) as local:
+            path = pathlib.Path(local)  # read twice: first all of it, for which frames train
+            here = dataclasses.replace(job, input_dir=str(path.parent))
+            copied = dataclasses.replace(recording, name=path.name)
+            runs = _choose(here, copied, task, n_frames)
+            spectra = _read_spectra(here, copied, runs)
+    except Exception as error:  # as for shards
+        shards.blame(error)
+        return []
+    shards.require_unchanged(job, recording)
+    return spectra
+
+
+def _choose(
+    job: plan.Job, recording: discover.Recording, task: plan.Task, n_frames: int
+) -> list[slice]:
+    """Return runs of training frames of a recording, evenly spaced, in order of time."""
+    coarse = AudioConfig(
+        sample_rate=job.audio.sample_rate,
+        n_fft=job.audio.n_fft,
+        hop_length=job.audio.hop_length,
+        n_mels=min(_COARSE_BANDS, job.audio.n_fft // 2),
+    )
+    frames = shards.read_frames(dataclasses.replace(job, audio=coarse), recording)
+    n_active, rate = int(frames.active.sum()), job.audio.frames_per_second
+    sides = splits.assign_frames(n_active, rate, job.split, list(task.shards))
+    places, _ = shards.place_segments(frames, sides, job.segment)
+    runs = [
+        slice(start, min(start + _RUN_FRAMES, place.stop))
+        for place in places
+        if place.split == "train"
+        for start in range(place.start, place.stop, _RUN_FRAMES)
+    ]
+    n_chosen = min(len(runs), -(-n_frames // _RUN_FRAMES))
+    return [runs[index * len(runs) // n_chosen] for index in range(n_chosen)]
+
+
+def _read_spectra(
+    job: plan.Job, recording: discover.Recording, runs: list[slice]
+) -> list[np.ndarray]:
+    """Return the power spectra, float32 [frames, bins], of these frames of a recording."""
+    spectra = dataclasses.replace(
+        job.audio, representation="log_stft", n_bins=0, log_floor=_LOG_FLOOR
+    )
+    if job.segment.example_seconds:  # short recordings: all of it fits memory
+        frames = shards.read_frames(dataclasses.replace(job, audio=spectra), recording).values
+        return [stft.log_to_power(frames[run], spectra) for run in runs]
+    path = storage.join(job.input_dir, recording.name)
+    pieces: list[list[np.ndarray]] = [[] for _ in runs]
+    first = 0
+    for power in stft.map_chunks(
+        stft.power, files.read_blocks(path, job.audio.sample_rate), spectra
+    ):
+        for run, parts in zip(runs, pieces, strict=True):
+            parts.append(power[max(run.start - first, 0) : max(run.stop - first, 0)])
+        first += len(power)
+        if not runs or first >= runs[-1].stop:
+            break
+    return [np.concatenate(parts) for parts in pieces if parts]
