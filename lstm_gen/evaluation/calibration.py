@@ -34,7 +34,7 @@ MEMORISATION = 0.8
 """Distance to the training music over held-out music's that docs/songs.md asks for."""
 
 _TEMPERATURES = (0.8, 0.9, 1.0, 1.1, 1.2)
-_NEIGHBOUR_WEIGHTS = (0.0, 0.15, 0.3, 0.5)
+_NEIGHBOUR_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4)
 _SONGS = 8
 _SECONDS = 12.0
 _PRIMER_SECONDS = 4.0
