@@ -95,7 +95,7 @@ def test_each_song_is_a_sound_a_picture_and_its_settings(
         digests.add(settings.pop("frames_sha256"))
         asked = GenerationConfig(n_songs=2, seconds=1.0, seed=3)
         expected = json.loads(fields.to_json(fields.to_dict(asked)))
-        drawn = {"song": index, "attempt": 0, "temperature": 1, "sigma_scale": 1}
+        drawn: dict[str, Any] = {"song": index, "attempt": 0, "temperature": 1, "sigma_scale": 1}
         drawn |= {"neighbour_weight": 0, "run_dir": run_dir, "step": 7, "labels": {}}
         assert settings == expected | drawn
     assert len(digests) == 2
