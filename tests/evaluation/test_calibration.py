@@ -137,22 +137,35 @@ def test_clarity_is_a_skewness_that_partials_have_and_noise_has_not() -> None:
     np.testing.assert_allclose(calibration.clarity(wide), expected, rtol=0.1)
 
 
-def test_the_search_goes_to_the_least_distance_and_asks_nothing_twice() -> None:
+@pytest.mark.parametrize(("most_calm", "expected"), [(1.0, 0.3), (0.2, 0.15)])
+def test_the_search_takes_the_greatest_weight_that_neither_copies_nor_strikes_too_often(
+    most_calm: float, expected: float
+) -> None:
     asked: list[base.Sampling] = []
 
     def evaluate(one: base.Sampling) -> calibration.Scores:
         asked.append(one)
-        far = abs(one.temperature - 0.9) + abs(one.neighbour_weight - 0.3)
-        return dataclasses.replace(EMPTY, distance=far)
+        far = abs(one.temperature - 0.9) + abs(one.neighbour_weight - 0.15)
+        near = 1.0 - 0.4 * one.neighbour_weight  # 0.8 at a weight of 0.5
+        onsets = 1.5 if one.neighbour_weight > most_calm else 1.0
+        return dataclasses.replace(EMPTY, distance=far, memorisation=near, onset_rate=onsets)
 
-    chosen, scores = calibration._search(evaluate, (0.0, 0.15, 0.3, 0.5))
-    assert chosen == base.Sampling(temperature=0.9, neighbour_weight=0.3)
-    assert scores.distance == 0
-    assert len(asked) == len(set(asked)) <= 10
-    asked.clear()
+    weights = (0.0, 0.15, 0.3, 0.5)
+    chosen, scores = calibration._search(evaluate, weights)
+    assert chosen == base.Sampling(temperature=0.9, neighbour_weight=expected)
+    assert scores.distance == pytest.approx(abs(expected - 0.15))
+    assert len(asked) == len(set(asked)) == 6
+
+
+def test_where_all_weights_copy_the_least_distance_decides() -> None:
+    def evaluate(one: base.Sampling) -> calibration.Scores:
+        far = abs(one.temperature - 1.1) + abs(one.neighbour_weight - 0.15)
+        return dataclasses.replace(EMPTY, distance=far, memorisation=0.5)
+
+    chosen, _ = calibration._search(evaluate, (0.0, 0.15, 0.3))
+    assert chosen == base.Sampling(temperature=1.1, neighbour_weight=0.15)
     chosen, _ = calibration._search(evaluate, (0.0,))
-    assert chosen == base.Sampling(temperature=0.9)
-    assert len(asked) == 5
+    assert chosen == base.Sampling(temperature=1.1)
 
 
 EMPTY = calibration.Scores(
