@@ -141,7 +141,7 @@ def test_folders_of_the_dataset_import_down() -> None:
         "format": {"format"},
         "prepare": {"format", "prepare"},
         "input": {"format", "input"},
-        "inspect": {"format", "prepare", "input", "inspect"},
+        "inspection": {"format", "prepare", "input", "inspection"},
     }
     check(
         [

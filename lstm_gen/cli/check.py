@@ -53,11 +53,11 @@ SETTINGS = (paths.DatasetConfig, CheckConfig, paths.StorageConfig)
 def main(line: settings.CommandLine) -> int:
     """Print the description and a line per problem; return 1 if there is any."""
     options, data_dir = line.build(CheckConfig), line.build(paths.DatasetConfig).data_dir
+    from lstm_gen.dataset import inspection
     from lstm_gen.dataset.format import manifest
-    from lstm_gen.dataset.inspect import check, summary
 
     dataset = manifest.describe(data_dir)
-    problems = list(check.find_problems(dataset, options.deep))
+    problems = list(inspection.find_problems(dataset, options.deep))
     print(_describe(dataset))
     for problem in problems:
         print(f"problem   {problem}")
@@ -67,7 +67,7 @@ def main(line: settings.CommandLine) -> int:
     if options.plots or options.dump_segment is not None:
         dataset = manifest.with_fitted(dataset)
     if options.plots:
-        summary.draw(options.plots, dataset)
+        inspection.draw(options.plots, dataset)
         print(f"{options.plots}: a picture of the dataset")
     if options.dump_segment is not None:
         _dump(dataset, options.dump_segment, options.output)
@@ -76,12 +76,12 @@ def main(line: settings.CommandLine) -> int:
 
 def _describe(dataset: "manifest.Dataset") -> str:
     """Return the description of a dataset, in lines."""
+    from lstm_gen.dataset import inspection
     from lstm_gen.dataset.format import manifest
-    from lstm_gen.dataset.inspect import summary
 
     audio, normal = dataset.audio, dataset.normalisation
     try:
-        table = summary.describe(dataset, manifest.load_lines(dataset.data_dir))
+        table = inspection.describe(dataset, manifest.load_lines(dataset.data_dir))
     except (OSError, ValueError, KeyError):
         table = f"{manifest.MANIFEST_FILE} cannot be read"
     shortest, longest = _segment_lengths(dataset)
@@ -125,7 +125,7 @@ def _segment_lengths(dataset: "manifest.Dataset") -> tuple[int, int]:
 def _dump(dataset: "manifest.Dataset", wanted: int, output: str) -> None:
     """Write a segment as sound."""
     from lstm_gen.audio import files, representations
-    from lstm_gen.dataset.inspect import summary
+    from lstm_gen.dataset import inspection
 
     segment = _find(dataset, wanted)
     audio = dataset.audio
@@ -136,7 +136,7 @@ def _dump(dataset: "manifest.Dataset", wanted: int, output: str) -> None:
     files.write(output, samples, audio.sample_rate)
     seconds = len(samples) / audio.sample_rate
     start_seconds = segment.start_frame / audio.frames_per_second
-    name = summary.name_recordings(dataset).get(segment.recording, "an unknown recording")
+    name = inspection.name_recordings(dataset).get(segment.recording, "an unknown recording")
     print(
         f"{output}: segment {wanted}, {seconds:.1f} seconds of {name} from {start_seconds:.1f} on"
     )

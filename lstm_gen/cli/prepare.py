@@ -88,12 +88,12 @@ SETTINGS = (
 def main(line: settings.CommandLine) -> None:
     """Prepare the dataset with a progress bar, and print its description and the next command."""
     dataset = prepare(line)
+    from lstm_gen.dataset import inspection
     from lstm_gen.dataset.format import manifest
-    from lstm_gen.dataset.inspect import summary
 
     lines = manifest.load_lines(dataset.data_dir)
-    print(summary.describe(dataset, lines))
-    print(summary.check_bad_fraction(lines, line.build(PreparationConfig).max_bad_fraction))
+    print(inspection.describe(dataset, lines))
+    print(inspection.check_bad_fraction(lines, line.build(PreparationConfig).max_bad_fraction))
     print(
         f"next      {command.program('train')} {line.files()}"
         f"--data_dir={shlex.quote(dataset.data_dir)} --run_dir=run"

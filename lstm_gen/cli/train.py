@@ -209,7 +209,7 @@ def calibrate(job: Job, result: "loop.Result") -> None:
     Raises:
       InputError: If another process trains in the directory.
     """
-    from lstm_gen.evaluation import calibration, verdict
+    from lstm_gen.evaluation import calibration
     from lstm_gen.models import base
     from lstm_gen.platform import devices
     from lstm_gen.runs import lease
@@ -230,14 +230,14 @@ def calibrate(job: Job, result: "loop.Result") -> None:
         return
     scores = calibration.Scores(**facts[calibration.SCORES])
     sampling = base.Sampling(**facts[calibration.SAMPLING])
-    print(f"sampling  {verdict.describe_sampling(sampling, scores)}")
-    trained = verdict.Training(
+    print(f"sampling  {calibration.describe_sampling(sampling, scores)}")
+    trained = calibration.Training(
         steps=result.progress.step,
         best_step=result.progress.best_step,
         minutes=split.seconds / 60,
         is_transposed=bool(job.dataset.transposition.copies),
     )
-    said = verdict.lines(scores, trained)
+    said = calibration.verdict(scores, trained)
     print("\n".join(f"{'' if index else 'verdict':10}{line}" for index, line in enumerate(said)))
 
 

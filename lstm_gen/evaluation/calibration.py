@@ -1,8 +1,9 @@
-"""Calibration: short rollouts of a trained model that choose the sampling settings of its songs.
+"""Calibration: short rollouts of a trained model that choose how its songs are sampled; verdict.
 
 Songs of each setting are compared with held-out music, and the setting with the least distance is
 stored with the weights: loudness, onsets, flux, clarity, variance, patches, and a penalty for
-copies. Nothing is made into sound.
+copies. Nothing is made into sound. The verdict says in a few plain sentences how the songs of that
+setting sound, and what to do next.
 
 The clarity of a frame is the skewness over bands of its deviations from a smooth envelope: partials
 stand above the gaps between them, whereas noise around an envelope, however rough, is symmetric.
@@ -12,7 +13,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.ndimage
@@ -22,13 +23,13 @@ import tqdm
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.input import excerpts
 from lstm_gen.evaluation import baselines, energy, inputs, metrics
-from lstm_gen.generation import limits, rollout
+from lstm_gen.generation import rollout
 from lstm_gen.models import base
-from lstm_gen.models.common import pca
+from lstm_gen.models.common import loudness, patches
 from lstm_gen.runs import run as runs
 
 SAMPLING, SCORES = "sampling", "calibration"
-"""Names of the facts stored with the weights, beside `generation.limits.FACT`."""
+"""Names of the facts stored with the weights, beside `rollout.LIMITS`."""
 
 MEMORISATION = 0.8
 """Distance to the training music over held-out music's that docs/songs.md asks for."""
@@ -51,6 +52,13 @@ _LEVELS = 6  # of loudness, for each of which real frames have a clarity
 _CLAMP = 30.0  # deviations
 _CAP = 3.0  # of each difference, so that none decides alone
 _COPY_PENALTY = 4.0
+
+_DB = 10 / math.log(10)  # of a nat of power
+_LEVEL_NATS = 1.0
+_MUSH, _BLURRED, _HARD = 0.5, 0.8, 1.5
+_FADES, _SOFT = 0.6, 0.8
+_SIGNIFICANT = 2.0  # standard errors
+_STILL_IMPROVING, _OVERFITTED = 0.85, 0.6  # of the steps, at the best validation
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -94,6 +102,22 @@ class Scores:
     energy_error: float | None = None
 
 
+class Training(NamedTuple):
+    """What a training was.
+
+    Attributes:
+      steps: Optimizer steps done.
+      best_step: Step of the best validation; 0 without any.
+      minutes: Training music, minutes.
+      is_transposed: Whether it has transposed copies.
+    """
+
+    steps: int
+    best_step: int
+    minutes: float
+    is_transposed: bool
+
+
 @dataclasses.dataclass(frozen=True)
 class _Traits:
     """What is compared of clips, float arrays over their frames."""
@@ -122,7 +146,7 @@ class Music:
         self._spec, self._rate = spec, spec.audio.frames_per_second
         self._train, self._held_out = train, held_out
         self.real = held_out or train
-        flux = np.concatenate([limits.flux(self._natural(clip)) for clip in self.real])
+        flux = np.concatenate([loudness.flux(self._natural(clip)) for clip in self.real])
         self._threshold = max(float(np.std(flux)), 1e-6)
         self._traits = self._measure(self.real)
         self._patches = _flat_patches(self.real)
@@ -161,18 +185,18 @@ class Music:
 
     def _measure(self, clips: Sequence[np.ndarray]) -> _Traits:
         natural = [self._natural(clip) for clip in clips]
-        loudness = [limits.loudness(clip) for clip in natural]
-        fluxes = [limits.flux(clip) for clip in natural]
+        levels = [loudness.measure(clip) for clip in natural]
+        fluxes = [loudness.flux(clip) for clip in natural]
         rises = [_onsets(flux, self._threshold) for flux in fluxes]
         heights = np.concatenate(rises)
         return _Traits(
-            loudness=np.concatenate(loudness),
+            loudness=np.concatenate(levels),
             flux=np.concatenate(fluxes),
             rate=len(heights) * self._rate / max(1, sum(map(len, fluxes))),
             strength=float(heights.mean()) if len(heights) else 0.0,
             clarity=np.concatenate([clarity(clip) for clip in natural]),
             variance=np.concatenate(natural).var(axis=0),
-            drift=metrics.drift(loudness, self._rate),
+            drift=metrics.drift(levels, self._rate),
         )
 
     def _natural(self, clip: np.ndarray) -> np.ndarray:
@@ -185,7 +209,7 @@ class Music:
 
     @functools.cached_property
     def _components(self) -> np.ndarray:
-        return pca.fit(self._train, min(_COMPONENTS, self._spec.channels)).vectors
+        return patches.fit_components(self._train, min(_COMPONENTS, self._spec.channels)).vectors
 
     @functools.cached_property
     def _train_codes(self) -> list[np.ndarray]:
@@ -260,7 +284,7 @@ def calibrate(run: runs.Run, dataset: manifest.Dataset, device: str) -> dict[str
       device: Name of the device to generate on.
 
     Returns:
-      `SAMPLING`, `SCORES` and `generation.limits.FACT` to their JSON values; {} if the music is too
+      `SAMPLING`, `SCORES` and `rollout.LIMITS` to their JSON values; {} if the music is too
       short to compare with.
     """
     held_out = inputs.segments(dataset, "validation", _MOST_FRAMES)
@@ -295,13 +319,34 @@ def calibrate(run: runs.Run, dataset: manifest.Dataset, device: str) -> dict[str
     return {
         SAMPLING: dataclasses.asdict(sampling),
         SCORES: dataclasses.asdict(scores),
-        limits.FACT: dataclasses.asdict(limits.fit(natural, rate)),
+        rollout.LIMITS: dataclasses.asdict(loudness.fit_limits(natural, rate)),
     }
 
 
 def applies_to(run: runs.Run) -> bool:
     """Whether the songs of a run can be calibrated: continuations in frames of logarithms."""
-    return {"primer", "temperature"} <= run.family.controls and limits.apply_to(run.audio)
+    return {"primer", "temperature"} <= run.family.controls and loudness.has_loudness(run.audio)
+
+
+def describe_sampling(sampling: base.Sampling, scores: Scores) -> str:
+    """Return the settings that were chosen and what they give, in a line."""
+    parts = [
+        _loudness(scores),
+        f"onsets {scores.onset_rate:.1f}/s (real {scores.onset_rate_real:.1f})",
+        f"clarity {scores.clarity:.2f} of real",
+    ]
+    if scores.memorisation is not None:
+        parts.append(f"distance to the training music {scores.memorisation:.2f} of held-out's")
+    return (
+        f"temperature {sampling.temperature:g}, neighbour_weight {sampling.neighbour_weight:g}: "
+        + ", ".join(parts)
+    )
+
+
+def verdict(scores: Scores, training: Training) -> list[str]:
+    """Return the verdict, 3 to 6 sentences, the last of them the next thing to do."""
+    said = [_predictions(scores), _notes(scores), _strikes(scores), _level(scores), _copies(scores)]
+    return [line for line in [*said, _next(scores, training)] if line]
 
 
 def _weights(run: runs.Run) -> Sequence[float]:
@@ -380,13 +425,87 @@ def _onsets(flux: np.ndarray, threshold: float) -> np.ndarray:
     return rises[(flux == highest) & (rises > threshold)]
 
 
-def _by_loudness(loudness: np.ndarray, values: np.ndarray) -> tuple[list[float], list[float]]:
+def _by_loudness(levels: np.ndarray, values: np.ndarray) -> tuple[list[float], list[float]]:
     """Return the mean loudness and the mean value of frames in order of loudness, by sixths."""
-    parts = np.array_split(np.argsort(loudness, kind="stable"), _LEVELS)
-    return [float(loudness[part].mean()) for part in parts], [
+    parts = np.array_split(np.argsort(levels, kind="stable"), _LEVELS)
+    return [float(levels[part].mean()) for part in parts], [
         float(values[part].mean()) for part in parts
     ]
 
 
 def _ratio(value: float, reference: float) -> float:
     return value / reference if abs(reference) > metrics.TINY else 1.0
+
+
+def _predictions(scores: Scores) -> str:
+    gap, error = scores.energy_gap, scores.energy_error
+    if gap is None or error is None:
+        return ""
+    figures = f"energy score {gap:+.4f}, standard error {error:.4f}"
+    if abs(gap) < _SIGNIFICANT * error:
+        return f"predicts held-out music no better and no worse than a linear predictor, {figures}"
+    verb = "beats" if gap < 0 else "does not beat"
+    return f"{verb} a linear predictor, VAR(3), on held-out music: {figures}"
+
+
+def _notes(scores: Scores) -> str:
+    value = scores.clarity
+    if value < _MUSH:
+        return f"mush: the gaps between partials are filled, clarity {value:.2f} of real music's"
+    if value < _BLURRED:
+        return f"blurred notes: clarity {value:.2f} of real music's"
+    if value > _HARD:
+        return f"notes barer than real ones, clarity {value:.2f} of real music's"
+    return f"clear notes, clarity {value:.2f} of real music's"
+
+
+def _strikes(scores: Scores) -> str:
+    value, rate = scores.onset_strength, scores.onset_rate / max(scores.onset_rate_real, 1e-9)
+    how = "strikes" if value >= _SOFT else "strikes softly" if value >= _FADES else "fades"
+    often = "too often" if rate > 1.5 else "too seldom" if rate < 1 / 1.5 else "as often as it"
+    return (
+        f"{how}: onsets rise {value:.2f} times as high as in real music, {often} "
+        f"({scores.onset_rate:.1f}/s beside {scores.onset_rate_real:.1f})"
+    )
+
+
+def _level(scores: Scores) -> str:
+    if abs(scores.drift) > _LEVEL_NATS:
+        way = "grows louder" if scores.drift > 0 else "grows quieter"
+        return f"does not keep its level: {way} by {abs(scores.drift) * _DB:.1f} dB in 12 s"
+    return f"keeps its level; {_loudness(scores)}"
+
+
+def _loudness(scores: Scores) -> str:
+    worst = max((scores.quiet, scores.median, scores.loud), key=abs)
+    if abs(worst) <= _LEVEL_NATS:
+        return "loudness as in real music"
+    name = {scores.quiet: "quiet passages", scores.loud: "loud passages"}.get(worst, "loudness")
+    return f"{name} {abs(worst) * _DB:.1f} dB {'above' if worst > 0 else 'below'} real music's"
+
+
+def _copies(scores: Scores) -> str:
+    value = scores.memorisation
+    if value is None:
+        return "no held-out music to judge copies by"
+    near = "keeps its distance from" if value >= MEMORISATION else "stays close to"
+    return f"{near} the training music: {value:.2f} of held-out music's distance"
+
+
+def _next(scores: Scores, training: Training) -> str:
+    """Return the advice."""
+    more = "record more music"
+    if not training.is_transposed:
+        more += ", or prepare it with --augment_semitones=-3,-2,-1,0,1,2,3"
+    part = training.best_step / max(training.steps, 1)
+    copies = scores.memorisation is not None and scores.memorisation < MEMORISATION
+    if part >= _STILL_IMPROVING:
+        return f"next: train on, --steps={2 * training.steps}; the last validation was the best"
+    if 0 < part < _OVERFITTED or copies:
+        why = "it stays close to what it learnt" if copies else f"best at step {training.best_step}"
+        return f"next: {more}; {why}, and {training.minutes:.0f} min are little"
+    poor = scores.clarity < _BLURRED or scores.onset_strength < _FADES
+    loses = scores.energy_gap is not None and scores.energy_gap >= 0
+    if poor or loses:
+        return f"next: a larger preset (--preset=music), or {more}"
+    return "next: listen; for longer forms, --preset=music"

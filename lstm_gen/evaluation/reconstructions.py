@@ -23,7 +23,7 @@ from lstm_gen.dataset.format import labels, manifest
 from lstm_gen.evaluation import inputs, notes, table
 from lstm_gen.generation import resynthesis
 from lstm_gen.models import base
-from lstm_gen.models.common import losses, pca
+from lstm_gen.models.common import losses, patches
 from lstm_gen.models.latents.latent_model import LatentModel
 from lstm_gen.platform import errors, storage
 from lstm_gen.runs import run as runs
@@ -262,10 +262,10 @@ def patch_pca(train: Segments, rate: Rate) -> Callable[[np.ndarray], np.ndarray]
     width = stride * train[0].shape[1]
     if width > _WIDEST_PATCH:
         return None
-    found = pca.fit((pca.patches(frames, stride) for frames in train), size)
+    found = patches.fit_components((patches.join(frames, stride) for frames in train), size)
 
     def code(segment: np.ndarray) -> np.ndarray:
-        rows = pca.patches(segment, stride) - found.mean
+        rows = patches.join(segment, stride) - found.mean
         back = rows @ found.vectors @ found.vectors.T + found.mean
         return np.asarray(back.reshape(-1, segment.shape[1])[: len(segment)])
 

@@ -3,7 +3,7 @@
 Songs are generated in groups. A group is one batch on one device, and its songs depend on the
 group alone, to the last bit, so that any number of devices generates the same songs.
 
-Where the weights have limits (`generation.limits`), songs that fail are drawn again with other
+Where the weights have limits (`models.common.loudness`), songs that fail are drawn again with other
 noise, the whole group at once, which needs no new program, and of the group those that had failed
 are taken.
 """
@@ -20,10 +20,13 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from lstm_gen.generation import limits
 from lstm_gen.models import base
+from lstm_gen.models.common import loudness
 from lstm_gen.platform import cluster, devices
 from lstm_gen.runs import run as runs
+
+LIMITS = "limits"
+"""Name of the limits among the facts stored with the weights."""
 
 _MOST_REDRAWN = 3
 _SEEDS = 2**31
@@ -92,7 +95,7 @@ def roll_out(
     )
     lock = threading.Lock()
 
-    within = limits.of_run(run)
+    within = limits_of(run)
 
     def generate_on(index: int) -> dict[int, Song]:
         made: dict[int, Song] = {}
@@ -121,6 +124,12 @@ def roll_out(
             return dict(sorted(song for part in parts for song in part.items()))
 
 
+def limits_of(run: runs.Run) -> loudness.Limits | None:
+    """Return the limits stored with the weights of a run; None if there are none."""
+    found = run.facts().get(LIMITS)
+    return loudness.Limits(**found) if found else None
+
+
 def place_model(run: runs.Run, device: str, compute: str) -> Any:
     """Return the trained model on a device."""
     with tf.device(device), devices.layer_precision(compute):
@@ -132,7 +141,7 @@ def _redraw_failed(
     request: base.GenerationRequest,
     draw: Draw,
     run: runs.Run,
-    within: limits.Limits,
+    within: loudness.Limits,
 ) -> list[Song]:
     """Return the songs of a group, those beyond the limits replaced by the best of up to 3 more.
 
@@ -140,7 +149,9 @@ def _redraw_failed(
     """
 
     def excesses(frames: np.ndarray) -> dict[str, float]:
-        return limits.excesses(run.normalisation.undo(frames), within, run.audio.frames_per_second)
+        return loudness.excesses(
+            run.normalisation.undo(frames), within, run.audio.frames_per_second
+        )
 
     best, found = list(songs), [excesses(song.frames) for song in songs]
     first = [*found]

@@ -18,8 +18,8 @@ import pytest
 
 from lstm_gen.audio import files
 from lstm_gen.config.audio import AudioConfig
+from lstm_gen.dataset import inspection
 from lstm_gen.dataset.format import integrity, manifest, records
-from lstm_gen.dataset.inspect import summary
 from lstm_gen.dataset.prepare import discover, plan
 from lstm_gen.dataset.prepare import shards as writer
 from lstm_gen.platform import errors, storage
@@ -170,10 +170,10 @@ def test_the_share_of_bad_recordings(
 ) -> None:
     lines = [{"verdict": status} for status, n in counts.items() for _ in range(n)]
     if words:
-        assert words in summary.check_bad_fraction(lines, limit)
+        assert words in inspection.check_bad_fraction(lines, limit)
         return
     with pytest.raises(errors.InputError, match=r"left out, 1 of .*max_bad_fraction="):
-        summary.check_bad_fraction(lines, limit)
+        inspection.check_bad_fraction(lines, limit)
 
 
 def test_names_are_shown_on_one_line() -> None:

@@ -5,8 +5,8 @@ import pathlib
 import numpy as np
 import pytest
 
+from lstm_gen.dataset import inspection
 from lstm_gen.dataset.format import manifest, records
-from lstm_gen.dataset.inspect import check
 
 
 def first_filled(dataset: manifest.Dataset, split: str) -> manifest.Shard:
@@ -34,7 +34,7 @@ def read_first(dataset: manifest.Dataset) -> list[records.Segment]:
 
 
 def find(dataset: manifest.Dataset, deep: bool = True) -> str:
-    return "\n".join(check.find_problems(dataset, deep))
+    return "\n".join(inspection.find_problems(dataset, deep))
 
 
 @pytest.mark.parametrize("deep", [False, True])

@@ -12,8 +12,8 @@ import pytest
 import soundfile
 
 from lstm_gen.config.audio import AudioConfig
+from lstm_gen.dataset import inspection
 from lstm_gen.dataset.format import manifest
-from lstm_gen.dataset.inspect import summary
 from lstm_gen.dataset.prepare import prepare
 from lstm_gen.platform import errors
 
@@ -43,22 +43,22 @@ def prepare_tones(folder: pathlib.Path, audio: AudioConfig) -> manifest.Dataset:
 )
 def test_every_representation_is_drawn(audio: AudioConfig, tmp_path: pathlib.Path) -> None:
     dataset = prepare_tones(tmp_path, audio)
-    view = summary.sample(dataset, "train")
+    view = inspection.sample(dataset, "train")
     frequent = [level for level, _ in view.levels_db.most_common(2)]
     assert abs(frequent[0] - frequent[1]) == pytest.approx(20, abs=1)  # 0.5 and 0.05
     assert view.rows_hz[view.rows_db.mean.argmax()] == pytest.approx(781, abs=1)
-    summary.draw(str(tmp_path / "a.png"), dataset)
+    inspection.draw(str(tmp_path / "a.png"), dataset)
     assert matplotlib.image.imread(tmp_path / "a.png").shape[:2] == (1080, 1600)
 
 
 def test_every_frame_is_counted(dataset: manifest.Dataset) -> None:
     for name, split in dataset.splits.items():
         if split.n_records:
-            view = summary.sample(dataset, name)
+            view = inspection.sample(dataset, name)
             assert view.levels_db.total() == view.rows_db.count == split.n_frames
             assert len(view.examples) == min(3, split.n_records)
     np.testing.assert_allclose(
-        summary.sample(dataset, "train").rows_db.mean,
+        inspection.sample(dataset, "train").rows_db.mean,
         dataset.normalisation.mean * 10 / np.log(10),
         rtol=1e-5,
     )
@@ -67,16 +67,16 @@ def test_every_frame_is_counted(dataset: manifest.Dataset) -> None:
 def test_of_many_segments_some_are_looked_at(
     dataset: manifest.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(summary, "_MOST_SEGMENTS", 2)
+    monkeypatch.setattr(inspection, "_MOST_SEGMENTS", 2)
     lengths = [n for shard in dataset.splits["train"].shards for n in shard.frames]
-    view = summary.sample(dataset, "train")
+    view = inspection.sample(dataset, "train")
     assert view.rows_db.count == lengths[0] + lengths[-1]
     assert len(view.examples) == 3
 
 
 def test_a_picture_needs_no_manifest(copy: manifest.Dataset, tmp_path: pathlib.Path) -> None:
     pathlib.Path(copy.data_dir, "manifest.jsonl").unlink()
-    summary.draw(str(tmp_path / "a.png"), copy)
+    inspection.draw(str(tmp_path / "a.png"), copy)
     assert (tmp_path / "a.png").exists()
 
 
@@ -84,7 +84,7 @@ def test_nothing_cannot_be_drawn(dataset: manifest.Dataset, tmp_path: pathlib.Pa
     nothing = manifest.Split(recordings=0, shards=(), seconds=0.0)
     empty = dataclasses.replace(dataset, splits=dict.fromkeys(dataset.splits, nothing))
     with pytest.raises(errors.InputError, match="must be a segment to draw"):
-        summary.draw(str(tmp_path / "none.png"), empty)
+        inspection.draw(str(tmp_path / "none.png"), empty)
 
 
 def test_the_command_draws(dataset: manifest.Dataset, tmp_path: pathlib.Path) -> None:

@@ -13,9 +13,9 @@ from lstm_gen.audio import representations, stft
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.config.dataset import SegmentConfig, SplitConfig
 from lstm_gen.config.training import WindowConfig
+from lstm_gen.dataset import inspection
 from lstm_gen.dataset.format import manifest, records
 from lstm_gen.dataset.input import pipeline
-from lstm_gen.dataset.inspect import check, summary
 from lstm_gen.dataset.prepare import plan, prepare, shards
 
 RATE = material.RATE
@@ -76,9 +76,9 @@ def test_examples_are_exactly_as_long_as_asked(tmp_path: pathlib.Path) -> None:
     padded = {name: line["seconds_padded"] for name, line in lines.items()}
     assert padded == {"short.wav": 0.7, "even.wav": 0, "half.wav": 0.5, "rest.wav": 0}
     assert lines["rest.wav"]["seconds_left_over"] == pytest.approx(0.49)
-    text = summary.describe(dataset, lines.values())
+    text = inspection.describe(dataset, lines.values())
     assert "1.2 seconds of silence pad 2 recordings, 0.5 seconds are left over" in text
-    assert not list(check.find_problems(dataset, deep=True))
+    assert not list(inspection.find_problems(dataset, deep=True))
     expected = [
         np.resize(np.append(part, np.zeros(RATE)), RATE).astype("f4")
         for name in lengths
@@ -95,7 +95,7 @@ def test_an_example_of_any_representation_sounds_again(
     tmp_path: pathlib.Path, audio: AudioConfig, dtype: str
 ) -> None:
     dataset, _ = make(tmp_path, {"a.wav": 4.0}, audio, example_seconds=2, dtype=dtype)
-    assert not list(check.find_problems(dataset, deep=True))
+    assert not list(inspection.find_problems(dataset, deep=True))
     samples, n_samples = decode(dataset, "a.wav"), 2 * RATE
     for index, segment in enumerate(read(dataset)):
         assert segment.frames.dtype == dtype
@@ -119,7 +119,7 @@ def test_long_segments_of_any_representation_stand_on_their_own(
 ) -> None:
     lengths = {"a.wav": 3.0, "b.wav": 2.0}
     dataset, _ = make(tmp_path, lengths, audio, segment_frames=50, dtype=dtype)
-    assert not list(check.find_problems(dataset, deep=True))
+    assert not list(inspection.find_problems(dataset, deep=True))
     assert len(read(dataset)) >= 4
     sounds = [decode(dataset, name) for name in lengths]
     for segment in read(dataset) if audio.representation != "log_stft" else []:
@@ -207,4 +207,4 @@ def test_no_more_examples_than_wanted_are_made(tmp_path: pathlib.Path) -> None:
         for n in lengths
     }
     assert back == expected
-    assert not list(check.find_problems(dataset, deep=True))
+    assert not list(inspection.find_problems(dataset, deep=True))

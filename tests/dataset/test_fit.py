@@ -13,8 +13,8 @@ import pytest
 import soundfile
 
 from lstm_gen.audio import fitted, representations, start_spectrum
+from lstm_gen.dataset import inspection
 from lstm_gen.dataset.format import manifest
-from lstm_gen.dataset.inspect import check
 from lstm_gen.dataset.prepare import plan, prepare
 from lstm_gen.platform import errors
 
@@ -63,7 +63,7 @@ def test_frames_are_activations_and_come_back(made: manifest.Dataset) -> None:
     back = representations.extract(sound, dataset.audio)[: len(segment.frames)]
     loud = segment.frames > segment.frames.max() - 4
     assert np.abs(back - segment.frames)[loud].mean() < 0.5
-    assert not list(check.find_problems(manifest.describe(made.data_dir), deep=True))
+    assert not list(inspection.find_problems(manifest.describe(made.data_dir), deep=True))
 
 
 def test_the_held_out_is_not_in_the_fit(songs: pathlib.Path, tmp_path: pathlib.Path) -> None:
@@ -109,11 +109,11 @@ def test_damaged_arrays_are_named_and_fitted_again(
         path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(errors.InputError, match=r"fitted\.safetensors .*create_tfrecord\.py"):
         manifest.load(str(folder))
-    found = list(check.find_problems(manifest.describe(str(folder)), deep=True))
+    found = list(inspection.find_problems(manifest.describe(str(folder)), deep=True))
     assert any(fitted.FILE in line for line in found)
     prepare.prepare(make_job(songs, folder), 1)
     assert path.read_bytes() == content
-    assert not list(check.find_problems(manifest.describe(str(folder)), deep=True))
+    assert not list(inspection.find_problems(manifest.describe(str(folder)), deep=True))
 
 
 def test_the_fingerprint_covers_the_arrays(made: manifest.Dataset) -> None:

@@ -14,8 +14,8 @@ import processes
 import pytest
 import tiny
 
+from lstm_gen.dataset import inspection
 from lstm_gen.dataset.format import integrity, manifest
-from lstm_gen.dataset.inspect import check
 from lstm_gen.platform import errors, storage
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -58,7 +58,7 @@ def test_damage_is_named_by_loading_and_by_the_check(
         said = complaint(copy)
         assert any(name in said for name in names), f"{kind}, seed {seed}: {said}"
         assert "make it again with create_tfrecord.py" in said
-        found = list(check.find_problems(manifest.describe(str(copy)), deep=True))
+        found = list(inspection.find_problems(manifest.describe(str(copy)), deep=True))
         assert any(name in line for name in names for line in found), f"{kind}, seed {seed}"
         seen[kind] += 1
         shutil.rmtree(copy)
@@ -84,7 +84,7 @@ def test_what_never_ends_is_not_read(whole: manifest.Dataset, tmp_path: pathlib.
     shard.unlink()
     os.mkfifo(shard)
     assert f"{shard.name} must be a regular file" in complaint(copy)
-    found = list(check.find_problems(manifest.describe(str(copy)), deep=True))
+    found = list(inspection.find_problems(manifest.describe(str(copy)), deep=True))
     assert found[0] == f"{shard.name} must be a regular file, but is not"
 
 

@@ -13,10 +13,10 @@ import soundfile
 
 from lstm_gen.config.dataset import LabelConfig
 from lstm_gen.config.training import WindowConfig
+from lstm_gen.dataset import inspection
 from lstm_gen.dataset.format import labels, manifest, records
 from lstm_gen.dataset.input import excerpts as primers
 from lstm_gen.dataset.input import pipeline
-from lstm_gen.dataset.inspect import check, summary
 from lstm_gen.dataset.prepare import plan, prepare
 from lstm_gen.platform import errors
 
@@ -107,7 +107,7 @@ def test_the_vocabulary_is_loaded(labelled: manifest.Dataset) -> None:
 
 
 def test_the_summary_tells_of_labels(labelled: manifest.Dataset) -> None:
-    text = summary.describe(labelled, manifest.load_lines(labelled.data_dir))
+    text = inspection.describe(labelled, manifest.load_lines(labelled.data_dir))
     for line in (
         "label     genre: class, 2 values: jazz (8), rock (4); 1 of 13 recordings have none",
         "label     mood: multi, 2 values: calm (6), slow (6); 7 of 13 recordings have none",
@@ -126,7 +126,7 @@ def test_a_changed_label_redoes_its_shard_only(copy: plan.Job) -> None:
     assert n_tasks == 1
     assert sum(path.read_bytes() != content for path, content in before.items()) == 1
     assert made.labels["pitch"].maximum == 99.0
-    assert list(check.find_problems(made, deep=True)) == []
+    assert list(inspection.find_problems(made, deep=True)) == []
 
 
 def test_a_new_class_changes_no_other_shard(copy: plan.Job) -> None:
@@ -150,13 +150,13 @@ def test_labels_of_another_source_are_refused(copy: plan.Job) -> None:
 
 
 def test_a_good_dataset_has_no_problem(labelled: manifest.Dataset) -> None:
-    assert list(check.find_problems(labelled, deep=True)) == []
+    assert list(inspection.find_problems(labelled, deep=True)) == []
 
 
 def test_labels_that_disagree_are_found(copy: plan.Job) -> None:
     path = pathlib.Path(copy.data_dir, manifest.MANIFEST_FILE)
     path.write_text(path.read_text().replace('"pitch": 63.0', '"pitch": 72.0'))
-    found = "\n".join(check.find_problems(manifest.describe(copy.data_dir), deep=True))
+    found = "\n".join(inspection.find_problems(manifest.describe(copy.data_dir), deep=True))
     assert "must have label pitch 72, but has 63" in found
     assert "label pitch must be" in found
 

@@ -18,8 +18,8 @@ import soundfile
 
 from lstm_gen.audio import files, frequency_scales, normalisation, representations
 from lstm_gen.config import fields
+from lstm_gen.dataset import inspection
 from lstm_gen.dataset.format import integrity, manifest, records
-from lstm_gen.dataset.inspect import summary
 from lstm_gen.dataset.prepare import discover, plan, prepare, workers
 from lstm_gen.platform import errors
 
@@ -401,8 +401,8 @@ def test_another_schema_version_is_refused(
 
 def test_mel_bands_that_no_bin_reaches_are_a_warning(dataset: manifest.Dataset) -> None:
     lines = manifest.load_lines(dataset.data_dir)
-    assert "mel bands" not in summary.describe(dataset, lines)
+    assert "mel bands" not in inspection.describe(dataset, lines)
     narrow = dataclasses.replace(dataset.audio, n_mels=100)
     n_empty = frequency_scales.empty_bands(narrow)
-    text = summary.describe(dataclasses.replace(dataset, audio=narrow), lines)
+    text = inspection.describe(dataclasses.replace(dataset, audio=narrow), lines)
     assert f"warning   {n_empty} of 100 mel bands lie between two FFT bins" in text

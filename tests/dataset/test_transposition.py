@@ -18,8 +18,8 @@ from lstm_gen.cli import settings
 from lstm_gen.config import dataset as dataset_config
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.config.dataset import LabelConfig, SegmentConfig, SplitConfig, TranspositionConfig
+from lstm_gen.dataset import inspection
 from lstm_gen.dataset.format import labels, manifest, records
-from lstm_gen.dataset.inspect import check, summary
 from lstm_gen.dataset.prepare import plan, prepare, shards, splits, workers
 from lstm_gen.platform import errors
 
@@ -127,9 +127,9 @@ def test_the_copies_are_counted(copied: tuple[plan.Job, manifest.Dataset]) -> No
             speed = dataset_config.speed(int(semitones))
             assert counts["frames"] == pytest.approx(line["frames"] / speed, abs=2)
     minutes = made.splits["train"].seconds / 60
-    text = summary.describe(made, manifest.load_lines(made.data_dir))
+    text = inspection.describe(made, manifest.load_lines(made.data_dir))
     assert f"{minutes:.1f} min with 3 transpositions\n" in text
-    assert list(check.find_problems(made, deep=True)) == []
+    assert list(inspection.find_problems(made, deep=True)) == []
     loaded = manifest.load(made.data_dir)
     np.testing.assert_equal(dataclasses.asdict(loaded), dataclasses.asdict(made))
     names = set(manifest.recording_names(lines).values())
@@ -141,7 +141,7 @@ def test_the_copies_are_counted(copied: tuple[plan.Job, manifest.Dataset]) -> No
 def test_a_dataset_without_copies_says_nothing_of_them(dataset: manifest.Dataset) -> None:
     assert "transposition" not in manifest.read_values(dataset.data_dir)
     assert not any("transposed" in line for line in manifest.load_lines(dataset.data_dir))
-    assert "copies" not in summary.describe(dataset, manifest.load_lines(dataset.data_dir))
+    assert "copies" not in inspection.describe(dataset, manifest.load_lines(dataset.data_dir))
 
 
 def test_neither_workers_nor_a_restart_change_a_byte(
@@ -224,7 +224,7 @@ def test_no_copy_has_a_held_out_passage(segment: dict[str, object], tmp_path: pa
         speed = dataset_config.speed(semitones)
         kept = sum(len(s.frames) for s in copy)
         assert kept == pytest.approx(plain / speed, rel=0.25 if segment else 0.02)
-    assert list(check.find_problems(made, deep=True)) == []
+    assert list(inspection.find_problems(made, deep=True)) == []
 
 
 def test_a_copy_that_leaks_is_found(
@@ -237,7 +237,7 @@ def test_a_copy_that_leaks_is_found(
     monkeypatch.setattr(workers, "run", work_here)
     monkeypatch.setattr(splits, "assign_copy", all_train)
     made, _ = prepare.prepare(ramp_job(tmp_path))
-    problems = list(check.find_problems(made, deep=True))
+    problems = list(inspection.find_problems(made, deep=True))
     assert problems
     assert all("copies of its training frames only, but " in problem for problem in problems)
 
@@ -299,7 +299,7 @@ def test_pitches_follow_and_other_labels_stay(kind: str, tmp_path: pathlib.Path)
     if kind == "class":
         stored = {s.labels["pitch"] for split in manifest.SPLITS for s in read(made, split)}
         assert {(text,) for text in made.labels["pitch"].values} == stored
-    assert list(check.find_problems(made, deep=True)) == []
+    assert list(inspection.find_problems(made, deep=True)) == []
 
 
 def test_a_pitch_that_is_no_note_is_one_line(tmp_path: pathlib.Path) -> None:

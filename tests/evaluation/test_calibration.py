@@ -14,8 +14,9 @@ from lstm_gen.config.generation import GenerationConfig
 from lstm_gen.config.training import AugmentationConfig, WindowConfig
 from lstm_gen.dataset.format import manifest
 from lstm_gen.evaluation import calibration
-from lstm_gen.generation import limits, request
+from lstm_gen.generation import request, rollout
 from lstm_gen.models import base
+from lstm_gen.models.common import loudness
 from lstm_gen.models.lstm.config import LSTMConfig
 from lstm_gen.runs import checkpoints
 from lstm_gen.runs import run as runs
@@ -225,7 +226,7 @@ def test_a_run_is_calibrated_the_same_twice_and_its_songs_use_it(tmp_path: pathl
     assert run.sampling() == request.sampling(GenerationConfig(), run) == chosen
     asked = GenerationConfig(temperature=0.5)
     assert request.sampling(asked, run) == dataclasses.replace(chosen, temperature=0.5)
-    assert limits.of_run(run) == limits.Limits(**facts[limits.FACT])
+    assert rollout.limits_of(run) == loudness.Limits(**facts[rollout.LIMITS])
 
 
 @pytest.mark.usefixtures("short")

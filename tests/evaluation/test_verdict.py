@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lstm_gen.evaluation import calibration, verdict
+from lstm_gen.evaluation import calibration
 from lstm_gen.models import base
 
 GOOD = calibration.Scores(
@@ -26,11 +26,11 @@ GOOD = calibration.Scores(
     energy_gap=-0.02,
     energy_error=0.002,
 )
-TRAINED = verdict.Training(steps=500, best_step=400, minutes=4.8, is_transposed=False)
+TRAINED = calibration.Training(steps=500, best_step=400, minutes=4.8, is_transposed=False)
 
 
-def said(trained: verdict.Training = TRAINED, **changed: Any) -> list[str]:
-    return verdict.lines(dataclasses.replace(GOOD, **changed), trained)
+def said(trained: calibration.Training = TRAINED, **changed: Any) -> list[str]:
+    return calibration.verdict(dataclasses.replace(GOOD, **changed), trained)
 
 
 def test_a_good_model_is_said_to_be_one() -> None:
@@ -98,9 +98,9 @@ def test_the_last_line_is_what_to_do_next(
 
 def test_the_settings_are_a_line_with_what_they_give() -> None:
     sampling = base.Sampling(temperature=0.9, neighbour_weight=0.3)
-    assert verdict.describe_sampling(sampling, GOOD) == (
+    assert calibration.describe_sampling(sampling, GOOD) == (
         "temperature 0.9, neighbour_weight 0.3: loudness as in real music, onsets 2.9/s (real "
         "2.8), clarity 0.96 of real, distance to the training music 0.92 of held-out's"
     )
     unknown = dataclasses.replace(GOOD, memorisation=None)
-    assert "distance" not in verdict.describe_sampling(sampling, unknown)
+    assert "distance" not in calibration.describe_sampling(sampling, unknown)

@@ -5,7 +5,7 @@ import numpy as np
 from lstm_gen.audio import normalisation
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.models import base
-from lstm_gen.models.lstm import loudness
+from lstm_gen.models.common import loudness
 
 CHANNELS = 5
 STD = np.array([1.0, 2.0, 0.5, 1.0, 3.0], np.float32)
@@ -132,3 +132,15 @@ def test_frames_without_power_have_no_level() -> None:
     after, level = servo(frames, servo.level(frames))
     np.testing.assert_array_equal(after, frames)
     np.testing.assert_array_equal(level, np.zeros(3))
+
+
+def test_loudness_is_the_log_of_total_power_and_flux_the_mean_rise() -> None:
+    frames = np.log(np.array([[1.0, 3.0], [2.0, 2.0], [8.0, 1.0]]))
+    np.testing.assert_allclose(loudness.measure(frames), np.log([4.0, 4.0, 9.0]))
+    np.testing.assert_allclose(loudness.flux(frames), [np.log(2) / 2, np.log(4) / 2])
+
+
+def test_frames_without_power_or_with_phases_have_no_limits() -> None:
+    assert loudness.has_loudness(AudioConfig())
+    assert not loudness.has_loudness(AudioConfig(representation="waveform"))
+    assert not loudness.has_loudness(AudioConfig(representation="complex_stft"))

@@ -9,7 +9,7 @@ import sklearn.decomposition
 import tensorflow as tf
 
 from lstm_gen.models import base
-from lstm_gen.models.lstm import patches
+from lstm_gen.models.common import patches
 
 FRAMES, CHANNELS = 3, 4
 SIZE = FRAMES * CHANNELS

@@ -29,7 +29,7 @@ import tensorflow as tf
 
 from lstm_gen.models import base
 from lstm_gen.models.autoencoder.config import KERNEL_SIZE, AutoencoderConfig
-from lstm_gen.models.common import conditioning, losses, pca
+from lstm_gen.models.common import conditioning, losses, patches
 from lstm_gen.models.latents import latent_model, priors
 from lstm_gen.platform import traced_functions
 
@@ -182,8 +182,8 @@ class Autoencoder(latent_model.LatentModel):
         stride, size = self.config.stride, self.config.latent_size
         width = stride * self.spec.channels
         training = (batch["frames"][batch["weight"] > 0] for batch in examples())
-        rows = (pca.patches(some, stride).reshape(-1, width) for some in training)
-        found = pca.fit(rows, size)
+        rows = (patches.join(some, stride).reshape(-1, width) for some in training)
+        found = patches.fit_components(rows, size)
         # Latents of deviation 1 suit the initial weights of the corrections.
         scale = np.maximum(found.deviations, 1e-3 * found.deviations.max())
         down = found.vectors / scale
@@ -226,7 +226,7 @@ class Autoencoder(latent_model.LatentModel):
         """Return the latents of recordings, and 0 as their deviation."""
         del labels  # the encoder is not conditioned
         stride = self.config.stride
-        whole = pca.padded(np.asarray(frames, np.float32), stride)
+        whole = patches.padded(np.asarray(frames, np.float32), stride)
         # Eager: recordings have many lengths, and tracing takes longer than these few layers.
         latents = self.in_chunks(self.encode_frames, whole, stride=stride)
         return latents, np.zeros_like(latents)

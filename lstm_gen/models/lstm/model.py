@@ -23,8 +23,8 @@ import numpy as np
 import tensorflow as tf
 
 from lstm_gen.models import base
-from lstm_gen.models.common import conditioning, rng
-from lstm_gen.models.lstm import attention, loudness, patches
+from lstm_gen.models.common import conditioning, loudness, patches, rng
+from lstm_gen.models.lstm import attention
 from lstm_gen.models.lstm import head as heads
 from lstm_gen.models.lstm.config import LSTMConfig
 from lstm_gen.models.lstm.recurrent import layer as lstm

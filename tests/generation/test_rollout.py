@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from lstm_gen.config.audio import AudioConfig
-from lstm_gen.generation import limits, rollout
+from lstm_gen.generation import rollout
 from lstm_gen.models import base
+from lstm_gen.models.common import loudness
 
 RATE = 20.0
 
@@ -24,20 +25,20 @@ def music(seconds: float, seed: int) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def found() -> limits.Limits:
-    return limits.fit([music(30, seed) for seed in range(6)], RATE)
+def found() -> loudness.Limits:
+    return loudness.fit_limits([music(30, seed) for seed in range(6)], RATE)
 
 
-def excesses(song: np.ndarray, within: limits.Limits) -> set[str]:
-    return set(limits.excesses(song, within, RATE))
+def excesses(song: np.ndarray, within: loudness.Limits) -> set[str]:
+    return set(loudness.excesses(song, within, RATE))
 
 
-def test_other_music_of_the_kind_is_within(found: limits.Limits) -> None:
+def test_other_music_of_the_kind_is_within(found: loudness.Limits) -> None:
     for seed in range(10, 20):
         assert excesses(music(15, seed), found) == set()
 
 
-def test_each_failure_is_called_by_its_name(found: limits.Limits) -> None:
+def test_each_failure_is_called_by_its_name(found: loudness.Limits) -> None:
     song = music(15, 30)
     silent, frozen, wild = (song.copy() for _ in range(3))
     silent[150:] = music(7.5, 31) - 6.0
@@ -48,29 +49,17 @@ def test_each_failure_is_called_by_its_name(found: limits.Limits) -> None:
     assert excesses(song + 5.0, found) == {"grew too loud"}
     assert "ran wild" in excesses(wild, found)
     lost = np.where(np.arange(len(song))[:, np.newaxis] == 99, np.nan, song)
-    assert limits.excesses(lost, found, RATE) == {"ran wild": np.inf}
+    assert loudness.excesses(lost, found, RATE) == {"ran wild": np.inf}
 
 
-def test_a_short_gap_is_no_failure_and_a_longer_one_is_worse(found: limits.Limits) -> None:
+def test_a_short_gap_is_no_failure_and_a_longer_one_is_worse(found: loudness.Limits) -> None:
     song = music(15, 40)
     beyond = []
     for n_frames in (4, 140, 200):
         gap = song.copy()
         gap[60 : 60 + n_frames] = -11.0
-        beyond.append(limits.excesses(gap, found, RATE).get("fell silent", 0.0))
+        beyond.append(loudness.excesses(gap, found, RATE).get("fell silent", 0.0))
     assert beyond[0] == 0 < beyond[1] < beyond[2]
-
-
-def test_loudness_is_the_log_of_total_power_and_flux_the_mean_rise() -> None:
-    frames = np.log(np.array([[1.0, 3.0], [2.0, 2.0], [8.0, 1.0]]))
-    np.testing.assert_allclose(limits.loudness(frames), np.log([4.0, 4.0, 9.0]))
-    np.testing.assert_allclose(limits.flux(frames), [np.log(2) / 2, np.log(4) / 2])
-
-
-def test_frames_without_power_or_with_phases_have_no_limits() -> None:
-    assert limits.apply_to(AudioConfig())
-    assert not limits.apply_to(AudioConfig(representation="waveform"))
-    assert not limits.apply_to(AudioConfig(representation="complex_stft"))
 
 
 class _Run:
@@ -85,7 +74,7 @@ class _Run:
 
 
 def redraw(
-    first: list[np.ndarray], draws: list[list[np.ndarray]], within: limits.Limits, song: int = 0
+    first: list[np.ndarray], draws: list[list[np.ndarray]], within: loudness.Limits, song: int = 0
 ) -> tuple[list[rollout.Song], list[int]]:
     """Return the songs of a group after redrawing, and the seeds that were drawn with."""
     seeds: list[int] = []
@@ -103,7 +92,7 @@ def redraw(
 
 
 def test_a_failed_song_is_drawn_again_and_the_others_stay(
-    found: limits.Limits, capsys: pytest.CaptureFixture[str]
+    found: loudness.Limits, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good, new, silent = music(15, 50), music(15, 51), music(15, 52) - 6.0
     made, seeds = redraw([good, silent], [[new, silent], [silent, new]], found, song=4)
@@ -115,7 +104,7 @@ def test_a_failed_song_is_drawn_again_and_the_others_stay(
 
 
 def test_after_three_more_draws_the_best_is_kept(
-    found: limits.Limits, capsys: pytest.CaptureFixture[str]
+    found: loudness.Limits, capsys: pytest.CaptureFixture[str]
 ) -> None:
     songs = [music(15, 60) - depth for depth in (8.0, 7.0, 6.0, 9.0)]
     made, seeds = redraw([songs[0]], [[song] for song in songs[1:]], found)
@@ -125,7 +114,7 @@ def test_after_three_more_draws_the_best_is_kept(
     assert "no draw was within the limits of real music" in capsys.readouterr().err
 
 
-def test_a_song_becomes_the_same_whichever_other_songs_fail(found: limits.Limits) -> None:
+def test_a_song_becomes_the_same_whichever_other_songs_fail(found: loudness.Limits) -> None:
     silent, new, other = music(15, 70) - 6.0, music(15, 71), music(15, 72)
     alone, _ = redraw([silent], [[new]], found)
     beside, _ = redraw([silent, silent], [[new, silent], [other, silent], [other, other]], found)
@@ -133,5 +122,5 @@ def test_a_song_becomes_the_same_whichever_other_songs_fail(found: limits.Limits
     np.testing.assert_array_equal(alone[0].frames, beside[0].frames)
 
 
-def test_limits_are_stored_as_json_values(found: limits.Limits) -> None:
-    assert limits.Limits(**dataclasses.asdict(found)) == found
+def test_limits_are_stored_as_json_values(found: loudness.Limits) -> None:
+    assert loudness.Limits(**dataclasses.asdict(found)) == found

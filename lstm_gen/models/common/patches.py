@@ -1,21 +1,78 @@
-"""Patches: consecutive frames as one step of the model, their PCA codes, and a store of real ones.
+"""Patches: consecutive frames as one vector, their principal components (PCA), codes, and a store.
 
 A patch of several frames is modelled jointly, by few numbers: a step spans more time, so that the
 same number of steps remembers more, and a song takes fewer of them.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+import scipy.linalg
 import tensorflow as tf
 
 from lstm_gen.models import base
-from lstm_gen.models.common import pca
 
 _FLOAT32: dict[str, Any] = {"dtype": "float32", "autocast": False, "trainable": False}
 _FAR = 1e9
+
+
+class Components(NamedTuple):
+    """Principal components.
+
+    Attributes:
+      mean: float32 [width].
+      vectors: float32 [width, size], orthonormal columns in order of falling variance.
+      deviations: float32 [size], standard deviation along each column.
+    """
+
+    mean: np.ndarray
+    vectors: np.ndarray
+    deviations: np.ndarray
+
+
+def join(frames: np.ndarray, stride: int) -> np.ndarray:
+    """Return consecutive frames side by side, [..., steps, stride * channels].
+
+    The last patch is padded with the last frame.
+    """
+    frames = padded(frames, stride)
+    return frames.reshape(*frames.shape[:-2], -1, stride * frames.shape[-1])
+
+
+def padded(frames: np.ndarray, stride: int) -> np.ndarray:
+    """Return frames, [..., frames, channels], the last repeated up to a multiple of `stride`."""
+    width = [(0, 0)] * frames.ndim
+    width[-2] = (0, -frames.shape[-2] % stride)
+    return np.pad(frames, width, mode="edge")
+
+
+def fit_components(rows: Iterable[np.ndarray], size: int) -> Components:
+    """Return the first principal components of rows, in one pass and width x width memory.
+
+    Args:
+      rows: float [rows, width] each.
+      size: Number of components; those beyond `width` are 0.
+    """
+    count, total, product = 0, 0.0, np.zeros((0, 0), np.float32)
+    for chunk in rows:
+        if not count:
+            product = np.zeros((chunk.shape[1],) * 2, np.float32)
+        product += chunk.T @ chunk
+        total = total + chunk.sum(axis=0, dtype=np.float64)
+        count += len(chunk)
+    mean = np.asarray(total / count)
+    covariance = product / np.float32(count) - np.outer(mean, mean).astype(np.float32)
+    width = len(mean)
+    kept = min(size, width)
+    values, vectors = scipy.linalg.eigh(covariance, subset_by_index=[width - kept, width - 1])
+    padding = ((0, 0), (0, size - kept))
+    return Components(
+        mean=mean.astype(np.float32),
+        vectors=np.pad(vectors[:, ::-1], padding).astype(np.float32),
+        deviations=np.pad(np.sqrt(np.maximum(values[::-1], 0)), padding[1]).astype(np.float32),
+    )
 
 
 class PatchCoder(keras.layers.Layer):
@@ -62,7 +119,7 @@ class PatchCoder(keras.layers.Layer):
         """Fit the components to the training windows, read once."""
         if not self.components:
             return
-        found = pca.fit(self._patches(examples), self.components)
+        found = fit_components(self._patches(examples), self.components)
         self.mean.assign(found.mean)
         self.vectors.assign(found.vectors)
         # Where there are fewer patches than components some deviations are 0.

@@ -1,1 +1,0 @@
-"""Inspection of a dataset: problems, plots, summary."""
