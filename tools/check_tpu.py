@@ -1,7 +1,7 @@
 """TPU preflight on any machine: compilation, memory fit and estimated time of a preset.
 
   make check-tpu                                       every preset on one v5e chip
-  .venv-tpu/bin/python -m tools.check_tpu --preset=music --topology=v5e:2x2 --precision=bfloat16
+  .venv-tpu/bin/python -m tools.check_tpu --preset=long --topology=v5e:2x2 --precision=bfloat16
   .venv-tpu/bin/python -m tools.check_tpu --units=2048 --batch_size=256
 
 Lowers the real training step and generation, and compiles them with the TPU's own compiler. The

@@ -507,5 +507,5 @@ def _next(scores: Scores, training: Training) -> str:
     poor = scores.clarity < _BLURRED or scores.onset_strength < _FADES
     loses = scores.energy_gap is not None and scores.energy_gap >= 0
     if poor or loses:
-        return f"next: a larger preset (--preset=music), or {more}"
-    return "next: listen; for longer forms, --preset=music"
+        return f"next: a larger preset (--preset=long), or {more}"
+    return "next: listen; for longer forms, --preset=long"

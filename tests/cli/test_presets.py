@@ -39,7 +39,7 @@ def presets_dir(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> path
 
 
 def test_there_are_presets() -> None:
-    assert {"default", "music", "tiny", "waveform_vae"} <= set(PRESETS)
+    assert {"default", "long", "tiny", "waveform_vae"} <= set(PRESETS)
 
 
 @pytest.mark.parametrize("preset", PRESETS)

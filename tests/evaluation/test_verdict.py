@@ -42,7 +42,7 @@ def test_a_good_model_is_said_to_be_one() -> None:
         "2.8)",
         "keeps its level; loudness as in real music",
         "keeps its distance from the training music: 0.92 of held-out music's distance",
-        "next: listen; for longer forms, --preset=music",
+        "next: listen; for longer forms, --preset=long",
     ]
 
 
