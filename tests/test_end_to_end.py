@@ -120,6 +120,11 @@ def pluck(seconds: float, seed: int) -> np.ndarray:
     return samples
 
 
+def chosen(printed: str) -> list[str]:
+    """Return the line of the sampling settings."""
+    return [line for line in printed.splitlines() if line.startswith("sampling  ")]
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """Return a folder in which a dataset was made and a model trained in two goes."""
@@ -138,6 +143,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
         assert text in second.stdout
     assert "VAR(3)" not in second.stdout, "an energy score does not compare with likelihoods"
     assert "python generate_songs.py --run_dir=run --output_dir=songs" in second.stdout
+    for text in ("sampling  temperature ", "verdict   ", "next: "):
+        assert text in second.stdout
+    again = run(folder, "train_model", *TRAIN, "--steps=9", "--sample_every_steps=0")
+    assert chosen(again.stdout) == chosen(second.stdout)
+    assert "calibrating" not in again.stderr, "that is done once"
     return folder
 
 
