@@ -266,3 +266,14 @@ def test_layers_in_lists_survive(tmp_path: pathlib.Path) -> None:
     checkpoints.read(state, checkpoints.variables_of(model=other))
     for weight, expected in zip(other.weights, model.weights, strict=True):
         np.testing.assert_array_equal(weight, expected, err_msg=weight.path)
+
+
+def test_facts_are_replaced_and_the_values_stay(states: pathlib.Path) -> None:
+    state = checkpoints.newest(str(states))
+    assert state is not None
+    written = (states / "step-00000002" / DATA).stat()
+    amended = checkpoints.amend(state, {"chosen": {"temperature": 0.9}})
+    found = checkpoints.newest(str(states))
+    assert found == amended == state._replace(facts={"chosen": {"temperature": 0.9}})
+    assert read(found) == [2.0, 20.0]
+    assert (states / "step-00000002" / DATA).stat() == written
