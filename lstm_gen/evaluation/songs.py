@@ -11,7 +11,7 @@ needed only for loudness. The ranges were found on one small solo-piano set: ten
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,18 @@ import tqdm
 
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.dataset.format import manifest
-from lstm_gen.evaluation import baselines, energy, inputs, metrics, sound, table
+from lstm_gen.evaluation import (
+    baselines,
+    calibration,
+    energy,
+    inputs,
+    metrics,
+    sound,
+    table,
+    verdict,
+)
 from lstm_gen.evaluation.table import Criterion
+from lstm_gen.generation import request
 from lstm_gen.platform import errors
 from lstm_gen.runs import run as runs
 
@@ -163,7 +173,7 @@ def evaluate(given: inputs.Inputs) -> list[table.Table]:
         *likelihoods,
         *_predictions(given, train, examples),
         _songs_energy(given, clips, train, held_out),
-        dataclasses.replace(acceptance(reports), notes=[_NOTE]),
+        dataclasses.replace(acceptance(reports), notes=[_NOTE, *_calibrated(given)]),
         *sound.compare_clips(given, dataset, clips, owners),
     ]
 
@@ -192,6 +202,17 @@ def _songs_energy(
     )
     groups = {**clips, "songs of VAR(3)": np.clip(linear, -_CLAMP, _CLAMP)}
     return energy.songs({title: list(some) for title, some in groups.items()}, held_out)
+
+
+def _calibrated(given: inputs.Inputs) -> Iterator[str]:
+    """Yield a note on the sampling settings of each run whose songs are made as calibrated."""
+    for run in given.runs:
+        facts = run.facts()
+        sampling = request.sampling(given.settings.songs(), run)
+        if calibration.SCORES in facts and sampling == run.sampling():
+            scores = calibration.Scores(**facts[calibration.SCORES])
+            described = verdict.describe_sampling(sampling, scores)
+            yield f"{run.directory}, calibrated: {described}."
 
 
 def _require_log_mel(dataset: manifest.Dataset) -> None:

@@ -32,6 +32,10 @@ def test_runs_stand_side_by_side_beside_real_music(
     tmp_path: pathlib.Path, dataset: manifest.Dataset
 ) -> None:
     named = [_make_run(tmp_path / name, dataset) for name in ("one", "two")]
+    scores = dict.fromkeys(("distance", "quiet", "median", "loud", "drift", "flux"), 0.0)
+    scores |= dict.fromkeys(("onset_rate", "onset_rate_real", "onset_strength"), 2.0)
+    scores |= dict.fromkeys(("clarity", "variance", "energy"), 1.0)
+    runs.add_facts(named[0], {"sampling": {"temperature": 0.9}, "calibration": scores})
     flags = [f"--run_dir={path}" for path in named]
     output = tmp_path / "table.md"
     done = processes.run_python(
@@ -44,6 +48,8 @@ def test_runs_stand_side_by_side_beside_real_music(
     columns = " | ".join(["held-out music", "training music", *named])
     assert text.count(f"| figure | accept | {columns} |") == 2  # of frames and of sound
     assert "| onsets a second |" in text
+    assert f"{named[0]}, calibrated: temperature 0.9, neighbour_weight 0: loudness as in" in text
+    assert f"{named[1]}, calibrated" not in text
     for name in (*named, "VAR(3), full covariance"):
         assert re.search(rf"\| {re.escape(name)} \| 0\.\d{{4}} \|", text), name
     assert f"| {named[0]}, step 3 | 0.250 |" in text
