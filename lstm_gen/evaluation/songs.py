@@ -28,7 +28,6 @@ from lstm_gen.evaluation import (
     metrics,
     sound,
     table,
-    verdict,
 )
 from lstm_gen.evaluation.table import Criterion
 from lstm_gen.generation import request
@@ -211,7 +210,7 @@ def _calibrated(given: inputs.Inputs) -> Iterator[str]:
         sampling = request.sampling(given.settings.songs(), run)
         if calibration.SCORES in facts and sampling == run.sampling():
             scores = calibration.Scores(**facts[calibration.SCORES])
-            described = verdict.describe_sampling(sampling, scores)
+            described = calibration.describe_sampling(sampling, scores)
             yield f"{run.directory}, calibrated: {described}."
 
 

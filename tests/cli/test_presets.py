@@ -78,7 +78,7 @@ def test_sound_is_made_with_the_settings_of_the_analysis_alone(name: str) -> Non
 
 def test_flags_win_over_a_preset_wherever_they_stand() -> None:
     (value,) = {lines_of("tiny")["units"]}
-    assert value == "192"
+    assert value == "256"
     for arguments in (("--units=7", "--preset=tiny"), ("--preset=tiny", "--units=7")):
         line = command_line("train", *arguments)
         assert (line.value("units"), line.value("steps")) == (7, 400)
