@@ -144,7 +144,7 @@ class AugmentationConfig(fields.Settings):
     shift_mels: int = fields.setting(
         0,
         "Largest random shift of a window, up or down, in mel bands; nearly a transposition above "
-        "1 kHz, where bands widen with pitch. 1 is a start. For log_mel.",
+        "the dataset's mel_break_hz, where bands widen with pitch. 1 is a start. For log_mel.",
         unit="bands",
         at_least=0,
         zero="off",

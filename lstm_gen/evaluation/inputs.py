@@ -16,8 +16,6 @@ from lstm_gen.generation import conditioning, request, rollout
 from lstm_gen.generation import songs as generation
 from lstm_gen.models.latents.latent_model import LatentModel
 from lstm_gen.platform import errors
-from lstm_gen.runs import checkpoints
-from lstm_gen.runs import run as runs
 from lstm_gen.runs.run import Run
 
 HELD_OUT, TRAINING = "held-out music", "training music"
@@ -219,7 +217,7 @@ def frames_of(dataset: manifest.Dataset, split: str) -> list[np.ndarray]:
 
 def validation(run: Run) -> tuple[int, dict[str, float]]:
     """Return the step of a run's weights and their metrics on held-out windows; 0 without any."""
-    weights = checkpoints.newest(runs.model_dir(run.directory))
+    weights = run.weights()
     if weights is None:
         return 0, {}
     return weights.step, {k: v for k, v in weights.facts.items() if type(v) is float}

@@ -128,8 +128,9 @@ def evaluate(given: inputs.Inputs) -> list[table.Table]:
     """Compare free-running songs with real music.
 
     Returns:
-      Likelihoods of held-out music beside baselines, for models that predict, a table for each
-      shift; energy scores; `acceptance` of real music and of each run; the same of their sound.
+      Likelihoods of held-out music beside baselines, for models that have one of frames, a table
+      for each shift; energy scores; `acceptance` of real music and of each run; the same of their
+      sound.
 
     Raises:
       InputError: If the runs have different datasets, or one that is not of normalised log-mel.
@@ -159,17 +160,8 @@ def evaluate(given: inputs.Inputs) -> list[table.Table]:
         )
         for title, frames in tqdm.tqdm(clips.items(), desc="measuring", leave=False)
     }
-    # Likelihoods compare only between models that predict equally far ahead.
-    likelihoods = [
-        _likelihoods(
-            [run for run in given.runs if run.window.shift == shift],
-            baselines.fit_and_score(train, held_out, shift=shift),
-        )
-        for shift in dict.fromkeys(run.window.shift for run in given.runs)
-        if shift
-    ]
     return [
-        *likelihoods,
+        *_likelihoods(given.runs, train, held_out),
         *_predictions(given, train, examples),
         _songs_energy(given, clips, train, held_out),
         dataclasses.replace(acceptance(reports), notes=[_NOTE, *_calibrated(given)]),
@@ -224,13 +216,28 @@ def _require_log_mel(dataset: manifest.Dataset) -> None:
     )
 
 
-def _likelihoods(compared: Sequence[runs.Run], baseline_scores: Mapping[str, float]) -> table.Table:
-    """Return the table of held-out likelihoods, worst first."""
-    scores, best = dict(baseline_scores), min(baseline_scores.values())
+def _likelihoods(
+    compared: Sequence[runs.Run], train: Sequence[np.ndarray], held_out: Sequence[np.ndarray]
+) -> list[table.Table]:
+    """Return the tables of held-out likelihoods of frames, of the runs that have one.
+
+    Likelihoods compare only between models that predict equally far ahead: a table for each shift.
+    """
+    found: dict[int, dict[str, float]] = {}
     for run in compared:
         step, validated = inputs.validation(run)
-        if "nats_per_dim" in validated:
+        if run.window.shift and "nats_per_dim" in validated:
+            scores = found.setdefault(run.window.shift, {})
             scores[f"{run.directory}, step {step}"] = validated["nats_per_dim"]
+    return [
+        _beside(scores, baselines.fit_and_score(train, held_out, shift=shift))
+        for shift, scores in found.items()
+    ]
+
+
+def _beside(own: Mapping[str, float], baseline_scores: Mapping[str, float]) -> table.Table:
+    """Return the table of likelihoods beside those of baselines, worst first."""
+    scores, best = {**baseline_scores, **own}, min(baseline_scores.values())
     rows = [
         [title, f"{score:.3f}", f"{score - best:+.3f}"]
         for title, score in sorted(scores.items(), key=lambda item: -item[1])

@@ -72,7 +72,7 @@ def _settings(sound: Sound, run: runs.Run, config: GenerationConfig) -> dict[str
 
     Equal hashes prove that two machines have generated the same frames.
     """
-    weights = checkpoints.newest(runs.model_dir(run.directory))
+    weights = run.weights()
     return (
         fields.to_dict(config)
         | _calibrated(run, config, weights)

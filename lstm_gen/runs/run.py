@@ -145,10 +145,20 @@ class Run:
         checkpoints.read(state, checkpoints.variables_of(model=model))
         return model
 
+    def weights(self) -> checkpoints.State | None:
+        """Return step and facts of the trained weights, whose file is not read; None without any.
+
+        Raises:
+          InputError: If there are some, but damaged.
+        """
+        if not self.directory:
+            return None
+        return checkpoints.newest(model_dir(self.directory), hashed=False)
+
     def facts(self) -> dict[str, Any]:
         """Return the plain values stored with the trained weights; {} before there are any."""
-        state = checkpoints.newest(model_dir(self.directory)) if self.directory else None
-        return state.facts if state else {}
+        weights = self.weights()
+        return weights.facts if weights else {}
 
     def sampling(self) -> base.Sampling:
         """Return the sampling settings that were calibrated with the weights, or the defaults."""

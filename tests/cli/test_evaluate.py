@@ -10,7 +10,9 @@ import tiny
 
 from lstm_gen.cli import evaluate
 from lstm_gen.config.evaluation import EvaluationConfig
+from lstm_gen.config.training import WindowConfig
 from lstm_gen.dataset.format import manifest
+from lstm_gen.models.lstm.config import LSTMConfig
 from lstm_gen.platform import errors
 from lstm_gen.runs import run as runs
 
@@ -55,6 +57,22 @@ def test_runs_stand_side_by_side_beside_real_music(
     assert f"| {named[0]}, step 3 | 0.250 |" in text
     assert "| VAR(3), full covariance |" in text
     assert "| generated clips | ≥ 16 | 2 | 2 | 2 | 2 |" in text
+
+
+def test_models_without_a_likelihood_of_frames_are_measured_without_baselines(
+    tmp_path: pathlib.Path, dataset: manifest.Dataset
+) -> None:
+    settings = LSTMConfig(**tiny.FAMILY_SETTINGS["lstm"])
+    run = dataclasses.replace(
+        tiny.make_run(dataset), settings=settings, window=WindowConfig(timesteps=8, shift=2)
+    )
+    runs.open_or_create(str(tmp_path / "run"), run)
+    runs.save_model(str(tmp_path / "run"), run.build_model(), 3, {"energy_score": 0.25})
+    chosen = EvaluationConfig(run_dir=(str(tmp_path / "run"),), n_songs=2, seconds=4)
+    text = evaluate.evaluate(chosen, ["/cpu:0"])
+    assert "nats" not in text.partition("| figure |")[0]
+    assert text.startswith("| held-out predictions | energy score |")
+    assert "| generated clips | ≥ 16 | 2 | 2 | 2 |" in text
 
 
 def test_bad_settings_are_one_line_before_anything_is_loaded() -> None:

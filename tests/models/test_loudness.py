@@ -1,6 +1,7 @@
 from collections.abc import Iterator
 
 import numpy as np
+import pytest
 
 from lstm_gen.audio import normalisation
 from lstm_gen.config.audio import AudioConfig
@@ -83,7 +84,7 @@ def test_limits_are_percentiles_of_the_levels_of_training_windows() -> None:
     servo = make_servo()
     servo.fit(examples)
     levels = np.concatenate([levels_of(batch["frames"][:3, :WINDOW]) for batch in examples()])
-    expected = np.percentile(levels, [10, 90])
+    expected = np.percentile(levels, [5, 95])
     np.testing.assert_allclose([servo.lowest, servo.highest], expected, rtol=1e-5)
 
 
@@ -92,7 +93,7 @@ def test_a_song_within_the_limits_stays_and_its_level_follows() -> None:
     frames = next(examples())["frames"][:3, :2]
     for _ in range(2):  # unfitted, and fitted
         inside = np.full(3, float(servo.lowest + servo.highest) / 2, np.float32)
-        after, level = servo(frames, inside)
+        after, level = servo(frames, inside, inside)
         np.testing.assert_array_equal(after, frames)
         expected = 0.75 * inside + 0.25 * levels_of(frames)
         np.testing.assert_allclose(level, expected, rtol=1e-5)
@@ -105,7 +106,7 @@ def test_a_song_outside_returns_at_the_pace_of_the_window() -> None:
     lowest, highest = float(servo.lowest), float(servo.highest)
     frames = next(examples())["frames"][:2, :2]
     before = np.array([lowest - 4, highest + 2], np.float32)
-    after, level = servo(frames, before)
+    after, level = servo(frames, before, before)
     # A quarter of what is missing, in nats the same in every band: a step is a quarter of a window.
     nats = (after - frames) * STD
     np.testing.assert_allclose(nats[0], np.full((2, CHANNELS), 1.0), atol=1e-4)
@@ -117,11 +118,33 @@ def test_a_song_that_is_always_continued_as_it_was_comes_back() -> None:
     servo = make_servo()
     servo.fit(examples)
     frames = next(examples())["frames"][:1, :2] - 5 / STD
-    level = levels_of(frames).astype(np.float32)
+    level = primer = levels_of(frames).astype(np.float32)
     assert level[0] < float(servo.lowest) - 3
     for _ in range(40):
-        frames, level = servo(frames, level)  # the model repeats the last step
+        frames, level = servo(frames, level, primer)  # the model repeats the last step
     assert float(servo.lowest) - 0.1 < level[0] < float(servo.highest)
+
+
+@pytest.mark.parametrize(
+    ("limits", "primer", "wanted"),
+    [
+        ((-5.0, 5.0), 1.0, (0.3, 1.7)),
+        ((-5.0, 5.0), -9.0, (-5.0, -3.6)),
+        ((-5.0, 5.0), 9.0, (3.6, 5.0)),
+        ((-0.4, 0.6), 0.5, (-0.4, 0.6)),  # music of nearly one level
+    ],
+)
+def test_level_stays_near_the_primers_within_the_limits(
+    limits: tuple[float, float], primer: float, wanted: tuple[float, float]
+) -> None:
+    servo = make_servo(step_frames=WINDOW)  # all that is missing in a step
+    servo.lowest.assign(limits[0])
+    servo.highest.assign(limits[1])
+    levels = np.linspace(-8, 8, 33, dtype=np.float32)
+    frames = np.zeros((33, WINDOW, CHANNELS), np.float32)
+    after, _ = servo(frames, levels, np.full(33, primer, np.float32))
+    gains = np.asarray(after)[:, 0, 0] * STD[0]
+    np.testing.assert_allclose(levels + gains, np.clip(levels, *wanted), atol=1e-5)
 
 
 def test_frames_without_power_have_no_level() -> None:
@@ -129,7 +152,7 @@ def test_frames_without_power_have_no_level() -> None:
     servo.fit(examples)
     frames = next(examples())["frames"][:3, :2]
     np.testing.assert_array_equal(servo.level(frames), np.zeros(3))
-    after, level = servo(frames, servo.level(frames))
+    after, level = servo(frames, servo.level(frames), servo.level(frames))
     np.testing.assert_array_equal(after, frames)
     np.testing.assert_array_equal(level, np.zeros(3))
 

@@ -213,6 +213,18 @@ def test_loss_pairs_each_patch_with_the_one_it_predicts(shift: int) -> None:
     assert np.all(first.per_example != second.per_example)
 
 
+@pytest.mark.parametrize("head", ["mixture", "gaussian", "mse"])
+def test_likelihoods_of_codes_are_not_called_as_those_of_frames(head: str) -> None:
+    frames, codes = (dataclasses.replace(one, head=head) for one in (SMALL, PATCHES))
+    for settings, name in ((frames, "nats_per_dim"), (codes, "nats_per_code_dim")):
+        model = make_model(settings)
+        (objective,) = model.objectives()
+        batch = tiny.make_batch(2, 12 + model.spec.shift, CHANNELS)
+        loss = objective.loss(batch, tf.constant([0, 0, 0]), False)
+        assert (*loss.metrics,) == objective.metric_names == (name,)
+        assert objective.loss_metric in ("", name)
+
+
 def test_squared_error_head_lowers_both_and_reports_the_likelihood() -> None:
     model = make_model(VARIANTS["mse"])
     batch = tiny.make_batch(4, model.spec.timesteps + 1, CHANNELS)

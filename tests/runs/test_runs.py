@@ -9,8 +9,9 @@ import pytest
 import tiny
 
 from lstm_gen.audio import fitted, start_spectrum
+from lstm_gen.models import base
 from lstm_gen.models.lstm import model as lstm
-from lstm_gen.platform import errors
+from lstm_gen.platform import errors, storage
 from lstm_gen.runs import checkpoints
 from lstm_gen.runs import run as runs
 
@@ -200,6 +201,19 @@ def test_weights_come_back(run_dir: str, run: runs.Run) -> None:
     assert len(loaded.weights) == len(model.weights) > 0
     for weight, expected in zip(loaded.weights, model.weights, strict=True):
         np.testing.assert_array_equal(weight, expected, err_msg=weight.path)
+
+
+def test_facts_are_read_without_the_weights(
+    run_dir: str, run: runs.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run.facts() == {}
+    loaded = runs.load(run_dir)
+    assert (loaded.weights(), loaded.facts()) == (None, {})
+    runs.save_model(run_dir, run.build_model(), 3, {"sampling": {"temperature": 0.5}})
+    for name in ("sha256", "local_copy"):
+        monkeypatch.delattr(storage, name)
+    assert loaded.facts() == {"sampling": {"temperature": 0.5}}
+    assert loaded.sampling() == base.Sampling(temperature=0.5)
 
 
 @pytest.mark.parametrize("changed", [{"layers": 2}, {"head": "mse"}, {"units": 4}])

@@ -142,8 +142,9 @@ class LevelServo(keras.layers.Layer):
           level: Level before them, nats, [batch].
           primer_level: Level of the primer, nats, [batch].
         """
-        middle = tf.clip_by_value(primer_level, self.lowest + _RANGE, self.highest - _RANGE)
-        wanted = tf.clip_by_value(level, middle - _RANGE, middle + _RANGE)
+        half = tf.minimum(_RANGE, (self.highest - self.lowest) / 2)
+        middle = tf.clip_by_value(primer_level, self.lowest + half, self.highest - half)
+        wanted = tf.clip_by_value(level, middle - half, middle + half)
         gain = self._rate * (wanted - level)
         frames = frames + gain[:, tf.newaxis, tf.newaxis] / self._std
         return frames, level + self._rate * (self.level(frames) - level)

@@ -171,7 +171,7 @@ class LSTMModel(base.AudioModel):
 
     def objectives(self) -> tuple[base.Objective, ...]:
         """Return the one objective: the head's loss of the target codes."""
-        head, metric = self.head, self.head.metric
+        head, metric = self.head, self._metric_name()
 
         def score(hidden: Any, inputs: Any, targets: Any, normal: Any) -> tuple[Any, Any]:
             trained, shown = head.losses(hidden, inputs, targets, normal)
@@ -209,6 +209,11 @@ class LSTMModel(base.AudioModel):
                 loss_metric="" if self.config.head == "mse" else metric,
             ),
         )
+
+    def _metric_name(self) -> str:
+        """Return the head's metric, a likelihood by a name of its own unless it is of frames."""
+        is_likelihood = self.head.metric == heads.Head.metric
+        return "nats_per_code_dim" if is_likelihood and self.coder.components else self.head.metric
 
     def _normal(self, codes: Any, seed: Any) -> Any:
         """Return noise of the head's training draws, [draws, batch, steps, n_normal]."""
