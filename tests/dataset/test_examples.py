@@ -155,7 +155,7 @@ def test_a_model_sees_what_the_normalisation_says(
         np.testing.assert_allclose(
             back, representations.dequantise(stored.frames), atol=2e-4 * np.abs(back).max()
         )
-    window = WindowConfig(timesteps=10)
+    window = WindowConfig(timesteps=10, shift=1)
     batch = next(iter(pipeline.windows(dataset, "train", window, 2, seed=0, training=False)))
     np.testing.assert_allclose(batch["frames"][0], seen[0][:11], atol=1e-4)
 
