@@ -173,7 +173,7 @@ def test_short_segments_give_nothing(dataset: manifest.Dataset) -> None:
 
 
 def test_no_window_at_all_is_an_error(dataset: manifest.Dataset) -> None:
-    window = WindowConfig(timesteps=500)
+    window = WindowConfig(timesteps=500, shift=1)
     with pytest.raises(errors.InputError, match=r"501 frames must fit.*longest segment \d+ frames"):
         pipeline.windows(dataset, "train", window, BATCH, seed=0)
     with pytest.raises(errors.InputError, match=r"longest segment 0 frames"):
