@@ -36,7 +36,7 @@ MEMORISATION = 0.8
 
 _TEMPERATURES = (0.9, 1.0, 1.1)
 _NEIGHBOUR_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
-_MARGIN = 0.05  # of the distance to the training music, whose estimate is of a few songs
+_MARGIN = 0.03  # of the distance to the training music, whose estimate is of a few songs
 _MOST_ONSETS = 1.4  # over real music's; a great weight makes songs jump between neighbours
 _SONGS = 8
 _SECONDS = 12.0
@@ -375,10 +375,20 @@ def _search(evaluate: Any, weights: Sequence[float]) -> tuple[base.Sampling, Sco
                     bar.update()
             return min(tried, key=lambda one: found[one].distance)
 
-        chosen = best((1.0, weight) for weight in weights)
-        allowed = [one.neighbour_weight for one, scores in found.items() if _is_allowed(scores)]
-        weight = max(allowed, default=chosen.neighbour_weight)
+        def greatest_weight(temperature: float, least: float) -> float:
+            first = best((temperature, weight) for weight in weights if weight >= least)
+            allowed = [
+                one.neighbour_weight
+                for one, scores in found.items()
+                if one.temperature == temperature and _is_allowed(scores)
+            ]
+            return max(allowed, default=first.neighbour_weight)
+
+        weight = greatest_weight(1.0, 0.0)
         chosen = best((temperature, weight) for temperature in _TEMPERATURES)
+        if chosen.temperature != 1.0 and _is_allowed(found[chosen]):
+            weight = greatest_weight(chosen.temperature, weight)
+            chosen = base.Sampling(temperature=chosen.temperature, neighbour_weight=weight)
     return chosen, found[chosen]
 
 

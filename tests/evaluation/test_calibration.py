@@ -155,7 +155,7 @@ def test_the_search_takes_the_greatest_weight_that_neither_copies_nor_strikes_to
     chosen, scores = calibration._search(evaluate, weights)
     assert chosen == base.Sampling(temperature=0.9, neighbour_weight=expected)
     assert scores.distance == pytest.approx(abs(expected - 0.15))
-    assert len(asked) == len(set(asked)) == 6
+    assert len(asked) == len(set(asked)) <= 9
 
 
 def test_where_all_weights_copy_the_least_distance_decides() -> None:
