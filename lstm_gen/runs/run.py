@@ -9,6 +9,7 @@ logs/                 TensorBoard
 samples/              pictures and sounds written while training
 """
 
+import concurrent.futures
 import dataclasses
 import json
 import pathlib
@@ -170,9 +171,15 @@ class Run:
         Raises:
           InputError: If a model cannot be built from the settings.
         """
-        try:
+
+        def build() -> safetensors.Specs:
             with keras.StatelessScope(initialize_variables=False):
                 return checkpoints.specs_of(checkpoints.variables_of(model=self.build_model()))
+
+        try:
+            # Keras lists what is not initialised and allocates it in a later scope of the thread.
+            with concurrent.futures.ThreadPoolExecutor(1) as pool:
+                return pool.submit(build).result()
         except errors.InputError:
             raise
         except (ValueError, TypeError, OverflowError) as error:
