@@ -9,12 +9,12 @@ wider than what that may move.
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 
 import numpy as np
 import threadpoolctl
 
-from lstm_gen.audio import files, fitted, normalisation, stft
+from lstm_gen.audio import files, fitted, normalisation, representations, stft
 from lstm_gen.config.audio import AudioConfig
 from lstm_gen.dataset.format import manifest
 from lstm_gen.dataset.prepare import discover, plan, shards, splits
@@ -71,16 +71,15 @@ def _sample(
     job: plan.Job, recording: discover.Recording, task: plan.Task, n_frames: int
 ) -> list[np.ndarray]:
     """Return power spectra of about `n_frames` training frames, in runs of consecutive ones."""
+    spectra: list[np.ndarray] = []
     try:
         with storage.local_copy(storage.join(job.input_dir, recording.name)) as local:
             path = pathlib.Path(local)  # read twice: first all of it, for which frames train
             here = dataclasses.replace(job, input_dir=str(path.parent))
             copied = dataclasses.replace(recording, name=path.name)
-            runs = _choose(here, copied, task, n_frames)
-            spectra = _read_spectra(here, copied, runs)
+            spectra = _read_spectra(here, copied, _choose(here, copied, task, n_frames))
     except Exception as error:  # as for shards
         shards.blame(error)
-        return []
     shards.require_unchanged(job, recording)
     return spectra
 
@@ -112,22 +111,32 @@ def _choose(
 def _read_spectra(
     job: plan.Job, recording: discover.Recording, runs: list[slice]
 ) -> list[np.ndarray]:
-    """Return the power spectra, float32 [frames, bins], of these frames of a recording."""
-    spectra = dataclasses.replace(
-        job.audio, representation="log_stft", n_bins=0, log_floor=_LOG_FLOOR
-    )
-    if job.segment.example_seconds:  # short recordings: all of it fits memory
-        frames = shards.read_frames(dataclasses.replace(job, audio=spectra), recording).values
-        return [stft.log_to_power(frames[run], spectra) for run in runs]
-    path = storage.join(job.input_dir, recording.name)
-    pieces: list[list[np.ndarray]] = [[] for _ in runs]
+    """Return the power spectra, float32 [frames, bins], of runs, which are in order of time."""
+    wanted = np.zeros(runs[-1].stop if runs else 0, bool)
+    for run in runs:
+        wanted[run] = True
+    found: list[np.ndarray] = []
     first = 0
-    for power in stft.map_chunks(
-        stft.power, files.read_blocks(path, job.audio.sample_rate), spectra
-    ):
-        for run, parts in zip(runs, pieces, strict=True):
-            parts.append(power[max(run.start - first, 0) : max(run.stop - first, 0)])
+    for power in _read_power(job, recording):
+        # A copy: a view would keep the whole chunk, and all chunks together any amount of memory.
+        found.append(power[np.flatnonzero(wanted[first : first + len(power)])])
         first += len(power)
-        if not runs or first >= runs[-1].stop:
+        if first >= len(wanted):
             break
-    return [np.concatenate(parts) for parts in pieces if parts]
+    ends = np.cumsum([run.stop - run.start for run in runs])
+    return np.split(np.concatenate(found), ends[:-1]) if runs else []
+
+
+def _read_power(job: plan.Job, recording: discover.Recording) -> Iterator[np.ndarray]:
+    """Yield the power spectra of all frames of a recording, float32 [frames, bins] each."""
+    audio, example_samples = job.audio, job.segment.example_samples(job.audio)
+    path = storage.join(job.input_dir, recording.name)
+    blocks = files.read_blocks(path, audio.sample_rate)
+    if not example_samples:
+        yield from stft.map_chunks(stft.power, blocks, audio)
+        return
+    spectra = dataclasses.replace(audio, representation="log_stft", n_bins=0, log_floor=_LOG_FLOOR)
+    for samples in shards.cut_samples(blocks, example_samples):
+        padded = np.pad(samples, (0, example_samples - len(samples)))
+        frames = representations.analyse([padded], spectra, job.segment.dtype).frames
+        yield stft.log_to_power(frames, spectra)
