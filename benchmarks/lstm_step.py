@@ -134,10 +134,9 @@ def _make_torch_step(process: "subprocess.Popen[str]", batch_size: int) -> Calla
     """Start PyTorch's process; return a function that triggers one step."""
 
     def ask(line: str) -> str:
-        # Both are pipes: `_measure` opens them.
-        process.stdin.write(f"{line}\n")  # type: ignore[union-attr]  # both are pipes
-        process.stdin.flush()  # type: ignore[union-attr]
-        return process.stdout.readline()  # type: ignore[union-attr]
+        process.stdin.write(f"{line}\n")  # type: ignore[union-attr]  # it is a pipe
+        process.stdin.flush()  # type: ignore[union-attr]  # it is a pipe
+        return process.stdout.readline()  # type: ignore[union-attr]  # it is a pipe
 
     ask(str(batch_size))
     return lambda: ask("step")

@@ -8,6 +8,7 @@ import functools
 import pathlib
 import statistics
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -85,10 +86,9 @@ def _row(
     )
 
 
-def _of(representation: str, **values: object) -> AudioConfig:
+def _of(representation: str, **values: Any) -> AudioConfig:
     """Return the default analysis of a representation."""
-    # Fields of several types by name: the class itself checks what it is given.
-    return AudioConfig(representation=representation, **values)  # type: ignore[arg-type]
+    return AudioConfig(representation=representation, **values)
 
 
 def _round_trip(samples: np.ndarray, audio: AudioConfig, dtype: str) -> np.ndarray:

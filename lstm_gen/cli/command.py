@@ -127,8 +127,8 @@ def _prepare_process() -> None:
     """Replace closed streams, handle SIGTERM and SIGHUP like Ctrl-C, and log through absl."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the parent, as by 2>&-
-            # Open for as long as the program runs, so nothing closes it.
-            setattr(sys, name, pathlib.Path(os.devnull).open("w"))  # noqa: SIM115
+            nowhere = pathlib.Path(os.devnull).open("w")  # noqa: SIM115  # open until the end
+            setattr(sys, name, nowhere)
     for number in _ENDING:
         if signal.getsignal(number) == signal.SIG_DFL:  # not where nohup has it ignored
             signal.signal(number, _interrupt)

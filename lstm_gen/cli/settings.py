@@ -336,11 +336,9 @@ def _presets_dir() -> pathlib.Path:
 def _owners(kind: type[fields.Settings]) -> tuple[_Owner, ...]:
     """Return the fields of a class as flags."""
     hints, settings = typing.get_type_hints(kind), fields.settings_of(kind)
-    # A type variable cannot be bound to "a dataclass".
     return tuple(
-        _Owner(kind, field.name, settings[field.name], field.default, _type(hints[field.name]))
-        for field in dataclasses.fields(kind)  # type: ignore[arg-type]
-        if field.name in settings
+        _Owner(kind, name, setting, getattr(kind, name), _type(hints[name]))
+        for name, setting in settings.items()
     )
 
 

@@ -315,8 +315,8 @@ def _read_midi(value: labels.Value, name: str) -> float | None:
 
 def _class_of(note: Note, name: str) -> str:
     """Return the class of a note; "" if it is unknown."""
-    # Labels of this kind are texts, which the type of all kinds does not state.
-    return "+".join(note.values[name])  # type: ignore[arg-type]
+    value = note.values[name]
+    return "+".join(value) if isinstance(value, tuple) else ""
 
 
 def pitch_error_cents(samples: np.ndarray, sample_rate: int, midi: float) -> float:
