@@ -4,6 +4,7 @@ import dataclasses
 import json
 import pathlib
 import shutil
+import tracemalloc
 from typing import Any
 
 import material
@@ -12,10 +13,11 @@ import preparations
 import pytest
 import soundfile
 
-from lstm_gen.audio import fitted, representations, start_spectrum
+from lstm_gen.audio import fitted, representations, start_spectrum, stft
+from lstm_gen.config.dataset import SegmentConfig
 from lstm_gen.dataset import inspection
-from lstm_gen.dataset.format import manifest
-from lstm_gen.dataset.prepare import plan, prepare
+from lstm_gen.dataset.format import integrity, manifest
+from lstm_gen.dataset.prepare import discover, fit, plan, prepare
 from lstm_gen.platform import errors
 
 
@@ -24,6 +26,12 @@ def make_job(folder: pathlib.Path, data_dir: pathlib.Path, **audio: Any) -> plan
     job = material.make_job(folder, data_dir, split="blocks", validation_fraction=0.2)
     chosen: dict[str, Any] = {"representation": "activations", "n_atoms": 6} | audio
     return dataclasses.replace(job, audio=dataclasses.replace(job.audio, **chosen))
+
+
+def recording_of(job: plan.Job) -> discover.Recording:
+    """Return the only recording of a job."""
+    (recording,) = plan.make(job, integrity.HashCache("")).recordings
+    return recording
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +88,55 @@ def test_the_held_out_is_not_in_the_fit(songs: pathlib.Path, tmp_path: pathlib.P
         soundfile.write(folder / "0.wav", samples, rate)
         fits.append(arrays_of(prepare.prepare(job, 1)[0]))
     np.testing.assert_array_equal(fits[0]["dictionary"], fits[1]["dictionary"])
+
+
+@pytest.mark.parametrize("example_seconds", [0.0, 0.5])
+def test_the_sample_is_of_the_frames_asked_for(
+    tmp_path: pathlib.Path, example_seconds: float
+) -> None:
+    """Its spectra are the transform's, also of examples, whose frames are counted through."""
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, 6 * material.RATE + 3000)
+    soundfile.write(tmp_path / "a.wav", samples, material.RATE, subtype="FLOAT")
+    segment = SegmentConfig(example_seconds=example_seconds, dtype="float32")
+    job = dataclasses.replace(make_job(tmp_path, tmp_path / "d"), segment=segment)
+    length = round(example_seconds * material.RATE) or len(samples)
+    padded = np.pad(samples, (0, -len(samples) % length)).reshape(-1, length)
+    whole = np.concatenate([stft.power(stft.stft(one, job.audio)) for one in padded])
+    runs = [slice(0, 64), slice(90, 100), slice(100, 164), slice(len(whole) - 40, len(whole))]
+    found = fit._read_spectra(job, recording_of(job), runs)
+    assert len(found) == len(runs)
+    for run, power in zip(runs, found, strict=True):
+        np.testing.assert_allclose(power, whole[run], rtol=1e-4, atol=1e-7)
+    assert not fit._read_spectra(job, recording_of(job), [])
+
+
+def test_memory_for_the_sample_does_not_grow_with_the_recording(tmp_path: pathlib.Path) -> None:
+    peaks = []
+    for seconds in (60, 600):
+        folder = tmp_path / str(seconds)
+        folder.mkdir()
+        soundfile.write(folder / "a.wav", np.zeros(seconds * material.RATE), material.RATE)
+        job = make_job(folder, tmp_path / "d")
+        last = round(seconds * job.audio.frames_per_second)
+        tracemalloc.start()
+        try:
+            fit._read_spectra(job, recording_of(job), [slice(0, 64), slice(last - 64, last)])
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    assert peaks[1] < 1.5 * peaks[0]
+
+
+def test_a_recording_that_breaks_under_the_fit_is_not_passed_over(tmp_path: pathlib.Path) -> None:
+    """Or the arrays fitted without it would outlive the cause."""
+    (tmp_path / "in").mkdir()
+    path = tmp_path / "in" / "a.wav"
+    soundfile.write(path, material.tone(10, 300), material.RATE)
+    planned = plan.make(make_job(tmp_path / "in", tmp_path / "d"), integrity.HashCache(""))
+    assert planned.fit is not None
+    path.write_bytes(b"RIFF")
+    with pytest.raises(errors.InputError, match=r"must not change while they are read.*a\.wav"):
+        fit.write_task(planned.job, planned.fit, (), lambda _: None, lambda _: None)
 
 
 def test_a_kill_after_the_fit_repeats_nothing(
