@@ -17,7 +17,6 @@ from typing import Any
 from lstm_gen.audio import fitted, normalisation
 from lstm_gen.config import fields
 from lstm_gen.config.audio import Fitted
-from lstm_gen.config.dataset import TranspositionConfig
 from lstm_gen.dataset.format import integrity, labels, manifest
 from lstm_gen.dataset.prepare import fit, plan, workers
 from lstm_gen.platform import errors, failpoints, storage
@@ -274,16 +273,19 @@ def _is_file(path: str) -> bool:
 
 
 def _difference(values: dict[str, Any], job: plan.Job) -> str:
-    """Return the first difference between a dataset and the requested one, in words."""
+    """Return the first difference between a dataset and the requested one, in words.
+
+    Raises:
+      InputError: If the dataset's settings cannot be read.
+    """
     if values.get("schema") != manifest.SCHEMA:
         return f"schema version {values.get('schema')} instead of {manifest.SCHEMA}"
     job = dataclasses.replace(job, label_source=plan.without_folder(job.label_source))
-    values = {"transposition": fields.to_dict(TranspositionConfig()), **values}
     for part in ("audio", "segment", "split", "transposition", "label_source"):
         requested = getattr(job, part)
-        there, wanted = values.get(part), fields.to_dict(requested)
-        for name, value in wanted.items():
-            found = {**requested.added, **there}.get(name) if isinstance(there, dict) else None
+        there = fields.from_dict(type(requested), values.get(part, {}), part)
+        for name, value in fields.to_dict(requested).items():
+            found = getattr(there, name)
             if found != value and not (name == "split" and value == "auto"):
                 return f"{name}={found!r} instead of {value!r}"
     return ""
