@@ -410,8 +410,8 @@ def _transposed(dataset: manifest.Dataset, read: list[Mapping[str, Any]]) -> lis
     once = sum(line["frames_kept"].get("train", 0) for line in read) * minutes
     copies = [copy for line in read for copy in line["transposed"].values()]
     total = once + sum(copy["frames_kept"] for copy in copies) * minutes
-    trained = sum("train" in line["segments"] for line in read)
-    missing = trained * n_copies - len(copies)
+    trained = [line for line in read if "train" in line["segments"]]
+    missing = sum(n_copies - len(line["transposed"]) for line in trained)
     beyond = f"; {missing} would leave the range of pitches" if missing else ""
     return [
         f"copies    {once:.1f} min of recordings train, {total:.1f} min with {n_copies + 1} "

@@ -1,12 +1,14 @@
-"""Preparations of `recordings` by the command, and what they leave."""
+"""Preparations of `recordings` by the command, or in this process, and what they leave."""
 
 import hashlib
 import os
 import pathlib
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 
 from lstm_gen.dataset.format import integrity
+from lstm_gen.dataset.prepare import plan, shards, workers
 
 ROOT = pathlib.Path(__file__).parents[2]
 FLAGS = (
@@ -45,6 +47,18 @@ def finish(process: "subprocess.Popen[str]") -> str:
     output, complaints = process.communicate(timeout=120)
     assert process.returncode == 0, complaints
     return output
+
+
+def work_here(
+    job: plan.Job,
+    tasks: Sequence[plan.Task],
+    _: int,
+    report: Callable[[plan.Outcome], None],
+    work: workers.Work = shards.write_task,
+) -> None:
+    """Do the tasks in this process, in place of `workers.run`."""
+    for task in tasks:
+        work(job, task, (), lambda _: None, report)
 
 
 def shards_done(data_dir: pathlib.Path) -> dict[str, int]:

@@ -2,16 +2,16 @@
 
 import pathlib
 import sys
-from collections.abc import Callable, Sequence
 from types import FrameType
 
 import material
+import preparations
 import pytest
 import soundfile
 
 from lstm_gen.config.training import WindowConfig
 from lstm_gen.dataset.input import pipeline
-from lstm_gen.dataset.prepare import plan, prepare, shards, workers
+from lstm_gen.dataset.prepare import prepare, workers
 
 MOST_MODULES = 20  # of lstm_gen, without settings and platform
 # Nor the fit to a sample of recordings, which is over before the walk begins.
@@ -22,19 +22,6 @@ NOT_COUNTED = (
 )
 
 
-def work_here(
-    job: plan.Job,
-    tasks: Sequence[plan.Task],
-    n_workers: int,
-    report: Callable[[plan.Outcome], None],
-    work: workers.Work = shards.write_task,
-) -> None:
-    """Do the tasks in this process, where they can be watched."""
-    workers.count_workers(n_workers, len(tasks))
-    for task in tasks:
-        work(job, task, (), lambda _: None, report)
-
-
 def test_a_recording_meets_few_modules_before_it_is_in_a_batch(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -42,8 +29,8 @@ def test_a_recording_meets_few_modules_before_it_is_in_a_batch(
     for index in range(3):
         samples = material.tone(8, 200 + 100 * index)
         soundfile.write(tmp_path / "recordings" / f"{index}.wav", samples, material.RATE)
-    monkeypatch.setattr(workers, "run", work_here)
-    met: set[str] = set()
+    monkeypatch.setattr(workers, "run", preparations.work_here)
+    met = {workers.__name__}  # replaced here
 
     def note(frame: FrameType, event: str, _: object) -> None:
         name = str(frame.f_globals.get("__name__", ""))

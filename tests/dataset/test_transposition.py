@@ -4,7 +4,7 @@ import dataclasses
 import json
 import pathlib
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import material
 import numpy as np
@@ -20,23 +20,11 @@ from lstm_gen.config.audio import AudioConfig
 from lstm_gen.config.dataset import LabelConfig, SegmentConfig, SplitConfig, TranspositionConfig
 from lstm_gen.dataset import inspection
 from lstm_gen.dataset.format import labels, manifest, records
-from lstm_gen.dataset.prepare import plan, prepare, shards, splits, workers
+from lstm_gen.dataset.prepare import plan, prepare, splits, workers
 from lstm_gen.platform import errors
 
 SEMITONES = TranspositionConfig(augment_semitones="-3,0,2")
 SECONDS = 60.0
-
-
-def work_here(
-    job: plan.Job,
-    tasks: Sequence[plan.Task],
-    _: int,
-    report: Callable[..., None],
-    work: workers.Work = shards.write_task,
-) -> None:
-    """Do the tasks in this process."""
-    for task in tasks:
-        work(job, task, (), report, report)
 
 
 def read(dataset: manifest.Dataset, split: str) -> list[records.Segment]:
@@ -138,6 +126,23 @@ def test_the_copies_are_counted(copied: tuple[plan.Job, manifest.Dataset]) -> No
     }
 
 
+def test_only_copies_that_leave_the_range_are_missing(
+    copied: tuple[plan.Job, manifest.Dataset],
+) -> None:
+    """A recording of which nothing trains has empty copies, and they make up for no other."""
+    _, made = copied
+    lines = [x for x in manifest.load_lines(made.data_dir) if x.get("segments")]
+    trained = next(x for x in lines if "train" in x["segments"])
+    nothing = {"frames": 5, "frames_kept": 0, "segments": 0}
+    held_out = {
+        **next(x for x in lines if "train" not in x["segments"]),
+        "transposed": {"-3": nothing, "+2": nothing},
+    }
+    one_missing = {**trained, "transposed": {"+2": trained["transposed"]["+2"]}}
+    assert "would leave" not in inspection.describe(made, [trained, held_out])
+    assert "; 1 would leave the range" in inspection.describe(made, [one_missing, held_out])
+
+
 def test_a_dataset_without_copies_says_nothing_of_them(dataset: manifest.Dataset) -> None:
     assert "transposition" not in manifest.read_values(dataset.data_dir)
     assert not any("transposed" in line for line in manifest.load_lines(dataset.data_dir))
@@ -234,7 +239,7 @@ def test_a_copy_that_leaks_is_found(
     def all_train(_: np.ndarray, __: np.ndarray, copy: np.ndarray, **___: float) -> np.ndarray:
         return np.zeros(len(copy), np.int8)
 
-    monkeypatch.setattr(workers, "run", work_here)
+    monkeypatch.setattr(workers, "run", preparations.work_here)
     monkeypatch.setattr(splits, "assign_copy", all_train)
     made, _ = prepare.prepare(ramp_job(tmp_path))
     problems = list(inspection.find_problems(made, deep=True))
@@ -302,10 +307,11 @@ def test_pitches_follow_and_other_labels_stay(kind: str, tmp_path: pathlib.Path)
     assert list(inspection.find_problems(made, deep=True)) == []
 
 
-def test_a_pitch_that_is_no_note_is_one_line(tmp_path: pathlib.Path) -> None:
-    job = labelled_job(tmp_path, ["sax_60_1", "sax_C4_2"], "")
+@pytest.mark.parametrize("note", ["C4", "²"])
+def test_a_pitch_that_is_no_note_is_one_line(note: str, tmp_path: pathlib.Path) -> None:
+    job = labelled_job(tmp_path, ["sax_60_1", f"sax_{note}_2"], "")
     with pytest.raises(
-        errors.InputError, match=r"label pitch must be a MIDI note.*Received: pitch='C4'"
+        errors.InputError, match=rf"label pitch must be a MIDI note.*Received: pitch='{note}'"
     ):
         prepare.prepare(job)
 
@@ -328,7 +334,7 @@ def test_a_recording_whose_slowest_copy_is_too_long_is_left_out(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
 
-    monkeypatch.setattr(workers, "run", work_here)
+    monkeypatch.setattr(workers, "run", preparations.work_here)
     monkeypatch.setattr(files, "MOST_SECONDS", 9.0)
     (tmp_path / "in").mkdir()
     for seconds in (7.5, 7.6):

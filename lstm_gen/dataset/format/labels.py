@@ -263,7 +263,7 @@ def _encode(name: str, label: Label, value: Value) -> np.ndarray:
 
 def _read_note(name: str, note: float | str) -> float:
     """Return a pitch as a number."""
-    number = note if isinstance(note, float) else float(note) if note.isdigit() else math.nan
+    number = note if isinstance(note, float) else float(note) if note.isdecimal() else math.nan
     errors.require(
         0 <= number <= _HIGHEST_NOTE,
         f"label {name} must be a MIDI note number from 0 to {_HIGHEST_NOTE} to be transposed; "
