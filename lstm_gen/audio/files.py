@@ -359,17 +359,8 @@ def _ffmpeg_blocks(
     command = [program, "-v", "error", "-xerror", "-nostdin"]
     command += ["-timelimit", str(_FFMPEG_CPU_SECONDS), "-protocol_whitelist", "file"]
     command += ["-format_whitelist", _FFMPEG_FORMATS, "-i", f"file:{local}"]
-    command += [
-        "-map",
-        "0:a:0",
-        "-f",
-        "f32le",
-        "-ac",
-        "1",
-        "-ar",
-        str(round(sample_rate)),
-        "pipe:1",
-    ]
+    command += ["-map", "0:a:0", "-f", "f32le", "-ac", "1"]
+    command += ["-ar", str(round(sample_rate)), "pipe:1"]
     with (
         tempfile.TemporaryFile() as messages,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=messages) as process,

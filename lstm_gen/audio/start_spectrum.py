@@ -84,9 +84,9 @@ def power(mel: np.ndarray, audio: AudioConfig) -> np.ndarray:
     logs = _interpolate(density, audio)
     weights = audio.fitted.arrays.get(NAME) if audio.fitted else None
     if weights is not None:
-        features = _features(density)
+        features, weights = _features(density), weights.astype(np.float32)
         for block in stft.frame_blocks(len(features)):
-            change = features[block] @ weights.astype(np.float32)
+            change = features[block] @ weights
             logs[block] += 2 * np.clip(change, -RANGE, RANGE)
     np.exp(logs, out=logs)
     logs *= grid(audio).reached

@@ -32,9 +32,8 @@ def pluck(
     omega = 2 * np.pi / period
     average = (1 - _STRETCH) + _STRETCH * np.exp(-1j * omega)
     remainder = period + float(np.angle(average)) / omega
-    delay = int(
-        remainder - 0.1
-    )  # keeps the fraction from 0.1 to 1.1, where the all-pass filter is accurate
+    # So the fraction is from 0.1 to 1.1, where the all-pass filter is accurate.
+    delay = int(remainder - 0.1)
     fraction = remainder - delay
     allpass = np.sin((1 - fraction) * omega / 2) / np.sin((1 + fraction) * omega / 2)
     decay_seconds = 6.0 * (110.0 / frequency_scales.midi_to_hz(pitch)) ** 0.35
