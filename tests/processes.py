@@ -22,7 +22,7 @@ EARLY = {
     "GCS_RETRY_CONFIG_INIT_DELAY_TIME_US": "10000",
     "GCS_RETRY_CONFIG_MAX_DELAY_TIME_US": "100000",
 }
-"""What TensorFlow reads when it is imported, for all programs that are forked."""
+"""Variables that TensorFlow reads when it is imported, for all programs that are forked."""
 
 
 class Fork:

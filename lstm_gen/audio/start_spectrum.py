@@ -17,6 +17,7 @@ import numpy as np
 
 from lstm_gen.audio import frequency_scales, stft
 from lstm_gen.config.audio import AudioConfig
+from lstm_gen.platform import errors
 
 EPSILON = 1e-12  # of the loudest mel power
 NAME = "spectrum_map"
@@ -55,10 +56,21 @@ class Grid(NamedTuple):
 
 @functools.cache
 def grid(audio: AudioConfig) -> Grid:
-    """Return the positions of the bins among the bands."""
+    """Return the positions of the bins among the bands.
+
+    Raises:
+      InputError: If no band reaches a bin.
+    """
     bank = frequency_scales.filter_bank(audio)
     area = bank.sum(axis=1)
     filled = np.flatnonzero(area)
+    errors.require(
+        filled.size > 0,
+        "mel bands must reach an FFT bin; move fmin_hz and fmax_hz apart, or use a longer n_fft",
+        fmin_hz=audio.fmin_hz,
+        fmax_hz=audio.fmax_resolved_hz,
+        n_fft=audio.n_fft,
+    )
     bins_hz = np.linspace(0, audio.sample_rate / 2, bank.shape[1])
     centres_hz = frequency_scales.band_edges(audio)[1:-1][filled]
     position = np.interp(bins_hz, centres_hz, np.arange(filled.size))

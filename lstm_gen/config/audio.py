@@ -39,7 +39,8 @@ class AudioConfig(fields.Settings):
     A frame is one row of `channels` values. Settings of other representations are ignored.
 
     Attributes:
-      fitted: What the training split of a dataset adds to the settings; see `audio.fitted`.
+      fitted: Arrays fitted to the training split of a dataset, if there are any; see
+        `audio.fitted`.
     """
 
     added: ClassVar[Mapping[str, Any]] = {"mel_break_hz": 1000.0}

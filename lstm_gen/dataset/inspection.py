@@ -140,7 +140,7 @@ def draw(path: str, dataset: manifest.Dataset) -> None:
 
     Args:
       path: Local or gs:// path of the PNG; written as a whole.
-      dataset: As `manifest.describe` returns it.
+      dataset: With its fitted arrays, as `manifest.with_fitted` returns it.
 
     Raises:
       InputError: If there is no segment, or a shard cannot be read.
@@ -168,6 +168,10 @@ def draw(path: str, dataset: manifest.Dataset) -> None:
 
 def sample(dataset: manifest.Dataset, split: str) -> View:
     """Return the statistics of a sample of a split's segments.
+
+    Args:
+      dataset: With its fitted arrays.
+      split: Name of the split, which has segments.
 
     Raises:
       InputError: If a shard cannot be read.

@@ -168,6 +168,12 @@ def test_the_maps_weights_are_those_of_ridge_regression() -> None:
     np.testing.assert_allclose(weights[:, 100], ridge.coef_, atol=2e-3)
 
 
+def test_bands_between_two_bins_are_one_line() -> None:
+    between = dataclasses.replace(MEL, fmin_hz=100.0, fmax_hz=105.0, n_mels=3)
+    with pytest.raises(errors.InputError, match=r"reach an FFT bin.*fmin_hz=100.0, fmax_hz=105.0"):
+        fitted.specs(between)
+
+
 def test_inversion_with_the_map_still_has_the_mel() -> None:
     audio = fitted.attach(MEL, fitted.fit([power_of(note(midi)) for midi in MIDI], MEL))
     samples = np.concatenate([note(58), note(65)])

@@ -3,8 +3,9 @@
 The sample is runs of consecutive training frames, evenly spaced over at most 32 recordings, which
 their contents choose. So the arrays depend on the recordings and the settings alone.
 
-Which frames train is decided as for the shards, from coarse mel bands; the guard between splits is
-wider than what that may move.
+The frames that train are found as for the shards, but trimmed by the power of coarse mel bands,
+since activations need what is fitted here. That moves edges of blocks by a few frames, which the
+guard between splits covers, unless a recording is within these frames of another number of blocks.
 """
 
 import dataclasses

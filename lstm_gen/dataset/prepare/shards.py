@@ -76,7 +76,7 @@ class Place(NamedTuple):
 
 
 class _Original(NamedTuple):
-    """What the transposed copies of a recording are held against.
+    """Sides of the split along a recording, by which its transposed copies are cut.
 
     Attributes:
       frame_splits: int8 [n_frames], split of every frame, as `splits.fill` returns it.
