@@ -10,6 +10,7 @@ repeat themselves more. One Fourier transform of a clip serves all figures.
 """
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -145,16 +146,17 @@ def compare_clips(
       dataset: Of the clips.
       clips: Held-out music, training music, then songs, each group normalised frames
         [n, frames, channels].
-      owners: The run of each group of songs; its primers are what they continue.
+      owners: The run of each group of songs; its primers, where it takes any, are what they
+        continue.
     """
     groups = {}
-    primed = any("primer" in run.family.controls for run in owners.values())
+    primed = {title for title, run in owners.items() if "primer" in run.family.controls}
     for title, frames in clips.items():
         sounds = given.sounds(dataset, frames)
-        if not primed:
-            groups[title] = Group(sounds)
-        elif title in owners:
+        if title in primed:
             groups[title] = Group(sounds, given.sounds(dataset, given.primers(owners[title])))
+        elif title in owners or not primed:
+            groups[title] = Group(sounds)
         else:
             half = len(sounds[0]) // 2
             groups[title] = Group([one[half:] for one in sounds], [one[:half] for one in sounds])
@@ -173,17 +175,17 @@ def compare(groups: Mapping[str, Group], rate: float) -> table.Table:
     if length < _LEAST_SECONDS * rate:
         return table.Table(columns=(), rows=())
     spectra = {
-        name: [analyse(part, rate) for part in parts(group.clips, length)]
+        name: [[analyse(part, rate) for part in parts([clip], length)] for clip in group.clips]
         for name, group in groups.items()
     }
-    real = [one.level_db for name in list(groups)[:2] for one in spectra[name]]
+    real = [one.level_db for name in list(groups)[:2] for some in spectra[name] for one in some]
     low, high = np.percentile(np.concatenate(real), _PERCENTILES)
     described = {}
     for name, group in groups.items():
-        distances = timbres(group, length, rate)
+        distances = timbres(spectra[name], group.beginnings, rate)
         described[name] = [
             describe(one, float(low), float(high), distance)
-            for one, distance in zip(spectra[name], distances, strict=True)
+            for one, distance in zip(itertools.chain(*spectra[name]), distances, strict=True)
         ]
     return tabulate(described)
 
@@ -405,24 +407,29 @@ def chroma_repetition(classes: np.ndarray, frames_per_second: float) -> float:
     return float(np.mean([np.max(flat[: start - patch + 1] @ flat[start]) for start in starts]))
 
 
-def timbres(group: Group, length: int, rate: float) -> list[float]:
-    """Return the distance of each part of each clip to what the clip continues; NaN without."""
-    own = [parts([clip], length) for clip in group.clips]
-    if not group.beginnings:
-        return [math.nan for some in own for _ in some]
+def timbres(clips: Sequence[Sequence[Spectra]], beginnings: Signals, rate: float) -> list[float]:
+    """Return the distance of each part of each clip to what the clip continues.
+
+    Args:
+      clips: The parts of each clip.
+      beginnings: What each clip continues; empty for distances that are NaN.
+      rate: Samples per second.
+    """
+    if not beginnings:
+        return [math.nan for some in clips for _ in some]
+    origins = [cepstrum(analyse(beginning, rate)) for beginning in beginnings]
     return [
-        float(np.linalg.norm(cepstrum(part, rate) - cepstrum(beginning, rate)))
-        for some, beginning in zip(own, group.beginnings, strict=True)
+        float(np.linalg.norm(cepstrum(part) - origin))
+        for some, origin in zip(clips, origins, strict=True)
         for part in some
     ]
 
 
-def cepstrum(samples: np.ndarray, rate: float) -> np.ndarray:
-    """Return the mean mel-frequency cepstrum of a signal without its level, dB, [13].
+def cepstrum(spectra: Spectra) -> np.ndarray:
+    """Return the mean mel-frequency cepstrum of a clip without its level, dB, [13].
 
     Frames 40 dB under the loudest and more do not count: a rest has no timbre.
     """
-    spectra = analyse(samples, rate)
     heard = spectra.mel_db[:, spectra.level_db > spectra.level_db.max() - 40]
     heard = np.maximum(
         heard, heard.max() - 60

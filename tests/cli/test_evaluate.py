@@ -13,6 +13,7 @@ from lstm_gen.config.evaluation import EvaluationConfig
 from lstm_gen.config.training import WindowConfig
 from lstm_gen.dataset.format import manifest
 from lstm_gen.models.lstm.config import LSTMConfig
+from lstm_gen.models.vae.config import VAEConfig
 from lstm_gen.platform import errors
 from lstm_gen.runs import run as runs
 
@@ -73,6 +74,25 @@ def test_models_without_a_likelihood_of_frames_are_measured_without_baselines(
     assert "nats" not in text.partition("| figure |")[0]
     assert text.startswith("| held-out predictions | energy score |")
     assert "| generated clips | ≥ 16 | 2 | 2 | 2 |" in text
+
+
+def test_models_that_continue_a_primer_stand_beside_models_that_take_none(
+    tmp_path: pathlib.Path, dataset: manifest.Dataset
+) -> None:
+    own = _make_run(tmp_path / "lstm", dataset)
+    other = dataclasses.replace(
+        tiny.make_run(dataset),
+        settings=VAEConfig(**tiny.FAMILY_SETTINGS["vae"]),
+        window=WindowConfig(timesteps=16, shift=0),
+    )
+    runs.open_or_create(str(tmp_path / "vae"), other)
+    runs.save_model(str(tmp_path / "vae"), other.build_model(), 3, {})
+    settings = EvaluationConfig(run_dir=(own, str(tmp_path / "vae")), n_songs=2, seconds=4)
+    text = evaluate.evaluate(settings, ["/cpu:0"])
+    (timbre,) = [line for line in text.splitlines() if line.startswith("| timbre")]
+    continued, unprimed = timbre.split(" | ")[-2:]
+    assert "nan" not in continued
+    assert "nan" in unprimed
 
 
 def test_bad_settings_are_one_line_before_anything_is_loaded() -> None:
