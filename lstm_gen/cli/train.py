@@ -130,13 +130,15 @@ def main(line: settings.CommandLine) -> None:
         print(report.describe_measurement(found, run.training.steps))
         return
     result = train(job, start.fresh)
-    if devices.is_chief(job.strategy):
+    is_chief = devices.is_chief(job.strategy)
+    if is_chief:
         has_likelihood = "nats_per_dim" in result.validation
         scored = start.baselines and run.family.predicts and has_likelihood
         scores = _baseline_scores(job.dataset, run) if scored else {}
         print(report.describe_result(result, run.training, scores, run.family.adversarial))
-        if start.calibrate:
-            calibrate(job, result)
+    if start.calibrate:
+        calibrate(job, result)
+    if is_chief:
         print(
             f"listen    {command.program('generate')} {line.files(unless='model')}"
             f"--run_dir={shlex.quote(run_dir)} --output_dir=songs"
@@ -204,20 +206,28 @@ def train(job: Job, fresh: bool) -> "loop.Result":
 def calibrate(job: Job, result: "loop.Result") -> None:
     """Calibrate the songs of a trained run, if that has not been done; print what was found.
 
-    Only the chief of a cluster does, on its first device, and families that continue a primer are.
+    For families that continue a primer. The chief of a cluster does it, on its first device, and
+    the other processes wait.
 
     Raises:
       InputError: If another process trains in the directory.
     """
     from lstm_gen.evaluation import calibration
-    from lstm_gen.models import base
     from lstm_gen.platform import devices
+
+    run = dataclasses.replace(job.run, directory=job.run_dir)
+    if calibration.applies_to(run):
+        if devices.is_chief(job.strategy):
+            _calibrate(job, run, result)
+        devices.wait_for_all(job.strategy)
+
+
+def _calibrate(job: Job, run: "runs.Run", result: "loop.Result") -> None:
+    from lstm_gen.evaluation import calibration
+    from lstm_gen.models import base
     from lstm_gen.runs import lease
     from lstm_gen.runs import run as runs
 
-    run, split = dataclasses.replace(job.run, directory=job.run_dir), job.dataset.splits["train"]
-    if not devices.is_chief(job.strategy) or not calibration.applies_to(run):
-        return
     facts = run.facts()
     if calibration.SCORES not in facts:
         with lease.hold(job.run_dir) as owner:
@@ -234,7 +244,7 @@ def calibrate(job: Job, result: "loop.Result") -> None:
     trained = calibration.Training(
         steps=result.progress.step,
         best_step=result.progress.best_step,
-        minutes=split.seconds / 60,
+        minutes=job.dataset.splits["train"].seconds / 60,
         is_transposed=bool(job.dataset.transposition.copies),
     )
     said = calibration.verdict(scores, trained)

@@ -93,6 +93,14 @@ def average(strategy: tf.distribute.Strategy, value: float) -> float:
     return float(strategy.reduce("MEAN", values, axis=None))
 
 
+def wait_for_all(strategy: tf.distribute.Strategy) -> None:
+    """Wait until every process of a cluster calls this.
+
+    One that ends while others are at work is reported to them as crashed.
+    """
+    average(strategy, 0.0)
+
+
 def _require(device: str, cpu_devices: int) -> None:
     """Raise InputError if the devices are missing; initialises nothing in TensorFlow."""
     errors.require_choice("device", device, DEVICES)
