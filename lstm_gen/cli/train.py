@@ -239,7 +239,7 @@ def _calibrate(job: Job, run: "runs.Run", result: "loop.Result") -> None:
         print("sampling  as learned; the music is too short to calibrate songs by")
         return
     scores = calibration.Scores(**facts[calibration.SCORES])
-    sampling = base.Sampling(**facts[calibration.SAMPLING])
+    sampling = base.Sampling(**facts[runs.SAMPLING])
     print(f"sampling  {calibration.describe_sampling(sampling, scores)}")
     trained = calibration.Training(
         steps=result.progress.step,

@@ -12,12 +12,13 @@ stand above the gaps between them, whereas noise around an envelope, however rou
 import dataclasses
 import functools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.ndimage
 import scipy.stats
+import tensorflow as tf
 import tqdm
 
 from lstm_gen.dataset.format import manifest
@@ -28,8 +29,9 @@ from lstm_gen.models import base
 from lstm_gen.models.common import loudness, patches
 from lstm_gen.runs import run as runs
 
-SAMPLING, SCORES = "sampling", "calibration"
-"""Names of the facts stored with the weights, beside `rollout.LIMITS`."""
+SCORES = "calibration"
+"""Name of the scores among the facts stored with the weights, beside `runs.SAMPLING` and
+`rollout.LIMITS`."""
 
 MEMORISATION = 0.8
 """Distance to the training music over held-out music's that docs/songs.md asks for."""
@@ -103,7 +105,7 @@ class Scores:
 
 
 class Training(NamedTuple):
-    """What a training was.
+    """Length and material of a training.
 
     Attributes:
       steps: Optimizer steps done.
@@ -120,7 +122,7 @@ class Training(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class _Traits:
-    """What is compared of clips, float arrays over their frames."""
+    """Measures of clips that are compared; arrays are over all their frames."""
 
     loudness: np.ndarray
     flux: np.ndarray
@@ -284,7 +286,7 @@ def calibrate(run: runs.Run, dataset: manifest.Dataset, device: str) -> dict[str
       device: Name of the device to generate on.
 
     Returns:
-      `SAMPLING`, `SCORES` and `rollout.LIMITS` to their JSON values; {} if the music is too
+      `runs.SAMPLING`, `SCORES` and `rollout.LIMITS` to their JSON values; {} if the music is too
       short to compare with.
     """
     held_out = inputs.segments(dataset, "validation", _MOST_FRAMES)
@@ -311,13 +313,14 @@ def calibrate(run: runs.Run, dataset: manifest.Dataset, device: str) -> dict[str
         )
         return music.compare(list(model.generate(request, primers.frames, lambda _: None)))
 
-    sampling, scores = _search(evaluate, _weights(run))
-    if long:
-        gap, error = _prediction_gap(run, model, train, long)
-        scores = dataclasses.replace(scores, energy_gap=gap, energy_error=error)
+    with tf.device(device):
+        sampling, scores = _search(evaluate, _weights(run))
+        if long:
+            gap, error = _prediction_gap(run, model, train, long)
+            scores = dataclasses.replace(scores, energy_gap=gap, energy_error=error)
     natural = [run.normalisation.undo(clip) for clip in (*train, *(one.frames for one in long))]
     return {
-        SAMPLING: dataclasses.asdict(sampling),
+        runs.SAMPLING: dataclasses.asdict(sampling),
         SCORES: dataclasses.asdict(scores),
         rollout.LIMITS: dataclasses.asdict(loudness.fit_limits(natural, rate)),
     }
@@ -355,7 +358,9 @@ def _weights(run: runs.Run) -> Sequence[float]:
     return _NEIGHBOUR_WEIGHTS if has_store else (0.0,)
 
 
-def _search(evaluate: Any, weights: Sequence[float]) -> tuple[base.Sampling, Scores]:
+def _search(
+    evaluate: Callable[[base.Sampling], Scores], weights: Sequence[float]
+) -> tuple[base.Sampling, Scores]:
     """Return the greatest weight that does not copy, at the temperature of the least distance.
 
     A transcriber of notes hears songs the more clearly the greater the weight; measures of frames
@@ -482,15 +487,21 @@ def _strikes(scores: Scores) -> str:
 def _level(scores: Scores) -> str:
     if abs(scores.drift) > _LEVEL_NATS:
         way = "grows louder" if scores.drift > 0 else "grows quieter"
-        return f"does not keep its level: {way} by {abs(scores.drift) * _DB:.1f} dB in 12 s"
+        return (
+            f"does not keep its level: {way} by {abs(scores.drift) * _DB:.1f} dB in {_SECONDS:g} s"
+        )
     return f"keeps its level; {_loudness(scores)}"
 
 
 def _loudness(scores: Scores) -> str:
-    worst = max((scores.quiet, scores.median, scores.loud), key=abs)
+    levels = {
+        "quiet passages": scores.quiet,
+        "loudness": scores.median,
+        "loud passages": scores.loud,
+    }
+    name, worst = max(levels.items(), key=lambda item: abs(item[1]))
     if abs(worst) <= _LEVEL_NATS:
         return "loudness as in real music"
-    name = {scores.quiet: "quiet passages", scores.loud: "loud passages"}.get(worst, "loudness")
     return f"{name} {abs(worst) * _DB:.1f} dB {'above' if worst > 0 else 'below'} real music's"
 
 
@@ -510,7 +521,10 @@ def _next(scores: Scores, training: Training) -> str:
     part = training.best_step / max(training.steps, 1)
     copies = scores.memorisation is not None and scores.memorisation < MEMORISATION
     if part >= _STILL_IMPROVING:
-        return f"next: train on, --steps={2 * training.steps}; the last validation was the best"
+        return (
+            f"next: train on, --steps={2 * training.steps}; validation was best at step "
+            f"{training.best_step}, near the end"
+        )
     if 0 < part < _OVERFITTED or copies:
         why = "it stays close to what it learnt" if copies else f"best at step {training.best_step}"
         return f"next: {more}; {why}, and {training.minutes:.0f} min are little"

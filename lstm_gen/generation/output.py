@@ -13,9 +13,8 @@ from lstm_gen.config import fields
 from lstm_gen.config.audio import INVERSION_ITERATIONS, AudioConfig
 from lstm_gen.config.generation import GenerationConfig
 from lstm_gen.dataset.format import labels
-from lstm_gen.models import base
+from lstm_gen.generation import request
 from lstm_gen.platform import storage
-from lstm_gen.runs import checkpoints
 from lstm_gen.runs import run as runs
 
 _Item = TypeVar("_Item")
@@ -72,10 +71,10 @@ def _settings(sound: Sound, run: runs.Run, config: GenerationConfig) -> dict[str
 
     Equal hashes prove that two machines have generated the same frames.
     """
-    weights = run.weights()
+    weights, used = run.weights(), dataclasses.asdict(request.sampling(config, run))
     return (
         fields.to_dict(config)
-        | _calibrated(run, config, weights)
+        | {name: value for name, value in used.items() if name in run.family.controls}
         | {
             "run_dir": run.directory,
             "song": sound.song,
@@ -85,15 +84,3 @@ def _settings(sound: Sound, run: runs.Run, config: GenerationConfig) -> dict[str
             "frames_sha256": hashlib.sha256(sound.frames.tobytes()).hexdigest(),
         }
     )
-
-
-def _calibrated(
-    run: runs.Run, config: GenerationConfig, weights: checkpoints.State | None
-) -> dict[str, float]:
-    """Return the sampling settings that were not requested, as calibrated or as learned."""
-    found = base.Sampling(**(weights.facts.get("sampling") or {} if weights else {}))
-    return {
-        name: value
-        for name, value in dataclasses.asdict(found).items()
-        if name in run.family.controls and getattr(config, name) is None
-    }

@@ -29,6 +29,9 @@ from lstm_gen.runs import checkpoints, lease
 
 SCHEMA_VERSION = 4
 CONFIG_FILE = "config.json"
+SAMPLING = "sampling"
+"""Name of the calibrated settings of songs among the facts stored with the weights."""
+
 _MAX_CONFIG_BYTES = 4 << 20
 _STATES = ("checkpoints", "model")
 _MADE = (
@@ -163,7 +166,7 @@ class Run:
 
     def sampling(self) -> base.Sampling:
         """Return the sampling settings that were calibrated with the weights, or the defaults."""
-        return base.Sampling(**self.facts().get("sampling") or {})
+        return base.Sampling(**self.facts().get(SAMPLING) or {})
 
     def weight_specs(self) -> safetensors.Specs:
         """Return names, types and shapes of the weights without allocating any.

@@ -222,7 +222,7 @@ def test_a_run_is_calibrated_the_same_twice_and_its_songs_use_it(tmp_path: pathl
     assert after is not None
     assert after._replace(facts={}) == before._replace(facts={})
     assert after.facts == {"loss": 1.5} | facts
-    chosen = base.Sampling(**facts[calibration.SAMPLING])
+    chosen = base.Sampling(**facts[runs.SAMPLING])
     assert run.sampling() == request.sampling(GenerationConfig(), run) == chosen
     asked = GenerationConfig(temperature=0.5)
     assert request.sampling(asked, run) == dataclasses.replace(chosen, temperature=0.5)
