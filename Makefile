@@ -162,7 +162,7 @@ GROUPS := $(if $(CLIPS),$(CLIPS),recordings=$(JUDGED)/recordings/*.wav frames=$(
 judge: $(VENV)-judge/installed $(if $(CLIPS),,$(VENV)/installed-$(TENSORFLOW))  ## notes that a transcriber hears in a run's songs, RUN=directory
 ifeq ($(CLIPS),)
 	@echo "Making held-out clips and 16 songs of $(RUN) in $(JUDGED)."
-	@rm -rf $(JUDGED)
+	@rm -rf "$(JUDGED)/recordings" "$(JUDGED)/frames" "$(JUDGED)/songs"
 	@$(BIN)/python -m tools.judge.clips --run_dir=$(RUN) --output_dir=$(JUDGED) \
 	  --input_dir="$(or $(RECORDINGS),$(DEMO)/recordings)"
 	@$(BIN)/python generate_songs.py $(SONGS) --n_songs=16 --seconds=20 --run_dir=$(RUN) --output_dir=$(JUDGED)/songs

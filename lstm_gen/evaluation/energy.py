@@ -57,7 +57,7 @@ class Histories:
 def predictions(
     chosen: Sequence[runs.Run],
     models: Mapping[str, base.AudioModel],
-    train: Sequence[np.ndarray],
+    var: baselines.VAR,
     held_out: Sequence[inputs.Example],
 ) -> table.Table:
     """Return the energy scores of predictions, worst first.
@@ -65,14 +65,13 @@ def predictions(
     Args:
       chosen: Runs of models that predict.
       models: Their models, by run directory.
-      train: Training segments, to fit VAR(3) to.
+      var: VAR(3), fitted to their training segments.
       held_out: Held-out segments.
 
     Raises:
       InputError: If no held-out segment holds a history and a patch.
     """
     histories = draw_histories(held_out, max(run.window.timesteps for run in chosen))
-    var = baselines.fit_var(train)
     scores = {VAR_NAME: score(sample_var(var), histories)}
     for run in chosen:
         scores[run.directory] = score(

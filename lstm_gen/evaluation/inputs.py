@@ -114,6 +114,30 @@ class Inputs:
         settings = self.settings
         return excerpts.draw(dataset, split, settings.n_songs, n_frames, settings.seed)
 
+    def clips(
+        self, dataset: manifest.Dataset, least: int = 1
+    ) -> tuple[dict[str, np.ndarray], dict[str, Run]]:
+        """Return real music and the songs of every run and prior, each group by its heading.
+
+        Args:
+          dataset: Of the runs.
+          least: Least frames of an excerpt of real music.
+
+        Returns:
+          `HELD_OUT`, `TRAINING`, then each group of songs, to normalised frames, float32
+          [n_songs, frames, channels]; and each group of songs to its run.
+        """
+        found = {
+            HELD_OUT: self.excerpts(dataset, "validation", least),
+            TRAINING: self.excerpts(dataset, "train", least),
+        }
+        owners: dict[str, Run] = {}
+        for run in self.runs:
+            made = dict(self.songs(run, self.priors()))
+            found |= made
+            owners |= dict.fromkeys(made, run)
+        return found, owners
+
     def priors(self) -> Sequence[str]:
         """Return the requested priors; "" is the default prior of a run."""
         return self.settings.prior or ("",)

@@ -120,15 +120,7 @@ def evaluate(given: inputs.Inputs) -> list[table.Table]:
     def report(clips: np.ndarray) -> Report:
         return measure(analyse(list(clips), dataset.audio, statistics), train)
 
-    clips = {
-        inputs.HELD_OUT: given.excerpts(dataset, "validation"),
-        inputs.TRAINING: given.excerpts(dataset, "train"),
-    }
-    owners: dict[str, runs.Run] = {}
-    for run in given.runs:
-        made = dict(given.songs(run, given.priors()))
-        clips |= made
-        owners |= dict.fromkeys(made, run)
+    clips, owners = given.clips(dataset)
     reports = {title: report(some) for title, some in clips.items()}
     notes = [
         *(_describe_weights(given, run, dataset) for run in given.runs),

@@ -139,16 +139,8 @@ def evaluate(given: inputs.Inputs) -> list[table.Table]:
     _require_log_mel(dataset)
     examples = inputs.segments(dataset, "validation")
     train, held_out = inputs.frames_of(dataset, "train"), [one.frames for one in examples]
-    least = 2 * metrics.PATCH_FRAMES
-    clips: dict[str, np.ndarray] = {
-        inputs.HELD_OUT: given.excerpts(dataset, "validation", least),
-        inputs.TRAINING: given.excerpts(dataset, "train", least),
-    }
-    owners: dict[str, runs.Run] = {}
-    for run in given.runs:
-        made = dict(given.songs(run, given.priors()))
-        clips |= made
-        owners |= dict.fromkeys(made, run)
+    clips, owners = given.clips(dataset, least=2 * metrics.PATCH_FRAMES)
+    var = baselines.fit_var(train)
     reports = {
         title: measure(
             frames,
@@ -162,31 +154,31 @@ def evaluate(given: inputs.Inputs) -> list[table.Table]:
     }
     return [
         *_likelihoods(given.runs, train, held_out),
-        *_predictions(given, train, examples),
-        _songs_energy(given, clips, train, held_out),
+        *_predictions(given, var, examples),
+        _songs_energy(given, clips, var, held_out),
         dataclasses.replace(acceptance(reports), notes=[_NOTE, *_calibrated(given)]),
         *sound.compare_clips(given, dataset, clips, owners),
     ]
 
 
 def _predictions(
-    given: inputs.Inputs, train: Sequence[np.ndarray], held_out: Sequence[inputs.Example]
+    given: inputs.Inputs, var: baselines.VAR, held_out: Sequence[inputs.Example]
 ) -> list[table.Table]:
     """Return the table of energy scores of the runs whose models predict, if any does."""
     chosen = [run for run in given.runs if run.family.predicts]
     models = {run.directory: given.load_model(run) for run in chosen}
-    return [energy.predictions(chosen, models, train, held_out)] if chosen else []
+    return [energy.predictions(chosen, models, var, held_out)] if chosen else []
 
 
 def _songs_energy(
     given: inputs.Inputs,
     clips: Mapping[str, np.ndarray],
-    train: Sequence[np.ndarray],
+    var: baselines.VAR,
     held_out: Sequence[np.ndarray],
 ) -> table.Table:
     """Return the table of energy scores of songs, with songs of VAR(3) beside them."""
     n_frames = round(given.settings.seconds * given.runs[0].audio.frames_per_second)
-    linear = baselines.fit_var(train).sample(
+    linear = var.sample(
         clips[inputs.HELD_OUT][:, : baselines.LAGS],
         n_frames,
         np.random.default_rng(given.settings.seed),
