@@ -229,7 +229,9 @@ def open_or_create(run_dir: str, run: Run) -> bool:
         if existing != wanted:  # more steps, the dataset has moved, or nothing was trained yet
             _write(run_dir, run)
         return True
-    if set(storage.list_names(run_dir)) - {lease.FILE}:
+    # A start that was killed may have left the arrays, or a file half written.
+    found = {name.partition(".tmp-")[0] for name in storage.list_names(run_dir)}
+    if found - {lease.FILE, fitted.FILE, CONFIG_FILE}:
         raise errors.InputError(
             f"run_dir holds files but no {CONFIG_FILE}; choose an empty directory, or start again "
             f"with --fresh if they are of a run. Received: run_dir={run_dir!r}"

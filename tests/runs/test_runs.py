@@ -121,6 +121,17 @@ def test_another_dataset_is_refused(run_dir: str, run: runs.Run) -> None:
         runs.open_or_create(run_dir, changed)
 
 
+def test_a_start_that_was_killed_before_the_settings_were_written_is_repeated(
+    tmp_path: pathlib.Path, run: runs.Run
+) -> None:
+    folder = tmp_path / "killed"
+    folder.mkdir()
+    for name in ("fitted.safetensors", "fitted.safetensors.tmp-1", "config.json.tmp-12"):
+        (folder / name).write_text("half")
+    assert not runs.open_or_create(str(folder), run)
+    assert runs.as_dict(runs.load(str(folder))) == runs.as_dict(run)
+
+
 def test_a_directory_of_something_else_is_refused(tmp_path: pathlib.Path, run: runs.Run) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(errors.InputError, match=r"holds files but no config.json.*run_dir="):
