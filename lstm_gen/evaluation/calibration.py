@@ -475,12 +475,14 @@ def _notes(scores: Scores) -> str:
 
 
 def _strikes(scores: Scores) -> str:
-    value, rate = scores.onset_strength, scores.onset_rate / max(scores.onset_rate_real, 1e-9)
+    value, rate, real = scores.onset_strength, scores.onset_rate, scores.onset_rate_real
     how = "strikes" if value >= _SOFT else "strikes softly" if value >= _FADES else "fades"
-    often = "too often" if rate > 1.5 else "too seldom" if rate < 1 / 1.5 else "as often as it"
+    often = "too often" if rate > 1.5 * real else "as often as it"
+    if rate < real / 1.5:
+        often = "too seldom"
     return (
         f"{how}: onsets rise {value:.2f} times as high as in real music, {often} "
-        f"({scores.onset_rate:.1f}/s beside {scores.onset_rate_real:.1f})"
+        f"({rate:.1f}/s beside {real:.1f})"
     )
 
 
