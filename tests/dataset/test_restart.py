@@ -1,5 +1,6 @@
 """A preparation that is taken away, at any point, and run again."""
 
+import concurrent.futures
 import dataclasses
 import fcntl
 import multiprocessing
@@ -9,6 +10,7 @@ import random
 import re
 import signal
 import subprocess
+import sys
 import time
 
 import material
@@ -17,7 +19,7 @@ import pytest
 import soundfile
 
 from lstm_gen.dataset.format import integrity, manifest
-from lstm_gen.dataset.prepare import plan, prepare
+from lstm_gen.dataset.prepare import plan, prepare, workers
 from lstm_gen.platform import errors, failpoints, storage
 
 # Where a point is passed once only, or the parent of the workers gets there first.
@@ -222,6 +224,19 @@ def test_a_recording_that_kills_its_worker_costs_itself(
     assert sum(line["verdict"] == "ok" for line in lines.values()) == 4
     assert sum(split.recordings for split in made.splits.values()) == 4
     assert not list(data_dir.glob("*.tmp-*"))
+
+
+def test_the_main_module_is_back_however_many_threads_start_workers() -> None:
+    main = sys.modules["__main__"]
+
+    def start(seconds: float) -> bool:
+        with workers._hidden_main_module():
+            time.sleep(seconds)  # each ends in the midst of another's
+            return sys.modules["__main__"] is main
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        assert not any(pool.map(start, (0.01, 0.02, 0.03, 0.04)))
+    assert sys.modules["__main__"] is main
 
 
 def test_a_worker_killed_once_costs_nothing(

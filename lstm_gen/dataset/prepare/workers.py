@@ -21,6 +21,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 import time
 import types
 from collections import Counter
@@ -45,6 +46,7 @@ _TIMEOUT_SECONDS_PER_MB = 20.0
 _POLL_SECONDS = 1.0
 _MAX_DATA_BYTES = 5 << 28  # with the libraries that a worker maps, 1.5 GB resident
 _SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+_HIDING = threading.Lock()
 
 
 def count_workers(wanted: int, n_tasks: int) -> int:
@@ -235,12 +237,13 @@ def _hidden_main_module() -> Iterator[None]:
 
     Workers do not need it, and a script without a main guard would prepare in every worker again.
     """
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
+    with _HIDING:  # Beam's threads start workers too, and would restore each other's stand-in
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = main
 
 
 def _receive(worker: _Worker, report: Callable[[plan.Outcome], None]) -> None:
