@@ -2,9 +2,9 @@
 
 The plan is a pure function of the files' names and contents and of the configuration; the number
 of workers, the order of a listing and the clock do not matter. The shard of a recording depends
-on its content alone, so adding, changing or removing a recording changes only that shard. A
-receipt records the results of a finished task; a later run takes it instead of repeating the
-task.
+on its content alone, so adding, changing or removing a recording changes only that shard; but
+frames of `activations` depend on every recording that their dictionary is fitted to. A receipt
+records the results of a finished task; a later run takes it instead of repeating the task.
 """
 
 import dataclasses
@@ -22,6 +22,7 @@ from lstm_gen.dataset.format import integrity, labels, manifest
 from lstm_gen.dataset.prepare import discover, label_sources, splits
 from lstm_gen.platform import failpoints, storage
 
+_Sides = list[tuple[discover.Recording, tuple[str, ...]]]  # the splits that may have frames of it
 OK = "ok"
 _TASKS_DIR = "tasks"
 _SHARD_BYTES = 128 << 20  # the unit of work that is repeated after a change or an interruption
@@ -190,7 +191,8 @@ def make(job: Job, cache: integrity.HashCache) -> Plan:
         "split": fields.to_dict(job.split),
         **manifest.transposition_values(job.transposition),
     }
-    fit = _make_fit(usable, job, settings)
+    sides = list(zip(usable, splits.assign(usable, job.split), strict=True))
+    fit = _make_fit(sides, job, settings)
     if fit and job.audio.representation == "activations":
         settings["fit"] = fit.digest  # the frames depend on it
     found = {
@@ -206,7 +208,7 @@ def make(job: Job, cache: integrity.HashCache) -> Plan:
         left_out=tuple(left_out),
         kinds=table.kinds,
         unused_rows=table.unused_rows,
-        tasks=tuple(_make_tasks(usable, job, settings)),
+        tasks=tuple(_make_tasks(sides, job, settings)),
         fit=fit,
         digest=_digest({**settings, **found}),
     )
@@ -283,13 +285,10 @@ def remove_temporaries(data_dir: str) -> None:
             storage.remove(storage.join(folder, name))
 
 
-def _make_fit(
-    recordings: list[discover.Recording], job: Job, settings: dict[str, Any]
-) -> Task | None:
+def _make_fit(sides: _Sides, job: Job, settings: dict[str, Any]) -> Task | None:
     """Return the task that fits arrays to a sample of the recordings that have training frames."""
     if not fitted.specs(job.audio):
         return None
-    sides = zip(recordings, splits.assign(recordings, job.split), strict=True)
     training = sorted((r for r, names in sides if "train" in names), key=lambda r: r.sha256)
     chosen = tuple(training[:FIT_RECORDINGS])
     contents = [r.sha256 for r in chosen]
@@ -302,12 +301,10 @@ def _make_fit(
     )
 
 
-def _make_tasks(
-    recordings: list[discover.Recording], job: Job, settings: dict[str, object]
-) -> list[Task]:
+def _make_tasks(sides: _Sides, job: Job, settings: dict[str, Any]) -> list[Task]:
     """Return the tasks: one per shard, or under split "blocks" one per shard of every split."""
     groups: dict[tuple[str, ...], list[discover.Recording]] = {}
-    for recording, names in zip(recordings, splits.assign(recordings, job.split), strict=True):
+    for recording, names in sides:
         groups.setdefault(names, []).append(recording)
     tasks = []
     for names in sorted(groups, key=lambda names: manifest.SPLITS.index(names[0])):
